@@ -1,0 +1,306 @@
+//! Who gets a slot, who waits, who is refused; and the passing on of slots and permits.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::effect::{Effect, Notice, Verdict};
+use super::ending::End;
+use super::input::Submission;
+use super::step::Machine;
+use super::task::{State, Task, Wait};
+use crate::backoff::BackoffState;
+use crate::id::{SlotKey, TaskKey};
+use crate::policy::AdmissionPolicy;
+use crate::reason::{Rejection, StopReason};
+use crate::time::Time;
+
+impl Machine {
+    pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
+        let refusal = self.refusal(&submission, 0);
+        self.decide(submission, refusal, out);
+    }
+
+    /// All or none. A slot named twice is busy for the second.
+    pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
+        let mut named: BTreeMap<SlotKey, crate::id::TaskId> = BTreeMap::new();
+        let mut culprit = None;
+        for (ahead, submission) in (0..).zip(&batch) {
+            let twice = submission.slot.and_then(|slot| named.insert(slot, submission.task.id));
+            let busy =
+                twice.map(|owner| Rejection::SlotBusy { owner, since: self.now.since_start() });
+            if let Some(why) = self.refusal(submission, ahead).or(busy) {
+                culprit = Some((submission.task.id, why));
+                break;
+            }
+        }
+        for submission in batch {
+            let refusal = culprit.map(|(culprit, why)| {
+                if submission.task.id == culprit {
+                    why
+                } else {
+                    Rejection::BatchRefused { culprit }
+                }
+            });
+            self.decide(submission, refusal, out);
+        }
+    }
+
+    /// Why a submission cannot be accepted now, were `ahead` others accepted before it.
+    fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
+        let expires_at = submission.expires_at();
+        if !self.is_running() {
+            return Some(Rejection::ShuttingDown);
+        }
+        if submission.cancelled {
+            return Some(Rejection::Removed);
+        }
+        if expires_at <= self.now {
+            return Some(Rejection::Expired);
+        }
+        if self.tasks.len().saturating_add(ahead) >= self.limits.max_tasks {
+            return Some(Rejection::TooManyTasks { limit: self.limits.max_tasks as usize });
+        }
+        let slot = self.slots.get(submission.slot?);
+        let owner = &self.tasks[slot.owner?];
+        let (depth, limit) = (slot.queue.len, self.limits.max_slot_queue);
+        match submission.policy {
+            AdmissionPolicy::DropIfRunning => Some(Rejection::SlotBusy {
+                owner: owner.task.id,
+                since: owner.owner_since.since_start(),
+            }),
+            AdmissionPolicy::Queue if depth >= limit => {
+                Some(Rejection::QueueFull { depth: depth as usize, limit: limit as usize })
+            }
+            AdmissionPolicy::Queue | AdmissionPolicy::Replace | AdmissionPolicy::KeepLatest => None,
+        }
+    }
+
+    fn decide(
+        &mut self,
+        submission: Submission,
+        refusal: Option<Rejection>,
+        out: &mut Vec<Effect>,
+    ) {
+        let (task, slot, policy) = (submission.task, submission.slot, submission.policy);
+        Self::publish(out, Notice::Submitted { task, policy });
+        self.tasks.insert(self.new_task(submission));
+        self.open += 1;
+        if let Some(why) = refusal {
+            out.push(Effect::Decide { task, decision: Verdict::Rejected(why) });
+            return self.conclude(task.key, End::Rejected(why), out);
+        }
+        match slot {
+            Some(slot) if self.slots.get(slot).owner.is_some() => {
+                self.enqueue(task.key, slot, policy, out);
+            }
+            Some(_) | None => {
+                out.push(Effect::Decide { task, decision: Verdict::Admitted });
+                self.become_owner(task.key, None, out);
+            }
+        }
+    }
+
+    fn new_task(&self, submission: Submission) -> Task {
+        Task {
+            task: submission.task,
+            slot: submission.slot,
+            expires_at: submission.expires_at(),
+            plan: submission.plan,
+            state: State::Intake,
+            since: self.now,
+            owner_since: Time::NEVER,
+            attempt: 0,
+            streak: 0,
+            backoff: BackoffState::default(),
+            failures: VecDeque::new(),
+            anchor: None,
+            last_start: Time::ZERO,
+            before: None,
+            after: None,
+        }
+    }
+
+    /// Puts a task into the queue of a busy slot.
+    fn enqueue(
+        &mut self,
+        key: TaskKey,
+        slot: SlotKey,
+        policy: AdmissionPolicy,
+        out: &mut Vec<Effect>,
+    ) {
+        let task = self.tasks[key].task;
+        let head = self.slots.get(slot).queue.first;
+        let displaced = match policy {
+            AdmissionPolicy::Replace => usize::from(head.is_some()),
+            AdmissionPolicy::KeepLatest => self.slots.get(slot).queue.len as usize,
+            AdmissionPolicy::Queue | AdmissionPolicy::DropIfRunning => 0,
+        };
+        for _ in 0..displaced {
+            if let Some(old) = self.slots.get(slot).queue.first {
+                self.conclude(old, End::Rejected(Rejection::Superseded { by: task.id }), out);
+            }
+        }
+        let ahead = if policy == AdmissionPolicy::Replace {
+            self.slots.get_mut(slot).queue.push_front(&mut self.tasks, key);
+            0
+        } else {
+            self.slots.get_mut(slot).queue.push_back(&mut self.tasks, key);
+            self.slots.get(slot).queue.len - 1
+        };
+        self.enter(key, State::Queued, self.tasks[key].expiry());
+        out.push(Effect::Decide { task, decision: Verdict::Queued { ahead } });
+        Self::publish(out, Notice::Queued { task, depth: self.slots.get(slot).queue.len });
+        if policy == AdmissionPolicy::Replace {
+            if let Some(owner) = self.slots.get(slot).owner {
+                self.stop(owner, StopReason::Replace, out);
+            }
+        }
+    }
+
+    /// Gives a task its slot, if it has one, and lets it start: at once, or in the place of a task that waited for a
+    /// permit.
+    fn become_owner(&mut self, key: TaskKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let task = self.task_mut(key);
+        task.owner_since = now;
+        let (slot, delay) = (task.slot, task.plan.initial_delay);
+        Self::publish(out, Notice::Admitted { task: task.task });
+        if let Some(slot) = slot {
+            self.slots.get_mut(slot).owner = Some(key);
+        }
+        match place {
+            _ if !delay.is_zero() => {
+                self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
+            }
+            None => self.make_ready(key, out),
+            Some(place) => {
+                self.ready.insert_before(&mut self.tasks, place, key);
+                self.wait_for_permit(key, out);
+            }
+        }
+    }
+
+    /// Starts the task's next attempt, or lets it wait for a permit.
+    pub(super) fn make_ready(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        if self.permits < self.limits.max_concurrent {
+            self.start(key, out);
+        } else {
+            self.ready.push_back(&mut self.tasks, key);
+            self.wait_for_permit(key, out);
+        }
+    }
+
+    fn wait_for_permit(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        self.enter(key, State::Ready, self.tasks[key].expiry());
+        Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].task });
+    }
+
+    fn start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        self.permits += 1;
+        let task = self.task_mut(key);
+        task.attempt = task.attempt.saturating_add(1);
+        let (attempt, finality, expiry) = (task.attempt_ref(), task.finality(), task.expiry());
+        self.enter(key, State::Starting { stop: None, expired: false }, expiry);
+        out.push(Effect::Start { attempt, finality });
+    }
+
+    /// Gives a permit back and passes it on.
+    pub(super) fn release_permit(&mut self, out: &mut Vec<Effect>) {
+        self.permits -= 1;
+        while self.permits < self.limits.max_concurrent {
+            let Some(next) = self.ready.first else { break };
+            self.ready.remove(&mut self.tasks, next);
+            self.start(next, out);
+        }
+    }
+
+    /// Ends a task: its last event; the shutdown it may cause; slot and permit pass on; its outcome.
+    pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
+        let task = self.tasks[key].task;
+        let state = self.tasks[key].state;
+        self.announce_end(key, end, out);
+        self.enter(key, State::Over, Time::NEVER);
+        self.end_significant(key, end, out);
+        self.release(key, state, end, out);
+        out.push(Effect::Deliver { task, end });
+        self.forget(key, out);
+    }
+
+    /// The last event of a task and the end of its being waited for.
+    pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
+        let task = self.tasks[key].task;
+        self.open -= 1;
+        Self::publish(
+            out,
+            match end {
+                End::Rejected(why) => Notice::Rejected { task, why },
+                End::Completed
+                | End::Cancelled { .. }
+                | End::Failed
+                | End::Fatal
+                | End::Panicked
+                | End::TimedOut
+                | End::Unresponsive
+                | End::Abandoned { .. } => Notice::TaskEnded { task, end },
+            },
+        );
+    }
+
+    /// Gives back all that a task held in `state`. What its body holds open is dropped before the slot's next owner
+    /// runs.
+    pub(super) fn release(&mut self, key: TaskKey, state: State, end: End, out: &mut Vec<Effect>) {
+        let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
+        if let (State::Queued, Some(slot)) = (state, slot) {
+            self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
+        }
+        let owned = slot.filter(|&slot| self.slots.get(slot).owner == Some(key));
+        let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
+        out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].task) });
+        if state.holds_permit() {
+            self.release_permit(out);
+        }
+        if let Some(slot) = owned {
+            if state.terminating_since(self.now).is_some() {
+                Self::publish(out, Notice::SlotTransition { task, terminating: false });
+            }
+            let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+            let place = (state == State::Ready && replaced).then_some(key);
+            self.pass_on(slot, heir, place, out);
+        }
+        if state == State::Ready {
+            self.ready.remove(&mut self.tasks, key);
+        }
+    }
+
+    fn pass_on(
+        &mut self,
+        slot: SlotKey,
+        heir: Option<TaskKey>,
+        place: Option<TaskKey>,
+        out: &mut Vec<Effect>,
+    ) {
+        let entry = self.slots.get_mut(slot);
+        entry.owner = None;
+        if let Some(heir) = heir {
+            entry.queue.remove(&mut self.tasks, heir);
+            self.become_owner(heir, place, out);
+        }
+    }
+
+    /// Forgets a task that holds nothing any more, and its slot with it if that is vacant.
+    pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
+        self.timers.clear(key);
+        self.tasks.remove(key);
+        out.push(Effect::Forget { task });
+        if let Some(slot) = slot.filter(|&slot| self.slots.get(slot).is_vacant()) {
+            out.push(Effect::ForgetSlot { slot });
+        }
+    }
+}
+
+impl Submission {
+    fn expires_at(&self) -> Time {
+        self.plan.expires_in.map_or(Time::NEVER, |span| self.submitted_at.after(span))
+    }
+}

@@ -1,0 +1,329 @@
+//! The life of an attempt, from the claim to what follows its end.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::effect::{Effect, Notice};
+use super::ending::{judge, End, Next, Return};
+use super::input::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use super::step::Machine;
+use super::task::{State, Stop, Wait};
+use crate::id::TaskKey;
+use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::time::Time;
+
+impl Machine {
+    /// A thread took the attempt up. May come more than once: as a report, with an answer, with the return.
+    pub(super) fn claimed(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
+        let State::Starting { stop, .. } = self.tasks[key].state else { return };
+        let task = self.task_mut(key);
+        task.anchor.get_or_insert(at);
+        task.last_start = at;
+        let attempt = task.attempt_ref();
+        let due = task.plan.timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
+        self.enter(key, State::Running { claimed_at: at }, due);
+        Self::publish(out, Notice::AttemptStarting { attempt });
+        if let Some(stop) = stop {
+            self.tell(key, at, stop.reason.as_cancel(), Some(stop), out);
+        }
+    }
+
+    pub(super) fn revoke_answered(
+        &mut self,
+        key: TaskKey,
+        answer: RevokeAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let State::Starting { stop, expired } = self.tasks[key].state else { return };
+        match (answer, stop) {
+            (RevokeAnswer::AlreadyClaimed(at), _) => self.claimed(key, at, out),
+            (RevokeAnswer::Revoked, _) if expired => {
+                self.conclude(key, End::Rejected(Rejection::Expired), out);
+            }
+            (RevokeAnswer::Revoked, stop) => {
+                let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
+                self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
+            }
+        }
+    }
+
+    /// Cancels the attempt's token and starts its grace.
+    pub(super) fn tell(
+        &mut self,
+        key: TaskKey,
+        claimed_at: Time,
+        told: CancelReason,
+        stop: Option<Stop>,
+        out: &mut Vec<Effect>,
+    ) {
+        let grace_until = self.now.after(self.tasks[key].plan.grace).min(self.phase.grace_until());
+        self.enter(key, State::Stopping { claimed_at, told, stop }, grace_until);
+        let attempt = self.tasks[key].attempt_ref();
+        out.push(Effect::Tell { attempt, reason: told, grace_until });
+    }
+
+    pub(super) fn tell_answered(
+        &mut self,
+        key: TaskKey,
+        answer: TellAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let State::Stopping { claimed_at, told, .. } = self.tasks[key].state else { return };
+        match answer {
+            TellAnswer::AlreadyReturned => self.timers.clear(key),
+            TellAnswer::Told if told == CancelReason::Timeout => {
+                let attempt = self.tasks[key].attempt_ref();
+                let ran = claimed_at.until(self.now);
+                Self::publish(out, Notice::AttemptOverdue { attempt, ran });
+            }
+            TellAnswer::Told => {}
+        }
+    }
+
+    pub(super) fn deadline_passed(
+        &mut self,
+        key: TaskKey,
+        claimed_at: Time,
+        out: &mut Vec<Effect>,
+    ) {
+        self.tell(key, claimed_at, CancelReason::Timeout, None, out);
+    }
+
+    /// A body came back: publishes the attempt's one terminal event and decides what follows.
+    pub(super) fn returned(
+        &mut self,
+        key: TaskKey,
+        claimed_at: Time,
+        at: Time,
+        told: Option<CancelReason>,
+        ret: Return,
+        out: &mut Vec<Effect>,
+    ) {
+        self.claim_with_return(key, claimed_at, out);
+        let stop = match self.tasks[key].state {
+            State::Running { .. } => None,
+            State::Starting { stop, .. } | State::Stopping { stop, .. } => stop,
+            State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
+            State::Intake | State::Queued | State::Ready | State::Waiting(_) | State::Over => {
+                debug_assert!(false, "a return without an attempt");
+                return;
+            }
+        };
+        let ran = claimed_at.until(at);
+        let (ending, next) = judge(told, ret, self.tasks[key].plan.panic);
+        let task = &self.tasks[key];
+        let deadline = task.plan.timeout.map_or(Time::NEVER, |timeout| claimed_at.after(timeout));
+        let (attempt, late_by, returned_ok) =
+            (task.attempt_ref(), deadline.until(at), ret == Return::Ok);
+        Self::publish(out, Notice::AttemptEnded { attempt, ending, ran, late_by, returned_ok });
+        let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, returned_ok });
+        match next {
+            Next::Over(end) => self.conclude(key, end, out),
+            Next::Again => match asked {
+                Some(end) => self.conclude(key, end, out),
+                None => self.start_again(key, at, None, out),
+            },
+            Next::Success => self.succeeded(key, at, asked, out),
+            // A stop on top of an interruption takes the retry away, also where none was left.
+            Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
+                Some(end) => self.conclude(key, end, out),
+                None => self.failed(key, at, ran, cause, asked, out),
+            },
+        }
+    }
+
+    /// The claim may travel with the return. A stop asked meanwhile came too late to be told.
+    fn claim_with_return(&mut self, key: TaskKey, claimed_at: Time, out: &mut Vec<Effect>) {
+        if let State::Starting { .. } = self.tasks[key].state {
+            let task = self.task_mut(key);
+            task.anchor.get_or_insert(claimed_at);
+            task.last_start = claimed_at;
+            let attempt = task.attempt_ref();
+            Self::publish(out, Notice::AttemptStarting { attempt });
+        }
+    }
+
+    fn succeeded(&mut self, key: TaskKey, at: Time, asked: Option<End>, out: &mut Vec<Effect>) {
+        let task = self.task_mut(key);
+        task.count_success();
+        let (last, pause) = (task.finality().success, task.pause_until(at));
+        match asked {
+            _ if last => self.conclude(key, End::Completed, out),
+            Some(end) => self.conclude(key, end, out),
+            None => self.start_again(key, at, pause.map(|due| (due, None)), out),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        ran: Duration,
+        cause: FailureCause,
+        asked: Option<End>,
+        out: &mut Vec<Effect>,
+    ) {
+        let task = self.task_mut(key);
+        let last = at < task.finality().failure_before;
+        let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
+        task.count_failure(at, timely && ran >= task.plan.stable_after);
+        match (asked, End::of_failure(cause)) {
+            (_, Some(end)) if last => self.conclude(key, end, out),
+            (Some(end), _) => self.conclude(key, end, out),
+            (None, _) => self.retry(key, at, cause, out),
+        }
+    }
+
+    /// Schedules the retry of a failed attempt.
+    fn retry(&mut self, key: TaskKey, at: Time, cause: FailureCause, out: &mut Vec<Effect>) {
+        let draw = self.rng.next();
+        let task = self.task_mut(key);
+        let backoff = task.plan.backoff;
+        let delay = backoff.delay(&mut task.backoff, draw);
+        let due = task.retry_at(at, delay);
+        self.start_again(key, at, Some((due, Some(cause))), out);
+    }
+
+    /// Lets the task run again at `due`, or as soon as two starts may follow each other; gives its permit back.
+    fn start_again(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        due: Option<(Time, Option<FailureCause>)>,
+        out: &mut Vec<Effect>,
+    ) {
+        let task = &self.tasks[key];
+        let (attempt, spacing) = (task.attempt_ref(), task.spacing_until());
+        let (wait, due) = match due {
+            None => (Wait::Spacing, spacing),
+            Some((due, Some(cause))) => {
+                let delay = at.until(due);
+                Self::publish(out, Notice::RetryScheduled { attempt, delay, cause });
+                (Wait::Backoff, due.max(spacing))
+            }
+            Some((due, None)) => {
+                Self::publish(out, Notice::PauseScheduled { attempt, delay: at.until(due) });
+                (Wait::Pause, due.max(spacing))
+            }
+        };
+        // Not to be seen as held any more while the permit passes on.
+        self.enter(key, State::Waiting(wait), Time::NEVER);
+        self.release_permit(out);
+        if due > self.now {
+            self.timers.set(key, due);
+            // A wait until `NEVER` has no timer and ends by a request only.
+        } else {
+            self.make_ready(key, out);
+        }
+    }
+
+    /// The wait of a task is over.
+    pub(super) fn end_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let task = self.task_mut(key);
+        if task.state == State::Waiting(Wait::InitialDelay) {
+            // The initial delay does not count against the expiry.
+            task.expires_at = task.expires_at.after(task.since.until(now));
+        }
+        self.timers.clear(key);
+        self.make_ready(key, out);
+    }
+
+    /// Starts the next attempt now. False unless the task waits.
+    pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
+        let task = &self.tasks[key];
+        let State::Waiting(_) = task.state else { return false };
+        let spacing = task.spacing_until();
+        if spacing > self.now {
+            self.enter(key, State::Waiting(Wait::Spacing), spacing);
+        } else {
+            self.end_wait(key, out);
+        }
+        true
+    }
+
+    /// Ends this attempt and starts the next one, no failure counted. False unless the task runs or waits.
+    pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
+        match self.tasks[key].state {
+            State::Running { .. } if self.tasks[key].plan.once => false,
+            State::Running { claimed_at } => {
+                self.tell(key, claimed_at, CancelReason::Restart, None, out);
+                true
+            }
+            State::Waiting(_) => self.skip_wait(key, out),
+            State::Intake
+            | State::Queued
+            | State::Ready
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Abandoned { .. }
+            | State::Over => false,
+        }
+    }
+
+    pub(super) fn abandon_answered(
+        &mut self,
+        key: TaskKey,
+        answer: AbandonAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
+        if answer == AbandonAnswer::AlreadyReturned {
+            return;
+        }
+        let now = self.now;
+        let task = self.task_mut(key);
+        let (attempt, owner) = (task.attempt_ref(), task.task);
+        let over = stop.is_some() || now < task.finality().failure_before;
+        task.count_failure(now, false);
+        let held = task.slot.is_some();
+        self.enter(key, State::Abandoned { claimed_at, told, stop, over: false }, Time::NEVER);
+        let ran = claimed_at.until(now);
+        Self::publish(out, Notice::AttemptAbandoned { attempt, reason: told, ran });
+        if held && stop.is_none() {
+            Self::publish(out, Notice::SlotTransition { task: owner, terminating: true });
+        }
+        if over {
+            self.conclude_abandoned(key, out);
+        }
+    }
+
+    /// Delivers the outcome of an abandoned attempt's task; slot and permit stay held until the body returns.
+    pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
+        let task = &self.tasks[key];
+        let (owner, attempt) = (task.task, task.attempt_ref());
+        let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
+        self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
+        out.push(Effect::Finalize { attempt, grace_until: self.now });
+        self.announce_end(key, end, out);
+        self.end_significant(key, end, out);
+        out.push(Effect::Deliver { task: owner, end });
+    }
+
+    /// An abandoned attempt came back: its result is only noted, then its failure takes its course.
+    fn returned_late(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        ret: Return,
+        over: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let task = &self.tasks[key];
+        let (attempt, state, owner) = (task.attempt_ref(), task.state, task.task);
+        let late_by = task.since.until(at);
+        let held = task.slot.is_some();
+        Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
+        if over {
+            self.enter(key, State::Over, Time::NEVER);
+            self.release(key, state, End::Completed, out);
+            self.forget(key, out);
+        } else {
+            if held {
+                Self::publish(out, Notice::SlotTransition { task: owner, terminating: false });
+            }
+            self.retry(key, at, FailureCause::Abandoned, out);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How an attempt ends, and what follows: the table of rules, in its order.
+//!
+//! What the body was *told* before it returned decides how its end is judged. What was *asked* of the task decides
+//! whether it goes on; that half is in `attempt.rs`. The worker judges by the same function, because it must know
+//! whether the body runs again before it reports.
+
+use crate::policy::PanicPolicy;
+use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::time::Time;
+
+/// How a body came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Return {
+    Ok,
+    /// An error that may be retried.
+    Failed,
+    /// An error that says it is final.
+    Fatal,
+    /// `TaskError::cancelled()`.
+    Cancelled,
+    Panicked,
+}
+
+/// How an attempt ended: its one terminal event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Succeeded,
+    Cancelled,
+    Failed,
+    Panicked,
+    TimedOut,
+    Unresponsive,
+}
+
+/// What the end of an attempt leads to, if nothing was asked of the task meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing follows, under every policy.
+    Over(End),
+    /// The restart policy decides; this cause is the outcome when it says no.
+    Failure(FailureCause),
+    Success,
+    /// The next attempt follows at once and nothing is counted.
+    Again,
+}
+
+/// How a task ended: its one outcome, without the user's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Completed,
+    Cancelled { reason: StopReason, returned_ok: bool },
+    Failed,
+    Fatal,
+    Panicked,
+    TimedOut,
+    Unresponsive,
+    Abandoned { reason: CancelReason, stop: Option<StopReason> },
+    Rejected(Rejection),
+}
+
+impl End {
+    /// The outcome of a failure that is not retried; `None` for an abandonment, whose outcome says more.
+    pub(super) const fn of_failure(cause: FailureCause) -> Option<Self> {
+        match cause {
+            FailureCause::Failed => Some(Self::Failed),
+            FailureCause::Panicked => Some(Self::Panicked),
+            FailureCause::TimedOut => Some(Self::TimedOut),
+            FailureCause::Unresponsive => Some(Self::Unresponsive),
+            FailureCause::Abandoned => None,
+        }
+    }
+
+    /// Whether the task came to this end by itself, for good. What a stop or a refusal ended did not.
+    pub(super) fn is_own(self) -> bool {
+        match self {
+            Self::Completed
+            | Self::Cancelled { reason: StopReason::ByTask, .. }
+            | Self::Failed
+            | Self::Fatal
+            | Self::Panicked
+            | Self::TimedOut
+            | Self::Unresponsive => true,
+            Self::Abandoned { stop, .. } => stop.is_none(),
+            Self::Rejected(_)
+            | Self::Cancelled {
+                reason: StopReason::Stop | StopReason::Replace | StopReason::Shutdown,
+                ..
+            } => false,
+        }
+    }
+}
+
+/// Judges the return of an attempt that was not abandoned. The first line that fits decides.
+pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> (Ending, Next) {
+    let stop = told.and_then(CancelReason::as_stop);
+    match (ret, stop, told) {
+        (Return::Fatal, _, _) => (Ending::Failed, Next::Over(End::Fatal)),
+        (Return::Panicked, stop, _) if panic != PanicPolicy::Failure || stop.is_some() => {
+            (Ending::Panicked, Next::Over(End::Panicked))
+        }
+        (Return::Ok, Some(reason), _) => {
+            (Ending::Succeeded, Next::Over(End::Cancelled { reason, returned_ok: true }))
+        }
+        (_, Some(reason), _) => {
+            (Ending::Cancelled, Next::Over(End::Cancelled { reason, returned_ok: false }))
+        }
+        (_, _, Some(CancelReason::Timeout)) => {
+            (Ending::TimedOut, Next::Failure(FailureCause::TimedOut))
+        }
+        (_, _, Some(CancelReason::Unresponsive)) => {
+            (Ending::Unresponsive, Next::Failure(FailureCause::Unresponsive))
+        }
+        (Return::Panicked, _, _) => (Ending::Panicked, Next::Failure(FailureCause::Panicked)),
+        (Return::Ok, _, Some(_)) => (Ending::Succeeded, Next::Again),
+        (Return::Failed | Return::Cancelled, _, Some(_)) => (Ending::Cancelled, Next::Again),
+        (Return::Cancelled, _, None) => {
+            let end = End::Cancelled { reason: StopReason::ByTask, returned_ok: false };
+            (Ending::Cancelled, Next::Over(end))
+        }
+        (Return::Failed, _, None) => (Ending::Failed, Next::Failure(FailureCause::Failed)),
+        (Return::Ok, _, None) => (Ending::Succeeded, Next::Success),
+    }
+}
+
+/// Which ends of an attempt are the task's last, known when the attempt is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finality {
+    /// A success is final.
+    pub(crate) success: bool,
+    /// A failure before this moment is final: `NEVER` without retries left, `ZERO` with. Between them lies the moment
+    /// at which the oldest failure drops out of the window of a failure limit.
+    pub(crate) failure_before: Time,
+    pub(crate) panic: PanicPolicy,
+}
+
+impl Finality {
+    /// Whether an attempt that returned so at this time was the task's last, as far as the worker can know.
+    pub(crate) fn is_final(self, told: Option<CancelReason>, ret: Return, at: Time) -> bool {
+        match judge(told, ret, self.panic).1 {
+            Next::Over(_) => true,
+            Next::Failure(_) => at < self.failure_before,
+            Next::Success => self.success,
+            Next::Again => false,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the machine is told: facts that have happened.
+
+use alloc::vec::Vec;
+
+use super::ending::Return;
+use crate::id::{AttemptRef, SlotKey, TaskRef};
+use crate::policy::{AdmissionPolicy, Plan};
+use crate::reason::{CancelReason, ShutdownCause};
+use crate::time::Time;
+
+/// A fact, handed to [`Machine::step`](super::Machine::step).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Input {
+    /// Somebody handed over a task.
+    Submitted(Submission),
+    /// Somebody handed over several tasks, to be admitted all or none.
+    BatchSubmitted(Vec<Submission>),
+    /// Somebody asked a task to stop.
+    StopRequested(TaskRef),
+    /// Somebody asked a slot's owner to stop and what waits there to go away.
+    SlotStopRequested(SlotKey),
+    /// Somebody asked for the next attempt now.
+    SkipRequested(TaskRef),
+    /// Somebody asked for a fresh attempt.
+    RestartRequested(TaskRef),
+    /// Somebody, or something, asked for the end of it all.
+    ShutdownRequested(ShutdownCause),
+    /// The process received a signal that means "end".
+    SignalReceived(i32),
+    /// A thread has taken up an attempt.
+    Claimed { attempt: AttemptRef, at: Time },
+    /// A body has returned.
+    Returned {
+        attempt: AttemptRef,
+        claimed_at: Time,
+        at: Time,
+        told: Option<CancelReason>,
+        ret: Return,
+    },
+    /// The answer to [`Effect::Revoke`](super::Effect::Revoke).
+    RevokeAnswered { attempt: AttemptRef, answer: RevokeAnswer },
+    /// The answer to [`Effect::Tell`](super::Effect::Tell).
+    TellAnswered { attempt: AttemptRef, answer: TellAnswer },
+    /// The answer to [`Effect::Abandon`](super::Effect::Abandon).
+    AbandonAnswered { attempt: AttemptRef, answer: AbandonAnswer },
+    /// Every lane has called back or dropped its last event.
+    EventsDrained,
+    /// The moment named by [`Machine::deadline`](super::Machine::deadline) has come.
+    TimerDue,
+}
+
+/// A task as it enters the machine. The runtime chose the keys; they are free.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Submission {
+    pub(crate) task: TaskRef,
+    pub(crate) slot: Option<SlotKey>,
+    pub(crate) policy: AdmissionPolicy,
+    pub(crate) plan: Plan,
+    pub(crate) submitted_at: Time,
+    /// It was cancelled while it lay in the intake.
+    pub(crate) cancelled: bool,
+}
+
+/// What a revocation found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RevokeAnswer {
+    /// The attempt never began and never will.
+    Revoked,
+    /// A thread had taken it up at this time.
+    AlreadyClaimed(Time),
+}
+
+/// What a cancellation found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TellAnswer {
+    /// The token is cancelled.
+    Told,
+    /// The body has returned; its report is under way.
+    AlreadyReturned,
+}
+
+/// What an abandonment found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AbandonAnswer {
+    /// From now on the attempt's return is a note.
+    Abandoned,
+    /// The body has returned; its report is under way.
+    AlreadyReturned,
+}

@@ -1,0 +1,63 @@
+//! A queue of tasks linked through their entries: entering, leaving from the middle and taking a neighbour's place cost
+//! the same however long it is, and an empty one costs no memory. A task is in at most one queue.
+
+use super::task::Tasks;
+use crate::id::TaskKey;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct List {
+    pub(super) first: Option<TaskKey>,
+    last: Option<TaskKey>,
+    pub(crate) len: u32,
+}
+
+impl List {
+    pub(super) fn push_back(&mut self, tasks: &mut Tasks, key: TaskKey) {
+        self.link(tasks, self.last, key, None);
+    }
+
+    pub(super) fn push_front(&mut self, tasks: &mut Tasks, key: TaskKey) {
+        self.link(tasks, None, key, self.first);
+    }
+
+    pub(super) fn insert_before(&mut self, tasks: &mut Tasks, next: TaskKey, key: TaskKey) {
+        self.link(tasks, tasks[next].before, key, Some(next));
+    }
+
+    pub(super) fn remove(&mut self, tasks: &mut Tasks, key: TaskKey) {
+        let (before, after) = (tasks[key].before.take(), tasks[key].after.take());
+        match before {
+            Some(before) => tasks[before].after = after,
+            None => self.first = after,
+        }
+        match after {
+            Some(after) => tasks[after].before = before,
+            None => self.last = before,
+        }
+        self.len -= 1;
+    }
+
+    pub(super) fn iter(self, tasks: &Tasks) -> impl Iterator<Item = TaskKey> + '_ {
+        core::iter::successors(self.first, |&key| tasks[key].after)
+    }
+
+    fn link(
+        &mut self,
+        tasks: &mut Tasks,
+        before: Option<TaskKey>,
+        key: TaskKey,
+        after: Option<TaskKey>,
+    ) {
+        tasks[key].before = before;
+        tasks[key].after = after;
+        match before {
+            Some(before) => tasks[before].after = Some(key),
+            None => self.first = Some(key),
+        }
+        match after {
+            Some(after) => tasks[after].before = Some(key),
+            None => self.last = Some(key),
+        }
+        self.len += 1;
+    }
+}

@@ -1,0 +1,261 @@
+//! How many worker threads there should be, from counts alone.
+//!
+//! A burst of short tasks must not make a thread each, and a burst of blocking ones must all run soon. The two look the
+//! same when they arrive; they differ in how fast they are picked up. So a few threads start at once, and more, in
+//! doubling steps, only when the queue stands still.
+
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// The queue stands still when nothing was picked up for so long.
+const STANDSTILL: Duration = Duration::from_micros(500);
+/// A job that waited so long is late, if jobs are not merely many.
+const LATE: Duration = Duration::from_millis(5);
+/// Jobs shorter than this on average are merely many: more threads would not help.
+const SHORT_JOB: Duration = Duration::from_micros(100);
+const FIRST_STEP: u32 = 4;
+/// Threads started in one turn of the controller, so that a large step delays nobody's cancel by much.
+const STARTS_PER_TURN: u32 = 8;
+/// Threads beyond the busiest moment of this long are surplus.
+const WINDOW: Duration = Duration::from_secs(10);
+const FIRST_REFUSAL_DELAY: Duration = Duration::from_millis(10);
+const MAX_REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
+/// What the pool looks like now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Jobs that nobody has picked up.
+    pub(crate) queued: u32,
+    /// When the oldest of them was offered.
+    pub(crate) oldest: Option<Time>,
+    /// Threads that run or are starting.
+    pub(crate) threads: u32,
+    /// Threads that wait for a job.
+    pub(crate) idle: u32,
+    /// Threads that work on one.
+    pub(crate) busy: u32,
+    /// The most threads that were busy at once since the last `reset_peak`.
+    pub(crate) peak_busy: u32,
+    /// Jobs picked up since the pool began; wraps.
+    pub(crate) picked: u32,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    pub(crate) start: u32,
+    pub(crate) retire: u32,
+    pub(crate) reset_peak: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    /// Threads to start without hesitation.
+    eager: u32,
+    /// Threads never to retire.
+    keep: u32,
+    /// How many threads the next standstill adds.
+    step: u32,
+    /// Threads of a step that are still to be started.
+    pending: u32,
+    /// The last look at a queue that was not empty: when, and how many jobs had been picked up.
+    look: Option<(Time, u32)>,
+    refusal_delay: Duration,
+    /// No start before this.
+    refused_until: Time,
+    /// When the window ends; `NEVER` without surplus.
+    window_ends: Time,
+    deadline: Time,
+}
+
+impl Pool {
+    pub(crate) const fn new(eager: u32, keep: u32) -> Self {
+        Self {
+            eager,
+            keep,
+            step: FIRST_STEP,
+            pending: 0,
+            look: None,
+            refusal_delay: FIRST_REFUSAL_DELAY,
+            refused_until: Time::ZERO,
+            window_ends: Time::NEVER,
+            deadline: Time::NEVER,
+        }
+    }
+
+    /// When to call [`decide`](Self::decide) at the latest.
+    pub(crate) const fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// A thread could not be had: how long until the next try.
+    pub(crate) fn refused(&mut self, now: Time) -> Duration {
+        let delay = self.refusal_delay;
+        self.refusal_delay = (delay * 2).min(MAX_REFUSAL_DELAY);
+        self.refused_until = now.after(delay);
+        self.pending = 0;
+        self.deadline = self.deadline.min(self.refused_until);
+        delay
+    }
+
+    /// A thread could be had.
+    pub(crate) fn started(&mut self) {
+        self.refusal_delay = FIRST_REFUSAL_DELAY;
+    }
+
+    pub(crate) fn decide(&mut self, now: Time, counts: Counts) -> Orders {
+        let (start, grow_at) = self.grow(now, counts);
+        let mut orders = self.shrink(now, counts);
+        orders.start = start;
+        self.deadline = grow_at.min(self.window_ends);
+        orders
+    }
+
+    /// How many threads to start, and when to look again.
+    fn grow(&mut self, now: Time, counts: Counts) -> (u32, Time) {
+        let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
+        let missing = counts.queued.saturating_sub(counts.idle + starting);
+        if counts.queued == 0 {
+            (self.look, self.pending, self.step) = (None, 0, FIRST_STEP);
+            return (0, Time::NEVER);
+        }
+        if now < self.refused_until {
+            return (0, self.refused_until);
+        }
+        let (since, picked) = *self.look.get_or_insert((now, counts.picked));
+        let next_look = since.after(STANDSTILL);
+        if counts.threads < self.eager {
+            self.pending = self.pending.max(self.eager - counts.threads);
+        } else if now >= next_look {
+            if self.stands_still(now, since, counts.picked.wrapping_sub(picked), counts) {
+                self.pending = self.pending.max(self.step);
+                self.step = self.step.saturating_mul(2);
+            }
+            self.look = Some((now, counts.picked));
+        }
+        let start = self.pending.min(missing).min(STARTS_PER_TURN);
+        self.pending = self.pending.min(missing) - start;
+        let look_again = self.look.map_or(now, |(since, _)| since).after(STANDSTILL);
+        (start, if self.pending > 0 { now } else { look_again })
+    }
+
+    fn stands_still(&self, now: Time, since: Time, picked: u32, counts: Counts) -> bool {
+        let late = counts.oldest.is_some_and(|oldest| oldest.until(now) > LATE);
+        let worked = since.until(now).saturating_mul(counts.busy);
+        picked == 0 || (late && worked > SHORT_JOB.saturating_mul(picked))
+    }
+
+    /// How many idle threads to retire, once a window.
+    fn shrink(&mut self, now: Time, counts: Counts) -> Orders {
+        let mut orders = Orders::default();
+        if counts.threads <= counts.busy.max(self.keep) {
+            self.window_ends = Time::NEVER;
+        } else if self.window_ends.is_never() {
+            self.window_ends = now.after(WINDOW);
+            orders.reset_peak = true;
+        } else if self.window_ends <= now {
+            let needed = counts.peak_busy.max(self.keep);
+            orders.retire = counts.threads.saturating_sub(needed).min(counts.idle);
+            orders.reset_peak = true;
+            let surplus = counts.threads - orders.retire > counts.busy.max(self.keep);
+            self.window_ends = if surplus { now.after(WINDOW) } else { Time::NEVER };
+        }
+        orders
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Time {
+        Time::from_nanos(n * 1_000_000)
+    }
+
+    fn busy(threads: u32, queued: u32, picked: u32) -> Counts {
+        Counts {
+            queued,
+            oldest: Some(Time::ZERO),
+            threads,
+            busy: threads,
+            picked,
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn an_empty_pool_starts_a_few_threads_at_once() {
+        let mut pool = Pool::new(2, 0);
+        assert_eq!(pool.decide(ms(0), Counts { queued: 100, ..Counts::default() }).start, 2);
+        let mut pool = Pool::new(2, 0);
+        assert_eq!(pool.decide(ms(0), Counts { queued: 1, ..Counts::default() }).start, 1);
+    }
+
+    #[test]
+    fn a_moving_queue_of_short_jobs_gets_no_more_threads() {
+        let mut pool = Pool::new(2, 0);
+        pool.decide(ms(0), busy(0, 100_000, 0));
+        for turn in 1..100 {
+            let orders =
+                pool.decide(ms(turn), busy(2, 100_000 - 1000 * turn as u32, 1000 * turn as u32));
+            assert_eq!(orders.start, 0, "turn {turn}");
+        }
+    }
+
+    #[test]
+    fn a_standing_queue_doubles_the_step_and_works_it_off_eight_a_turn() {
+        let mut pool = Pool::new(2, 0);
+        let (mut threads, mut now, mut turns) = (0, Time::ZERO, 0);
+        while threads < 1000 {
+            let queued = 1000 - threads;
+            let orders = pool.decide(now, busy(threads, queued, threads));
+            assert!(orders.start <= STARTS_PER_TURN);
+            threads += orders.start;
+            now = pool.deadline().max(now);
+            turns += 1;
+            assert!(turns < 1000, "the pool stopped growing at {threads} threads");
+        }
+        assert!(now < ms(20), "1000 blocking jobs had their threads only after {now:?}");
+    }
+
+    #[test]
+    fn threads_under_way_are_counted() {
+        let mut pool = Pool::new(2, 0);
+        let counts = Counts { queued: 2, threads: 2, oldest: Some(ms(0)), ..Counts::default() };
+        pool.decide(ms(0), counts);
+        assert_eq!(pool.decide(ms(10), counts).start, 0);
+    }
+
+    #[test]
+    fn a_refusal_delays_the_next_try_and_a_success_forgets_it() {
+        let mut pool = Pool::new(2, 0);
+        let queued = Counts { queued: 5, oldest: Some(ms(0)), ..Counts::default() };
+        assert_eq!(pool.decide(ms(0), queued).start, 2);
+        assert_eq!(pool.refused(ms(0)), Duration::from_millis(10));
+        assert_eq!(pool.decide(ms(5), queued).start, 0);
+        assert_eq!(pool.deadline(), ms(10));
+        assert_eq!(pool.decide(ms(10), queued).start, 2);
+        assert_eq!(pool.refused(ms(10)), Duration::from_millis(20));
+        for _ in 0..20 {
+            pool.refused(ms(10));
+        }
+        assert_eq!(pool.refused(ms(10)), Duration::from_secs(1));
+        pool.started();
+        assert_eq!(pool.refused(ms(10)), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn surplus_over_the_busiest_moment_of_the_window_retires() {
+        let mut pool = Pool::new(2, 1);
+        let idle = |peak_busy| Counts { threads: 10, idle: 10, peak_busy, ..Counts::default() };
+        assert!(pool.decide(ms(0), idle(10)).reset_peak);
+        assert_eq!(pool.decide(ms(9_999), idle(4)).retire, 0);
+        assert_eq!(pool.decide(ms(10_000), idle(4)).retire, 6);
+        let left = Counts { threads: 4, idle: 4, ..Counts::default() };
+        assert_eq!(pool.decide(ms(20_000), left).retire, 3);
+        let kept = Counts { threads: 1, idle: 1, ..Counts::default() };
+        assert_eq!(pool.decide(ms(20_001), kept), Orders::default());
+        assert_eq!(pool.deadline(), Time::NEVER, "an idle pool waits for nothing");
+    }
+}

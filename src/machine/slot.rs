@@ -1,0 +1,42 @@
+//! One slot: who owns it and who waits for it.
+
+use alloc::vec::Vec;
+
+use super::list::List;
+use crate::id::{SlotKey, TaskKey};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// Holds the slot until its last attempt has returned.
+    pub(crate) owner: Option<TaskKey>,
+    pub(crate) queue: List,
+}
+
+impl Slot {
+    /// Nobody owns it and nobody waits, so that nothing need be known of it.
+    pub(super) const fn is_vacant(&self) -> bool {
+        self.owner.is_none() && self.queue.len == 0
+    }
+}
+
+/// All slots, by key. The runtime chooses the keys, densely; a key never used is a vacant slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots(Vec<Slot>);
+
+impl Slots {
+    pub(crate) fn get(&self, key: SlotKey) -> Slot {
+        self.0.get(key.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn get_mut(&mut self, key: SlotKey) -> &mut Slot {
+        let at = key.0 as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, Slot::default());
+        }
+        &mut self.0[at]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
+        (0..).map(SlotKey).zip(&self.0)
+    }
+}

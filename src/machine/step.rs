@@ -1,0 +1,204 @@
+//! The one door: [`Machine::step`] takes a fact and says what to do; [`Machine::deadline`] says when to ask again.
+
+use alloc::vec::Vec;
+
+use super::effect::{Answer, Effect, Notice};
+use super::input::Input;
+use super::list::List;
+use super::rng::Rng;
+use super::slot::Slots;
+use super::stop::Phase;
+use super::task::{State, Task, Tasks};
+use super::timer::Timers;
+use crate::id::{AttemptRef, TaskKey, TaskRef};
+use crate::policy::Limits;
+use crate::reason::Rejection;
+use crate::time::Time;
+
+/// All state of a supervisor and all its rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(super) now: Time,
+    pub(super) limits: Limits,
+    pub(super) rng: Rng,
+    pub(super) tasks: Tasks,
+    pub(super) slots: Slots,
+    pub(super) timers: Timers,
+    /// Permits that are out.
+    pub(super) permits: u32,
+    /// Owners that wait for a permit, in their order.
+    pub(super) ready: List,
+    /// Tasks without outcome.
+    pub(super) open: u32,
+    pub(super) phase: Phase,
+    /// Messages about tasks or attempts that are no more.
+    pub(super) stale: u64,
+}
+
+impl Machine {
+    pub(crate) fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            now: Time::ZERO,
+            limits,
+            rng: Rng::new(seed),
+            tasks: Tasks::default(),
+            slots: Slots::default(),
+            timers: Timers::default(),
+            permits: 0,
+            ready: List::default(),
+            open: 0,
+            phase: Phase::Running,
+            stale: 0,
+        }
+    }
+
+    /// Takes a fact that is known at `now` and appends what is to be done, in this order and before the next fact.
+    pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        debug_assert!(now >= self.now, "time went back");
+        self.now = self.now.max(now);
+        match input {
+            Input::Submitted(submission) => self.submit(submission, out),
+            Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
+            Input::StopRequested(task) => {
+                if let Some(key) = self.find_task(task) {
+                    self.stop(key, crate::reason::StopReason::Stop, out);
+                }
+            }
+            Input::SlotStopRequested(slot) => self.stop_slot(slot, out),
+            Input::SkipRequested(task) => {
+                let taken = self.find_task(task).is_some_and(|key| self.skip_wait(key, out));
+                out.push(Effect::Answer(Answer::Taken(taken)));
+            }
+            Input::RestartRequested(task) => {
+                let taken = self.find_task(task).is_some_and(|key| self.restart(key, out));
+                out.push(Effect::Answer(Answer::Taken(taken)));
+            }
+            Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
+            Input::SignalReceived(number) => self.signal(number, out),
+            Input::Claimed { attempt, at } => {
+                if let Some(key) = self.find_attempt(attempt) {
+                    self.claimed(key, at, out);
+                }
+            }
+            Input::Returned { attempt, claimed_at, at, told, ret } => {
+                if let Some(key) = self.find_attempt(attempt) {
+                    self.returned(key, claimed_at, at, told, ret, out);
+                }
+            }
+            Input::RevokeAnswered { attempt, answer } => {
+                if let Some(key) = self.find_attempt(attempt) {
+                    self.revoke_answered(key, answer, out);
+                }
+            }
+            Input::TellAnswered { attempt, answer } => {
+                if let Some(key) = self.find_attempt(attempt) {
+                    self.tell_answered(key, answer, out);
+                }
+            }
+            Input::AbandonAnswered { attempt, answer } => {
+                if let Some(key) = self.find_attempt(attempt) {
+                    self.abandon_answered(key, answer, out);
+                }
+            }
+            Input::EventsDrained => self.end_drain(out),
+            Input::TimerDue => self.fire_timers(out),
+        }
+        self.advance_shutdown(out);
+    }
+
+    /// When to hand in [`Input::TimerDue`] next; `NEVER` if nothing is waited for.
+    pub(crate) fn deadline(&self) -> Time {
+        self.timers.next_due().min(self.phase.deadline())
+    }
+
+    /// Whether every task has its outcome.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    pub(crate) const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    pub(crate) const fn permits_held(&self) -> u32 {
+        self.permits
+    }
+
+    pub(crate) const fn waiting_for_permit(&self) -> u32 {
+        self.ready.len
+    }
+
+    /// When a waiting task starts, a running one is overdue, a stopping one is abandoned, a queued one expires.
+    pub(crate) fn due(&self, key: TaskKey) -> Time {
+        self.timers.due(key)
+    }
+
+    /// How many messages came about tasks or attempts that were no more.
+    pub(crate) const fn stale_inputs(&self) -> u64 {
+        self.stale
+    }
+
+    /// The one place where a message about something that is no more dies.
+    fn find_task(&mut self, task: TaskRef) -> Option<TaskKey> {
+        let found = self.tasks.find(task);
+        self.stale += u64::from(found.is_none());
+        found
+    }
+
+    fn find_attempt(&mut self, attempt: AttemptRef) -> Option<TaskKey> {
+        let key = self.find_task(attempt.task)?;
+        let current = self.tasks[key].attempt == attempt.attempt;
+        self.stale += u64::from(!current);
+        current.then_some(key)
+    }
+
+    /// Moves a task to a state, with the state's one timer.
+    pub(super) fn enter(&mut self, key: TaskKey, state: State, due: Time) {
+        let now = self.now;
+        let task = &mut self.tasks[key];
+        task.state = state;
+        task.since = now;
+        self.timers.set(key, due);
+    }
+
+    fn fire_timers(&mut self, out: &mut Vec<Effect>) {
+        while let Some(key) = self.timers.pop_due(self.now) {
+            match self.tasks[key].state {
+                State::Queued | State::Ready => {
+                    self.conclude(key, super::End::Rejected(Rejection::Expired), out);
+                }
+                State::Starting { stop, .. } => {
+                    self.tasks[key].state = State::Starting { stop, expired: true };
+                    out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
+                }
+                State::Running { claimed_at } => self.deadline_passed(key, claimed_at, out),
+                State::Stopping { .. } => {
+                    out.push(Effect::Abandon { attempt: self.tasks[key].attempt_ref() });
+                }
+                State::Waiting(_) => self.end_wait(key, out),
+                State::Intake | State::Abandoned { .. } | State::Over => {
+                    debug_assert!(false, "a timer in a state that has none");
+                }
+            }
+        }
+        if self.phase.deadline() <= self.now {
+            self.end_drain(out);
+        }
+    }
+
+    pub(super) fn task_mut(&mut self, key: TaskKey) -> &mut Task {
+        &mut self.tasks[key]
+    }
+
+    pub(super) fn publish(out: &mut Vec<Effect>, notice: Notice) {
+        out.push(Effect::Publish(notice));
+    }
+}

@@ -1,0 +1,206 @@
+//! Stops: of one task, of a slot, of everything. A shutdown is a state, never a wait.
+//!
+//! ```text
+//! Running ─► Stopping (grace) ─► Draining (events) ─► Ended
+//! ```
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::effect::{Answer, Effect, Notice};
+use super::ending::End;
+use super::step::Machine;
+use super::task::{State, Stop};
+use crate::id::{SlotKey, TaskKey};
+use crate::reason::{Rejection, ShutdownCause, StopReason};
+use crate::time::Time;
+
+/// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the process group, and by a
+/// parent that forwards it.
+const SIGNAL_ECHO: Duration = Duration::from_millis(300);
+
+/// How far the supervisor's own life has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// The door is closed; every attempt has been told.
+    Stopping {
+        began: Time,
+        grace_until: Time,
+    },
+    /// Every outcome is delivered; the lanes deliver the last events.
+    Draining {
+        until: Time,
+    },
+    Ended,
+}
+
+impl Phase {
+    /// When the phase ends by itself. Stopping does not: it ends with the last attempt, each of which has a timer.
+    pub(super) const fn deadline(self) -> Time {
+        match self {
+            Self::Draining { until } => until,
+            Self::Running | Self::Stopping { .. } | Self::Ended => Time::NEVER,
+        }
+    }
+
+    /// The latest end of any grace that begins now.
+    pub(super) const fn grace_until(self) -> Time {
+        match self {
+            Self::Stopping { grace_until, .. } => grace_until,
+            Self::Running | Self::Draining { .. } | Self::Ended => Time::NEVER,
+        }
+    }
+}
+
+impl Machine {
+    /// Asks a task to stop, in whatever state it is. The first stop counts.
+    pub(super) fn stop(&mut self, key: TaskKey, reason: StopReason, out: &mut Vec<Effect>) {
+        let asked = Some(Stop { reason, at: self.now });
+        match self.tasks[key].state {
+            State::Queued => {
+                let why = match reason {
+                    StopReason::Shutdown => Rejection::ShuttingDown,
+                    StopReason::ByTask | StopReason::Stop | StopReason::Replace => {
+                        Rejection::Removed
+                    }
+                };
+                self.conclude(key, End::Rejected(why), out);
+            }
+            State::Ready | State::Waiting(_) => {
+                self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
+            }
+            State::Starting { stop: None, expired } => {
+                self.task_mut(key).state = State::Starting { stop: asked, expired };
+                self.publish_terminating(key, out);
+                out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
+            }
+            State::Running { claimed_at } => {
+                self.publish_terminating(key, out);
+                self.tell(key, claimed_at, reason.as_cancel(), asked, out);
+            }
+            State::Stopping { claimed_at, told, stop: None } => {
+                self.task_mut(key).state = State::Stopping { claimed_at, told, stop: asked };
+                self.publish_terminating(key, out);
+                self.shorten_grace(key, out);
+            }
+            State::Stopping { stop: Some(_), .. } => {
+                if reason == StopReason::Shutdown {
+                    self.shorten_grace(key, out);
+                }
+            }
+            State::Abandoned { claimed_at, told, stop: None, over: false } => {
+                self.task_mut(key).state =
+                    State::Abandoned { claimed_at, told, stop: asked, over: false };
+                self.conclude_abandoned(key, out);
+            }
+            State::Starting { stop: Some(_), .. }
+            | State::Abandoned { .. }
+            | State::Intake
+            | State::Over => {}
+        }
+    }
+
+    /// A told attempt: what remains of its grace, bounded by the shutdown's; and its body will not run again.
+    fn shorten_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let due = self.timers.due(key).min(self.phase.grace_until());
+        self.timers.set(key, due);
+        let attempt = self.tasks[key].attempt_ref();
+        out.push(Effect::Finalize { attempt, grace_until: due });
+    }
+
+    fn publish_terminating(&self, key: TaskKey, out: &mut Vec<Effect>) {
+        let task = &self.tasks[key];
+        if task.slot.is_some() {
+            Self::publish(out, Notice::SlotTransition { task: task.task, terminating: true });
+        }
+    }
+
+    /// Stops a slot's owner and refuses what waits there.
+    pub(super) fn stop_slot(&mut self, slot: SlotKey, out: &mut Vec<Effect>) {
+        let removed = self.slots.get(slot).queue.len;
+        while let Some(waiting) = self.slots.get(slot).queue.first {
+            self.stop(waiting, StopReason::Stop, out);
+        }
+        let owner = self.slots.get(slot).owner;
+        let owner_asked = owner.is_some_and(|owner| !self.stop_recorded(owner));
+        if let Some(owner) = owner {
+            self.stop(owner, StopReason::Stop, out);
+        }
+        out.push(Effect::Answer(Answer::SlotStopped { owner_asked, removed }));
+    }
+
+    fn stop_recorded(&self, key: TaskKey) -> bool {
+        match self.tasks[key].state {
+            State::Starting { stop, .. } | State::Stopping { stop, .. } => stop.is_some(),
+            State::Abandoned { stop, over, .. } => stop.is_some() || over,
+            State::Intake
+            | State::Queued
+            | State::Ready
+            | State::Running { .. }
+            | State::Waiting(_)
+            | State::Over => false,
+        }
+    }
+
+    /// A significant task that ended by itself takes the supervisor with it.
+    pub(super) fn end_significant(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
+        let task = &self.tasks[key];
+        if task.plan.significant && end.is_own() {
+            let cause = ShutdownCause::Significant(task.task.id);
+            self.begin_shutdown(cause, out);
+        }
+    }
+
+    /// Closes the door and stops everything. The first cause counts.
+    pub(super) fn begin_shutdown(&mut self, cause: ShutdownCause, out: &mut Vec<Effect>) {
+        if !self.is_running() {
+            return;
+        }
+        let grace_until = self.now.after(self.limits.grace);
+        self.phase = Phase::Stopping { began: self.now, grace_until };
+        Self::publish(out, Notice::ShutdownRequested { cause });
+        out.push(Effect::CloseDoor);
+        // What waits goes first, so that nothing that is given up below passes to it.
+        let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
+        let waits = |state| matches!(state, State::Queued | State::Ready | State::Waiting(_));
+        let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
+        let owners = keys.iter().filter(|(state, _)| waits(*state) && *state != State::Queued);
+        let running = keys.iter().filter(|(state, _)| !waits(*state));
+        for &(_, key) in queued.chain(owners).chain(running) {
+            self.stop(key, StopReason::Shutdown, out);
+        }
+    }
+
+    /// Begins a shutdown, or makes it urgent.
+    pub(super) fn signal(&mut self, number: i32, out: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Running => self.begin_shutdown(ShutdownCause::Signal(number), out),
+            Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
+                self.phase = Phase::Stopping { began, grace_until: self.now };
+                out.push(Effect::RestoreSignals);
+                let keys: Vec<_> = self.tasks.iter().map(|task| task.task.key).collect();
+                for key in keys {
+                    self.stop(key, StopReason::Shutdown, out);
+                }
+            }
+            Phase::Stopping { .. } | Phase::Draining { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Every outcome is out: let the last events follow.
+    pub(super) fn advance_shutdown(&mut self, out: &mut Vec<Effect>) {
+        if let (Phase::Stopping { .. }, true) = (self.phase, self.is_idle()) {
+            self.phase = Phase::Draining { until: self.now.after(self.limits.event_drain) };
+            Self::publish(out, Notice::ShutdownEnded);
+            out.push(Effect::DrainEvents);
+        }
+    }
+
+    pub(super) fn end_drain(&mut self, out: &mut Vec<Effect>) {
+        if let Phase::Draining { .. } = self.phase {
+            self.phase = Phase::Ended;
+            out.push(Effect::Finish);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! One task as the machine sees it, and the table of all of them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::ending::Finality;
+use crate::backoff::{BackoffState, MIN_SPACING};
+use crate::id::{AttemptRef, SlotKey, TaskKey, TaskRef};
+use crate::policy::{Pause, Plan, RestartPolicy};
+use crate::reason::{CancelReason, StopReason, TaskState};
+use crate::time::Time;
+
+/// Where a task is. Data that exists in one state only lives in that state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Being decided, within one step.
+    Intake,
+    /// In its slot's queue.
+    Queued,
+    /// Owner; in the queue for permits.
+    Ready,
+    /// Owner with a permit; offered to a thread. With a stop or an expiry recorded, a revocation is under way.
+    Starting { stop: Option<Stop>, expired: bool },
+    /// Owner with a permit; a thread has claimed the attempt.
+    Running { claimed_at: Time },
+    /// Told to return; `stop` once a stop was asked. Without a timer the answer to `Abandon`, or a report known to be
+    /// under way, is awaited.
+    Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop> },
+    /// Outlived its grace; holds slot and permit until it returns. `over` once the outcome is delivered.
+    Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
+    /// Owner without a permit, until its timer is due.
+    Waiting(Wait),
+    /// Ended, within one step.
+    Over,
+}
+
+/// What a waiting task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    InitialDelay,
+    Backoff,
+    /// The pause after a success.
+    Pause,
+    /// The least distance between two starts.
+    Spacing,
+}
+
+/// The first stop asked of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) reason: StopReason,
+    pub(crate) at: Time,
+}
+
+impl State {
+    /// The public name of the state.
+    pub(crate) const fn name(self) -> TaskState {
+        match self {
+            Self::Intake => TaskState::Intake,
+            Self::Queued => TaskState::Queued,
+            Self::Ready => TaskState::Ready,
+            Self::Starting { .. } => TaskState::Starting,
+            Self::Running { .. } => TaskState::Running,
+            Self::Stopping { .. } => TaskState::Stopping,
+            Self::Abandoned { .. } => TaskState::Abandoned,
+            Self::Waiting(_) => TaskState::Waiting,
+            Self::Over => TaskState::Over,
+        }
+    }
+
+    pub(super) const fn holds_permit(self) -> bool {
+        match self {
+            Self::Starting { .. }
+            | Self::Running { .. }
+            | Self::Stopping { .. }
+            | Self::Abandoned { .. } => true,
+            Self::Intake | Self::Queued | Self::Ready | Self::Waiting(_) | Self::Over => false,
+        }
+    }
+
+    /// Since when the owner of a slot is on its way out: its stop is recorded, or it is abandoned.
+    pub(super) fn terminating_since(self, entered: Time) -> Option<Time> {
+        match self {
+            Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.map(|stop| stop.at),
+            Self::Abandoned { stop, .. } => Some(stop.map_or(entered, |stop| stop.at.min(entered))),
+            Self::Intake
+            | Self::Queued
+            | Self::Ready
+            | Self::Running { .. }
+            | Self::Waiting(_)
+            | Self::Over => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) task: TaskRef,
+    pub(crate) slot: Option<SlotKey>,
+    pub(crate) plan: Plan,
+    pub(crate) state: State,
+    /// When the state was entered.
+    pub(crate) since: Time,
+    /// When the task became the owner of its slot, or was admitted without one.
+    pub(crate) owner_since: Time,
+    /// When the submission is no longer worth starting; means nothing after the first claim.
+    pub(super) expires_at: Time,
+    /// The number of the latest attempt; 0 before the first.
+    pub(crate) attempt: u64,
+    /// Failures since the last success.
+    pub(crate) streak: u32,
+    pub(super) backoff: BackoffState,
+    /// The latest failures, for `failure_limit`; at most as many as it allows.
+    pub(super) failures: VecDeque<Time>,
+    /// The first start, anchor of the grid of `at_rate`.
+    pub(super) anchor: Option<Time>,
+    pub(super) last_start: Time,
+    /// Neighbours in the one list a task may be in: its slot's queue or the queue for permits.
+    pub(super) before: Option<TaskKey>,
+    pub(super) after: Option<TaskKey>,
+}
+
+impl Task {
+    pub(super) const fn attempt_ref(&self) -> AttemptRef {
+        AttemptRef { task: self.task, attempt: self.attempt }
+    }
+
+    /// Whether the first attempt was claimed, so that the submission can no longer expire.
+    pub(super) const fn has_started(&self) -> bool {
+        self.anchor.is_some()
+    }
+
+    /// When the submission expires, `NEVER` if it cannot any more.
+    pub(super) const fn expiry(&self) -> Time {
+        if self.has_started() {
+            Time::NEVER
+        } else {
+            self.expires_at
+        }
+    }
+
+    /// The earliest moment for the next start.
+    pub(super) fn spacing_until(&self) -> Time {
+        if self.has_started() {
+            self.last_start.after(MIN_SPACING)
+        } else {
+            Time::ZERO
+        }
+    }
+
+    /// What an attempt ordered or judged now may assume about being the last.
+    pub(super) fn finality(&self) -> Finality {
+        let no_retry = self.plan.once
+            || self.plan.restart == RestartPolicy::Never
+            || self.plan.max_retries.is_some_and(|most| self.streak >= most);
+        let window = self.plan.failure_limit.and_then(|limit| {
+            let full = self.failures.len() >= limit.failures as usize;
+            let oldest = self.failures.front().copied().unwrap_or(Time::NEVER);
+            full.then(|| oldest.after(limit.within))
+        });
+        Finality {
+            success: self.plan.once || self.plan.restart != RestartPolicy::Always,
+            failure_before: if no_retry { Time::NEVER } else { window.unwrap_or(Time::ZERO) },
+            panic: self.plan.panic,
+        }
+    }
+
+    /// Counts a failure. An attempt that ran `stable` long begins the delays anew, though not the streak.
+    pub(super) fn count_failure(&mut self, at: Time, stable: bool) {
+        self.streak = self.streak.saturating_add(1);
+        if stable {
+            self.backoff = BackoffState::default();
+        }
+        if let Some(limit) = self.plan.failure_limit {
+            if self.failures.len() >= limit.failures as usize {
+                self.failures.pop_front();
+            }
+            if limit.failures > 0 {
+                self.failures.push_back(at);
+            }
+        }
+    }
+
+    pub(super) fn count_success(&mut self) {
+        self.streak = 0;
+        self.backoff = BackoffState::default();
+    }
+
+    /// When the next attempt is due after a success at `at`; `None` for at once.
+    pub(super) fn pause_until(&self, at: Time) -> Option<Time> {
+        match self.plan.pause {
+            Pause::None => None,
+            Pause::Delay(delay) => Some(at.after(delay)),
+            Pause::Rate(step) => Some(at.next_tick(self.anchor.unwrap_or(at), step)),
+        }
+    }
+
+    /// When the retry after a failure at `at` is due, its backoff being `delay`.
+    pub(super) fn retry_at(&self, at: Time, delay: Duration) -> Time {
+        match self.plan.pause {
+            Pause::None => at.after(delay),
+            Pause::Delay(pause) => at.after(delay.max(pause)),
+            Pause::Rate(step) => {
+                let earliest = at.after(delay);
+                // A tick that falls on the end of the backoff is not missed.
+                let just_before = Time::from_nanos(earliest.as_nanos().saturating_sub(1));
+                just_before.next_tick(self.anchor.unwrap_or(at), step)
+            }
+        }
+    }
+}
+
+/// All tasks, by key. The runtime chooses the keys, densely.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    entries: Vec<Option<Task>>,
+    len: u32,
+}
+
+impl Tasks {
+    pub(super) fn insert(&mut self, task: Task) {
+        let at = task.task.key.0 as usize;
+        if self.entries.len() <= at {
+            self.entries.resize_with(at + 1, || None);
+        }
+        assert!(self.entries[at].is_none(), "task key {at} is taken");
+        self.entries[at] = Some(task);
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, key: TaskKey) {
+        if self.entries[key.0 as usize].take().is_some() {
+            self.len -= 1;
+        }
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn get(&self, key: TaskKey) -> Option<&Task> {
+        self.entries.get(key.0 as usize)?.as_ref()
+    }
+
+    /// The key of a task that is still the one meant.
+    pub(super) fn find(&self, task: TaskRef) -> Option<TaskKey> {
+        self.get(task.key).filter(|found| found.task.id == task.id).map(|_| task.key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.entries.iter().flatten()
+    }
+}
+
+impl core::ops::Index<TaskKey> for Tasks {
+    type Output = Task;
+
+    fn index(&self, key: TaskKey) -> &Task {
+        self.get(key).expect("keys inside the machine name living tasks")
+    }
+}
+
+impl core::ops::IndexMut<TaskKey> for Tasks {
+    fn index_mut(&mut self, key: TaskKey) -> &mut Task {
+        self.entries[key.0 as usize].as_mut().expect("keys inside the machine name living tasks")
+    }
+}

@@ -1,0 +1,1 @@
+//! Scripted and simulated tests of the machine.

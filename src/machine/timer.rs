@@ -1,0 +1,177 @@
+//! The one clock of the machine: at most one deadline a task, in a 4-ary heap whose entries can really be removed, so
+//! that no graveyard of dead timers grows. Equal deadlines come due in the order in which they were set.
+
+use alloc::vec::Vec;
+
+use crate::id::TaskKey;
+use crate::time::Time;
+
+const ARITY: usize = 4;
+const ABSENT: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    due: Time,
+    /// Orders equal deadlines.
+    sequence: u64,
+    key: TaskKey,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers {
+    heap: Vec<Timer>,
+    /// Where each task's timer lies in the heap; not in the task's entry, so that a sift touches few cache lines.
+    positions: Vec<u32>,
+    sequence: u64,
+}
+
+impl Timers {
+    pub(super) fn next_due(&self) -> Time {
+        self.heap.first().map_or(Time::NEVER, |timer| timer.due)
+    }
+
+    /// When this task's timer is due.
+    pub(super) fn due(&self, key: TaskKey) -> Time {
+        self.position(key).map_or(Time::NEVER, |at| self.heap[at].due)
+    }
+
+    /// Sets the task's timer; `NEVER` clears it.
+    pub(super) fn set(&mut self, key: TaskKey, due: Time) {
+        if due.is_never() {
+            return self.clear(key);
+        }
+        self.sequence += 1;
+        let timer = Timer { due, sequence: self.sequence, key };
+        if let Some(at) = self.position(key) {
+            self.heap[at] = timer;
+            self.restore(at);
+        } else {
+            if self.positions.len() <= key.0 as usize {
+                self.positions.resize(key.0 as usize + 1, ABSENT);
+            }
+            self.heap.push(timer);
+            self.sift_up(self.heap.len() - 1);
+        }
+    }
+
+    pub(super) fn clear(&mut self, key: TaskKey) {
+        let Some(at) = self.position(key) else { return };
+        self.positions[key.0 as usize] = ABSENT;
+        self.heap.swap_remove(at);
+        if at < self.heap.len() {
+            self.restore(at);
+        }
+    }
+
+    /// Takes the first timer that is due.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<TaskKey> {
+        let first = self.heap.first().filter(|timer| timer.due <= now)?.key;
+        self.clear(first);
+        Some(first)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    fn position(&self, key: TaskKey) -> Option<usize> {
+        self.positions.get(key.0 as usize).filter(|&&at| at != ABSENT).map(|&at| at as usize)
+    }
+
+    fn before(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (&self.heap[a], &self.heap[b]);
+        (a.due, a.sequence) < (b.due, b.sequence)
+    }
+
+    fn restore(&mut self, at: usize) {
+        let at = self.sift_up(at);
+        self.sift_down(at);
+    }
+
+    fn sift_up(&mut self, mut at: usize) -> usize {
+        while at > 0 {
+            let parent = (at - 1) / ARITY;
+            if !self.before(at, parent) {
+                break;
+            }
+            self.swap(at, parent);
+            at = parent;
+        }
+        self.note(at);
+        at
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let children = at * ARITY + 1..(at * ARITY + 1 + ARITY).min(self.heap.len());
+            let first = children.reduce(|a, b| if self.before(b, a) { b } else { a });
+            let Some(child) = first.filter(|&child| self.before(child, at)) else { break };
+            self.swap(at, child);
+            at = child;
+        }
+        self.note(at);
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.note(a);
+        self.note(b);
+    }
+
+    fn note(&mut self, at: usize) {
+        let key = self.heap[at].key;
+        self.positions[key.0 as usize] = u32::try_from(at).unwrap_or(ABSENT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use super::super::rng::Rng;
+    use super::*;
+
+    #[test]
+    fn equal_deadlines_come_due_in_the_order_set() {
+        let mut timers = Timers::default();
+        for key in [3, 1, 2, 0] {
+            timers.set(TaskKey(key), Time::from_nanos(5));
+        }
+        let order: Vec<_> =
+            core::iter::from_fn(|| timers.pop_due(Time::from_nanos(5))).map(|key| key.0).collect();
+        assert_eq!(order, [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn agrees_with_a_sorted_map_under_random_use() {
+        let mut timers = Timers::default();
+        let mut naive: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        let mut rng = Rng::new(7);
+        for sequence in 0..20_000 {
+            let key = (rng.next() % 300) as u32;
+            match rng.next() % 4 {
+                0 => {
+                    timers.clear(TaskKey(key));
+                    naive.remove(&key);
+                }
+                1 => {
+                    let popped = timers.pop_due(Time::from_nanos(500)).map(|key| key.0);
+                    let first = naive.iter().min_by_key(|(_, &order)| order);
+                    let expected = first.filter(|(_, &(due, _))| due <= 500).map(|(&key, _)| key);
+                    assert_eq!(popped, expected);
+                    if let Some(key) = popped {
+                        naive.remove(&key);
+                    }
+                }
+                _ => {
+                    let due = rng.next() % 1000;
+                    timers.set(TaskKey(key), Time::from_nanos(due));
+                    naive.insert(key, (due, sequence));
+                }
+            }
+            assert_eq!(timers.len(), naive.len());
+            let next = naive.values().min().map_or(Time::NEVER, |&(due, _)| Time::from_nanos(due));
+            assert_eq!(timers.next_due(), next);
+        }
+    }
+}

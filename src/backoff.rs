@@ -9,10 +9,11 @@ use crate::time::nanos;
 /// Two starts of one task are never closer than this, whatever the reason.
 pub(crate) const MIN_SPACING: Duration = Duration::from_millis(1);
 
-/// How the delay before a retry is spread, so that tasks which failed together do not come back together.
+/// How the delay before a retry is spread, so that tasks which failed together do not come back
+/// together.
 ///
-/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015, where `d` is the grown and capped
-/// delay.
+/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015, where `d` is
+/// the grown and capped delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum JitterPolicy {
@@ -23,7 +24,8 @@ pub enum JitterPolicy {
     /// Half of `d`, and uniform in the other half. The default.
     #[default]
     Equal,
-    /// Uniform between `first` and three times the delay before it, capped at `max`; grows by chance, not by `factor`.
+    /// Uniform between `first` and three times the delay before it, capped at `max`; grows by
+    /// chance, not by `factor`.
     Decorrelated,
 }
 
@@ -39,10 +41,11 @@ impl JitterPolicy {
     }
 }
 
-/// The delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, never below 1 ms.
+/// The delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, never
+/// below 1 ms.
 ///
-/// The default is 100 ms, doubled each time up to 30 s, with [`JitterPolicy::Equal`]. Values are checked where the task
-/// is handed over.
+/// The default is 100 ms, doubled each time up to 30 s, with [`JitterPolicy::Equal`]. Values are
+/// checked where the task is handed over.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -96,8 +99,8 @@ impl BackoffPolicy {
         (0..n).map(|_| self.delay(&mut low, 0)..=self.delay(&mut high, u64::MAX)).collect()
     }
 
-    /// The delay before the next retry of a streak. `draw` is a random number: 0 gives the shortest delay, the largest
-    /// gives the longest.
+    /// The delay before the next retry of a streak. `draw` is a random number: 0 gives the shortest
+    /// delay, the largest gives the longest.
     pub(crate) fn delay(&self, state: &mut BackoffState, draw: u64) -> Duration {
         let (first, max) = (nanos(self.first), nanos(self.max));
         let grown = state.grown.unwrap_or(first).min(max);
@@ -133,8 +136,8 @@ pub(crate) struct BackoffState {
     previous: Option<u64>,
 }
 
-/// A number in `low..=high`, by multiplication instead of remainder (Lemire 2019), so that its bias is below 2⁻⁶⁴ of
-/// the range.
+/// A number in `low..=high`, by multiplication instead of remainder (Lemire 2019), so that its bias
+/// is below 2⁻⁶⁴ of the range.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the product shifted by 64 is at most `high - low`"

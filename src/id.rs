@@ -1,4 +1,5 @@
-//! Names for things: the public [`TaskId`], and the dense keys under which the machine's tables are addressed.
+//! Names for things: the public [`TaskId`], and the dense keys under which the machine's tables are
+//! addressed.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -55,7 +56,7 @@ pub(crate) struct SlotKey(pub(crate) u32);
 
 /// A task as messages name it: the key finds it, the id proves that it is still the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TaskRef {
+pub(crate) struct TaskAddr {
     pub(crate) key: TaskKey,
     pub(crate) id: TaskId,
 }
@@ -63,7 +64,8 @@ pub(crate) struct TaskRef {
 /// One attempt as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptRef {
-    pub(crate) task: TaskRef,
-    /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond apart.
+    pub(crate) task: TaskAddr,
+    /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond
+    /// apart.
     pub(crate) attempt: u64,
 }

@@ -31,15 +31,19 @@ pub enum RestartPolicy {
     Always,
 }
 
-labels!(RestartPolicy { Self::Never => "never", Self::OnFailure => "on_failure", Self::Always => "always" });
+labels!(RestartPolicy {
+    Self::Never => "never",
+    Self::OnFailure => "on_failure",
+    Self::Always => "always",
+});
 
-/// What happens to a submission whose slot is busy, that is, has an owner in whatever state (also one that sleeps until
-/// its next tick). An idle slot starts every submission.
+/// What happens to a submission whose slot is busy, that is, has an owner in whatever state (also
+/// one that sleeps until its next tick). An idle slot starts every submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AdmissionPolicy {
-    /// Waits behind those that wait, up to `max_slot_queue`. Behind an owner that never ends it waits for ever;
-    /// `expires_in` is the remedy.
+    /// Waits behind those that wait, up to `max_slot_queue`. Behind an owner that never ends it
+    /// waits for ever; `expires_in` is the remedy.
     Queue,
     /// Asks the owner to stop and is next, overwriting whoever was; never limited.
     Replace,
@@ -71,11 +75,49 @@ pub enum PanicPolicy {
     Failure,
     /// The end of the task, under every restart policy.
     Fatal,
-    /// The end of the process, by `std::process::abort`, for those who do not want crashes survived.
+    /// The end of the process, by `std::process::abort`, for those who do not want crashes
+    /// survived.
     Abort,
 }
 
 labels!(PanicPolicy { Self::Failure => "failure", Self::Fatal => "fatal", Self::Abort => "abort" });
+
+/// What becomes of slot and permit when an attempt outlives its grace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AbandonPolicy {
+    /// They stay held until the body returns, so that nothing it uses is used twice. The default.
+    #[default]
+    Hold,
+    /// They are given up, and the abandonment is the attempt's end and a failure. A task made by
+    /// `TaskSpec::from_task` may be retried beside the stuck thread; any other ends, and its slot
+    /// passes on while the old body still runs. Bounded by `max_abandoned`: at that many, it acts
+    /// as `Hold`.
+    Release,
+}
+
+labels!(AbandonPolicy { Self::Hold => "hold", Self::Release => "release" });
+
+/// What follows when a watched attempt gives no sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WatchdogPolicy {
+    /// An event. The default.
+    #[default]
+    Report,
+    /// An event, and the attempt is told to return as `Unresponsive`: a failure, with all that
+    /// follows.
+    Cancel,
+}
+
+labels!(WatchdogPolicy { Self::Report => "report", Self::Cancel => "cancel" });
+
+/// How long a watched attempt may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watchdog {
+    pub(crate) max_silence: Duration,
+    pub(crate) policy: WatchdogPolicy,
+}
 
 /// What follows a success under [`RestartPolicy::Always`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -109,9 +151,13 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) panic: PanicPolicy,
+    pub(crate) abandon: AbandonPolicy,
+    pub(crate) watchdog: Option<Watchdog>,
     pub(crate) significant: bool,
     /// The body is consumed by its first attempt.
     pub(crate) once: bool,
+    /// The body can run again beside an attempt that never came back.
+    pub(crate) shared: bool,
 }
 
 /// The bounds of one supervisor.
@@ -121,6 +167,8 @@ pub(crate) struct Limits {
     pub(crate) max_concurrent: u32,
     pub(crate) max_slot_queue: u32,
     pub(crate) max_tasks: u32,
+    /// Attempts and hooks past their grace, before `Release` acts as `Hold`.
+    pub(crate) max_abandoned: u32,
     /// Bounds a shutdown as a whole.
     pub(crate) grace: Duration,
     /// Bounds the delivery of the last events after that.

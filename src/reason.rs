@@ -1,4 +1,5 @@
-//! Why things happen: reasons for cancelling, stopping, refusing, failing and shutting down; and the task states.
+//! Why things happen: reasons for cancelling, stopping, refusing, failing and shutting down; and
+//! the task states.
 
 use core::fmt;
 use core::time::Duration;
@@ -153,6 +154,11 @@ pub enum Rejection {
         /// The newer submission.
         by: TaskId,
     },
+    /// More attempts than `max_abandoned` allows are stuck.
+    TooManyAbandoned {
+        /// How many may be.
+        limit: usize,
+    },
     /// The supervisor holds as many tasks as `max_tasks` allows.
     TooManyTasks {
         /// How many it may hold.
@@ -168,6 +174,7 @@ labels!(Rejection {
     Self::ShuttingDown => "shutting_down",
     Self::SlotBusy { .. } => "slot_busy",
     Self::Superseded { .. } => "superseded",
+    Self::TooManyAbandoned { .. } => "too_many_abandoned",
     Self::TooManyTasks { .. } => "too_many_tasks",
 });
 
@@ -191,7 +198,10 @@ impl fmt::Display for Rejection {
                 )
             }
             Self::Superseded { by } => write!(f, "superseded by task {by}"),
-            Self::TooManyTasks { limit } => write!(f, "the supervisor holds {limit} tasks already"),
+            Self::TooManyAbandoned { limit } => {
+                write!(f, "more than {limit} attempts are abandoned and still run")
+            }
+            Self::TooManyTasks { limit } => write!(f, "more than the {limit} tasks allowed"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! [`Time`]: nanoseconds since the supervisor started.
 //!
-//! Not `Instant`, which has neither a zero nor a "never" and cannot be made up by a test. All arithmetic saturates.
+//! Not `Instant`, which has neither a zero nor a "never" and cannot be made up by a test. All
+//! arithmetic saturates.
 
 use core::time::Duration;
 
@@ -41,7 +42,8 @@ impl Time {
         self == Self::NEVER
     }
 
-    /// The first point after this moment of the grid `anchor + k * step`. A step of zero counts as one nanosecond.
+    /// The first point after this moment of the grid `anchor + k * step`. A step of zero counts as
+    /// one nanosecond.
     pub(crate) fn next_tick(self, anchor: Self, step: Duration) -> Self {
         let step = nanos(step).max(1);
         let passed = self.0.saturating_sub(anchor.0) / step;

@@ -16,6 +16,7 @@ use crate::time::Time;
 
 impl Machine {
     pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
+        self.name_slot(&submission);
         let refusal = self.refusal(&submission, 0);
         self.decide(submission, refusal, out);
     }
@@ -24,6 +25,10 @@ impl Machine {
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
         let mut named: BTreeMap<SlotKey, crate::id::TaskId> = BTreeMap::new();
         let mut culprit = None;
+        // All are named first, so that a slot named twice is forgotten once.
+        for submission in &batch {
+            self.name_slot(submission);
+        }
         for (ahead, submission) in (0..).zip(&batch) {
             let twice = submission.slot.and_then(|slot| named.insert(slot, submission.task.id));
             let busy =
@@ -45,6 +50,12 @@ impl Machine {
         }
     }
 
+    fn name_slot(&mut self, submission: &Submission) {
+        if let Some(slot) = submission.slot {
+            self.slots.get_mut(slot).named += 1;
+        }
+    }
+
     /// Why a submission cannot be accepted now, were `ahead` others accepted before it.
     fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
         let expires_at = submission.expires_at();
@@ -59,6 +70,10 @@ impl Machine {
         }
         if self.tasks.len().saturating_add(ahead) >= self.limits.max_tasks {
             return Some(Rejection::TooManyTasks { limit: self.limits.max_tasks as usize });
+        }
+        if self.stuck > self.limits.max_abandoned {
+            let limit = self.limits.max_abandoned as usize;
+            return Some(Rejection::TooManyAbandoned { limit });
         }
         let slot = self.slots.get(submission.slot?);
         let owner = &self.tasks[slot.owner?];
@@ -157,8 +172,8 @@ impl Machine {
         }
     }
 
-    /// Gives a task its slot, if it has one, and lets it start: at once, or in the place of a task that waited for a
-    /// permit.
+    /// Gives a task its slot, if it has one, and lets it start: at once, or in the place of a task
+    /// that waited for a permit.
     fn become_owner(&mut self, key: TaskKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
         let now = self.now;
         let task = self.task_mut(key);
@@ -214,7 +229,8 @@ impl Machine {
         }
     }
 
-    /// Ends a task: its last event; the shutdown it may cause; slot and permit pass on; its outcome.
+    /// Ends a task: its last event; the shutdown it may cause; slot and permit pass on; its
+    /// outcome.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = self.tasks[key].task;
         let state = self.tasks[key].state;
@@ -246,8 +262,8 @@ impl Machine {
         );
     }
 
-    /// Gives back all that a task held in `state`. What its body holds open is dropped before the slot's next owner
-    /// runs.
+    /// Gives back all that a task held in `state`. What its body holds open is dropped before the
+    /// slot's next owner runs.
     pub(super) fn release(&mut self, key: TaskKey, state: State, end: End, out: &mut Vec<Effect>) {
         let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
         if let (State::Queued, Some(slot)) = (state, slot) {
@@ -293,8 +309,12 @@ impl Machine {
         self.timers.clear(key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });
-        if let Some(slot) = slot.filter(|&slot| self.slots.get(slot).is_vacant()) {
-            out.push(Effect::ForgetSlot { slot });
+        if let Some(slot) = slot {
+            let entry = self.slots.get_mut(slot);
+            entry.named -= 1;
+            if entry.is_vacant() {
+                out.push(Effect::ForgetSlot { slot });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::effect::{Effect, Notice};
 use super::ending::{judge, End, Next, Return};
-use super::input::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use super::input::{RevokeAnswer, TellAnswer};
 use super::step::Machine;
 use super::task::{State, Stop, Wait};
 use crate::id::TaskKey;
@@ -13,15 +13,16 @@ use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::time::Time;
 
 impl Machine {
-    /// A thread took the attempt up. May come more than once: as a report, with an answer, with the return.
+    /// A thread took the attempt up. May come more than once: as a report, with an answer, with the
+    /// return.
     pub(super) fn claimed(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let State::Starting { stop, .. } = self.tasks[key].state else { return };
         let task = self.task_mut(key);
         task.anchor.get_or_insert(at);
         task.last_start = at;
         let attempt = task.attempt_ref();
-        let due = task.plan.timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
-        self.enter(key, State::Running { claimed_at: at }, due);
+        let deadline = task.plan.timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
+        self.enter_running(key, at, at, deadline);
         Self::publish(out, Notice::AttemptStarting { attempt });
         if let Some(stop) = stop {
             self.tell(key, at, stop.reason.as_cancel(), Some(stop), out);
@@ -60,6 +61,15 @@ impl Machine {
         self.enter(key, State::Stopping { claimed_at, told, stop }, grace_until);
         let attempt = self.tasks[key].attempt_ref();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
+        self.end_grace(key, out);
+    }
+
+    /// Gives a told attempt up if it has no grace left.
+    pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        if self.timers.due(key) <= self.now {
+            self.timers.clear(key);
+            out.push(Effect::Abandon { attempt: self.tasks[key].attempt_ref() });
+        }
     }
 
     pub(super) fn tell_answered(
@@ -68,25 +78,23 @@ impl Machine {
         answer: TellAnswer,
         out: &mut Vec<Effect>,
     ) {
-        let State::Stopping { claimed_at, told, .. } = self.tasks[key].state else { return };
+        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
         match answer {
             TellAnswer::AlreadyReturned => self.timers.clear(key),
             TellAnswer::Told if told == CancelReason::Timeout => {
                 let attempt = self.tasks[key].attempt_ref();
                 let ran = claimed_at.until(self.now);
                 Self::publish(out, Notice::AttemptOverdue { attempt, ran });
+                out.push(Effect::Examine { attempt });
             }
             TellAnswer::Told => {}
+            TellAnswer::DeadlineMoved(deadline) => {
+                self.enter_running(key, claimed_at, self.now, deadline);
+                if let Some(stop) = stop {
+                    self.tell(key, claimed_at, stop.reason.as_cancel(), Some(stop), out);
+                }
+            }
         }
-    }
-
-    pub(super) fn deadline_passed(
-        &mut self,
-        key: TaskKey,
-        claimed_at: Time,
-        out: &mut Vec<Effect>,
-    ) {
-        self.tell(key, claimed_at, CancelReason::Timeout, None, out);
     }
 
     /// A body came back: publishes the attempt's one terminal event and decides what follows.
@@ -100,9 +108,10 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         self.claim_with_return(key, claimed_at, out);
-        let stop = match self.tasks[key].state {
-            State::Running { .. } => None,
-            State::Starting { stop, .. } | State::Stopping { stop, .. } => stop,
+        let (stop, overdue_since) = match self.tasks[key].state {
+            State::Running { .. } => (None, at),
+            State::Starting { stop, .. } => (stop, at),
+            State::Stopping { stop, .. } => (stop, self.tasks[key].since),
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
             State::Intake | State::Queued | State::Ready | State::Waiting(_) | State::Over => {
                 debug_assert!(false, "a return without an attempt");
@@ -111,11 +120,10 @@ impl Machine {
         };
         let ran = claimed_at.until(at);
         let (ending, next) = judge(told, ret, self.tasks[key].plan.panic);
-        let task = &self.tasks[key];
-        let deadline = task.plan.timeout.map_or(Time::NEVER, |timeout| claimed_at.after(timeout));
-        let (attempt, late_by, returned_ok) =
-            (task.attempt_ref(), deadline.until(at), ret == Return::Ok);
-        Self::publish(out, Notice::AttemptEnded { attempt, ending, ran, late_by, returned_ok });
+        let (attempt, late_by) = (self.tasks[key].attempt_ref(), overdue_since.until(at));
+        let returned_ok = ret == Return::Ok;
+        let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
+        Self::publish(out, notice);
         let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, returned_ok });
         match next {
             Next::Over(end) => self.conclude(key, end, out),
@@ -175,7 +183,13 @@ impl Machine {
     }
 
     /// Schedules the retry of a failed attempt.
-    fn retry(&mut self, key: TaskKey, at: Time, cause: FailureCause, out: &mut Vec<Effect>) {
+    pub(super) fn retry(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        cause: FailureCause,
+        out: &mut Vec<Effect>,
+    ) {
         let draw = self.rng.next();
         let task = self.task_mut(key);
         let backoff = task.plan.backoff;
@@ -184,7 +198,8 @@ impl Machine {
         self.start_again(key, at, Some((due, Some(cause))), out);
     }
 
-    /// Lets the task run again at `due`, or as soon as two starts may follow each other; gives its permit back.
+    /// Lets the task run again at `due`, or as soon as two starts may follow each other; gives its
+    /// permit back.
     fn start_again(
         &mut self,
         key: TaskKey,
@@ -242,11 +257,12 @@ impl Machine {
         true
     }
 
-    /// Ends this attempt and starts the next one, no failure counted. False unless the task runs or waits.
+    /// Ends this attempt and starts the next one, no failure counted. False unless the task runs or
+    /// waits.
     pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         match self.tasks[key].state {
             State::Running { .. } if self.tasks[key].plan.once => false,
-            State::Running { claimed_at } => {
+            State::Running { claimed_at, .. } => {
                 self.tell(key, claimed_at, CancelReason::Restart, None, out);
                 true
             }
@@ -258,72 +274,6 @@ impl Machine {
             | State::Stopping { .. }
             | State::Abandoned { .. }
             | State::Over => false,
-        }
-    }
-
-    pub(super) fn abandon_answered(
-        &mut self,
-        key: TaskKey,
-        answer: AbandonAnswer,
-        out: &mut Vec<Effect>,
-    ) {
-        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
-        if answer == AbandonAnswer::AlreadyReturned {
-            return;
-        }
-        let now = self.now;
-        let task = self.task_mut(key);
-        let (attempt, owner) = (task.attempt_ref(), task.task);
-        let over = stop.is_some() || now < task.finality().failure_before;
-        task.count_failure(now, false);
-        let held = task.slot.is_some();
-        self.enter(key, State::Abandoned { claimed_at, told, stop, over: false }, Time::NEVER);
-        let ran = claimed_at.until(now);
-        Self::publish(out, Notice::AttemptAbandoned { attempt, reason: told, ran });
-        if held && stop.is_none() {
-            Self::publish(out, Notice::SlotTransition { task: owner, terminating: true });
-        }
-        if over {
-            self.conclude_abandoned(key, out);
-        }
-    }
-
-    /// Delivers the outcome of an abandoned attempt's task; slot and permit stay held until the body returns.
-    pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
-        let task = &self.tasks[key];
-        let (owner, attempt) = (task.task, task.attempt_ref());
-        let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
-        self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
-        out.push(Effect::Finalize { attempt, grace_until: self.now });
-        self.announce_end(key, end, out);
-        self.end_significant(key, end, out);
-        out.push(Effect::Deliver { task: owner, end });
-    }
-
-    /// An abandoned attempt came back: its result is only noted, then its failure takes its course.
-    fn returned_late(
-        &mut self,
-        key: TaskKey,
-        at: Time,
-        ret: Return,
-        over: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let task = &self.tasks[key];
-        let (attempt, state, owner) = (task.attempt_ref(), task.state, task.task);
-        let late_by = task.since.until(at);
-        let held = task.slot.is_some();
-        Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
-        if over {
-            self.enter(key, State::Over, Time::NEVER);
-            self.release(key, state, End::Completed, out);
-            self.forget(key, out);
-        } else {
-            if held {
-                Self::publish(out, Notice::SlotTransition { task: owner, terminating: false });
-            }
-            self.retry(key, at, FailureCause::Abandoned, out);
         }
     }
 }

@@ -3,33 +3,43 @@
 use core::time::Duration;
 
 use super::ending::{End, Ending, Finality, Return};
-use crate::id::{AttemptRef, SlotKey, TaskKey, TaskRef};
+use crate::id::{AttemptRef, SlotKey, TaskAddr};
 use crate::policy::AdmissionPolicy;
 use crate::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
 use crate::time::Time;
 
-/// An order for the runtime. The three orders to an attempt that may come too late (`Revoke`, `Tell`, `Abandon`) are
-/// each answered by an input that says what they found.
+/// An order for the runtime. The three orders to an attempt that may come too late (`Revoke`,
+/// `Tell`, `Abandon`) are each answered by an input that says what they found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Tell the submitter what became of the submission.
-    Decide { task: TaskRef, decision: Verdict },
+    Decide { task: TaskAddr, decision: Verdict },
     /// Offer the attempt to a thread.
     Start { attempt: AttemptRef, finality: Finality },
     /// Take the attempt back unless a thread has it.
     Revoke { attempt: AttemptRef },
     /// Cancel the attempt's token unless its body has returned.
     Tell { attempt: AttemptRef, reason: CancelReason, grace_until: Time },
-    /// The attempt was told before: its body will not run again, and this is when its grace ends now.
+    /// The attempt was told before: its body will not run again, and this is when its grace ends
+    /// now.
     Finalize { attempt: AttemptRef, grace_until: Time },
     /// Give the attempt up unless its body has returned.
     Abandon { attempt: AttemptRef },
-    /// Drop the body, if it is still there: with the heir's next attempt before that is claimed, else soon.
-    Discard { task: TaskRef, heir: Option<TaskRef> },
+    /// Look for a sign of life of a watched attempt.
+    Look { attempt: AttemptRef },
+    /// Find out what the attempt's thread is doing.
+    Examine { attempt: AttemptRef },
+    /// The abandoned attempt is its task's no more; its return is awaited apart.
+    Release { attempt: AttemptRef },
+    /// A released attempt has returned.
+    ForgetReleased { attempt: AttemptRef },
+    /// Drop the body, if it is still there: with the heir's next attempt before that is claimed,
+    /// else soon.
+    Discard { task: TaskAddr, heir: Option<TaskAddr> },
     /// Give the outcome to whoever waits for it.
-    Deliver { task: TaskRef, end: End },
+    Deliver { task: TaskAddr, end: End },
     /// The task's key is free.
-    Forget { task: TaskRef },
+    Forget { task: TaskAddr },
     /// The slot's key is free.
     ForgetSlot { slot: SlotKey },
     /// Answer the request just handed in.
@@ -67,32 +77,33 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     Submitted {
-        task: TaskRef,
+        task: TaskAddr,
         policy: AdmissionPolicy,
     },
     Admitted {
-        task: TaskRef,
+        task: TaskAddr,
     },
     Queued {
-        task: TaskRef,
+        task: TaskAddr,
         depth: u32,
     },
     Rejected {
-        task: TaskRef,
+        task: TaskAddr,
         why: Rejection,
     },
     SlotTransition {
-        task: TaskRef,
+        task: TaskAddr,
         terminating: bool,
     },
     WaitingForPermit {
-        task: TaskRef,
+        task: TaskAddr,
     },
     AttemptStarting {
         attempt: AttemptRef,
     },
     AttemptEnded {
         attempt: AttemptRef,
+        told: Option<CancelReason>,
         ending: Ending,
         ran: Duration,
         late_by: Duration,
@@ -111,10 +122,18 @@ pub(crate) enum Notice {
         attempt: AttemptRef,
         ran: Duration,
     },
+    AttemptSilent {
+        attempt: AttemptRef,
+        silent_for: Duration,
+    },
+    AttemptResumed {
+        attempt: AttemptRef,
+    },
     AttemptAbandoned {
         attempt: AttemptRef,
         reason: CancelReason,
         ran: Duration,
+        released: bool,
     },
     AttemptReturned {
         attempt: AttemptRef,
@@ -122,7 +141,7 @@ pub(crate) enum Notice {
         ret: Return,
     },
     TaskEnded {
-        task: TaskRef,
+        task: TaskAddr,
         end: End,
     },
     ShutdownRequested {

@@ -1,8 +1,8 @@
 //! How an attempt ends, and what follows: the table of rules, in its order.
 //!
-//! What the body was *told* before it returned decides how its end is judged. What was *asked* of the task decides
-//! whether it goes on; that half is in `attempt.rs`. The worker judges by the same function, because it must know
-//! whether the body runs again before it reports.
+//! What the body was *told* before it returned decides how its end is judged. What was *asked* of
+//! the task decides whether it goes on; that half is in `attempt.rs`. The worker judges by the same
+//! function, because it must know whether the body runs again before it reports.
 
 use crate::policy::PanicPolicy;
 use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
@@ -59,7 +59,8 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The outcome of a failure that is not retried; `None` for an abandonment, whose outcome says more.
+    /// The outcome of a failure that is not retried; `None` for an abandonment, whose outcome says
+    /// more.
     pub(super) const fn of_failure(cause: FailureCause) -> Option<Self> {
         match cause {
             FailureCause::Failed => Some(Self::Failed),
@@ -70,7 +71,21 @@ impl End {
         }
     }
 
-    /// Whether the task came to this end by itself, for good. What a stop or a refusal ended did not.
+    /// Whether this is a failure; being stopped or refused is neither failure nor success.
+    pub(crate) const fn is_failure(self) -> bool {
+        match self {
+            Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => false,
+            Self::Failed
+            | Self::Fatal
+            | Self::Panicked
+            | Self::TimedOut
+            | Self::Unresponsive
+            | Self::Abandoned { .. } => true,
+        }
+    }
+
+    /// Whether the task came to this end by itself, for good. What a stop or a refusal ended did
+    /// not.
     pub(super) fn is_own(self) -> bool {
         match self {
             Self::Completed
@@ -127,14 +142,15 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
 pub(crate) struct Finality {
     /// A success is final.
     pub(crate) success: bool,
-    /// A failure before this moment is final: `NEVER` without retries left, `ZERO` with. Between them lies the moment
-    /// at which the oldest failure drops out of the window of a failure limit.
+    /// A failure before this moment is final: `NEVER` without retries left, `ZERO` with. Between
+    /// them lies the moment at which the oldest failure drops out of the window of a failure limit.
     pub(crate) failure_before: Time,
     pub(crate) panic: PanicPolicy,
 }
 
 impl Finality {
-    /// Whether an attempt that returned so at this time was the task's last, as far as the worker can know.
+    /// Whether an attempt that returned so at this time was the task's last, as far as the worker
+    /// can know.
     pub(crate) fn is_final(self, told: Option<CancelReason>, ret: Return, at: Time) -> bool {
         match judge(told, ret, self.panic).1 {
             Next::Over(_) => true,

@@ -3,26 +3,30 @@
 use alloc::vec::Vec;
 
 use super::ending::Return;
-use crate::id::{AttemptRef, SlotKey, TaskRef};
+use crate::id::{AttemptRef, SlotKey, TaskAddr};
 use crate::policy::{AdmissionPolicy, Plan};
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::time::Time;
 
 /// A fact, handed to [`Machine::step`](super::Machine::step).
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved once, and a box would cost an allocation a task"
+)]
 pub(crate) enum Input {
     /// Somebody handed over a task.
     Submitted(Submission),
     /// Somebody handed over several tasks, to be admitted all or none.
     BatchSubmitted(Vec<Submission>),
     /// Somebody asked a task to stop.
-    StopRequested(TaskRef),
+    StopRequested(TaskAddr),
     /// Somebody asked a slot's owner to stop and what waits there to go away.
     SlotStopRequested(SlotKey),
     /// Somebody asked for the next attempt now.
-    SkipRequested(TaskRef),
+    SkipRequested(TaskAddr),
     /// Somebody asked for a fresh attempt.
-    RestartRequested(TaskRef),
+    RestartRequested(TaskAddr),
     /// Somebody, or something, asked for the end of it all.
     ShutdownRequested(ShutdownCause),
     /// The process received a signal that means "end".
@@ -43,6 +47,12 @@ pub(crate) enum Input {
     TellAnswered { attempt: AttemptRef, answer: TellAnswer },
     /// The answer to [`Effect::Abandon`](super::Effect::Abandon).
     AbandonAnswered { attempt: AttemptRef, answer: AbandonAnswer },
+    /// The answer to [`Effect::Look`](super::Effect::Look).
+    Looked { attempt: AttemptRef, alive: bool },
+    /// A cancel hook outlived the grace of its attempt.
+    HookAbandoned,
+    /// A cancel hook that had done so has returned.
+    HookReturned,
     /// Every lane has called back or dropped its last event.
     EventsDrained,
     /// The moment named by [`Machine::deadline`](super::Machine::deadline) has come.
@@ -52,7 +62,7 @@ pub(crate) enum Input {
 /// A task as it enters the machine. The runtime chose the keys; they are free.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Submission {
-    pub(crate) task: TaskRef,
+    pub(crate) task: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
     pub(crate) policy: AdmissionPolicy,
     pub(crate) plan: Plan,
@@ -77,6 +87,8 @@ pub(crate) enum TellAnswer {
     Told,
     /// The body has returned; its report is under way.
     AlreadyReturned,
+    /// The body had asked for more time before its deadline came.
+    DeadlineMoved(Time),
 }
 
 /// What an abandonment found.
@@ -84,6 +96,7 @@ pub(crate) enum TellAnswer {
 pub(crate) enum AbandonAnswer {
     /// From now on the attempt's return is a note.
     Abandoned,
-    /// The body has returned; its report is under way.
-    AlreadyReturned,
+    /// The body has returned, and its report is under way; or it was not told, having asked for
+    /// more time.
+    NotAbandoned,
 }

@@ -1,5 +1,6 @@
-//! A queue of tasks linked through their entries: entering, leaving from the middle and taking a neighbour's place cost
-//! the same however long it is, and an empty one costs no memory. A task is in at most one queue.
+//! A queue of tasks linked through their entries: entering, leaving from the middle and taking a
+//! neighbour's place cost the same however long it is, and an empty one costs no memory. A task is
+//! in at most one queue.
 
 use super::task::Tasks;
 use crate::id::TaskKey;
@@ -35,10 +36,6 @@ impl List {
             None => self.last = before,
         }
         self.len -= 1;
-    }
-
-    pub(super) fn iter(self, tasks: &Tasks) -> impl Iterator<Item = TaskKey> + '_ {
-        core::iter::successors(self.first, |&key| tasks[key].after)
     }
 
     fn link(

@@ -10,12 +10,14 @@ pub(crate) struct Slot {
     /// Holds the slot until its last attempt has returned.
     pub(crate) owner: Option<TaskKey>,
     pub(crate) queue: List,
+    /// Tasks that name it, those of a batch that is being decided among them.
+    pub(super) named: u32,
 }
 
 impl Slot {
-    /// Nobody owns it and nobody waits, so that nothing need be known of it.
+    /// Nobody owns it, waits for it or is about to, so that nothing need be known of it.
     pub(super) const fn is_vacant(&self) -> bool {
-        self.owner.is_none() && self.queue.len == 0
+        self.named == 0
     }
 }
 

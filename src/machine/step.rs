@@ -1,4 +1,5 @@
-//! The one door: [`Machine::step`] takes a fact and says what to do; [`Machine::deadline`] says when to ask again.
+//! The one door: [`Machine::step`] takes a fact and says what to do; [`Machine::deadline`] says
+//! when to ask again.
 
 use alloc::vec::Vec;
 
@@ -10,9 +11,9 @@ use super::slot::Slots;
 use super::stop::Phase;
 use super::task::{State, Task, Tasks};
 use super::timer::Timers;
-use crate::id::{AttemptRef, TaskKey, TaskRef};
+use crate::id::{AttemptRef, TaskAddr, TaskKey};
 use crate::policy::Limits;
-use crate::reason::Rejection;
+use crate::reason::{Rejection, StopReason};
 use crate::time::Time;
 
 /// All state of a supervisor and all its rules.
@@ -31,8 +32,19 @@ pub(crate) struct Machine {
     /// Tasks without outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
+    /// Attempts that were given up and still run, though their tasks went on without them.
+    pub(super) released: Vec<Released>,
+    /// Attempts and hooks that outlived their grace and still run.
+    pub(super) stuck: u32,
     /// Messages about tasks or attempts that are no more.
     pub(super) stale: u64,
+}
+
+/// An abandoned attempt that its task does not wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Released {
+    pub(super) attempt: AttemptRef,
+    pub(super) since: Time,
 }
 
 impl Machine {
@@ -48,11 +60,14 @@ impl Machine {
             ready: List::default(),
             open: 0,
             phase: Phase::Running,
+            released: Vec::new(),
+            stuck: 0,
             stale: 0,
         }
     }
 
-    /// Takes a fact that is known at `now` and appends what is to be done, in this order and before the next fact.
+    /// Takes a fact that is known at `now` and appends what is to be done, in this order and before
+    /// the next fact.
     pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         debug_assert!(now >= self.now, "time went back");
         self.now = self.now.max(now);
@@ -61,7 +76,7 @@ impl Machine {
             Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
             Input::StopRequested(task) => {
                 if let Some(key) = self.find_task(task) {
-                    self.stop(key, crate::reason::StopReason::Stop, out);
+                    self.stop(key, StopReason::Stop, out);
                 }
             }
             Input::SlotStopRequested(slot) => self.stop_slot(slot, out),
@@ -76,30 +91,29 @@ impl Machine {
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
             Input::SignalReceived(number) => self.signal(number, out),
             Input::Claimed { attempt, at } => {
-                if let Some(key) = self.find_attempt(attempt) {
-                    self.claimed(key, at, out);
-                }
+                self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
             }
             Input::Returned { attempt, claimed_at, at, told, ret } => {
-                if let Some(key) = self.find_attempt(attempt) {
-                    self.returned(key, claimed_at, at, told, ret, out);
+                if !self.returned_released(attempt, at, ret, out) {
+                    self.with_attempt(attempt, |this, key| {
+                        this.returned(key, claimed_at, at, told, ret, out);
+                    });
                 }
             }
             Input::RevokeAnswered { attempt, answer } => {
-                if let Some(key) = self.find_attempt(attempt) {
-                    self.revoke_answered(key, answer, out);
-                }
+                self.with_attempt(attempt, |this, key| this.revoke_answered(key, answer, out));
             }
             Input::TellAnswered { attempt, answer } => {
-                if let Some(key) = self.find_attempt(attempt) {
-                    self.tell_answered(key, answer, out);
-                }
+                self.with_attempt(attempt, |this, key| this.tell_answered(key, answer, out));
             }
             Input::AbandonAnswered { attempt, answer } => {
-                if let Some(key) = self.find_attempt(attempt) {
-                    self.abandon_answered(key, answer, out);
-                }
+                self.with_attempt(attempt, |this, key| this.abandon_answered(key, answer, out));
             }
+            Input::Looked { attempt, alive } => {
+                self.with_attempt(attempt, |this, key| this.looked(key, alive, out));
+            }
+            Input::HookAbandoned => self.stuck += 1,
+            Input::HookReturned => self.stuck = self.stuck.saturating_sub(1),
             Input::EventsDrained => self.end_drain(out),
             Input::TimerDue => self.fire_timers(out),
         }
@@ -120,6 +134,10 @@ impl Machine {
         matches!(self.phase, Phase::Running)
     }
 
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) const fn tasks(&self) -> &Tasks {
         &self.tasks
     }
@@ -136,26 +154,30 @@ impl Machine {
         self.ready.len
     }
 
-    /// When a waiting task starts, a running one is overdue, a stopping one is abandoned, a queued one expires.
+    /// When a waiting task starts, a running one is overdue, a stopping one is abandoned, a queued
+    /// one expires.
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)
     }
 
-    /// How many messages came about tasks or attempts that were no more.
-    pub(crate) const fn stale_inputs(&self) -> u64 {
-        self.stale
-    }
-
     /// The one place where a message about something that is no more dies.
-    fn find_task(&mut self, task: TaskRef) -> Option<TaskKey> {
+    fn find_task(&mut self, task: TaskAddr) -> Option<TaskKey> {
         let found = self.tasks.find(task);
         self.stale += u64::from(found.is_none());
         found
     }
 
+    fn with_attempt(&mut self, attempt: AttemptRef, serve: impl FnOnce(&mut Self, TaskKey)) {
+        if let Some(key) = self.find_attempt(attempt) {
+            serve(self, key);
+        }
+    }
+
+    /// An attempt lives from its order to its return, and its task holds a permit for as long.
     fn find_attempt(&mut self, attempt: AttemptRef) -> Option<TaskKey> {
         let key = self.find_task(attempt.task)?;
-        let current = self.tasks[key].attempt == attempt.attempt;
+        let found = &self.tasks[key];
+        let current = found.attempt == attempt.attempt && found.state.holds_permit();
         self.stale += u64::from(!current);
         current.then_some(key)
     }
@@ -179,7 +201,7 @@ impl Machine {
                     self.tasks[key].state = State::Starting { stop, expired: true };
                     out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
                 }
-                State::Running { claimed_at } => self.deadline_passed(key, claimed_at, out),
+                State::Running { .. } => self.running_due(key, out),
                 State::Stopping { .. } => {
                     out.push(Effect::Abandon { attempt: self.tasks[key].attempt_ref() });
                 }

@@ -15,8 +15,8 @@ use crate::id::{SlotKey, TaskKey};
 use crate::reason::{Rejection, ShutdownCause, StopReason};
 use crate::time::Time;
 
-/// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the process group, and by a
-/// parent that forwards it.
+/// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the
+/// process group, and by a parent that forwards it.
 const SIGNAL_ECHO: Duration = Duration::from_millis(300);
 
 /// How far the supervisor's own life has got.
@@ -36,7 +36,8 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// When the phase ends by itself. Stopping does not: it ends with the last attempt, each of which has a timer.
+    /// When the phase ends by itself. Stopping does not: it ends with the last attempt, each of
+    /// which has a timer.
     pub(super) const fn deadline(self) -> Time {
         match self {
             Self::Draining { until } => until,
@@ -71,11 +72,13 @@ impl Machine {
                 self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
             }
             State::Starting { stop: None, expired } => {
+                // The first request decides the outcome: what was stopped does not expire any more.
+                self.timers.clear(key);
                 self.task_mut(key).state = State::Starting { stop: asked, expired };
                 self.publish_terminating(key, out);
                 out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
             }
-            State::Running { claimed_at } => {
+            State::Running { claimed_at, .. } => {
                 self.publish_terminating(key, out);
                 self.tell(key, claimed_at, reason.as_cancel(), asked, out);
             }
@@ -101,12 +104,14 @@ impl Machine {
         }
     }
 
-    /// A told attempt: what remains of its grace, bounded by the shutdown's; and its body will not run again.
+    /// A told attempt: what remains of its grace, bounded by the shutdown's; and its body will not
+    /// run again.
     fn shorten_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let due = self.timers.due(key).min(self.phase.grace_until());
         self.timers.set(key, due);
         let attempt = self.tasks[key].attempt_ref();
         out.push(Effect::Finalize { attempt, grace_until: due });
+        self.end_grace(key, out);
     }
 
     fn publish_terminating(&self, key: TaskKey, out: &mut Vec<Effect>) {

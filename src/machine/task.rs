@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::ending::Finality;
 use crate::backoff::{BackoffState, MIN_SPACING};
-use crate::id::{AttemptRef, SlotKey, TaskKey, TaskRef};
+use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
 use crate::policy::{Pause, Plan, RestartPolicy};
 use crate::reason::{CancelReason, StopReason, TaskState};
 use crate::time::Time;
@@ -20,19 +20,34 @@ pub(crate) enum State {
     Queued,
     /// Owner; in the queue for permits.
     Ready,
-    /// Owner with a permit; offered to a thread. With a stop or an expiry recorded, a revocation is under way.
+    /// Owner with a permit; offered to a thread. With a stop or an expiry recorded, a revocation is
+    /// under way.
     Starting { stop: Option<Stop>, expired: bool },
-    /// Owner with a permit; a thread has claimed the attempt.
-    Running { claimed_at: Time },
-    /// Told to return; `stop` once a stop was asked. Without a timer the answer to `Abandon`, or a report known to be
-    /// under way, is awaited.
+    /// Owner with a permit; a thread has claimed the attempt. The body may have moved its deadline
+    /// without a word; whoever tells it finds out.
+    Running { claimed_at: Time, deadline: Time, watch: Option<Watch> },
+    /// Told to return; `stop` once a stop was asked. Without a timer the answer to `Abandon`, or a
+    /// report known to be under way, is awaited.
     Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop> },
-    /// Outlived its grace; holds slot and permit until it returns. `over` once the outcome is delivered.
+    /// Outlived its grace; holds slot and permit until it returns. `over` once the outcome is
+    /// delivered.
     Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
     /// Owner without a permit, until its timer is due.
     Waiting(Wait),
     /// Ended, within one step.
     Over,
+}
+
+/// How a watched attempt is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(super) next_look: Time,
+    /// When the latest sign of life was seen, or the attempt claimed.
+    pub(super) last_sign: Time,
+    /// Looks in a row that found none.
+    pub(super) missed: u8,
+    /// It was said that the attempt is silent.
+    pub(crate) silent: bool,
 }
 
 /// What a waiting task waits for.
@@ -69,7 +84,7 @@ impl State {
         }
     }
 
-    pub(super) const fn holds_permit(self) -> bool {
+    pub(crate) const fn holds_permit(self) -> bool {
         match self {
             Self::Starting { .. }
             | Self::Running { .. }
@@ -80,7 +95,7 @@ impl State {
     }
 
     /// Since when the owner of a slot is on its way out: its stop is recorded, or it is abandoned.
-    pub(super) fn terminating_since(self, entered: Time) -> Option<Time> {
+    pub(crate) fn terminating_since(self, entered: Time) -> Option<Time> {
         match self {
             Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.map(|stop| stop.at),
             Self::Abandoned { stop, .. } => Some(stop.map_or(entered, |stop| stop.at.min(entered))),
@@ -94,9 +109,12 @@ impl State {
     }
 }
 
+/// The watchdog looks so often in the silence it allows.
+pub(super) const LOOKS: u32 = 4;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) task: TaskRef,
+    pub(crate) task: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
     pub(crate) plan: Plan,
     pub(crate) state: State,
@@ -166,7 +184,8 @@ impl Task {
         }
     }
 
-    /// Counts a failure. An attempt that ran `stable` long begins the delays anew, though not the streak.
+    /// Counts a failure. An attempt that ran `stable` long begins the delays anew, though not the
+    /// streak.
     pub(super) fn count_failure(&mut self, at: Time, stable: bool) {
         self.streak = self.streak.saturating_add(1);
         if stable {
@@ -180,6 +199,13 @@ impl Task {
                 self.failures.push_back(at);
             }
         }
+    }
+
+    /// The watch over an attempt, beginning with a sign of life.
+    pub(super) fn watch_from(&self, sign: Time) -> Option<Watch> {
+        let watchdog = self.plan.watchdog?;
+        let next_look = sign.after(watchdog.max_silence / LOOKS);
+        Some(Watch { next_look, last_sign: sign, missed: 0, silent: false })
     }
 
     pub(super) fn count_success(&mut self) {
@@ -244,7 +270,7 @@ impl Tasks {
     }
 
     /// The key of a task that is still the one meant.
-    pub(super) fn find(&self, task: TaskRef) -> Option<TaskKey> {
+    pub(super) fn find(&self, task: TaskAddr) -> Option<TaskKey> {
         self.get(task.key).filter(|found| found.task.id == task.id).map(|_| task.key)
     }
 

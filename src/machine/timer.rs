@@ -1,5 +1,6 @@
-//! The one clock of the machine: at most one deadline a task, in a 4-ary heap whose entries can really be removed, so
-//! that no graveyard of dead timers grows. Equal deadlines come due in the order in which they were set.
+//! The one clock of the machine: at most one deadline a task, in a 4-ary heap whose entries can
+//! really be removed, so that no graveyard of dead timers grows. Equal deadlines come due in the
+//! order in which they were set.
 
 use alloc::vec::Vec;
 
@@ -20,7 +21,8 @@ struct Timer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     heap: Vec<Timer>,
-    /// Where each task's timer lies in the heap; not in the task's entry, so that a sift touches few cache lines.
+    /// Where each task's timer lies in the heap; not in the task's entry, so that a sift touches
+    /// few cache lines.
     positions: Vec<u32>,
     sequence: u64,
 }
@@ -70,17 +72,8 @@ impl Timers {
         Some(first)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.heap.len()
-    }
-
     fn position(&self, key: TaskKey) -> Option<usize> {
         self.positions.get(key.0 as usize).filter(|&&at| at != ABSENT).map(|&at| at as usize)
-    }
-
-    fn before(&self, a: usize, b: usize) -> bool {
-        let (a, b) = (&self.heap[a], &self.heap[b]);
-        (a.due, a.sequence) < (b.due, b.sequence)
     }
 
     fn restore(&mut self, at: usize) {
@@ -88,39 +81,44 @@ impl Timers {
         self.sift_down(at);
     }
 
+    /// Moves the timers that lie in the way, not this one: it is written once.
     fn sift_up(&mut self, mut at: usize) -> usize {
+        let timer = self.heap[at];
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            if !self.before(at, parent) {
+            if self.heap[parent].order() < timer.order() {
                 break;
             }
-            self.swap(at, parent);
+            self.place(at, self.heap[parent]);
             at = parent;
         }
-        self.note(at);
+        self.place(at, timer);
         at
     }
 
     fn sift_down(&mut self, mut at: usize) {
+        let timer = self.heap[at];
         loop {
             let children = at * ARITY + 1..(at * ARITY + 1 + ARITY).min(self.heap.len());
-            let first = children.reduce(|a, b| if self.before(b, a) { b } else { a });
-            let Some(child) = first.filter(|&child| self.before(child, at)) else { break };
-            self.swap(at, child);
+            let Some(child) = children.min_by_key(|&child| self.heap[child].order()) else { break };
+            if timer.order() < self.heap[child].order() {
+                break;
+            }
+            self.place(at, self.heap[child]);
             at = child;
         }
-        self.note(at);
+        self.place(at, timer);
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.note(a);
-        self.note(b);
+    fn place(&mut self, at: usize, timer: Timer) {
+        self.heap[at] = timer;
+        self.positions[timer.key.0 as usize] = u32::try_from(at).unwrap_or(ABSENT);
     }
+}
 
-    fn note(&mut self, at: usize) {
-        let key = self.heap[at].key;
-        self.positions[key.0 as usize] = u32::try_from(at).unwrap_or(ABSENT);
+impl Timer {
+    const fn order(&self) -> (Time, u64) {
+        (self.due, self.sequence)
     }
 }
 
@@ -130,6 +128,13 @@ mod tests {
 
     use super::super::rng::Rng;
     use super::*;
+
+    impl Timers {
+        /// For the audit.
+        pub(in super::super) fn len(&self) -> usize {
+            self.heap.len()
+        }
+    }
 
     #[test]
     fn equal_deadlines_come_due_in_the_order_set() {

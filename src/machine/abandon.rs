@@ -1,0 +1,130 @@
+//! Attempts that outlive their grace: held, so that nothing they use is used twice, or released, so
+//! that work goes on without them.
+
+use alloc::vec::Vec;
+
+use super::effect::{Effect, Notice};
+use super::ending::{End, Return};
+use super::input::AbandonAnswer;
+use super::step::{Machine, Released};
+use super::task::{State, Stop};
+use crate::id::{AttemptRef, TaskKey};
+use crate::policy::AbandonPolicy;
+use crate::reason::{CancelReason, FailureCause};
+use crate::time::Time;
+
+impl Machine {
+    pub(super) fn abandon_answered(
+        &mut self,
+        key: TaskKey,
+        answer: AbandonAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
+        if answer == AbandonAnswer::NotAbandoned {
+            return;
+        }
+        let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
+        let task = self.task_mut(key);
+        let (attempt, owner) = (task.attempt_ref(), task.task);
+        let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
+        let over = stop.is_some() || now < task.finality().failure_before;
+        let (can_follow, ran) = (!over && task.plan.shared, claimed_at.until(now));
+        task.count_failure(now, false);
+        self.stuck += 1;
+        let notice = Notice::AttemptAbandoned { attempt, reason: told, ran, released };
+        Self::publish(out, notice);
+        out.push(Effect::Examine { attempt });
+        if released {
+            return self.release_attempt(key, attempt, told, stop, can_follow, out);
+        }
+        let task = &self.tasks[key];
+        let held = task.slot.is_some();
+        self.enter(key, State::Abandoned { claimed_at, told, stop, over: false }, Time::NEVER);
+        if held && stop.is_none() {
+            Self::publish(out, Notice::SlotTransition { task: owner, terminating: true });
+        }
+        if over {
+            self.conclude_abandoned(key, out);
+        }
+    }
+
+    /// Delivers the outcome of an abandoned attempt's task; slot and permit stay held until the
+    /// body returns.
+    pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
+        let task = &self.tasks[key];
+        let (owner, attempt) = (task.task, task.attempt_ref());
+        let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
+        self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
+        out.push(Effect::Finalize { attempt, grace_until: self.now });
+        self.announce_end(key, end, out);
+        self.end_significant(key, end, out);
+        out.push(Effect::Deliver { task: owner, end });
+    }
+
+    /// The abandonment is the end of the attempt: its task goes on without it, or ends.
+    fn release_attempt(
+        &mut self,
+        key: TaskKey,
+        attempt: AttemptRef,
+        told: CancelReason,
+        stop: Option<Stop>,
+        can_follow: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        self.released.push(Released { attempt, since: self.now });
+        out.push(Effect::Finalize { attempt, grace_until: self.now });
+        out.push(Effect::Release { attempt });
+        if can_follow {
+            self.retry(key, self.now, FailureCause::Abandoned, out);
+        } else {
+            let stop = stop.map(|stop| stop.reason);
+            self.conclude(key, End::Abandoned { reason: told, stop }, out);
+        }
+    }
+
+    /// Notes the return of a released attempt. False if it is not one.
+    pub(super) fn returned_released(
+        &mut self,
+        attempt: AttemptRef,
+        at: Time,
+        ret: Return,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let found = self.released.iter().position(|released| released.attempt == attempt);
+        let Some(position) = found else { return false };
+        let late_by = self.released.swap_remove(position).since.until(at);
+        self.stuck -= 1;
+        Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
+        out.push(Effect::ForgetReleased { attempt });
+        true
+    }
+
+    /// An abandoned attempt came back: its result is only noted, then its failure takes its course.
+    pub(super) fn returned_late(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        ret: Return,
+        over: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let task = &self.tasks[key];
+        let (attempt, state, owner) = (task.attempt_ref(), task.state, task.task);
+        let late_by = task.since.until(at);
+        let held = task.slot.is_some();
+        self.stuck -= 1;
+        Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
+        if over {
+            self.enter(key, State::Over, Time::NEVER);
+            self.release(key, state, End::Completed, out);
+            self.forget(key, out);
+        } else {
+            if held {
+                Self::publish(out, Notice::SlotTransition { task: owner, terminating: false });
+            }
+            self.retry(key, at, FailureCause::Abandoned, out);
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The controller: the one thread that owns the machine. It waits in one place, and nothing else it
+//! does ever waits.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{select, Receiver, Sender};
+
+use super::perform::Performer;
+use super::publish::{Publisher, Subscribers};
+use super::signals::Listener;
+use super::workers::Workers;
+use super::Report;
+use crate::current;
+use crate::error::StartError;
+use crate::event::EventKind;
+use crate::id;
+use crate::linger::linger;
+use crate::link::{Envelope, Inbox, Link, Request, SlotCancelled};
+use crate::machine::{Answer, Input, Machine};
+use crate::policy::Limits;
+use crate::record::Record;
+use crate::settings::Settings;
+use crate::threads::Threads;
+use crate::unwind;
+
+/// All that a supervisor is started with.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) seed: u64,
+    pub(crate) defaults: Settings,
+    pub(crate) threads: Threads,
+    pub(crate) prespawn: u32,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) signals: Option<Listener>,
+}
+
+/// Submissions taken in one turn when no request waits, so that reports and timers get their turn
+/// under a flood.
+const SUBMISSIONS_PER_TURN: usize = 64;
+/// The controller's own stack. No user code runs on it.
+const STACK: usize = 256 * 1024;
+
+/// Starts the controller and all that was asked for. If any thread is refused, those that run are
+/// sent home.
+pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), StartError> {
+    let refused = |role: &'static str| {
+        move |source: io::Error| StartError::Thread { name: role.to_owned(), source }
+    };
+    let (reports_in, reports) = crossbeam_channel::unbounded();
+    let threads = setup.threads.clone();
+    let mut workers = Workers::new(
+        Arc::clone(link),
+        (reports_in.clone(), reports.clone()),
+        threads.clone(),
+        setup.prespawn,
+    );
+    let publisher =
+        Publisher::start(setup.subscribers, Arc::clone(link), reports_in.clone(), threads.clone())
+            .map_err(refused("ev"))?;
+    let started = (0..setup.prespawn).try_for_each(|_| workers.start_thread());
+    let machine = Machine::new(setup.limits, setup.seed);
+    let performer = Performer::new(
+        Arc::clone(link),
+        machine,
+        workers,
+        publisher,
+        setup.defaults,
+        setup.signals,
+    );
+    let mut controller =
+        Controller { performer, inbox, reports, _reports_in: reports_in, idle_waiters: Vec::new() };
+    if let Err(error) = started {
+        controller.performer.give_up();
+        controller.end();
+        return Err(refused("w")(error));
+    }
+    // The controller moves into its thread only if that exists: what is refused must be closed
+    // properly.
+    let (hand, take) = crossbeam_channel::bounded(1);
+    let link = Arc::clone(link);
+    let own_threads = threads.clone();
+    let spawned = threads.spawn("ctl", Some(STACK), move |_| {
+        if let Ok(controller) = take.recv() {
+            run(controller, link, &own_threads);
+        }
+    });
+    match spawned {
+        Ok(()) => {
+            // Cannot fail: the thread waits for it.
+            let _ = hand.send(controller);
+            Ok(())
+        }
+        Err(error) => {
+            controller.performer.give_up();
+            controller.end();
+            Err(refused("ctl")(error))
+        }
+    }
+}
+
+fn run(mut controller: Controller, link: Arc<Link>, threads: &Threads) {
+    current::belong_to(&link);
+    // A panic here is a bug in this crate. It must not leave anybody waiting.
+    if let Err(message) = unwind::catch(|| controller.run()) {
+        log::error!(target: "threadvisor", "the controller panicked: {message}");
+        controller.performer.give_up();
+    }
+    controller.end();
+    // Without any handle left, nobody can read the report; but its errors are user values.
+    let Some(last) = Arc::into_inner(link) else { return };
+    let (hand, take) = crossbeam_channel::bounded(1);
+    let spawned = threads.spawn("w0", threads.stack_size, move |_| {
+        let _ = unwind::drop_caught(take.recv());
+    });
+    match spawned {
+        // Cannot fail: the thread waits for it.
+        Ok(()) => drop(hand.send(last)),
+        Err(_) => std::mem::forget(last),
+    }
+}
+
+struct Controller {
+    performer: Performer,
+    inbox: Inbox,
+    reports: Receiver<Report>,
+    /// Keeps the channel of reports connected while there is no worker.
+    _reports_in: Sender<Report>,
+    idle_waiters: Vec<IdleWaiter>,
+}
+
+/// Somebody who waits until every task has its outcome.
+struct IdleWaiter {
+    or_shutdown: bool,
+    reply: Sender<()>,
+}
+
+/// What woke the controller.
+enum Woken {
+    Report(Report),
+    Request(Request),
+    Submission(Envelope),
+    Deadline,
+}
+
+impl Controller {
+    fn run(&mut self) {
+        let mut woken = Woken::Deadline;
+        while !self.performer.finished {
+            self.turn(woken);
+            if self.performer.finished {
+                break;
+            }
+            woken = self.wait();
+        }
+    }
+
+    /// Takes what lies there, then the time, and serves: reports, timers, submissions, requests,
+    /// threads. A request sees every report and submission made before it, because both are looked
+    /// into after the requests were taken.
+    fn turn(&mut self, woken: Woken) {
+        let (mut reports, mut requests, mut submissions) = (Vec::new(), Vec::new(), Vec::new());
+        match woken {
+            Woken::Report(report) => reports.push(report),
+            Woken::Request(request) => requests.push(request),
+            Woken::Submission(envelope) => submissions.push(envelope),
+            Woken::Deadline => {}
+        }
+        requests.extend(self.inbox.requests.try_iter().take(self.inbox.requests.len()));
+        reports.extend(self.reports.try_iter().take(self.reports.len()));
+        let most = if requests.is_empty() { SUBMISSIONS_PER_TURN } else { usize::MAX };
+        let lying = self.inbox.intake.len().min(most);
+        submissions.extend(self.inbox.intake.try_iter().take(lying));
+        self.performer.now = self.performer.link.clock.now();
+
+        for report in reports {
+            self.serve_report(report);
+        }
+        while self.performer.machine.deadline() <= self.performer.now {
+            self.performer.feed(Input::TimerDue);
+        }
+        for envelope in submissions {
+            if self.performer.machine.is_running() {
+                self.performer.submit(envelope);
+            } else {
+                self.performer.refuse(envelope);
+            }
+        }
+        for request in requests {
+            self.serve_request(request);
+        }
+        self.performer.manage_threads();
+        self.answer_idle_waiters();
+    }
+
+    /// The one place where the controller waits.
+    fn wait(&self) -> Woken {
+        let clock = &self.performer.link.clock;
+        let due = self.performer.machine.deadline().min(self.performer.workers.deadline());
+        let waits = || {
+            let Inbox { intake, requests } = &self.inbox;
+            !(self.reports.is_empty() && requests.is_empty() && intake.is_empty())
+        };
+        if linger(clock, waits) {
+            return Woken::Deadline;
+        }
+        let span = clock.remaining(due).unwrap_or(Duration::MAX);
+        select! {
+            recv(self.reports) -> report => report.map_or(Woken::Deadline, Woken::Report),
+            recv(self.inbox.requests) -> request => request.map_or(Woken::Deadline, Woken::Request),
+            recv(self.inbox.intake) -> envelope => {
+                envelope.map_or(Woken::Deadline, Woken::Submission)
+            }
+            default(span) => Woken::Deadline,
+        }
+    }
+
+    fn serve_report(&mut self, report: Report) {
+        match report {
+            Report::Claimed { attempt, at } => self.performer.feed(Input::Claimed { attempt, at }),
+            Report::Returned(returned) => self.performer.returned(returned),
+            Report::DropPanicked { message } => self.performer.drop_panicked(&message),
+            Report::Examined { attempt, stall } => self.performer.examined(attempt, stall),
+            Report::HookReturned => self.performer.feed(Input::HookReturned),
+            Report::HookThreadRefused { error } => {
+                self.performer.workers.hook_thread_refused();
+                self.performer.thread_refused(error);
+            }
+            Report::HooksDue { cell, due } => self.performer.workers.nudge(cell, due),
+            Report::ThreadRefused { error, attempt } => {
+                if let Some(attempt) = attempt {
+                    self.performer.workers.put_back(attempt);
+                }
+                self.performer.thread_refused(error);
+            }
+            Report::SubscriberPanicked { subscriber, message } => {
+                let kind =
+                    EventKind::SubscriberPanicked { subscriber, message: Arc::from(message) };
+                self.performer.publisher.publish(self.performer.now, None, kind);
+            }
+            Report::LaneDrained => self.performer.lane_drained(),
+        }
+    }
+
+    fn serve_request(&mut self, request: Request) {
+        match request {
+            Request::Cancel(record) => {
+                if let Some(task) = self.performer.find(&record) {
+                    self.performer.feed(Input::StopRequested(task));
+                }
+                self.performer.let_go(Some(record));
+            }
+            Request::CancelSlot(slot, reply) => {
+                let found = self.cancel_slot(&slot);
+                let _ = reply.send(found);
+            }
+            Request::Flush(reply) => {
+                let _ = reply.send(self.performer.publisher.flush());
+            }
+            Request::HookPanicked { cell, message } => {
+                let message = Arc::from(message);
+                let kind = EventKind::HookPanicked { attempt: cell.attempt, message };
+                self.performer.publish_about(&cell, kind);
+            }
+            Request::HookSlow { cell, ran } => {
+                let kind = EventKind::HookSlow { attempt: cell.attempt, ran };
+                self.performer.publish_about(&cell, kind);
+            }
+            Request::HookThread => self.performer.start_hook_thread(),
+            Request::Nudge { cell, due } => self.performer.workers.nudge(cell, due),
+            Request::Idle { or_shutdown, reply } => {
+                self.idle_waiters.push(IdleWaiter { or_shutdown, reply });
+            }
+            Request::Owner(slot, reply) => {
+                let _ = reply.send(self.performer.owner(&slot));
+            }
+            Request::Restart(record, reply) => {
+                let taken = self.ask_task(&record, Input::RestartRequested);
+                let _ = reply.send(taken);
+                self.performer.let_go(Some(record));
+            }
+            Request::Shutdown(cause) => self.performer.feed(Input::ShutdownRequested(cause)),
+            Request::Signal(number) => self.performer.feed(Input::SignalReceived(number)),
+            Request::SkipWait(record, reply) => {
+                let taken = self.ask_task(&record, Input::SkipRequested);
+                let _ = reply.send(taken);
+                self.performer.let_go(Some(record));
+            }
+            Request::Snapshot(reply) => {
+                let _ = reply.send(self.performer.snapshot());
+            }
+            Request::State(record, reply) => {
+                let _ = reply.send(self.performer.state(&record));
+                self.performer.let_go(Some(record));
+            }
+            Request::Task(id, reply) => {
+                let _ = reply.send(self.performer.task(id));
+            }
+        }
+    }
+
+    /// Asks the machine about a task, after telling it of a claim that no report needed to tell.
+    fn ask_task(&mut self, record: &Record, input: fn(id::TaskAddr) -> Input) -> bool {
+        let Some(task) = self.performer.find(record) else { return false };
+        if let Some((attempt, at)) = self
+            .performer
+            .machine
+            .tasks()
+            .get(task.key)
+            .and_then(|task| self.performer.unreported_claim(task))
+        {
+            self.performer.feed(Input::Claimed { attempt, at });
+        }
+        self.performer.ask(input(task)) == Some(Answer::Taken(true))
+    }
+
+    fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
+        let Some(key) = self.performer.slots.key(slot) else { return SlotCancelled::default() };
+        match self.performer.ask(Input::SlotStopRequested(key)) {
+            Some(Answer::SlotStopped { owner_asked, removed }) => {
+                SlotCancelled { owner_asked, removed: removed as usize }
+            }
+            Some(Answer::Taken(_)) | None => SlotCancelled::default(),
+        }
+    }
+
+    fn answer_idle_waiters(&mut self) {
+        let machine = &self.performer.machine;
+        let (idle, stopping) = (machine.is_idle(), !machine.is_running());
+        self.idle_waiters.retain(|waiter| {
+            let answered = idle || (waiter.or_shutdown && stopping);
+            if answered {
+                let _ = waiter.reply.send(());
+            }
+            !answered
+        });
+    }
+
+    /// Nothing is left: says so to everybody who waits.
+    fn end(self) {
+        let Self { mut performer, inbox, reports, idle_waiters, .. } = self;
+        let link = Arc::clone(&performer.link);
+        // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
+        for request in inbox.requests.try_iter() {
+            performer.let_go(request.into_record());
+        }
+        drop((inbox.requests, idle_waiters));
+        link.end(performer.into_report(&reports));
+    }
+}

@@ -1,0 +1,140 @@
+//! The end of a supervisor: the door closes, the lanes finish, the threads leave, the report is
+//! made.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::perform::Performer;
+use super::worker::Garbage;
+use super::Report;
+use crate::id::TaskId;
+use crate::link::Envelope;
+use crate::machine::{End, Input};
+use crate::reason::{CancelReason, ShutdownCause};
+use crate::record::Record;
+use crate::report::{RunReport, ShutdownReport};
+use crate::time::Time;
+
+/// What is known of the shutdown under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shutdown {
+    cause: ShutdownCause,
+    began: Time,
+    ended: Time,
+    stopped: usize,
+    rejected: usize,
+}
+
+impl Shutdown {
+    pub(super) const fn begin(cause: ShutdownCause, now: Time) -> Self {
+        Self { cause, began: now, ended: now, stopped: 0, rejected: 0 }
+    }
+
+    pub(super) fn end(&mut self, now: Time) {
+        self.ended = now;
+    }
+
+    /// Counts a task that ended since it began.
+    pub(super) fn count(&mut self, task: TaskId, end: End) {
+        match end {
+            // This one ended before the shutdown that it is the cause of.
+            _ if self.cause == ShutdownCause::Significant(task) => {}
+            End::Rejected(_) => self.rejected += 1,
+            End::Abandoned { .. } => {}
+            End::Completed
+            | End::Cancelled { .. }
+            | End::Failed
+            | End::Fatal
+            | End::Panicked
+            | End::TimedOut
+            | End::Unresponsive => self.stopped += 1,
+        }
+    }
+}
+
+impl Performer {
+    pub(super) fn close_door(&mut self) {
+        self.link.close_door();
+        let refused = self.link.refuse_intake();
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.rejected += refused.len();
+        }
+        self.garbage.extend(refused.into_iter().map(Garbage::Spec));
+    }
+
+    /// Refuses what slipped in while the door was closing.
+    pub(super) fn refuse(&mut self, envelope: Envelope) {
+        self.garbage.extend(envelope.refuse().into_iter().map(Garbage::Spec));
+    }
+
+    /// Gives up a reference to a record that may be the last one, and bring user values with it.
+    pub(super) fn let_go(&mut self, record: Option<Arc<Record>>) {
+        let over = record.filter(|record| record.outcome().is_some_and(|it| it.is_failure()));
+        self.garbage.extend(over.map(Garbage::Record));
+    }
+
+    /// Lets the lanes finish, once the last thread was looked at.
+    pub(super) fn close_lanes(&mut self) {
+        if self.examined_open > 0 || !self.examinees.is_empty() {
+            return;
+        }
+        self.lanes_open = self.publisher.close();
+        if self.lanes_open == 0 {
+            self.feedback.push_back(Input::EventsDrained);
+        }
+    }
+
+    /// A lane has served its last event.
+    pub(super) fn lane_drained(&mut self) {
+        self.lanes_open = self.lanes_open.saturating_sub(1);
+        if self.lanes_open == 0 {
+            self.feed(Input::EventsDrained);
+        }
+    }
+
+    /// The last word, once everything has ended.
+    pub(super) fn into_report(mut self, reports: &Receiver<Report>) -> RunReport {
+        let panicked = Shutdown::begin(ShutdownCause::ControllerPanicked, self.now);
+        let shutdown = self.shutdown.unwrap_or(panicked);
+        let abandoned = self.abandoned();
+        let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
+        for job in self.jobs.drain() {
+            self.garbage.extend(job.into_user_values());
+        }
+        self.garbage.extend(reports.try_iter().map(Garbage::Report));
+        self.manage_threads();
+        // Idle workers leave within the time that the last events have.
+        let due = shutdown.ended.after(self.machine.limits().event_drain);
+        let mut values_leaked = self.workers.close(stuck, due);
+        // What came in the meantime has nobody left to drop it, unless a thread is stuck.
+        for late in reports.try_iter() {
+            std::mem::forget(late);
+            values_leaked += 1;
+        }
+        self.tally.into_report(ShutdownReport {
+            cause: shutdown.cause,
+            elapsed: shutdown.began.until(shutdown.ended),
+            stopped: shutdown.stopped,
+            rejected: shutdown.rejected,
+            abandoned,
+            events_dropped: self.publisher.give_up(),
+            values_leaked,
+        })
+    }
+
+    /// After a panic of the controller: nobody is left waiting, every body is told.
+    pub(super) fn give_up(&mut self) {
+        self.link.close_door();
+        let refused = self.link.refuse_intake();
+        self.garbage.extend(refused.into_iter().map(Garbage::Spec));
+        for job in self.jobs.iter() {
+            if let Some(cell) = &job.cell {
+                cell.tell(CancelReason::Shutdown, self.now, Time::NEVER);
+            }
+        }
+        self.shutdown = None;
+        self.publisher.close();
+        self.signals = None;
+    }
+}

@@ -1,0 +1,130 @@
+//! Signals: installed only when asked for, and given back their default effect when there is
+//! nothing left to stop.
+
+#[cfg(all(unix, feature = "signals"))]
+pub(crate) use unix::Listener;
+
+/// No signals on this system, or in this build.
+#[cfg(not(all(unix, feature = "signals")))]
+pub(crate) enum Listener {}
+
+#[cfg(not(all(unix, feature = "signals")))]
+impl Listener {
+    pub(crate) fn start(
+        _options: &crate::threads::Threads,
+        _link: &std::sync::Arc<crate::link::Link>,
+    ) -> Result<Self, crate::error::StartError> {
+        Err(crate::error::StartError::Unsupported("shutdown_on_signals"))
+    }
+}
+
+#[cfg(all(unix, feature = "signals"))]
+mod unix {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::{Handle, Signals};
+
+    use crate::error::StartError;
+    use crate::link::{Link, Request};
+    use crate::threads::Threads;
+
+    /// Hears of SIGINT and SIGTERM until dropped; then, if no other listener is left in the
+    /// process, they have their default effect again.
+    pub(crate) struct Listener {
+        handle: Handle,
+        default_effect: Arc<AtomicBool>,
+    }
+
+    /// Signals belong to the process, so all supervisors in it share what follows.
+    struct Process {
+        listeners: usize,
+        /// While true, the signals act as if nobody had ever installed anything.
+        default_effect: Option<Arc<AtomicBool>>,
+    }
+
+    static PROCESS: Mutex<Process> = Mutex::new(Process { listeners: 0, default_effect: None });
+
+    impl Listener {
+        pub(crate) fn start(options: &Threads, link: &Arc<Link>) -> Result<Self, StartError> {
+            let wanted: Vec<_> =
+                [SIGINT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)).collect();
+            let default_effect = enter(&wanted).map_err(StartError::Signals)?;
+            let started = Self::listen(&wanted, options, link);
+            match started {
+                Ok(handle) => Ok(Self { handle, default_effect }),
+                Err(error) => {
+                    leave(&default_effect);
+                    Err(error)
+                }
+            }
+        }
+
+        fn listen(
+            wanted: &[i32],
+            options: &Threads,
+            link: &Arc<Link>,
+        ) -> Result<Handle, StartError> {
+            let mut signals = Signals::new(wanted).map_err(StartError::Signals)?;
+            let handle = signals.handle();
+            let link = Arc::clone(link);
+            let spawned = options.spawn("sig", Some(STACK), move |_| {
+                crate::current::belong_to(&link);
+                for signal in signals.forever() {
+                    link.send(Request::Signal(signal));
+                }
+            });
+            spawned.map_err(|source| StartError::Thread { name: "sig".to_owned(), source })?;
+            Ok(handle)
+        }
+    }
+
+    /// No user code runs on the thread that waits for signals.
+    const STACK: usize = 128 * 1024;
+
+    impl Drop for Listener {
+        fn drop(&mut self) {
+            leave(&self.default_effect);
+            self.handle.close();
+        }
+    }
+
+    /// The default effect must be registered before anything else, and once in a process: a second
+    /// registration would outlive the first listener.
+    fn enter(signals: &[i32]) -> io::Result<Arc<AtomicBool>> {
+        let mut process = PROCESS.lock();
+        let flag = if let Some(flag) = &process.default_effect {
+            Arc::clone(flag)
+        } else {
+            let flag = Arc::new(AtomicBool::new(false));
+            for &signal in signals {
+                signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+            }
+            process.default_effect = Some(Arc::clone(&flag));
+            flag
+        };
+        process.listeners += 1;
+        flag.store(false, Ordering::SeqCst);
+        Ok(flag)
+    }
+
+    fn leave(flag: &AtomicBool) {
+        let mut process = PROCESS.lock();
+        process.listeners -= 1;
+        if process.listeners == 0 {
+            flag.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether whoever started this process had it ignore the signal, as shells do for jobs in the
+    /// background: that is left alone. Only Linux tells without unsafe code.
+    fn is_ignored(signal: i32) -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    }
+}

@@ -1,0 +1,157 @@
+//! The user's values behind the machine's keys, and the keys behind the names of slots.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::worker::Garbage;
+use crate::cell::{Allowance, Cell, Leftover};
+use crate::error::TaskError;
+use crate::event::TaskRef;
+use crate::id::{self, SlotKey, TaskKey};
+use crate::link::Entry;
+use crate::policy::{AbandonPolicy, Plan};
+use crate::record::Promise;
+use crate::spec::{Body, TaskSpec};
+use crate::stall::Stall;
+use crate::threads::ThreadOptions;
+
+/// What the runtime keeps of a task.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the spec")]
+pub(super) struct Job {
+    pub(super) promise: Promise,
+    /// Whole until the submission is decided.
+    pub(super) spec: Option<TaskSpec>,
+    pub(super) returns_spec: bool,
+    /// At home: not in a cell, not with a worker.
+    pub(super) body: Option<Body>,
+    /// Bodies of earlier owners of the slot, to be dropped before this one starts.
+    pub(super) inherited: Vec<Leftover>,
+    /// The cell of the latest attempt.
+    pub(super) cell: Option<Arc<Cell>>,
+    /// What the latest attempt returned, unless that was `Ok`.
+    pub(super) error: Option<TaskError>,
+    /// The latest failure, for the attempts that retry it.
+    pub(super) last_failure: Option<TaskError>,
+    pub(super) allowance: Allowance,
+    /// A thread of its own for each attempt, if it wants one.
+    pub(super) dedicated: Option<ThreadOptions>,
+    /// What the kernel knew of the latest attempt, if that was looked at.
+    pub(super) stall: Option<Stall>,
+    pub(super) watched: bool,
+    /// Another attempt may start beside one that is released, and needs the body then.
+    pub(super) may_be_released: bool,
+    pub(super) significant: bool,
+}
+
+impl Job {
+    pub(super) fn new(entry: Entry, plan: &Plan, allowance: Allowance) -> Self {
+        Self {
+            promise: entry.promise,
+            spec: Some(entry.spec),
+            returns_spec: entry.returns_spec,
+            body: None,
+            inherited: Vec::new(),
+            cell: None,
+            error: None,
+            last_failure: None,
+            allowance,
+            dedicated: None,
+            stall: None,
+            watched: plan.watchdog.is_some(),
+            may_be_released: plan.shared && plan.abandon == AbandonPolicy::Release,
+            significant: plan.significant,
+        }
+    }
+
+    pub(super) fn task_ref(&self) -> TaskRef {
+        self.promise.0.task_ref()
+    }
+
+    /// All that must not be dropped on the controller.
+    pub(super) fn into_user_values(self) -> impl Iterator<Item = Garbage> {
+        let leftovers = self.inherited.into_iter().map(Garbage::Leftover);
+        let errors = self.error.into_iter().chain(self.last_failure).map(Garbage::Error);
+        let spec = self.spec.map(Garbage::Spec);
+        leftovers.chain(self.body.map(Garbage::Body)).chain(spec).chain(errors)
+    }
+}
+
+/// All jobs, under the keys that the machine uses.
+#[derive(Default)]
+pub(super) struct Jobs {
+    entries: Vec<Option<Job>>,
+    free: Vec<u32>,
+}
+
+impl Jobs {
+    pub(super) fn insert(&mut self, job: Job) -> id::TaskAddr {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).expect("max_tasks is below u32::MAX")
+        });
+        let task = id::TaskAddr { key: TaskKey(key), id: job.promise.0.id };
+        job.promise.0.set_key(task.key);
+        self.entries[key as usize] = Some(job);
+        task
+    }
+
+    pub(super) fn remove(&mut self, task: id::TaskAddr) -> Option<Job> {
+        let job = self.entries.get_mut(task.key.0 as usize)?.take()?;
+        self.free.push(task.key.0);
+        Some(job)
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Job> + '_ {
+        self.entries.drain(..).flatten()
+    }
+
+    pub(super) fn get(&self, key: TaskKey) -> Option<&Job> {
+        self.entries.get(key.0 as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Job> {
+        self.entries.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.entries.iter().flatten()
+    }
+}
+
+/// Slot keys by name. A slot that the machine has forgotten has no key.
+#[derive(Default)]
+pub(super) struct SlotNames {
+    keys: HashMap<Arc<str>, SlotKey>,
+    names: Vec<Option<Arc<str>>>,
+    free: Vec<u32>,
+}
+
+impl SlotNames {
+    pub(super) fn intern(&mut self, name: &Arc<str>) -> SlotKey {
+        if let Some(&key) = self.keys.get(name) {
+            return key;
+        }
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.names.push(None);
+            u32::try_from(self.names.len() - 1).expect("there are no more slots than tasks")
+        });
+        self.names[key as usize] = Some(Arc::clone(name));
+        self.keys.insert(Arc::clone(name), SlotKey(key));
+        SlotKey(key)
+    }
+
+    pub(super) fn forget(&mut self, key: SlotKey) {
+        if let Some(name) = self.names[key.0 as usize].take() {
+            self.keys.remove(&name);
+            self.free.push(key.0);
+        }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<SlotKey> {
+        self.keys.get(name).copied()
+    }
+
+    pub(super) fn name(&self, key: SlotKey) -> Option<&Arc<str>> {
+        self.names.get(key.0 as usize)?.as_ref()
+    }
+}

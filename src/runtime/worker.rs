@@ -1,0 +1,401 @@
+//! A worker: a thread that takes jobs from the queue it shares with the others, and runs user code.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use super::{Report, Returned};
+use crate::cell::{Allowance, Cell, Leftover, Seen, Thread};
+use crate::context::TaskContext;
+use crate::current;
+use crate::error::{Cancelled, TaskError};
+use crate::id::AttemptRef;
+use crate::link::Link;
+use crate::machine::pool::Counts;
+use crate::machine::{Finality, Return};
+use crate::policy::PanicPolicy;
+use crate::record::Record;
+use crate::spec::{Body, TaskSpec};
+use crate::stall;
+use crate::threads::{ThreadOptions, Threads};
+use crate::time::Time;
+use crate::unwind;
+
+/// Something for a worker to do.
+pub(super) enum Job {
+    Attempt(Attempt),
+    Drop(Vec<Garbage>),
+    Examine(Vec<Examinee>),
+}
+
+/// One attempt on its way to a thread. The body lies in the cell, from where a revocation can take
+/// it back.
+pub(super) struct Attempt {
+    pub(super) cell: Arc<Cell>,
+    pub(super) attempt: AttemptRef,
+    pub(super) finality: Finality,
+    pub(super) allowance: Allowance,
+    pub(super) failures: u32,
+    pub(super) last_failure: Option<TaskError>,
+    /// Whether anybody needs to know of the claim before the return.
+    pub(super) reports_claim: bool,
+    /// A thread of its own, if it wants one.
+    pub(super) dedicated: Option<ThreadOptions>,
+}
+
+/// A user value to be dropped where user code may run.
+#[allow(dead_code, reason = "the values are there to be dropped")]
+pub(super) enum Garbage {
+    Body(Body),
+    Error(TaskError),
+    Leftover(Leftover),
+    Record(Arc<Record>),
+    Report(Report),
+    Spec(TaskSpec),
+}
+
+/// A stuck attempt whose thread is to be looked at.
+pub(super) struct Examinee {
+    pub(super) attempt: AttemptRef,
+    pub(super) cell: Arc<Cell>,
+}
+
+/// The hooks of one attempt, to be run.
+pub(super) struct HookJob {
+    pub(super) cell: Arc<Cell>,
+    pub(super) offered_at: Time,
+}
+
+/// Hooks that run right now.
+pub(super) struct HookRun {
+    pub(super) cell: Arc<Cell>,
+    pub(super) thread: Thread,
+    pub(super) since: Time,
+    /// It was said that they are slow.
+    pub(super) slow: bool,
+    /// They count as abandoned.
+    pub(super) counted: bool,
+}
+
+/// What all threads that run bodies and hooks share.
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Signalled when a thread has ended.
+    pub(super) ended: Condvar,
+    pub(super) reports: Sender<Report>,
+    /// What nobody takes any more lies here until the last thread is gone, and is dropped by that.
+    #[allow(dead_code, reason = "kept for the sake of what lies in it")]
+    pub(super) unheard: Receiver<Report>,
+    pub(super) link: Arc<Link>,
+    pub(super) threads: Threads,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) queue: VecDeque<(Job, Time)>,
+    /// Before all jobs: whoever waits for them does so with its grace running out.
+    pub(super) hooks: VecDeque<HookJob>,
+    pub(super) hook_runs: Vec<HookRun>,
+    /// Threads that wait, the latest last: reused first, so that the others can retire.
+    pub(super) idle: Vec<Arc<Seat>>,
+    /// Threads that run or are starting, those of a single attempt included.
+    pub(super) alive: u32,
+    pub(super) busy: u32,
+    pub(super) peak_busy: u32,
+    pub(super) picked: u32,
+    pub(super) closed: bool,
+}
+
+/// Where an idle thread waits to be called. Changed under the pool's lock only.
+pub(super) struct Seat {
+    call: AtomicU8,
+    called: Condvar,
+}
+
+pub(super) const WAIT: u8 = 0;
+pub(super) const WORK: u8 = 1;
+pub(super) const LEAVE: u8 = 2;
+
+impl Seat {
+    pub(super) const fn new() -> Self {
+        Self { call: AtomicU8::new(WAIT), called: Condvar::new() }
+    }
+
+    pub(super) fn call(&self, call: u8) {
+        self.call.store(call, Ordering::Relaxed);
+        self.called.notify_one();
+    }
+
+    /// Waits to be called, and says for what.
+    fn wait(&self, state: &mut parking_lot::MutexGuard<'_, State>) -> u8 {
+        while self.call.load(Ordering::Relaxed) == WAIT {
+            self.called.wait(state);
+        }
+        self.call.swap(WAIT, Ordering::Relaxed)
+    }
+}
+
+impl State {
+    pub(super) fn counts(&self) -> Counts {
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Counts {
+            queued: small(self.queue.len()),
+            oldest: self.queue.front().map(|(_, offered_at)| *offered_at),
+            threads: self.alive,
+            idle: small(self.idle.len()),
+            busy: self.busy,
+            peak_busy: self.peak_busy,
+            picked: self.picked,
+        }
+    }
+
+    pub(super) fn call_one(&mut self) {
+        if let Some(seat) = self.idle.pop() {
+            seat.call(WORK);
+        }
+    }
+
+    fn begin_hooks(&mut self, job: HookJob, thread: &Thread, now: Time) -> Arc<Cell> {
+        let (cell, thread) = (Arc::clone(&job.cell), thread.clone());
+        let run = HookRun { cell: job.cell, thread, since: now, slow: false, counted: false };
+        self.hook_runs.push(run);
+        cell
+    }
+}
+
+/// What a worker found to do.
+enum Work {
+    Job(Job),
+    Hooks(Arc<Cell>),
+}
+
+impl Shared {
+    /// The life of a pooled worker.
+    pub(super) fn work(&self, name: Arc<str>) {
+        let thread = match self.begin_thread(name) {
+            Ok(thread) => thread,
+            Err(error) => {
+                self.state.lock().alive -= 1;
+                return self.report(Report::ThreadRefused { error, attempt: None });
+            }
+        };
+        let seat = Arc::new(Seat::new());
+        let mut worked = false;
+        while let Some(work) = self.next_work(&seat, &thread, worked) {
+            worked = true;
+            match work {
+                Work::Hooks(cell) => self.run_hooks(&cell, &thread),
+                Work::Job(Job::Attempt(attempt)) => self.run(attempt, &thread),
+                Work::Job(Job::Examine(examinees)) => self.examine(examinees),
+                Work::Job(Job::Drop(values)) => {
+                    for value in values {
+                        self.drop_value(value);
+                    }
+                }
+            }
+        }
+        self.end_thread(false);
+    }
+
+    /// The life of a thread that was made for one attempt.
+    pub(super) fn work_once(&self, attempt: Attempt, name: Arc<str>) {
+        match self.begin_thread(name) {
+            Ok(thread) => {
+                self.run(attempt, &thread);
+                self.end_thread(true);
+            }
+            Err(error) => {
+                self.leave(true);
+                self.report(Report::ThreadRefused { error, attempt: Some(attempt) });
+            }
+        }
+    }
+
+    /// The life of the thread of last resort for hooks: it runs those that nobody else took in
+    /// time.
+    pub(super) fn work_on_hooks(&self, name: Arc<str>, seat: &Seat) {
+        let thread = match self.begin_thread(name) {
+            Ok(thread) => thread,
+            Err(error) => {
+                self.leave(true);
+                return self.report(Report::HookThreadRefused { error });
+            }
+        };
+        let mut state = self.state.lock();
+        loop {
+            if let Some(job) = state.hooks.pop_front() {
+                let cell = state.begin_hooks(job, &thread, self.link.clock.now());
+                drop(state);
+                self.run_hooks(&cell, &thread);
+                state = self.state.lock();
+            } else if state.closed {
+                break;
+            } else {
+                seat.wait(&mut state);
+            }
+        }
+        drop(state);
+        self.end_thread(true);
+    }
+
+    fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
+        current::belong_to(&self.link);
+        if let Some(on_start) = &self.threads.on_start {
+            unwind::catch(|| on_start())
+                .unwrap_or_else(|message| Err(io::Error::other(message)))?;
+        }
+        Ok(Thread { name, tid: stall::own_tid() })
+    }
+
+    fn end_thread(&self, beside_pool: bool) {
+        if let Some(on_stop) = &self.threads.on_stop {
+            if let Err(message) = unwind::catch(|| on_stop()) {
+                self.report(Report::DropPanicked { message });
+            }
+        }
+        self.leave(beside_pool);
+    }
+
+    /// A thread beside the pool counted as busy all its life.
+    fn leave(&self, beside_pool: bool) {
+        let mut state = self.state.lock();
+        state.alive -= 1;
+        state.busy -= u32::from(beside_pool);
+        drop(state);
+        self.ended.notify_all();
+    }
+
+    fn next_work(&self, seat: &Arc<Seat>, thread: &Thread, worked: bool) -> Option<Work> {
+        let mut state = self.state.lock();
+        state.busy -= u32::from(worked);
+        loop {
+            let work = if let Some(job) = state.hooks.pop_front() {
+                let now = self.link.clock.now();
+                Some(Work::Hooks(state.begin_hooks(job, thread, now)))
+            } else if let Some((job, _)) = state.queue.pop_front() {
+                state.picked = state.picked.wrapping_add(1);
+                Some(Work::Job(job))
+            } else {
+                None
+            };
+            if work.is_some() {
+                state.busy += 1;
+                state.peak_busy = state.peak_busy.max(state.busy);
+                return work;
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle.push(Arc::clone(seat));
+            if seat.wait(&mut state) == LEAVE {
+                return None;
+            }
+        }
+    }
+
+    fn run_hooks(&self, cell: &Arc<Cell>, thread: &Thread) {
+        let next = cell.run_hooks();
+        let mut state = self.state.lock();
+        // Another thread may hang in a hook of the same attempt.
+        let is_own = |run: &HookRun| {
+            Arc::ptr_eq(&run.cell, cell) && Arc::ptr_eq(&run.thread.name, &thread.name)
+        };
+        let found = state.hook_runs.iter().position(is_own);
+        let run = found.map(|position| state.hook_runs.swap_remove(position));
+        drop(state);
+        if run.is_some_and(|run| run.counted) {
+            self.report(Report::HookReturned);
+        }
+        if let Some(due) = next {
+            self.report(Report::HooksDue { cell: Arc::clone(cell), due });
+        }
+    }
+
+    fn run(&self, job: Attempt, thread: &Thread) {
+        // What an earlier owner of the slot held open is closed before this body begins.
+        for leftover in job.cell.inherited() {
+            if let Some(message) = leftover.clear() {
+                self.report(Report::DropPanicked { message });
+            }
+        }
+        let claimed = job.cell.claim(thread.clone(), job.allowance);
+        let Some((load, at)) = claimed else { return };
+        if job.reports_claim {
+            self.report(Report::Claimed { attempt: job.attempt, at });
+        }
+        let ctx = TaskContext::new(Arc::clone(&job.cell), job.failures, job.last_failure);
+        let mut body = load.body;
+        let (ret, error) = run_body(&mut body, &ctx);
+        if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
+            std::process::abort();
+        }
+        let (seen, at) = job.cell.returned();
+        let Seen { claimed_at, told, finalized, abandoned } = seen;
+        let last = finalized || (!abandoned && job.finality.is_final(told, ret, at));
+        let (body, drop_panic) =
+            if last { (None, unwind::drop_caught(body).err()) } else { (Some(body), None) };
+        self.drop_value(ctx);
+        let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
+        let attempt = job.attempt;
+        self.report(Report::Returned(Returned {
+            attempt,
+            claimed_at,
+            at,
+            told,
+            ret,
+            error,
+            body,
+            drop_panic,
+        }));
+    }
+
+    /// Looks at all of them twice, with one pause in between.
+    fn examine(&self, examinees: Vec<Examinee>) {
+        // A thread whose body has returned does something else by now.
+        let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.is_claimed());
+        let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
+        let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
+            let began = self.link.clock.now();
+            let _ = crossbeam_channel::never::<()>().recv_timeout(LOOK);
+            began.until(self.link.clock.now())
+        });
+        for (examinee, stall) in examinees.into_iter().zip(stalls) {
+            self.report(Report::Examined { attempt: examinee.attempt, stall });
+        }
+    }
+
+    fn drop_value<T>(&self, value: T) {
+        if let Err(message) = unwind::drop_caught(value) {
+            self.report(Report::DropPanicked { message });
+        }
+    }
+
+    /// Cannot fail: we hold a receiver.
+    fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+}
+
+/// How long a stuck thread is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
+    let _current = current::enter(ctx.token());
+    match unwind::catch(|| body.run(ctx)) {
+        Ok(Ok(())) => (Return::Ok, None),
+        Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error)),
+        Ok(Err(error)) if error.is_cancelled() => (Return::Cancelled, Some(error)),
+        Ok(Err(error)) => (Return::Failed, Some(error)),
+        Err(message) => (Return::Panicked, Some(TaskError::panic(message))),
+    }
+}
+
+/// A body that was told and passes on what its token said adds nothing to the reason.
+fn is_own_cancel(error: &TaskError, told: bool) -> bool {
+    told && error.downcast_ref::<Cancelled>().is_some()
+}

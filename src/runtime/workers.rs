@@ -1,0 +1,400 @@
+//! The pool of worker threads as the controller sees it: what it offers them, when it starts and
+//! retires them by the arithmetic of `machine::pool`, and who runs the cancel hooks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use super::worker::{Attempt, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
+use super::Report;
+use crate::cell::{Cell, Thread, SLOW_HOOK};
+use crate::link::Link;
+use crate::machine::pool::{Counts, Pool};
+use crate::threads::Threads;
+use crate::time::Time;
+
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    pool: Pool,
+    /// Jobs and hooks of this turn, not yet offered.
+    pending: Vec<Job>,
+    pending_hooks: Vec<Arc<Cell>>,
+    /// Attempts that want a thread of their own and have none yet.
+    dedicated: VecDeque<Attempt>,
+    /// Hooks to be run again: when, and in which order they came.
+    nudges: BTreeMap<(Time, u64), Arc<Cell>>,
+    nudge_number: u64,
+    /// Where the thread of last resort for hooks waits, once it was asked for and exists.
+    hook_seat: Option<Arc<Seat>>,
+    /// Threads started for the hooks that wait now.
+    hook_starts: u32,
+    /// No thread is tried before this.
+    refused_until: Time,
+    /// When the pool, the dedicated threads or the hooks need attention.
+    deadline: Time,
+    /// Attempts that were revoked and may still lie in the queue.
+    revoked: usize,
+    next_number: u64,
+}
+
+/// What the controller should know after a turn.
+pub(super) enum News {
+    Refused { error: io::Error, retry_in: Duration },
+    HookSlow { cell: Arc<Cell>, ran: Duration },
+    HookAbandoned,
+}
+
+/// A hook that hangs.
+pub(super) struct StuckHook {
+    pub(super) cell: Arc<Cell>,
+    pub(super) thread: Thread,
+    pub(super) since: Time,
+}
+
+/// Threads that hooks may have beside those of the pool.
+const MAX_HOOK_STARTS: u32 = 8;
+/// What nobody has taken for so long goes to the thread of last resort.
+const HOOK_PATIENCE: Duration = Duration::from_millis(5);
+/// Dedicated threads started in one turn.
+const STARTS_PER_TURN: usize = 8;
+
+impl Workers {
+    pub(super) fn new(
+        link: Arc<Link>,
+        (reports, unheard): (Sender<Report>, Receiver<Report>),
+        threads: Threads,
+        prespawn: u32,
+    ) -> Self {
+        let state = Mutex::new(State::default());
+        let ended = Condvar::new();
+        let shared = Shared { state, ended, reports, unheard, link, threads };
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
+        Self {
+            shared: Arc::new(shared),
+            pool: Pool::new(eager, prespawn),
+            pending: Vec::new(),
+            pending_hooks: Vec::new(),
+            dedicated: VecDeque::new(),
+            nudges: BTreeMap::new(),
+            nudge_number: 0,
+            hook_seat: None,
+            hook_starts: 0,
+            refused_until: Time::ZERO,
+            deadline: Time::NEVER,
+            revoked: 0,
+            next_number: 1,
+        }
+    }
+
+    /// Offers a job at the end of the turn.
+    pub(super) fn push(&mut self, job: Job) {
+        match job {
+            Job::Attempt(attempt) if attempt.dedicated.is_some() => {
+                self.dedicated.push_back(attempt);
+            }
+            job => self.pending.push(job),
+        }
+    }
+
+    /// Has the hooks of a told attempt run after the turn, in which all flags are set first.
+    pub(super) fn run_hooks(&mut self, cell: &Arc<Cell>) {
+        self.pending_hooks.push(Arc::clone(cell));
+    }
+
+    /// Has the hooks of an attempt run again.
+    pub(super) fn nudge(&mut self, cell: Arc<Cell>, due: Time) {
+        self.nudge_number += 1;
+        self.nudges.insert((due, self.nudge_number), cell);
+    }
+
+    /// Notes that an attempt was revoked; its husk may still lie in the queue.
+    pub(super) fn note_revoked(&mut self) {
+        self.revoked += 1;
+    }
+
+    /// When to call [`manage`](Self::manage) at the latest.
+    pub(super) fn deadline(&self) -> Time {
+        let nudge = self.nudges.keys().next().map_or(Time::NEVER, |(due, _)| *due);
+        self.deadline.min(nudge)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.shared.state.lock().counts()
+    }
+
+    /// Offers this turn's jobs and hooks, and starts or retires threads.
+    pub(super) fn manage(&mut self, now: Time) -> Vec<News> {
+        let mut news = Vec::new();
+        let counts = self.offer(now);
+        let orders = self.pool.decide(now, counts);
+        if orders.retire > 0 || orders.reset_peak {
+            self.shrink(orders.retire);
+        }
+        for _ in 0..orders.start {
+            if let Err(error) = self.start_thread() {
+                news.push(self.refused(now, error));
+                break;
+            }
+            self.pool.started();
+        }
+        self.deadline = self.pool.deadline();
+        self.start_dedicated(now, &mut news);
+        self.serve_hooks(now, &mut news);
+        news
+    }
+
+    fn offer(&mut self, now: Time) -> Counts {
+        while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.pending_hooks.push(entry.remove());
+        }
+        let mut state = self.shared.state.lock();
+        for cell in self.pending_hooks.drain(..) {
+            state.hooks.push_back(HookJob { cell, offered_at: now });
+            state.call_one();
+        }
+        for job in self.pending.drain(..) {
+            state.queue.push_back((job, now));
+            state.call_one();
+        }
+        // Where no thread can be had, revoked attempts must not pile up.
+        if self.revoked > 64 && self.revoked > state.queue.len() / 2 {
+            state.queue.retain(|(job, _)| match job {
+                Job::Attempt(attempt) => !attempt.cell.is_revoked(),
+                Job::Drop(_) | Job::Examine(_) => true,
+            });
+            self.revoked = 0;
+        }
+        state.counts()
+    }
+
+    /// Sends home the threads that have been idle longest, and begins a new window.
+    fn shrink(&self, retire: u32) {
+        let mut state = self.shared.state.lock();
+        let retire = (retire as usize).min(state.idle.len());
+        for seat in state.idle.drain(..retire) {
+            seat.call(LEAVE);
+        }
+        state.peak_busy = state.busy;
+    }
+
+    pub(super) fn start_thread(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let role = format!("w{}", self.next_number);
+        self.shared.state.lock().alive += 1;
+        let threads = &self.shared.threads;
+        let started = threads.spawn(&role, threads.stack_size, move |name| shared.work(name));
+        match started {
+            Ok(()) => self.next_number += 1,
+            Err(_) => self.shared.state.lock().alive -= 1,
+        }
+        started
+    }
+
+    /// A thread could not be had. No other is tried for a while.
+    pub(super) fn refused(&mut self, now: Time, error: io::Error) -> News {
+        let retry_in = self.pool.refused(now);
+        self.refused_until = now.after(retry_in);
+        // What was refused is not one of the threads that hooks may have.
+        self.hook_starts = self.hook_starts.saturating_sub(1);
+        self.deadline = self.deadline.min(self.refused_until);
+        News::Refused { error, retry_in }
+    }
+
+    /// A thread could not be had for an attempt that wants one of its own.
+    pub(super) fn put_back(&mut self, attempt: Attempt) {
+        self.dedicated.push_front(attempt);
+    }
+
+    fn start_dedicated(&mut self, now: Time, news: &mut Vec<News>) {
+        for _ in 0..STARTS_PER_TURN {
+            if now < self.refused_until {
+                break;
+            }
+            let Some(attempt) = self.dedicated.pop_front() else { break };
+            if attempt.cell.is_revoked() {
+                continue;
+            }
+            if let Err(error) = self.start_dedicated_thread(attempt) {
+                news.push(self.refused(now, error));
+            }
+        }
+        if !self.dedicated.is_empty() {
+            self.deadline = self.deadline.min(now.max(self.refused_until));
+        }
+    }
+
+    /// Puts the attempt back if its thread is refused.
+    fn start_dedicated_thread(&mut self, attempt: Attempt) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let role = format!("w{}", self.next_number);
+        let options = attempt.dedicated.clone().unwrap_or_default();
+        // What the thread would take with it must be there still if there is no thread.
+        let hand = Arc::new(Mutex::new(Some(attempt)));
+        let taken = Arc::clone(&hand);
+        self.count_beside_pool(1);
+        let started = self.shared.threads.spawn_with(&options, &role, move |name| {
+            let attempt = taken.lock().take();
+            if let Some(attempt) = attempt {
+                shared.work_once(attempt, name);
+            }
+        });
+        let Err(error) = started else {
+            self.next_number += 1;
+            return Ok(());
+        };
+        self.count_beside_pool(-1);
+        self.dedicated.extend(hand.lock().take());
+        self.dedicated.rotate_right(1);
+        Err(error)
+    }
+
+    /// A thread beside the pool counts as busy all its life, so that the pool's arithmetic ignores
+    /// it.
+    fn count_beside_pool(&self, change: i32) {
+        let mut state = self.shared.state.lock();
+        state.alive = state.alive.saturating_add_signed(change);
+        state.busy = state.busy.saturating_add_signed(change);
+    }
+
+    /// Sees to it that every hook finds a thread, and that hooks which hang are noticed.
+    fn serve_hooks(&mut self, now: Time, news: &mut Vec<News>) {
+        let mut state = self.shared.state.lock();
+        let mut deadline = Time::NEVER;
+        for run in &mut state.hook_runs {
+            let ran = run.since.until(now);
+            if !run.slow && ran >= SLOW_HOOK {
+                run.slow = true;
+                news.push(News::HookSlow { cell: Arc::clone(&run.cell), ran });
+            }
+            let late = run.since.after(SLOW_HOOK).max(run.cell.until());
+            if !run.counted && late <= now {
+                run.counted = true;
+                news.push(News::HookAbandoned);
+            }
+            deadline = match (run.slow, run.counted) {
+                (false, _) => deadline.min(run.since.after(SLOW_HOOK)),
+                (true, false) => deadline.min(late),
+                (true, true) => deadline,
+            };
+        }
+        let oldest = state.hooks.front().map(|job| job.offered_at.after(HOOK_PATIENCE));
+        let Some(patience_ends) = oldest else {
+            self.hook_starts = 0;
+            self.deadline = self.deadline.min(deadline);
+            return;
+        };
+        let coming = state.alive.saturating_sub(state.busy);
+        let waiting = u32::try_from(state.hooks.len()).unwrap_or(u32::MAX);
+        let missing = waiting.saturating_sub(coming).min(MAX_HOOK_STARTS - self.hook_starts);
+        drop(state);
+        self.deadline = self.deadline.min(deadline);
+        for _ in 0..missing {
+            if now < self.refused_until {
+                // The thread of last resort may hang in a hook: look again.
+                self.deadline = self.deadline.min(self.refused_until);
+                break;
+            }
+            self.hook_starts += 1;
+            if let Err(error) = self.start_thread() {
+                news.push(self.refused(now, error));
+            }
+        }
+        if patience_ends > now {
+            self.deadline = self.deadline.min(patience_ends);
+        } else if let Some(seat) = &self.hook_seat {
+            // It takes all that is there, as soon as it can; nobody need look again.
+            let _state = self.shared.state.lock();
+            seat.call(WORK);
+        } else {
+            self.start_hook_thread(now, news);
+            self.deadline = self.deadline.min(self.refused_until.max(now));
+        }
+    }
+
+    /// Starts the thread of last resort for hooks, if it is not there.
+    pub(super) fn start_hook_thread(&mut self, now: Time, news: &mut Vec<News>) {
+        if self.hook_seat.is_some() {
+            return;
+        }
+        if now < self.refused_until {
+            // The next hook asks again.
+            return self.hook_thread_refused();
+        }
+        let (shared, seat) = (Arc::clone(&self.shared), Arc::new(Seat::new()));
+        let waits = Arc::clone(&seat);
+        self.count_beside_pool(1);
+        let threads = &self.shared.threads;
+        let started = threads
+            .spawn("hook", threads.stack_size, move |name| shared.work_on_hooks(name, &waits));
+        match started {
+            Ok(()) => self.hook_seat = Some(seat),
+            Err(error) => {
+                self.count_beside_pool(-1);
+                self.hook_thread_refused();
+                news.push(self.refused(now, error));
+            }
+        }
+    }
+
+    pub(super) fn hook_thread_refused(&mut self) {
+        self.hook_seat = None;
+        self.shared.link.hook_thread_refused();
+    }
+
+    /// Hooks that outlived the grace of their attempts.
+    pub(super) fn stuck_hooks(&self) -> Vec<StuckHook> {
+        let state = self.shared.state.lock();
+        let stuck = state.hook_runs.iter().filter(|run| run.counted);
+        stuck
+            .map(|run| StuckHook {
+                cell: Arc::clone(&run.cell),
+                thread: run.thread.clone(),
+                since: run.since,
+            })
+            .collect()
+    }
+
+    /// Sends every thread home once there is nothing left to do, and waits for those that come; at
+    /// most until `due`, because some may be stuck in user code. Says how many values nobody was
+    /// there to drop.
+    pub(super) fn close(&mut self, stuck: u32, due: Time) -> usize {
+        let mut state = self.shared.state.lock();
+        for job in self.pending.drain(..) {
+            state.queue.push_back((job, Time::ZERO));
+        }
+        state.closed = true;
+        for seat in std::mem::take(&mut state.idle) {
+            seat.call(WORK);
+        }
+        if let Some(seat) = &self.hook_seat {
+            seat.call(WORK);
+        }
+        let nobody = state.alive <= stuck && !state.queue.is_empty();
+        drop(state);
+        if nobody {
+            // If it is refused, what lies there is counted below.
+            let _ = self.start_thread();
+        }
+        let mut state = self.shared.state.lock();
+        while (state.alive > stuck || !state.queue.is_empty()) && self.shared.link.clock.now() < due
+        {
+            let Some(instant) = self.shared.link.clock.instant(due) else { break };
+            self.shared.ended.wait_until(&mut state, instant);
+        }
+        let left = std::mem::take(&mut state.queue);
+        drop(state);
+        let leaked = left.iter().map(|(job, _)| match job {
+            Job::Attempt(_) | Job::Examine(_) => 0,
+            Job::Drop(values) => values.len(),
+        });
+        let leaked = leaked.sum();
+        std::mem::forget(left);
+        leaked
+    }
+}

@@ -1,0 +1,335 @@
+//! What a user hands over: a name, a body, and how to treat it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::cell::Allowance;
+use crate::context::TaskContext;
+use crate::error::{InvalidSetting, TaskError, TaskResult};
+use crate::policy::{Pause, Plan, RestartPolicy};
+use crate::settings::{fault, Fault, Settings};
+use crate::threads::ThreadOptions;
+
+/// A task as a value of its own kind, for those that a closure does not fit.
+///
+/// It is shared: `run` takes `&self`, and only tasks of this kind can run again beside an attempt
+/// that never came back.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// struct Probe { path: &'static str }
+/// impl Task for Probe {
+///     fn run(&self, _ctx: &TaskContext) -> TaskResult {
+///         std::fs::metadata(self.path)?;
+///         Ok(())
+///     }
+/// }
+/// # let supervisor = Supervisor::builder().start()?;
+/// let task = supervisor.handle().add(TaskSpec::from_task("probe", Probe { path: "/" }))?;
+/// assert!(task.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Task: Send + Sync + 'static {
+    /// Runs one attempt on a worker thread. Return soon after `ctx` is cancelled.
+    ///
+    /// # Errors
+    /// Whatever went wrong; the restart policy decides what follows.
+    fn run(&self, ctx: &TaskContext) -> TaskResult;
+}
+
+/// What runs: moves to the worker for each attempt and comes back with its report.
+pub(crate) enum Body {
+    Repeat(Box<dyn FnMut(&TaskContext) -> TaskResult + Send>),
+    /// Empty once it has run.
+    Once(Option<OnceBody>),
+    Shared(Arc<dyn Task>),
+}
+
+type OnceBody = Box<dyn FnOnce(&TaskContext) -> TaskResult + Send>;
+
+impl Body {
+    /// Another reference to a body that can run beside itself.
+    pub(crate) fn share(&self) -> Option<Self> {
+        match self {
+            Self::Shared(task) => Some(Self::Shared(Arc::clone(task))),
+            Self::Repeat(_) | Self::Once(_) => None,
+        }
+    }
+
+    /// Runs one attempt. By reference, so that a body that panics is still there for its retry.
+    pub(crate) fn run(&mut self, ctx: &TaskContext) -> TaskResult {
+        match self {
+            Self::Repeat(body) => body(ctx),
+            Self::Once(body) => match body.take() {
+                Some(body) => body(ctx),
+                None => Err(TaskError::fatal("a body that runs once was started again")),
+            },
+            Self::Shared(task) => task.run(ctx),
+        }
+    }
+}
+
+/// One unit of supervised work: a name, a body and its policies.
+///
+/// Constructors and setters never fail; everything is checked once, where the spec is handed over,
+/// or early by [`validate`](Self::validate). What is not set comes from the supervisor's
+/// [`TaskDefaults`](crate::TaskDefaults). It is one pointer wide, so that errors which carry it
+/// back stay small. Not `Clone`, because a body is one value: make another spec.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// let mut calls = 0;
+/// let spec = TaskSpec::new("poll", move |ctx| {
+///     calls += 1;
+///     assert_eq!(ctx.attempt(), calls);
+///     if calls < 3 { Err("not yet")? }
+///     Ok(())
+/// })
+/// .backoff(BackoffPolicy::constant(Duration::from_millis(1)))
+/// .timeout(Duration::from_secs(5));
+/// # let supervisor = Supervisor::builder().start()?;
+/// let task = supervisor.handle().add(spec)?;
+/// assert!(task.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a spec does nothing until it is handed to a supervisor"]
+pub struct TaskSpec(Box<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    slot: SlotChoice,
+    settings: Settings,
+    pause: Pause,
+    initial_delay: Duration,
+    significant: bool,
+    once: bool,
+    dedicated: Option<ThreadOptions>,
+    /// Only ever reached by `get_mut`: the lock makes a body that is not `Sync` shareable as part
+    /// of an error.
+    body: Mutex<Option<Body>>,
+}
+
+enum SlotChoice {
+    /// The slot of the task's name.
+    Name,
+    Key(Arc<str>),
+    None,
+}
+
+impl TaskSpec {
+    /// A task whose body may run many times. It is one value that keeps its state between attempts,
+    /// so it may own a receiver, a counter or a port.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
+    ) -> Self {
+        Self::with_body(name.into(), Body::Repeat(Box::new(body)))
+    }
+
+    /// A task whose body runs once at most: implies [`RestartPolicy::Never`].
+    pub fn once(
+        name: impl Into<Arc<str>>,
+        body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
+    ) -> Self {
+        let mut spec = Self::with_body(name.into(), Body::Once(Some(Box::new(body))));
+        spec.0.once = true;
+        spec.restart(RestartPolicy::Never)
+    }
+
+    /// A task that is a value with a `run` method.
+    pub fn from_task(name: impl Into<Arc<str>>, task: impl Task) -> Self {
+        Self::with_body(name.into(), Body::Shared(Arc::new(task)))
+    }
+
+    fn with_body(name: Arc<str>, body: Body) -> Self {
+        Self(Box::new(Inner {
+            name,
+            slot: SlotChoice::Name,
+            settings: Settings::default(),
+            pause: Pause::None,
+            initial_delay: Duration::ZERO,
+            significant: false,
+            once: false,
+            dedicated: None,
+            body: Mutex::new(Some(body)),
+        }))
+    }
+
+    /// The task's name. Names need not be unique; slots keep tasks apart.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The key of the task's slot; `None` after [`no_slot`](Self::no_slot).
+    pub fn slot_key(&self) -> Option<&str> {
+        match &self.0.slot {
+            SlotChoice::Name => Some(&self.0.name),
+            SlotChoice::Key(key) => Some(key),
+            SlotChoice::None => None,
+        }
+    }
+
+    /// Sets the slot: at most one task owns it at a time. Default: a slot named as the task.
+    pub fn slot(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.0.slot = SlotChoice::Key(key.into());
+        self
+    }
+
+    /// Takes the task out of all slots: it conflicts with nothing, and every admission policy
+    /// starts it.
+    pub fn no_slot(mut self) -> Self {
+        self.0.slot = SlotChoice::None;
+        self
+    }
+
+    /// Runs the body again `delay` after it succeeded; implies [`RestartPolicy::Always`]. After a
+    /// failure the next attempt comes after the backoff, but never sooner than `delay`. Replaces
+    /// [`at_rate`](Self::at_rate).
+    pub fn every(mut self, delay: Duration) -> Self {
+        self.0.pause = Pause::Delay(delay);
+        self.restart(RestartPolicy::Always)
+    }
+
+    /// Runs the body at the points of a grid `interval` apart, anchored at the first start; implies
+    /// [`RestartPolicy::Always`]. Points that pass while it runs are skipped. After a failure the
+    /// next attempt comes at the first point after the backoff. Replaces [`every`](Self::every).
+    pub fn at_rate(mut self, interval: Duration) -> Self {
+        self.0.pause = Pause::Rate(interval);
+        self.restart(RestartPolicy::Always)
+    }
+
+    /// Waits so long between admission and the first attempt; the slot is held meanwhile. Default:
+    /// zero.
+    pub fn initial_delay(mut self, delay: Duration) -> Self {
+        self.0.initial_delay = delay;
+        self
+    }
+
+    /// When this task ends by itself, for good, the supervisor shuts down: for the task that is the
+    /// job. A stop or a refusal does not count.
+    pub fn significant(mut self) -> Self {
+        self.0.significant = true;
+        self
+    }
+
+    /// Runs each attempt on a fresh thread of its own instead of a pooled worker: for C libraries
+    /// that keep state in thread-locals, or for a stack of another size.
+    pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
+        self.0.dedicated = Some(options);
+        self
+    }
+
+    /// Checks the settings, as handing over does.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] for the first value that cannot work, with its remedy.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        self.find_fault().map_or(Ok(()), |(field, value, remedy)| {
+            let task = Some(Arc::clone(&self.0.name));
+            Err(InvalidSetting { task, field, value, remedy })
+        })
+    }
+
+    fn find_fault(&self) -> Option<Fault> {
+        let inner = &*self.0;
+        let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
+        match inner.pause {
+            Pause::Delay(pause) if inner.once => return Some(fault("every", &pause, once)),
+            Pause::Rate(pause) if inner.once => return Some(fault("at_rate", &pause, once)),
+            Pause::None | Pause::Delay(_) | Pause::Rate(_) => {}
+        }
+        if inner.name.is_empty() || inner.name.contains('\0') {
+            return Some(fault(
+                "name",
+                &inner.name,
+                "give a text that is not empty and has no NUL",
+            ));
+        }
+        if self.slot_key().is_some_and(|key| key.is_empty() || key.contains('\0')) {
+            return Some(fault(
+                "slot",
+                &self.slot_key().unwrap_or_default(),
+                "give a text that is not empty and has no NUL, or use no_slot",
+            ));
+        }
+        match inner.pause {
+            Pause::None => {}
+            Pause::Delay(pause) if pause.is_zero() => {
+                return Some(fault("every", &pause, "use restart(Always) to run again at once"));
+            }
+            Pause::Rate(pause) if pause.is_zero() => {
+                return Some(fault("at_rate", &pause, "use restart(Always) to run again at once"));
+            }
+            Pause::Delay(_) | Pause::Rate(_) => {
+                if inner.settings.restart() != Some(RestartPolicy::Always) {
+                    let remedy = "`every` and `at_rate` need Always: leave `restart` or them out";
+                    return Some(fault(
+                        "restart",
+                        &inner.settings.restart().unwrap_or_default(),
+                        remedy,
+                    ));
+                }
+            }
+        }
+        if inner.once && inner.settings.restart() != Some(RestartPolicy::Never) {
+            return Some(fault("restart", &inner.settings.restart().unwrap_or_default(), once));
+        }
+        inner.settings.find_fault()
+    }
+
+    /// All that is not a user value, with the defaults filled in.
+    pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
+        let inner = &*self.0;
+        Plan {
+            pause: inner.pause,
+            initial_delay: inner.initial_delay,
+            significant: inner.significant,
+            once: inner.once,
+            shared: matches!(*inner.body.lock(), Some(Body::Shared(_))),
+            ..inner.settings.plan(defaults, supervisor_grace)
+        }
+    }
+
+    /// How long an attempt may run, and how long it may ask for.
+    pub(crate) fn allowance(&self, defaults: &Settings) -> Allowance {
+        self.0.settings.allowance(defaults)
+    }
+
+    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.0.settings
+    }
+
+    pub(crate) fn dedicated(&self) -> Option<ThreadOptions> {
+        self.0.dedicated.clone()
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
+
+    pub(crate) fn shared_slot(&self) -> Option<Arc<str>> {
+        match &self.0.slot {
+            SlotChoice::Name => Some(self.shared_name()),
+            SlotChoice::Key(key) => Some(Arc::clone(key)),
+            SlotChoice::None => None,
+        }
+    }
+
+    pub(crate) fn into_body(mut self) -> Option<Body> {
+        self.0.body.get_mut().take()
+    }
+}
+
+impl fmt::Debug for TaskSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSpec")
+            .field("name", &self.0.name)
+            .field("slot", &self.slot_key())
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! What holds of the machine's whole state between two steps, whatever has happened.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::super::list::List;
+use super::super::stop::Phase;
+use super::super::task::{State, Task, Watch, LOOKS};
+use super::super::Machine;
+use crate::id::TaskKey;
+use crate::policy::WatchdogPolicy;
+use crate::time::Time;
+
+/// Panics unless every invariant of the machine holds.
+pub(super) fn audit(machine: &Machine) {
+    audit_slots(machine);
+    audit_permits(machine);
+    audit_timers(machine);
+    for task in machine.tasks.iter() {
+        audit_task(machine, task);
+    }
+    audit_phase(machine);
+    audit_stuck(machine);
+    let open = machine.tasks.iter().filter(|task| !is_over(task)).count();
+    assert_eq!(machine.open as usize, open, "tasks without outcome are miscounted");
+    assert_eq!(machine.tasks.len() as usize, machine.tasks.iter().count());
+}
+
+/// Panics unless the machine has forgotten everything that ever was.
+pub(super) fn audit_empty(machine: &Machine) {
+    audit(machine);
+    assert_eq!(machine.tasks.len(), 0, "a task is left");
+    assert_eq!(machine.timers.len(), 0, "a timer is left");
+    assert_eq!((machine.permits, machine.ready.len), (0, 0), "a permit is left");
+    assert!(machine.slots.iter().all(|(_, slot)| slot.is_vacant()), "a slot is left");
+    assert_eq!((machine.stuck, machine.released.len()), (0, 0), "something is stuck for ever");
+}
+
+fn audit_slots(machine: &Machine) {
+    for (slot, entry) in machine.slots.iter() {
+        if let Some(owner) = entry.owner {
+            let task = machine.tasks.get(owner).expect("an owner is a task");
+            assert_eq!(task.slot, Some(slot), "{task:?} owns a slot that is not its own");
+            assert_ne!(task.state, State::Queued, "an owner waits in its own queue");
+        } else {
+            assert_eq!(entry.queue.len, 0, "somebody waits for an idle slot");
+        }
+        for key in members(machine, entry.queue) {
+            let task = &machine.tasks[key];
+            assert_eq!((task.slot, task.state), (Some(slot), State::Queued));
+        }
+        let named = machine.tasks.iter().filter(|task| task.slot == Some(slot)).count();
+        let known = entry.queue.len as usize + usize::from(entry.owner.is_some());
+        assert_eq!(named, known, "a task of a slot neither owns it nor waits for it");
+        assert_eq!(entry.named as usize, named, "the tasks of a slot are miscounted");
+    }
+}
+
+fn audit_permits(machine: &Machine) {
+    let held = machine.tasks.iter().filter(|task| task.state.holds_permit()).count();
+    assert_eq!(machine.permits as usize, held, "permits are not conserved");
+    assert!(machine.permits <= machine.limits.max_concurrent, "too many permits are out");
+    let waiting = members(machine, machine.ready);
+    assert!(
+        waiting.is_empty() || machine.permits == machine.limits.max_concurrent,
+        "a task waits although a permit is free"
+    );
+    assert!(waiting.iter().all(|&key| machine.tasks[key].state == State::Ready));
+    let ready = machine.tasks.iter().filter(|task| task.state == State::Ready).count();
+    assert_eq!(waiting.len(), ready, "a ready task is not in the queue for permits");
+}
+
+fn audit_timers(machine: &Machine) {
+    let due: Vec<_> = machine
+        .tasks
+        .iter()
+        .map(|task| machine.timers.due(task.task.key))
+        .filter(|due| !due.is_never())
+        .collect();
+    assert_eq!(machine.timers.len(), due.len(), "a timer belongs to no task");
+    let first = due.into_iter().min().unwrap_or(Time::NEVER);
+    assert_eq!(machine.timers.next_due(), first);
+    assert_eq!(machine.deadline(), first.min(machine.phase.deadline()));
+}
+
+fn audit_task(machine: &Machine, task: &Task) {
+    let due = machine.timers.due(task.task.key);
+    let right = match task.state {
+        State::Queued | State::Ready | State::Starting { stop: None, expired: false } => {
+            due == task.expiry()
+        }
+        State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
+        State::Running { deadline, watch, .. } => {
+            audit_watch(machine, task, watch);
+            due == watch.map_or(deadline, |watch| watch.next_look.min(deadline))
+        }
+        // A shutdown bounds every grace, also that of an attempt whose own has passed already.
+        State::Stopping { .. } if machine.is_running() => {
+            due.is_never() || due <= task.since.after(task.plan.grace)
+        }
+        State::Stopping { .. } => due.is_never() || due <= machine.phase.grace_until(),
+        State::Waiting(_) => due.is_never() || due >= task.since,
+        State::Intake | State::Over => panic!("{task:?} was left within a step"),
+    };
+    assert!(right, "the timer of {task:?} is set to {due:?}");
+    assert!(task.state != State::Queued || task.attempt == 0, "an owner went back to the queue");
+    assert!(!task.has_started() || task.attempt > 0, "{task:?} started without an attempt");
+    assert!(task.since <= machine.now && task.last_start <= machine.now);
+    let window = task.plan.failure_limit.map_or(0, |limit| limit.failures as usize);
+    assert!(task.failures.len() <= window, "the window of failures outgrew its limit");
+    if let State::Abandoned { stop: Some(_), over, .. } = task.state {
+        assert!(over, "a stopped and abandoned task has no outcome");
+    }
+}
+
+fn audit_watch(machine: &Machine, task: &Task, watch: Option<Watch>) {
+    let watchdog = task.plan.watchdog;
+    assert_eq!(watch.is_some(), watchdog.is_some(), "{task:?} is watched, or is not");
+    let (Some(watch), Some(watchdog)) = (watch, watchdog) else { return };
+    let span = watchdog.max_silence / LOOKS;
+    assert!(watch.next_look <= machine.now.after(span), "{task:?} is looked at too late");
+    assert!(watch.last_sign <= machine.now);
+    let told = watchdog.policy == WatchdogPolicy::Cancel && watch.silent;
+    assert!(!told, "{task:?} is silent and was not told");
+    assert_eq!(watch.silent, u32::from(watch.missed) >= LOOKS, "the misses of {task:?}");
+}
+
+fn audit_stuck(machine: &Machine) {
+    let held = machine.tasks.iter().filter(|task| matches!(task.state, State::Abandoned { .. }));
+    let known = machine.released.len() + held.count();
+    assert!(machine.stuck as usize >= known, "something stuck is not counted");
+    for (at, released) in machine.released.iter().enumerate() {
+        let attempt = released.attempt;
+        let others = &machine.released[..at];
+        assert!(others.iter().all(|other| other.attempt != attempt), "released twice");
+        assert!(released.since <= machine.now);
+        let Some(key) = machine.tasks.find(attempt.task) else { continue };
+        let task = &machine.tasks[key];
+        assert!(task.plan.shared, "{task:?} goes on without its body");
+        let own = task.attempt == attempt.attempt && task.state.holds_permit();
+        assert!(!own, "{task:?} still holds a released attempt");
+    }
+}
+
+fn audit_phase(machine: &Machine) {
+    if machine.is_running() {
+        return;
+    }
+    for task in machine.tasks.iter() {
+        let ends = match task.state {
+            State::Starting { stop, expired } => stop.is_some() || expired,
+            State::Stopping { stop, .. } => stop.is_some(),
+            State::Abandoned { over, .. } => over,
+            State::Intake
+            | State::Queued
+            | State::Ready
+            | State::Running { .. }
+            | State::Waiting(_)
+            | State::Over => false,
+        };
+        assert!(ends, "{task:?} goes on in a shutdown");
+    }
+    let complete = matches!(machine.phase, Phase::Draining { .. } | Phase::Ended);
+    assert_eq!(complete, machine.is_idle(), "the drain begins with the last outcome");
+}
+
+/// Those in a list, its links checked both ways.
+fn members(machine: &Machine, list: List) -> Vec<TaskKey> {
+    let mut seen = BTreeSet::new();
+    let mut before = None;
+    let mut next = list.first;
+    let mut members = Vec::new();
+    while let Some(key) = next {
+        assert!(seen.insert(key), "a list is a ring");
+        let task = machine.tasks.get(key).expect("a list holds tasks");
+        assert_eq!(task.before, before, "a list is broken at {task:?}");
+        members.push(key);
+        (before, next) = (Some(key), task.after);
+    }
+    assert_eq!(members.len(), list.len as usize, "a list is miscounted");
+    members
+}
+
+fn is_over(task: &Task) -> bool {
+    matches!(task.state, State::Abandoned { over: true, .. })
+}

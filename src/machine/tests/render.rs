@@ -1,0 +1,216 @@
+//! What the machine orders, in words: the names that a script gave its tasks and slots, one line an
+//! effect.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::super::{Answer, Effect, End, Ending, Notice, Verdict};
+use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::reason::{Rejection, ShutdownCause};
+use crate::time::Time;
+
+#[derive(Default)]
+pub(super) struct Names {
+    /// By id. Keys are used again by request only, so that a stale one is seen to be stale.
+    tasks: Vec<(&'static str, TaskAddr)>,
+    /// By key; a forgotten slot leaves a gap, so that a key used by mistake has no name.
+    slots: Vec<Option<&'static str>>,
+}
+
+impl Names {
+    pub(super) fn new_task(&mut self, name: &'static str, key: Option<TaskKey>) -> TaskAddr {
+        let fresh = TaskKey(u32::try_from(self.tasks.len()).expect("few tasks"));
+        let key = key.unwrap_or(fresh);
+        let task = TaskAddr { key, id: TaskId::new(self.tasks.len() as u64 + 1) };
+        self.tasks.push((name, task));
+        task
+    }
+
+    /// The latest task of this name.
+    pub(super) fn find_task(&self, name: &str) -> TaskAddr {
+        let found = self.tasks.iter().rev().find(|(known, _)| *known == name);
+        found.unwrap_or_else(|| panic!("no task {name}")).1
+    }
+
+    pub(super) fn intern_slot(&mut self, slot: &'static str) -> SlotKey {
+        self.find_slot(slot).unwrap_or_else(|| {
+            self.slots.push(Some(slot));
+            self.find_slot(slot).expect("just added")
+        })
+    }
+
+    pub(super) fn find_slot(&self, slot: &str) -> Option<SlotKey> {
+        let at = self.slots.iter().position(|known| *known == Some(slot))?;
+        u32::try_from(at).ok().map(SlotKey)
+    }
+
+    pub(super) fn forget_slot(&mut self, slot: SlotKey) {
+        self.slots[slot.0 as usize] = None;
+    }
+
+    pub(super) fn task(&self, id: TaskId) -> &'static str {
+        self.tasks.iter().find(|(_, task)| task.id == id).expect("a task of the script").0
+    }
+
+    fn attempt(&self, attempt: AttemptRef) -> String {
+        format!("{}/{}", self.task(attempt.task.id), attempt.attempt)
+    }
+
+    /// An effect in one line.
+    pub(super) fn render(&self, effect: Effect) -> String {
+        match effect {
+            Effect::Decide { task, decision } => {
+                let decision = match decision {
+                    Verdict::Admitted => "admitted".to_owned(),
+                    Verdict::Queued { ahead } => format!("queued behind {ahead}"),
+                    Verdict::Rejected(why) => self.why(why),
+                };
+                format!("decide {}: {decision}", self.task(task.id))
+            }
+            Effect::Start { attempt, .. } => format!("start {}", self.attempt(attempt)),
+            Effect::Revoke { attempt } => format!("revoke {}", self.attempt(attempt)),
+            Effect::Tell { attempt, reason, grace_until } => {
+                format!("tell {} {reason} until {}", self.attempt(attempt), show(grace_until))
+            }
+            Effect::Finalize { attempt, grace_until } => {
+                format!("finalize {} until {}", self.attempt(attempt), show(grace_until))
+            }
+            Effect::Abandon { attempt } => format!("abandon {}", self.attempt(attempt)),
+            Effect::Look { attempt } => format!("look at {}", self.attempt(attempt)),
+            Effect::Examine { attempt } => format!("examine {}", self.attempt(attempt)),
+            Effect::Release { attempt } => format!("release {}", self.attempt(attempt)),
+            Effect::ForgetReleased { attempt } => {
+                format!("forget released {}", self.attempt(attempt))
+            }
+            Effect::Discard { task, heir: None } => format!("discard {}", self.task(task.id)),
+            Effect::Discard { task, heir: Some(heir) } => {
+                format!("discard {} before {}", self.task(task.id), self.task(heir.id))
+            }
+            Effect::Deliver { task, end } => {
+                format!("deliver {}: {}", self.task(task.id), self.end(end))
+            }
+            Effect::Forget { task } => format!("forget {}", self.task(task.id)),
+            Effect::ForgetSlot { slot } => {
+                format!("forget slot {}", self.slots[slot.0 as usize].expect("a slot in use"))
+            }
+            Effect::Answer(Answer::Taken(taken)) => format!("answer {taken}"),
+            Effect::Answer(Answer::SlotStopped { owner_asked, removed }) => {
+                format!("answer owner_asked={owner_asked} removed={removed}")
+            }
+            Effect::Publish(notice) => format!("* {}", self.notice(notice)),
+            Effect::CloseDoor => "close door".to_owned(),
+            Effect::RestoreSignals => "restore signals".to_owned(),
+            Effect::DrainEvents => "drain events".to_owned(),
+            Effect::Finish => "finish".to_owned(),
+        }
+    }
+
+    fn notice(&self, notice: Notice) -> String {
+        let name = |task: TaskAddr| self.task(task.id);
+        match notice {
+            Notice::Submitted { task, policy } => format!("{} submitted {policy}", name(task)),
+            Notice::Admitted { task } => format!("{} admitted", name(task)),
+            Notice::Queued { task, depth } => format!("{} queued, depth {depth}", name(task)),
+            Notice::Rejected { task, why } => format!("{} {}", name(task), self.why(why)),
+            Notice::SlotTransition { task, terminating: true } => {
+                format!("{} slot terminating", name(task))
+            }
+            Notice::SlotTransition { task, terminating: false } => {
+                format!("{} slot no longer terminating", name(task))
+            }
+            Notice::WaitingForPermit { task } => format!("{} waits for a permit", name(task)),
+            Notice::AttemptStarting { attempt } => {
+                format!("{} starting", self.attempt(attempt))
+            }
+            Notice::AttemptEnded { attempt, told: _, ending, ran, late_by, returned_ok } => {
+                let late =
+                    if late_by.is_zero() { String::new() } else { format!(" late by {late_by:?}") };
+                let ok = if returned_ok { " ok" } else { "" };
+                let ending = ending_name(ending);
+                format!("{} {ending} after {ran:?}{late}{ok}", self.attempt(attempt))
+            }
+            Notice::RetryScheduled { attempt, delay, cause } => {
+                format!("{} retry in {delay:?}, {cause}", self.attempt(attempt))
+            }
+            Notice::PauseScheduled { attempt, delay } => {
+                format!("{} pause for {delay:?}", self.attempt(attempt))
+            }
+            Notice::AttemptOverdue { attempt, ran } => {
+                format!("{} overdue after {ran:?}", self.attempt(attempt))
+            }
+            Notice::AttemptSilent { attempt, silent_for } => {
+                format!("{} silent for {silent_for:?}", self.attempt(attempt))
+            }
+            Notice::AttemptResumed { attempt } => format!("{} resumed", self.attempt(attempt)),
+            Notice::AttemptAbandoned { attempt, reason, ran, released } => {
+                let released = if released { ", released" } else { "" };
+                format!("{} abandoned after {ran:?}, {reason}{released}", self.attempt(attempt))
+            }
+            Notice::AttemptReturned { attempt, late_by, ret } => {
+                let ret = format!("{ret:?}").to_lowercase();
+                format!("{} returned {ret}, late by {late_by:?}", self.attempt(attempt))
+            }
+            Notice::TaskEnded { task, end } => format!("{} ended: {}", name(task), self.end(end)),
+            Notice::ShutdownRequested { cause: ShutdownCause::Significant(id) } => {
+                format!("shutdown requested: significant {}", self.task(id))
+            }
+            Notice::ShutdownRequested { cause } => format!("shutdown requested: {cause}"),
+            Notice::ShutdownEnded => "shutdown ended".to_owned(),
+        }
+    }
+
+    fn end(&self, end: End) -> String {
+        match end {
+            End::Completed => "completed".to_owned(),
+            End::Cancelled { reason, returned_ok: false } => format!("cancelled by {reason}"),
+            End::Cancelled { reason, returned_ok: true } => format!("cancelled by {reason}, ok"),
+            End::Failed => "failed".to_owned(),
+            End::Fatal => "fatal".to_owned(),
+            End::Panicked => "panicked".to_owned(),
+            End::TimedOut => "timed_out".to_owned(),
+            End::Unresponsive => "unresponsive".to_owned(),
+            End::Abandoned { reason, stop: None } => format!("abandoned, {reason}"),
+            End::Abandoned { reason, stop: Some(stop) } => {
+                format!("abandoned, {reason}, asked by {stop}")
+            }
+            End::Rejected(why) => self.why(why),
+        }
+    }
+
+    fn why(&self, why: Rejection) -> String {
+        let detail = match why {
+            Rejection::BatchRefused { culprit } => format!(" for {}", self.task(culprit)),
+            Rejection::QueueFull { depth, limit } => format!(" {depth}/{limit}"),
+            Rejection::SlotBusy { owner, since } => {
+                format!(" {} since {since:?}", self.task(owner))
+            }
+            Rejection::Superseded { by } => format!(" by {}", self.task(by)),
+            Rejection::TooManyAbandoned { limit } | Rejection::TooManyTasks { limit } => {
+                format!(" {limit}")
+            }
+            Rejection::Expired | Rejection::Removed | Rejection::ShuttingDown => String::new(),
+        };
+        format!("rejected({}{detail})", why.label())
+    }
+}
+
+const fn ending_name(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Succeeded => "succeeded",
+        Ending::Cancelled => "cancelled",
+        Ending::Failed => "failed",
+        Ending::Panicked => "panicked",
+        Ending::TimedOut => "timed_out",
+        Ending::Unresponsive => "unresponsive",
+    }
+}
+
+pub(super) fn show(at: Time) -> String {
+    if at.is_never() {
+        "never".to_owned()
+    } else {
+        format!("{:?}", at.since_start())
+    }
+}

@@ -1,0 +1,430 @@
+//! A machine on a virtual clock, driven by a script. What it orders is compared line by line, one
+//! effect a line; lines that begin with `*` are events.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::super::{
+    AbandonAnswer, Effect, Finality, Input, Machine, Notice, Return, RevokeAnswer, Submission,
+    TellAnswer,
+};
+use super::audit::audit;
+use super::render::{show, Names};
+pub(super) use super::spec::{ms, task, Spec};
+use crate::id::{AttemptRef, TaskAddr, TaskId};
+use crate::policy::Limits;
+use crate::reason::{CancelReason, ShutdownCause};
+use crate::time::Time;
+
+/// What one or several steps ordered, written out.
+#[must_use]
+pub(super) struct Orders(Vec<String>);
+
+impl Orders {
+    /// Compares everything, events included.
+    #[track_caller]
+    pub(super) fn gives(&self, expected: &str) {
+        compare(&self.0, expected);
+    }
+
+    /// Compares everything but the events.
+    #[track_caller]
+    pub(super) fn orders(&self, expected: &str) {
+        let orders: Vec<_> = self.0.iter().filter(|line| !line.starts_with('*')).cloned().collect();
+        compare(&orders, expected);
+    }
+
+    /// Looks for one line.
+    #[track_caller]
+    pub(super) fn has(&self, line: &str) {
+        assert!(self.0.iter().any(|found| found == line), "no {line:?} in {:#?}", self.0);
+    }
+
+    #[track_caller]
+    pub(super) fn has_none(&self, start: &str) {
+        assert!(!self.0.iter().any(|found| found.starts_with(start)), "{start:?} in {:#?}", self.0);
+    }
+
+    /// What follows `start` in the first line that begins so.
+    pub(super) fn after(&self, start: &str) -> Option<&str> {
+        self.0.iter().find_map(|line| line.strip_prefix(start))
+    }
+
+    /// Lets it be whatever it is: the step is not what the script is about.
+    #[allow(clippy::unused_self, reason = "that nothing is compared is the point")]
+    pub(super) fn whatever(self) {}
+}
+
+#[track_caller]
+fn compare(found: &[String], expected: &str) {
+    let expected: Vec<_> =
+        expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert!(
+        found == expected,
+        "\nordered:\n    {}\nexpected:\n    {}\n",
+        found.join("\n    "),
+        expected.join("\n    ")
+    );
+}
+
+/// The attempt's cell, as far as a script needs it.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    claimed_at: Option<Time>,
+    ordered: Option<CancelReason>,
+    told: Option<CancelReason>,
+    finality: Option<Finality>,
+}
+
+pub(super) struct Rig {
+    machine: Machine,
+    now: Time,
+    names: Names,
+    cells: BTreeMap<(TaskId, u64), Cell>,
+}
+
+impl Rig {
+    /// Plenty of permits, 3 places in a queue, 20 tasks, 1 s of grace, 250 ms to drain.
+    pub(super) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Self::limits();
+        change(&mut limits);
+        Self {
+            machine: Machine::new(limits, 7),
+            now: Time::ZERO,
+            names: Names::default(),
+            cells: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn with_seed(seed: u64) -> Self {
+        Self { machine: Machine::new(Self::limits(), seed), ..Self::new() }
+    }
+
+    const fn limits() -> Limits {
+        Limits {
+            max_concurrent: u32::MAX,
+            max_slot_queue: 3,
+            max_tasks: 20,
+            max_abandoned: 16,
+            grace: ms(1000),
+            event_drain: ms(250),
+        }
+    }
+
+    /// One permit: the second task has to wait.
+    pub(super) fn with_permits(permits: u32) -> Self {
+        Self::with(|limits| limits.max_concurrent = permits)
+    }
+
+    /// Moves the clock. A script may not run past a timer without saying so by [`due`](Self::due).
+    #[track_caller]
+    pub(super) fn at(&mut self, now: Duration) -> &mut Self {
+        let now = Time::ZERO.after(now);
+        assert!(self.now <= now, "the script goes back in time");
+        assert!(self.machine.deadline() >= now, "a timer is due at {}", show(self.deadline()));
+        self.now = now;
+        self
+    }
+
+    pub(super) const fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.machine.deadline()
+    }
+
+    /// Moves the clock to the next timer and lets it come due.
+    #[track_caller]
+    pub(super) fn due(&mut self) -> Orders {
+        let due = self.deadline();
+        assert!(!due.is_never(), "no timer is set");
+        self.now = self.now.max(due);
+        let orders = self.input(Input::TimerDue);
+        assert!(self.deadline() > self.now, "a timer that was due is still set");
+        orders
+    }
+
+    /// As [`due`](Self::due), at a moment the script expects.
+    #[track_caller]
+    pub(super) fn due_at(&mut self, at: Duration) -> Orders {
+        assert_eq!(show(self.deadline()), show(Time::ZERO.after(at)), "the next timer");
+        self.due()
+    }
+
+    /// Lets what was due come due later, as after a box was suspended.
+    #[track_caller]
+    pub(super) fn wake_at(&mut self, at: Duration) -> Orders {
+        let at = Time::ZERO.after(at);
+        assert!(self.deadline() < at, "nothing is due by then");
+        self.now = at;
+        self.input(Input::TimerDue)
+    }
+
+    #[track_caller]
+    pub(super) fn idle(&self) {
+        assert!(self.deadline().is_never(), "a timer is due at {}", show(self.deadline()));
+    }
+
+    pub(super) fn input(&mut self, input: Input) -> Orders {
+        let mut effects = Vec::new();
+        self.machine.step(self.now, input, &mut effects);
+        audit(&self.machine);
+        Orders(effects.into_iter().map(|effect| self.perform(effect)).collect())
+    }
+
+    pub(super) fn submit(&mut self, spec: Spec) -> Orders {
+        let submission = self.submission(spec);
+        self.input(Input::Submitted(submission))
+    }
+
+    pub(super) fn submit_all<const N: usize>(&mut self, specs: [Spec; N]) -> Orders {
+        let batch = specs.map(|spec| self.submission(spec));
+        self.input(Input::BatchSubmitted(batch.into()))
+    }
+
+    /// Submits a task and has a thread claim its first attempt.
+    pub(super) fn run(&mut self, spec: Spec) {
+        let name = spec.name;
+        self.submit(spec).whatever();
+        self.claim(name).whatever();
+    }
+
+    /// Has a thread claim the task's current attempt, now.
+    pub(super) fn claim(&mut self, name: &str) -> Orders {
+        let (attempt, at) = (self.attempt(name), self.now);
+        self.cell(attempt).claimed_at = Some(at);
+        self.input(Input::Claimed { attempt, at })
+    }
+
+    /// The task's body returns and says so, now. Without a claim before, that travels with it.
+    pub(super) fn returns(&mut self, name: &str, ret: Return) -> Orders {
+        let attempt = self.attempt(name);
+        let told = self.cell(attempt).told;
+        self.returns_told(name, told, ret)
+    }
+
+    /// As [`returns`](Self::returns), with what the body was told.
+    pub(super) fn returns_told(
+        &mut self,
+        name: &str,
+        told: Option<CancelReason>,
+        ret: Return,
+    ) -> Orders {
+        let attempt = self.attempt(name);
+        self.attempt_returns(attempt, told, ret)
+    }
+
+    /// As [`returns_told`](Self::returns_told), for an attempt that may not be the latest.
+    pub(super) fn attempt_returns(
+        &mut self,
+        attempt: AttemptRef,
+        told: Option<CancelReason>,
+        ret: Return,
+    ) -> Orders {
+        let at = self.now;
+        let claimed_at = self.cell(attempt).claimed_at.unwrap_or(at);
+        self.cell(attempt).told = told;
+        self.input(Input::Returned { attempt, claimed_at, at, told, ret })
+    }
+
+    /// The answer to `Tell`: in time.
+    pub(super) fn told(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        let cell = self.cell(attempt);
+        cell.told = cell.ordered;
+        self.input(Input::TellAnswered { attempt, answer: TellAnswer::Told })
+    }
+
+    /// The answer to `Tell`: too late.
+    pub(super) fn not_told(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::TellAnswered { attempt, answer: TellAnswer::AlreadyReturned })
+    }
+
+    /// The answer to `Tell`: the body had moved its deadline.
+    pub(super) fn moved(&mut self, name: &str, deadline: Duration) -> Orders {
+        let attempt = self.attempt(name);
+        self.cell(attempt).ordered = None;
+        let answer = TellAnswer::DeadlineMoved(Time::ZERO.after(deadline));
+        self.input(Input::TellAnswered { attempt, answer })
+    }
+
+    /// The answer to `Look`.
+    pub(super) fn looked(&mut self, name: &str, alive: bool) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::Looked { attempt, alive })
+    }
+
+    /// A look that is due then, and what it finds.
+    #[track_caller]
+    pub(super) fn look_at(&mut self, at: Duration, name: &str, alive: bool) -> Orders {
+        let attempt = self.attempt(name).attempt;
+        self.due_at(at).gives(&format!("look at {name}/{attempt}"));
+        self.looked(name, alive)
+    }
+
+    /// The answer to `Revoke`.
+    pub(super) fn revoked(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::RevokeAnswered { attempt, answer: RevokeAnswer::Revoked })
+    }
+
+    /// The answer to `Revoke`: a thread was faster, just now.
+    pub(super) fn not_revoked(&mut self, name: &str) -> Orders {
+        let (attempt, at) = (self.attempt(name), self.now);
+        self.cell(attempt).claimed_at = Some(at);
+        self.input(Input::RevokeAnswered { attempt, answer: RevokeAnswer::AlreadyClaimed(at) })
+    }
+
+    /// The answer to `Abandon`.
+    pub(super) fn abandoned(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::AbandonAnswered { attempt, answer: AbandonAnswer::Abandoned })
+    }
+
+    /// Has the attempt given up when its grace is over.
+    #[track_caller]
+    pub(super) fn give_up(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name).attempt;
+        self.due().gives(&format!("abandon {name}/{attempt}"));
+        self.abandoned(name)
+    }
+
+    /// The answer to `Abandon`: too late, or too early.
+    pub(super) fn not_abandoned(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::AbandonAnswered { attempt, answer: AbandonAnswer::NotAbandoned })
+    }
+
+    pub(super) fn stop(&mut self, name: &str) -> Orders {
+        let task = self.task(name);
+        self.input(Input::StopRequested(task))
+    }
+
+    /// Stops a running task that is told in time.
+    pub(super) fn stop_told(&mut self, name: &str) {
+        self.stop(name).whatever();
+        self.told(name).whatever();
+    }
+
+    pub(super) fn stop_slot(&mut self, slot: &str) -> Orders {
+        let slot = self.names.find_slot(slot).expect("a slot in use");
+        self.input(Input::SlotStopRequested(slot))
+    }
+
+    pub(super) fn skip(&mut self, name: &str) -> Orders {
+        let task = self.task(name);
+        self.input(Input::SkipRequested(task))
+    }
+
+    pub(super) fn restart(&mut self, name: &str) -> Orders {
+        let task = self.task(name);
+        self.input(Input::RestartRequested(task))
+    }
+
+    pub(super) fn shutdown(&mut self) -> Orders {
+        self.input(Input::ShutdownRequested(ShutdownCause::Requested))
+    }
+
+    pub(super) fn signal(&mut self) -> Orders {
+        self.input(Input::SignalReceived(15))
+    }
+
+    pub(super) fn drained(&mut self) -> Orders {
+        self.input(Input::EventsDrained)
+    }
+
+    /// The state's name; "gone" for a task that is forgotten.
+    pub(super) fn state(&self, name: &str) -> &'static str {
+        let task = self.task(name);
+        let found = self.machine.tasks().get(task.key).filter(|found| found.task.id == task.id);
+        found.map_or("gone", |found| found.state.name().label())
+    }
+
+    /// "idle", "running" or "terminating", and since when.
+    pub(super) fn slot(&self, slot: &str) -> String {
+        let Some(key) = self.names.find_slot(slot) else { return "idle".to_owned() };
+        let Some(owner) = self.machine.slots().get(key).owner else { return "idle".to_owned() };
+        let owner = self.machine.tasks().get(owner).expect("an owner is a task");
+        let name = self.names.task(owner.task.id);
+        match owner.state.terminating_since(owner.since) {
+            Some(since) => format!("{name} terminating since {}", show(since)),
+            None => format!("{name} running since {}", show(owner.owner_since)),
+        }
+    }
+
+    pub(super) fn permits(&self) -> (u32, u32) {
+        (self.machine.permits_held(), self.machine.waiting_for_permit())
+    }
+
+    pub(super) fn stale(&self) -> u64 {
+        self.machine.stale
+    }
+
+    /// How much is stuck, and how many attempts of that are released.
+    pub(super) fn stuck(&self) -> (u32, usize) {
+        (self.machine.stuck, self.machine.released.len())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+    }
+
+    /// What the order to start the current attempt said about being the last.
+    pub(super) fn finality(&self, name: &str) -> Finality {
+        let attempt = self.attempt(name);
+        self.cells[&(attempt.task.id, attempt.attempt)].finality.expect("an attempt was ordered")
+    }
+
+    pub(super) fn task(&self, name: &str) -> TaskAddr {
+        self.names.find_task(name)
+    }
+
+    /// The latest attempt that was ordered.
+    pub(super) fn attempt(&self, name: &str) -> AttemptRef {
+        let task = self.task(name);
+        let of_task = (task.id, 0)..=(task.id, u64::MAX);
+        let latest = self.cells.range(of_task).next_back();
+        AttemptRef { task, attempt: latest.map_or(0, |((_, attempt), _)| *attempt) }
+    }
+
+    fn cell(&mut self, attempt: AttemptRef) -> &mut Cell {
+        self.cells.entry((attempt.task.id, attempt.attempt)).or_default()
+    }
+
+    fn submission(&mut self, spec: Spec) -> Submission {
+        let key = spec.key_of.map(|name| self.task(name).key);
+        Submission {
+            task: self.names.new_task(spec.name, key),
+            slot: spec.slot.map(|slot| self.names.intern_slot(slot)),
+            policy: spec.policy,
+            plan: spec.plan,
+            submitted_at: spec.submitted_at.map_or(self.now, |at| Time::ZERO.after(at)),
+            cancelled: spec.cancelled,
+        }
+    }
+
+    /// Keeps what later steps of the script need, and writes the effect out.
+    fn perform(&mut self, effect: Effect) -> String {
+        let line = self.names.render(effect);
+        match effect {
+            Effect::Start { attempt, finality } => self.cell(attempt).finality = Some(finality),
+            Effect::Tell { attempt, reason, .. } => self.cell(attempt).ordered = Some(reason),
+            Effect::Publish(Notice::AttemptEnded { attempt, told, .. }) => {
+                assert_eq!(told, self.cell(attempt).told, "the event says what was told");
+            }
+            Effect::ForgetSlot { slot } => self.names.forget_slot(slot),
+            _ => {}
+        }
+        line
+    }
+}

@@ -1,0 +1,169 @@
+//! Submissions for scripts.
+
+use core::time::Duration;
+
+use crate::backoff::BackoffPolicy;
+use crate::policy::{
+    AbandonPolicy, AdmissionPolicy, FailureLimit, PanicPolicy, Pause, Plan, RestartPolicy,
+    Watchdog, WatchdogPolicy,
+};
+
+pub(super) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A submission in the making, with plain values: in the slot of its own name, policy `Queue`,
+/// 10 ms of backoff, 100 ms of grace.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) slot: Option<&'static str>,
+    pub(super) policy: AdmissionPolicy,
+    pub(super) plan: Plan,
+    pub(super) submitted_at: Option<Duration>,
+    pub(super) cancelled: bool,
+    /// It is given the key of this task, which is forgotten.
+    pub(super) key_of: Option<&'static str>,
+}
+
+pub(super) fn task(name: &'static str) -> Spec {
+    Spec {
+        name,
+        slot: Some(name),
+        policy: AdmissionPolicy::Queue,
+        plan: Plan {
+            restart: RestartPolicy::OnFailure,
+            pause: Pause::None,
+            initial_delay: Duration::ZERO,
+            backoff: BackoffPolicy::constant(ms(10)),
+            max_retries: None,
+            stable_after: ms(60_000),
+            failure_limit: None,
+            timeout: None,
+            grace: ms(100),
+            expires_in: None,
+            panic: PanicPolicy::Failure,
+            abandon: AbandonPolicy::Hold,
+            watchdog: None,
+            significant: false,
+            once: false,
+            shared: false,
+        },
+        submitted_at: None,
+        cancelled: false,
+        key_of: None,
+    }
+}
+
+impl Spec {
+    pub(super) fn slot(self, slot: &'static str) -> Self {
+        Self { slot: Some(slot), ..self }
+    }
+
+    pub(super) fn no_slot(self) -> Self {
+        Self { slot: None, ..self }
+    }
+
+    pub(super) fn policy(self, policy: AdmissionPolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    pub(super) fn replace(self) -> Self {
+        self.policy(AdmissionPolicy::Replace)
+    }
+
+    /// Handed over at this moment, decided later.
+    pub(super) fn submitted_at(self, at: Duration) -> Self {
+        Self { submitted_at: Some(at), ..self }
+    }
+
+    pub(super) fn cancelled(self) -> Self {
+        Self { cancelled: true, ..self }
+    }
+
+    pub(super) fn key_of(self, name: &'static str) -> Self {
+        Self { key_of: Some(name), ..self }
+    }
+
+    pub(super) fn plan(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+        change(&mut self.plan);
+        self
+    }
+
+    pub(super) fn never(self) -> Self {
+        self.plan(|plan| plan.restart = RestartPolicy::Never)
+    }
+
+    pub(super) fn always(self) -> Self {
+        self.plan(|plan| plan.restart = RestartPolicy::Always)
+    }
+
+    pub(super) fn once(self) -> Self {
+        self.never().plan(|plan| plan.once = true)
+    }
+
+    pub(super) fn every(self, pause: Duration) -> Self {
+        self.always().plan(|plan| plan.pause = Pause::Delay(pause))
+    }
+
+    pub(super) fn at_rate(self, step: Duration) -> Self {
+        self.always().plan(|plan| plan.pause = Pause::Rate(step))
+    }
+
+    pub(super) fn initial_delay(self, delay: Duration) -> Self {
+        self.plan(|plan| plan.initial_delay = delay)
+    }
+
+    pub(super) fn backoff(self, backoff: BackoffPolicy) -> Self {
+        self.plan(|plan| plan.backoff = backoff)
+    }
+
+    pub(super) fn max_retries(self, most: u32) -> Self {
+        self.plan(|plan| plan.max_retries = Some(most))
+    }
+
+    pub(super) fn failure_limit(self, failures: u32, within: Duration) -> Self {
+        self.plan(|plan| plan.failure_limit = Some(FailureLimit { failures, within }))
+    }
+
+    pub(super) fn timeout(self, timeout: Duration) -> Self {
+        self.plan(|plan| plan.timeout = Some(timeout))
+    }
+
+    pub(super) fn grace(self, grace: Duration) -> Self {
+        self.plan(|plan| plan.grace = grace)
+    }
+
+    pub(super) fn expires_in(self, span: Duration) -> Self {
+        self.plan(|plan| plan.expires_in = Some(span))
+    }
+
+    pub(super) fn panic(self, panic: PanicPolicy) -> Self {
+        self.plan(|plan| plan.panic = panic)
+    }
+
+    /// Given up without being waited for; its body can not run twice at a time.
+    pub(super) fn release(self) -> Self {
+        self.plan(|plan| plan.abandon = AbandonPolicy::Release)
+    }
+
+    /// As [`release`](Self::release), with a body that can.
+    pub(super) fn release_shared(self) -> Self {
+        self.release().plan(|plan| plan.shared = true)
+    }
+
+    /// Silence is an event.
+    pub(super) fn watched(self, max_silence: Duration) -> Self {
+        let policy = WatchdogPolicy::Report;
+        self.plan(|plan| plan.watchdog = Some(Watchdog { max_silence, policy }))
+    }
+
+    /// Silence is a failure.
+    pub(super) fn guarded(self, max_silence: Duration) -> Self {
+        let policy = WatchdogPolicy::Cancel;
+        self.plan(|plan| plan.watchdog = Some(Watchdog { max_silence, policy }))
+    }
+
+    pub(super) fn significant(self) -> Self {
+        self.plan(|plan| plan.significant = true)
+    }
+}

@@ -1,0 +1,207 @@
+//! What the types promise at compile time, and that the example of the front page is a program.
+
+use std::collections::hash_map::DefaultHasher;
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::hash::{Hash, Hasher};
+use std::mem::size_of;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::Receiver;
+use threadvisor::prelude::*;
+use threadvisor::{
+    AbandonedAttempt, AddError, Builder, CancelToken, Cancelled, Canceller, Closed, Failure,
+    FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RunReport,
+    ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot, StartError,
+    SubmitError, TaskId, TaskRef, TaskSnapshot, WaitError, WorkerCounts, WouldDeadlock,
+    PANIC_ISOLATION,
+};
+
+fn shared<T: Send + Sync + Debug + 'static>() {}
+fn cloned<T: Clone + Send + Sync + Debug + 'static>() {}
+fn shown<T: Display>() {}
+fn error<T: Error + Send + Sync + 'static>() {}
+
+/// Fails to compile where a type is `Clone`: then both implementations fit the call.
+macro_rules! not_clone {
+    ($($type:ty),+) => {$({
+        trait Ambiguous<A> { fn check() {} }
+        impl<T> Ambiguous<()> for T {}
+        struct IsClone;
+        impl<T: Clone> Ambiguous<IsClone> for T {}
+        <$type as Ambiguous<_>>::check();
+    })+};
+}
+
+#[test]
+fn every_public_type_can_be_shared_and_printed() {
+    shared::<Supervisor>();
+    shared::<TaskContext>();
+    shared::<TaskSpec>();
+    shared::<Canceller>();
+    cloned::<Handle>();
+    cloned::<TaskHandle>();
+    cloned::<CancelToken>();
+    cloned::<TaskDefaults>();
+    cloned::<TaskError>();
+    cloned::<TaskId>();
+    cloned::<TaskRef>();
+    cloned::<Decision>();
+    cloned::<Event>();
+    cloned::<EventKind>();
+    cloned::<LogEvents>();
+    cloned::<Snapshot>();
+    cloned::<(TaskSnapshot, SlotSnapshot, SlotStatus, WorkerCounts, PermitCounts)>();
+    cloned::<(RunReport, ShutdownReport, AbandonedAttempt, Failure, OutcomeCounts)>();
+    cloned::<(Outcome, Rejection, StopReason, CancelReason, ShutdownCause, FailureCause)>();
+    cloned::<(RestartPolicy, AdmissionPolicy, PanicPolicy, BackoffPolicy, JitterPolicy)>();
+    cloned::<(TaskState, SlotCancelled, InvalidSetting)>();
+    not_clone!(TaskSpec, Supervisor, TaskContext, Canceller, Builder);
+    shown::<Event>();
+    shown::<Outcome>();
+    shown::<Snapshot>();
+    shown::<RunReport>();
+    shown::<ShutdownReport>();
+    shown::<TaskError>();
+    shown::<TaskId>();
+    shown::<TaskState>();
+    shown::<AdmissionPolicy>();
+}
+
+#[test]
+fn errors_are_errors_and_small() {
+    error::<AddError>();
+    error::<AddError<Vec<TaskSpec>>>();
+    error::<SubmitError>();
+    error::<StartError>();
+    error::<WaitError>();
+    error::<InvalidSetting>();
+    error::<Cancelled>();
+    error::<Closed>();
+    error::<WouldDeadlock>();
+    error::<NotCompleted>();
+    assert_eq!(size_of::<TaskError>(), size_of::<usize>());
+    assert_eq!(size_of::<Option<TaskError>>(), size_of::<usize>());
+    assert_eq!(size_of::<TaskSpec>(), size_of::<usize>());
+    // What clippy calls a large error in the code of users.
+    for size in [
+        size_of::<AddError>(),
+        size_of::<AddError<Vec<TaskSpec>>>(),
+        size_of::<SubmitError>(),
+        size_of::<StartError>(),
+        size_of::<NotCompleted>(),
+    ] {
+        assert!(size < 128, "{size}");
+    }
+    // Passed around by value in the hot path of users.
+    assert!(size_of::<Outcome>() <= 40, "{}", size_of::<Outcome>());
+}
+
+#[test]
+fn small_values_compare_and_hash() {
+    fn hash(value: &impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+    assert_eq!(hash(&StopReason::Stop), hash(&StopReason::Stop));
+    assert_eq!(hash(&TaskState::Over), hash(&TaskState::Over));
+    assert_eq!(hash(&AdmissionPolicy::Queue), hash(&AdmissionPolicy::Queue));
+    assert_eq!(hash(&CancelReason::Timeout), hash(&CancelReason::Timeout));
+    assert_ne!(Rejection::Removed, Rejection::Expired);
+    assert_ne!(ShutdownCause::Idle, ShutdownCause::Dropped);
+}
+
+/// A body that is not `Sync` and needs no lock, and a context that can be lent to scoped threads.
+#[test]
+fn bodies_own_their_state_and_lend_their_context() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    send.send(3).unwrap();
+    let mut sum = std::cell::Cell::new(1);
+    let spec = TaskSpec::new("owns", move |ctx| {
+        *sum.get_mut() += receive.recv()?;
+        std::thread::scope(|scope| {
+            let lent = || ctx.check().map(|()| ctx.name().len());
+            let helper = std::thread::Builder::new().spawn_scoped(scope, lent)?;
+            assert_eq!(helper.join().map_err(|_| "the helper panicked")??, 4);
+            TaskResult::Ok(())
+        })?;
+        assert_eq!(sum.get(), 4);
+        Ok(())
+    });
+    assert!(supervisor.handle().add(spec).unwrap().wait().unwrap().is_success());
+}
+
+#[test]
+fn subscribers_are_objects() {
+    struct Silent;
+    impl Subscribe for Silent {
+        fn on_event(&mut self, _: &Event) {}
+    }
+    let mut boxed: Vec<Box<dyn Subscribe>> = vec![Box::new(Silent), Box::new(LogEvents::new())];
+    assert!(boxed[0].name().ends_with("Silent"));
+    assert_eq!(boxed[1].name(), "LogEvents");
+    let _ = boxed.pop();
+}
+
+#[test]
+fn every_error_converts_into_a_task_error_and_out() {
+    fn cancelled(ctx: &TaskContext) -> TaskResult {
+        ctx.check()?;
+        Ok(ctx.sleep(Duration::ZERO)?)
+    }
+    fn several(handle: &Handle) -> TaskResult<Receiver<std::convert::Infallible>> {
+        let task = handle.add(TaskSpec::once("a", |_| Ok(())))?;
+        task.wait()?.into_result()?;
+        let task = handle.submit(TaskSpec::once("b", |_| Ok(())), AdmissionPolicy::Queue)?;
+        task.decided()?;
+        handle.snapshot()?;
+        handle.flush_events()?;
+        "8".parse::<u8>()?;
+        Ok(task.ended())
+    }
+    fn out(handle: &Handle) -> Result<(), Box<dyn Error>> {
+        let _ended = several(handle)?;
+        Err(TaskError::fail("out"))?
+    }
+    let (ctx, canceller) = TaskContext::detached();
+    assert!(cancelled(&ctx).is_ok());
+    canceller.cancel(CancelReason::Stop);
+    assert_eq!(cancelled(&ctx).unwrap_err().to_string(), "cancelled: stop");
+    let supervisor = Supervisor::builder().start().unwrap();
+    assert_eq!(out(&supervisor.handle()).unwrap_err().to_string(), "out");
+    let error = TaskError::from(std::io::Error::from(std::io::ErrorKind::NotFound));
+    assert!(error.downcast_ref::<std::io::Error>().is_some());
+    assert!(error.clone().into_error().source().is_none());
+}
+
+#[test]
+fn panic_isolation_is_known_at_compile_time() {
+    const CAUGHT: bool = PANIC_ISOLATION;
+    assert_eq!(CAUGHT, cfg!(panic = "unwind"));
+}
+
+#[test]
+fn the_example_of_the_front_page_is_a_program() {
+    // As users write it, but for the path, which not every machine has, and the end.
+    fn main(path: &'static str) -> Result<ExitCode, Box<dyn Error>> {
+        let supervisor = Supervisor::builder().on_event(|event| println!("{event}")).start()?;
+        let sensor = TaskSpec::new("sensor", move |ctx| {
+            let raw = std::fs::read_to_string(path)?;
+            println!("attempt {}: {}", ctx.attempt(), raw.trim().len());
+            ctx.handle().request_shutdown();
+            Ok(())
+        })
+        .every(Duration::from_secs(1))
+        .backoff(BackoffPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30)))
+        .timeout(Duration::from_secs(5));
+        let report = supervisor.run([sensor])?;
+        println!("{report}");
+        Ok(report.exit_code())
+    }
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let code = main(manifest).unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+}

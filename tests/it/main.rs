@@ -1,0 +1,21 @@
+//! Wiring on real threads, through the public API.
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
+mod admission;
+mod api;
+mod cancel;
+mod concurrency;
+mod idle;
+mod lifecycle;
+mod panics;
+mod policies;
+mod program;
+mod promises;
+mod regressions;
+mod run;
+mod shutdown;
+mod signals;
+mod subscribers;
+mod support;
+mod table;
+mod tidy;

@@ -1,0 +1,107 @@
+//! A test in a process of its own: for what belongs to a process, such as its signals and threads.
+#![allow(dead_code, reason = "which tests there are depends on the system and the features")]
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+
+use threadvisor::crossbeam_channel::{unbounded, Receiver};
+
+use crate::support::{next, on_thread};
+
+/// This test binary once more, for one test, in a process of its own.
+pub(crate) struct Program {
+    pid: u32,
+    lines: Receiver<String>,
+    stdin: Option<ChildStdin>,
+    status: Receiver<ExitStatus>,
+}
+
+const CHILD: &str = "THREADVISOR_TEST_CHILD";
+
+/// Whether this process was started by [`Program::start`].
+pub(crate) fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// What starts a program of this target where it is not the machine's own, an emulator for example.
+pub(crate) fn runner() -> Vec<String> {
+    let arch = match env::consts::ARCH {
+        "x86" => "I",
+        other => other,
+    };
+    let prefix = format!("CARGO_TARGET_{}", arch.to_uppercase());
+    let runs =
+        |(name, _): &(String, String)| name.starts_with(&prefix) && name.ends_with("_RUNNER");
+    let runner = env::vars().find(runs).map(|(_, words)| words).unwrap_or_default();
+    runner.split_whitespace().map(str::to_owned).collect()
+}
+
+impl Program {
+    /// Runs the test of this name; `before` comes before the command, to set the stage.
+    pub(crate) fn start(test: &str, before: &[&str]) -> Self {
+        let mut words: Vec<_> = before.iter().map(ToString::to_string).collect();
+        words.extend(runner());
+        words.push(env::current_exe().unwrap().to_string_lossy().into_owned());
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (pid, stdin) = (child.id(), child.stdin.take());
+        let output = child.stdout.take().unwrap();
+        let (tell, lines) = unbounded();
+        let status = on_thread(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+            child.wait().unwrap()
+        });
+        Self { pid, lines, stdin, status }
+    }
+
+    /// Waits for a line.
+    #[track_caller]
+    pub(crate) fn expect(&self, line: &str) {
+        while next(&self.lines) != line {}
+    }
+
+    /// Sends the signal of this name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.pid);
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Lets [`wait_for_parent`] in the program return.
+    pub(crate) fn go_on(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn status(&self) -> ExitStatus {
+        next(&self.status)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.status.is_empty() && thread::panicking() {
+            self.signal("KILL");
+        }
+    }
+}
+
+/// In a program: prints a line of its own.
+pub(crate) fn say(line: &str) {
+    println!("\n{line}");
+}
+
+/// In a program: blocks until the parent says so, or has ended.
+pub(crate) fn wait_for_parent() {
+    let _ = std::io::stdin().read_line(&mut String::new());
+}

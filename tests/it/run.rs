@@ -1,0 +1,297 @@
+//! `run`, `wait_shutdown` and `wait_idle`: when they end, what they report, where they refuse.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::bounded;
+use threadvisor::prelude::*;
+use threadvisor::{AddError, ShutdownCause, WaitError, WouldDeadlock};
+
+use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate};
+
+fn failing(name: &str, exit_code: Option<u8>) -> TaskSpec {
+    TaskSpec::once(name, move |_| {
+        let error = TaskError::fail("failed as it was told");
+        Err(exit_code.map_or_else(|| error.clone(), |code| error.clone().with_exit_code(code)))
+    })
+}
+
+#[test]
+fn run_ends_when_nothing_is_left_tasks_added_meanwhile_included() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let parent = TaskSpec::once("parent", |ctx| {
+        for n in 0..10 {
+            let child = TaskSpec::once(format!("child {n}"), |ctx| {
+                ctx.handle().add(no_op("grandchild").slot(format!("of {}", ctx.name())))?;
+                Ok(())
+            });
+            ctx.handle().submit(child, AdmissionPolicy::Queue)?;
+        }
+        Ok(())
+    });
+    let report = in_time(move || supervisor.run([parent, no_op("other")]).unwrap());
+    assert_eq!(report.outcomes.completed, 22, "{report}");
+    assert_eq!(report.outcomes.total(), 22, "{report}");
+    assert_eq!(report.shutdown.cause, ShutdownCause::Idle);
+    assert_eq!(report.exit_status(), 0);
+}
+
+#[test]
+fn run_of_nothing_returns_at_once() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let report = in_time(move || supervisor.run([]).unwrap());
+    assert_eq!(report.outcomes.total(), 0);
+}
+
+#[test]
+fn run_ends_when_shutdown_is_asked_meanwhile() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let asks = TaskSpec::once("asks", |ctx| {
+        ctx.handle().request_shutdown();
+        Ok(())
+    });
+    let report = in_time(move || supervisor.run([resident("resident"), asks]).unwrap());
+    assert_eq!(report.shutdown.cause, ShutdownCause::Requested);
+    assert_eq!(report.outcomes.total(), 2, "{report}");
+}
+
+#[test]
+fn run_joins_a_shutdown_that_came_first_and_gives_the_specs_back() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    supervisor.handle().request_shutdown();
+    // Answered after the request was served: now the door is closed.
+    let _ = supervisor.handle().snapshot();
+    let error = in_time(move || supervisor.run([no_op("a"), no_op("b")]).unwrap_err());
+    let AddError::Closed { spec } = error else { panic!("{error}") };
+    assert_eq!(spec.iter().map(TaskSpec::name).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_refused_batch_starts_no_body_and_ends_the_supervisor() {
+    let started = Arc::new(AtomicBool::new(false));
+    let spec = || {
+        let started = Arc::clone(&started);
+        TaskSpec::once("twin", move |_| {
+            started.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+    };
+    let supervisor = Supervisor::builder().start().unwrap();
+    let handle = supervisor.handle();
+    let specs = [spec(), no_op("innocent"), spec()];
+    let error = in_time(move || supervisor.run(specs).unwrap_err());
+    let AddError::Rejected { task, why, spec } = error else { panic!("{error}") };
+    assert_eq!((&*task, spec.len()), ("twin", 3));
+    assert!(matches!(why, Rejection::SlotBusy { .. }), "{why}");
+    assert!(handle.is_shutting_down());
+    assert!(!started.load(Ordering::SeqCst));
+}
+
+#[test]
+fn waits_for_the_own_supervisor_are_refused_in_bodies_and_subscribers() {
+    let (give, taken) = bounded::<Supervisor>(1);
+    let (tell, told) = bounded(1);
+    let body = TaskSpec::once("body", move |ctx| {
+        let supervisor = taken.recv()?;
+        assert_eq!(supervisor.shutdown().err(), Some(WouldDeadlock));
+        assert_eq!(supervisor.wait_idle(), Err(WaitError::WouldDeadlock));
+        assert_eq!(ctx.handle().flush_events(), Err(WaitError::WouldDeadlock));
+        let own = ctx.handle().task(ctx.id()).expect("it runs");
+        assert_eq!(own.wait().err(), Some(WaitError::WouldDeadlock));
+        assert_eq!(ctx.wait_for(&own).err(), Some(WaitError::WouldDeadlock));
+        assert!(!ctx.handle().is_shutting_down(), "a refused wait asks for nothing");
+        match supervisor.run([no_op("a"), no_op("b")]) {
+            Err(AddError::WouldDeadlock { spec }) => assert_eq!(spec.len(), 2),
+            other => panic!("{other:?}"),
+        }
+        assert!(ctx.handle().is_shutting_down(), "`run` has consumed the supervisor");
+        tell.send(())?;
+        Ok(())
+    });
+    let supervisor = Supervisor::builder().start().unwrap();
+    let task = supervisor.handle().add(body).unwrap();
+    give.send(supervisor).unwrap();
+    let outcome = outcome_of(&task);
+    assert!(!outcome.is_failure(), "{outcome}");
+    next(&told);
+
+    let (give, taken) = bounded::<Supervisor>(1);
+    let (tell, told) = bounded(1);
+    let supervisor = Supervisor::builder()
+        .on_event(move |event| {
+            if matches!(event.kind, EventKind::AttemptStarting { .. }) {
+                let supervisor = taken.recv().unwrap();
+                let idle = supervisor.wait_idle();
+                let flushed = supervisor.handle().flush_events();
+                tell.send((idle, flushed, supervisor.wait_shutdown().err())).unwrap();
+            }
+        })
+        .start()
+        .unwrap();
+    supervisor.handle().add(resident("resident")).unwrap();
+    give.send(supervisor).unwrap();
+    let refused = Err(WaitError::WouldDeadlock);
+    assert_eq!(next(&told), (refused, refused, Some(WouldDeadlock)));
+}
+
+#[test]
+fn wait_shutdown_waits_also_while_there_is_nothing_to_do() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let handle = supervisor.handle();
+    let ended = on_thread(move || supervisor.wait_shutdown().unwrap());
+    assert!(outcome_of(&handle.add(no_op("a")).unwrap()).is_success());
+    assert!(outcome_of(&handle.add(no_op("b")).unwrap()).is_success());
+    assert!(ended.try_recv().is_err(), "nobody asked for shutdown");
+    handle.request_shutdown();
+    let report = next(&ended);
+    assert_eq!(report.shutdown.cause, ShutdownCause::Requested);
+    assert_eq!(report.outcomes.completed, 2);
+}
+
+#[test]
+fn wait_idle_waits_for_every_outcome_and_asks_for_nothing() {
+    let mut gate = Gate::new();
+    let supervisor = Arc::new(Supervisor::builder().start().unwrap());
+    let handle = supervisor.handle();
+    in_time({
+        let supervisor = Arc::clone(&supervisor);
+        move || supervisor.wait_idle().unwrap()
+    });
+    let slow = handle.add(TaskSpec::once("slow", {
+        let mut body = gate.body();
+        move |ctx| body(ctx)
+    }));
+    let slow = slow.unwrap();
+    let queued = handle.submit(no_op("queued").slot("slow"), AdmissionPolicy::Queue).unwrap();
+    gate.wait_entered();
+    let idle = on_thread({
+        let supervisor = Arc::clone(&supervisor);
+        move || supervisor.wait_idle().map(|()| (slow.outcome(), queued.outcome()))
+    });
+    assert!(handle.snapshot().is_ok_and(|snapshot| snapshot.tasks.len() == 2));
+    assert!(idle.try_recv().is_err());
+    gate.open();
+    let (slow, queued) = next(&idle).unwrap();
+    assert!(slow.is_some_and(|outcome| outcome.is_success()));
+    assert!(queued.is_some_and(|outcome| outcome.is_success()));
+    assert!(!handle.is_shutting_down());
+    assert!(outcome_of(&handle.add(no_op("after")).unwrap()).is_success());
+}
+
+#[test]
+fn an_abandoned_task_with_its_outcome_does_not_keep_a_supervisor_busy() {
+    let gate = Gate::new();
+    let supervisor = Supervisor::builder().start().unwrap();
+    let stuck = TaskSpec::new("stuck", gate.body()).grace(Duration::ZERO);
+    let stuck = supervisor.handle().add(stuck).unwrap();
+    gate.wait_entered();
+    stuck.cancel();
+    let report = in_time(move || {
+        supervisor.wait_idle().unwrap();
+        supervisor.run([]).unwrap()
+    });
+    assert_eq!(report.outcomes.abandoned, 1, "{report}");
+    assert_eq!(report.exit_status(), 70);
+}
+
+#[test]
+fn a_wait_in_a_body_of_another_supervisor_ends_with_its_attempt() {
+    let mut gate = Gate::new();
+    let busy = Arc::new(Supervisor::builder().start().unwrap());
+    let long = busy.handle().add(TaskSpec::new("long", gate.body())).unwrap();
+    gate.wait_entered();
+    let other = Supervisor::builder().start().unwrap();
+    let (tell, told) = bounded(2);
+    let (say, begun) = bounded(2);
+    let body = |name: &str, wait: Box<dyn Fn() -> Option<WaitError> + Send>| {
+        let (tell, say) = (tell.clone(), say.clone());
+        TaskSpec::once(name, move |_| {
+            say.send(())?;
+            tell.send(wait())?;
+            Ok(())
+        })
+    };
+    let supervisor = Arc::clone(&busy);
+    let for_idle = body("idle", Box::new(move || supervisor.wait_idle().err()));
+    let for_task = body("task", Box::new(move || long.wait().err()));
+    other.handle().add_all([for_idle, for_task]).unwrap();
+    next(&begun);
+    next(&begun);
+    in_time(move || other.shutdown().unwrap());
+    for _ in 0..2 {
+        let error = next(&told);
+        assert!(
+            matches!(error, Some(WaitError::Cancelled(c)) if c.reason() == CancelReason::Shutdown),
+            "{error:?}"
+        );
+    }
+    gate.open();
+}
+
+#[test]
+fn the_exit_code_tells_how_it_went() {
+    let code_of = |specs: Vec<TaskSpec>| {
+        let supervisor = Supervisor::builder().grace(Duration::ZERO).start().unwrap();
+        in_time(move || {
+            for spec in specs {
+                // One after the other, so that the order of failures is known.
+                outcome_of(&supervisor.handle().add(spec).unwrap());
+            }
+            supervisor.shutdown().unwrap();
+            supervisor.wait_shutdown().unwrap().exit_status()
+        })
+    };
+    assert_eq!(code_of(vec![]), 0);
+    assert_eq!(code_of(vec![no_op("a")]), 0);
+    let cancelled = || TaskSpec::once("c", |_| Err(TaskError::cancelled()));
+    assert_eq!(code_of(vec![no_op("a"), cancelled()]), 0);
+    assert_eq!(code_of(vec![failing("a", None)]), 1);
+    assert_eq!(code_of(vec![failing("a", Some(3)), failing("b", Some(4))]), 3);
+    assert_eq!(code_of(vec![failing("a", Some(255)), no_op("b")]), 255);
+    assert_eq!(code_of(vec![failing("a", None), failing("b", Some(4))]), 1);
+    let fatal = TaskSpec::new("f", |_| Err(TaskError::fatal("no").with_exit_code(78)));
+    assert_eq!(code_of(vec![fatal]), 78);
+    let panics = TaskSpec::once("p", |_| panic!("a body's own"));
+    assert_eq!(code_of(vec![panics]), 1);
+    let job = failing("job", Some(9)).significant();
+    assert_eq!(code_of(vec![failing("a", Some(3)), job]), 9);
+    let job = no_op("job").significant();
+    assert_eq!(code_of(vec![failing("a", Some(3)), job]), 3);
+}
+
+#[test]
+fn seventy_says_that_all_failures_are_stuck_threads() {
+    let gate = Gate::new();
+    let stuck = || {
+        let supervisor = Supervisor::builder().grace(Duration::ZERO).start().unwrap();
+        supervisor.handle().add(TaskSpec::new("stuck", gate.body())).unwrap();
+        gate.wait_entered();
+        supervisor
+    };
+    let supervisor = stuck();
+    supervisor.shutdown().unwrap();
+    let report = in_time(move || supervisor.wait_shutdown().unwrap());
+    assert_eq!(report.exit_status(), 70, "{report}");
+
+    let supervisor = stuck();
+    outcome_of(&supervisor.handle().add(failing("a", Some(3))).unwrap());
+    supervisor.shutdown().unwrap();
+    let report = in_time(move || supervisor.wait_shutdown().unwrap());
+    assert_eq!(report.exit_status(), 3, "{report}");
+}
+
+#[test]
+fn the_first_64_failures_are_kept_and_all_are_counted() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let handle = supervisor.handle();
+    for n in 0..70 {
+        outcome_of(&handle.add(failing(&format!("task {n}"), None)).unwrap());
+    }
+    let report = in_time(move || supervisor.run([]).unwrap());
+    assert_eq!((report.outcomes.failed, report.failures.len()), (70, 64));
+    for (n, failure) in report.failures.iter().enumerate() {
+        assert_eq!(&*failure.task.name, format!("task {n}"));
+        assert!(matches!(failure.outcome, Outcome::Failed { .. }));
+    }
+}

@@ -1,0 +1,229 @@
+//! Signals, in processes of their own: nothing unasked, a clean stop when asked, and a way out.
+
+#[cfg(not(all(unix, feature = "signals")))]
+#[test]
+fn where_signals_are_not_supported_asking_for_them_is_a_typed_error() {
+    use threadvisor::{StartError, Supervisor};
+
+    let error = Supervisor::builder().shutdown_on_signals().start().unwrap_err();
+    assert!(matches!(error, StartError::Unsupported("shutdown_on_signals")), "{error}");
+}
+
+#[cfg(all(unix, feature = "signals"))]
+mod unix {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::exit;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use threadvisor::crossbeam_channel::{after, never};
+    use threadvisor::prelude::*;
+    use threadvisor::{RunReport, ShutdownCause};
+
+    use crate::program::{is_child, runner, say, wait_for_parent, Program};
+    use crate::support::{on_thread, resident, WATCHDOG};
+
+    fn listening() -> Supervisor {
+        Supervisor::builder().shutdown_on_signals().grace(WATCHDOG).start().unwrap()
+    }
+
+    /// Says how it went, and leaves as a `main` would.
+    fn leave(report: &RunReport) -> ! {
+        say(&format!("{:?}", report.shutdown.cause));
+        say(&format!("{} abandoned", report.shutdown.abandoned.len()));
+        exit(i32::from(report.exit_status()))
+    }
+
+    #[test]
+    fn without_being_asked_a_supervisor_leaves_signals_alone() {
+        if is_child() {
+            let supervisor = Supervisor::builder().start().unwrap();
+            supervisor.handle().add(resident("resident")).unwrap();
+            say("ready");
+            leave(&supervisor.wait_shutdown().unwrap());
+        }
+        let name = "signals::unix::without_being_asked_a_supervisor_leaves_signals_alone";
+        let program = Program::start(name, &[]);
+        program.expect("ready");
+        program.signal("TERM");
+        assert_eq!(program.status().signal(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn a_signal_is_a_clean_stop() {
+        if is_child() {
+            let supervisor = listening();
+            supervisor.handle().add(resident("resident")).unwrap();
+            say("ready");
+            leave(&supervisor.wait_shutdown().unwrap());
+        }
+        for (name, number) in [("TERM", SIGTERM), ("INT", SIGINT)] {
+            let program = Program::start("signals::unix::a_signal_is_a_clean_stop", &[]);
+            program.expect("ready");
+            program.signal(name);
+            program.expect(&format!("{:?}", ShutdownCause::Signal(number)));
+            program.expect("0 abandoned");
+            assert_eq!(program.status().code(), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_run() {
+        if is_child() {
+            let supervisor = listening();
+            let spec = TaskSpec::new("says", |ctx| {
+                say("ready");
+                Ok(ctx.sleep(Duration::MAX)?)
+            });
+            leave(&supervisor.run([spec]).unwrap());
+        }
+        let program = Program::start("signals::unix::a_signal_ends_run", &[]);
+        program.expect("ready");
+        program.signal("INT");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
+        assert_eq!(program.status().code(), Some(0));
+    }
+
+    #[test]
+    fn the_echo_of_a_signal_is_no_second_one() {
+        if is_child() {
+            let supervisor = listening();
+            let spec = TaskSpec::new("tidy", |ctx| {
+                say("ready");
+                ctx.sleep(Duration::MAX).unwrap_err();
+                // At once, as by a parent that forwards what the process group got as well.
+                signal_hook::low_level::raise(SIGTERM)?;
+                signal_hook::low_level::raise(SIGINT)?;
+                say("told");
+                wait_for_parent();
+                Ok(())
+            });
+            leave(&supervisor.run([spec]).unwrap());
+        }
+        let mut program =
+            Program::start("signals::unix::the_echo_of_a_signal_is_no_second_one", &[]);
+        program.expect("ready");
+        program.signal("TERM");
+        program.expect("told");
+        program.go_on();
+        program.expect("0 abandoned");
+        assert_eq!(program.status().code(), Some(0));
+    }
+
+    #[test]
+    fn a_later_signal_ends_the_grace_and_one_more_the_process() {
+        if is_child() {
+            let supervisor = listening();
+            let spec = TaskSpec::new("stuck", |ctx| {
+                say("ready");
+                ctx.sleep(Duration::MAX).unwrap_err();
+                // The span within which a signal counts as an echo has to pass.
+                let _ = after(Duration::from_millis(400)).recv();
+                say("told");
+                let _ = never::<()>().recv();
+                Ok(())
+            });
+            supervisor.handle().add(spec).unwrap();
+            let report = supervisor.wait_shutdown().unwrap();
+            say(&format!(
+                "{} abandoned, {}",
+                report.shutdown.abandoned.len(),
+                report.exit_status()
+            ));
+            let _ = never::<()>().recv();
+        }
+        let name = "signals::unix::a_later_signal_ends_the_grace_and_one_more_the_process";
+        let program = Program::start(name, &[]);
+        program.expect("ready");
+        program.signal("TERM");
+        program.expect("told");
+        program.signal("INT");
+        program.expect("1 abandoned, 70");
+        program.signal("TERM");
+        assert_eq!(program.status().signal(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn after_the_end_signals_have_their_default_effect_and_can_be_asked_for_again() {
+        if is_child() {
+            listening().shutdown().unwrap();
+            let again = listening();
+            say("again");
+            let report = again.wait_shutdown().unwrap();
+            say(&format!("{:?}", report.shutdown.cause));
+            let _ = never::<()>().recv();
+        }
+        let name = "signals::unix::\
+                    after_the_end_signals_have_their_default_effect_and_can_be_asked_for_again";
+        let program = Program::start(name, &[]);
+        program.expect("again");
+        program.signal("TERM");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        program.signal("TERM");
+        assert_eq!(program.status().signal(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
+        if is_child() {
+            let supervisor = listening();
+            say("ready");
+            leave(&supervisor.wait_shutdown().unwrap());
+        }
+        if !runner().is_empty() {
+            // An emulator has handlers of its own, so the system does not tell what was ignored.
+            return;
+        }
+        let name = "signals::unix::a_signal_that_is_ignored_from_the_start_stays_ignored";
+        let ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
+        let program = Program::start(name, &ignoring);
+        program.expect("ready");
+        program.signal("INT");
+        program.signal("TERM");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        assert_eq!(program.status().code(), Some(0));
+    }
+
+    #[test]
+    fn two_supervisors_hear_the_same_signal_and_one_that_ends_leaves_it_to_the_other() {
+        if is_child() {
+            let (first, second) = (listening(), listening());
+            let third = listening();
+            third.shutdown().unwrap();
+            say("ready");
+            let ended = on_thread(move || first.wait_shutdown().unwrap());
+            let report = second.wait_shutdown().unwrap();
+            let cause = ended.recv().unwrap().shutdown.cause;
+            assert_eq!(cause, report.shutdown.cause);
+            leave(&report);
+        }
+        let name = "signals::unix::\
+                    two_supervisors_hear_the_same_signal_and_one_that_ends_leaves_it_to_the_other";
+        let program = Program::start(name, &[]);
+        program.expect("ready");
+        program.signal("TERM");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        assert_eq!(program.status().code(), Some(0));
+    }
+
+    #[test]
+    fn many_supervisors_may_come_and_go_and_the_last_gives_the_signals_back() {
+        if is_child() {
+            let keep = Arc::new(listening());
+            for _ in 0..20 {
+                drop(listening());
+            }
+            assert!(!keep.handle().is_shutting_down());
+            drop(keep);
+            say("ready");
+            let _ = never::<()>().recv();
+        }
+        let name = "signals::unix::\
+                    many_supervisors_may_come_and_go_and_the_last_gives_the_signals_back";
+        let program = Program::start(name, &[]);
+        program.expect("ready");
+        program.signal("INT");
+        assert_eq!(program.status().signal(), Some(SIGINT));
+    }
+}

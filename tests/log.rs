@@ -1,0 +1,176 @@
+//! What is logged: everything by `LogEvents`, failures if nobody subscribed, nothing else. The
+//! logger belongs to the process, hence a program of its own.
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use threadvisor::crossbeam_channel::{bounded, Receiver};
+use threadvisor::prelude::*;
+
+struct Line {
+    level: Level,
+    target: String,
+    text: String,
+}
+
+#[derive(Default)]
+struct Logger {
+    lines: Mutex<Vec<Line>>,
+    /// Blocks the lane of the supervisor named `blocked`, until it disconnects.
+    gate: Mutex<Option<Receiver<()>>>,
+}
+
+static LOGGER: Logger = Logger { lines: Mutex::new(Vec::new()), gate: Mutex::new(None) };
+static TURN: Mutex<()> = Mutex::new(());
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if thread::current().name() == Some("ev-blocked") {
+            let gate = self.gate.lock().unwrap().clone();
+            let _ = gate.map(|gate| gate.recv());
+            // What it says comes too late for its own test.
+            return;
+        }
+        let (level, target) = (record.level(), record.target().to_owned());
+        let line = Line { level, target, text: record.args().to_string() };
+        self.lines.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+/// One test at a time, and an empty log.
+fn begin(max: LevelFilter) -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = log::set_logger(&LOGGER);
+    log::set_max_level(max);
+    LOGGER.lines.lock().unwrap().clear();
+    turn
+}
+
+/// The levels and texts of what this crate has logged.
+fn logged() -> Vec<(Level, String)> {
+    let lines = LOGGER.lines.lock().unwrap();
+    let own = lines.iter().filter(|line| line.target == "threadvisor");
+    own.map(|line| (line.level, line.text.clone())).collect()
+}
+
+/// Fails three times, recovers, fails once more at last.
+fn run_failing_tasks(handle: &Handle) {
+    let retried = TaskSpec::new("retried", |ctx| match ctx.attempt() {
+        1..=3 => Err(format!("failure {}", ctx.attempt()).into()),
+        _ => Ok(()),
+    });
+    let fast = BackoffPolicy::constant(Duration::from_millis(1));
+    assert!(handle.add(retried.backoff(fast)).unwrap().wait().unwrap().is_success());
+    let hopeless = TaskSpec::once("hopeless", |_| Err(TaskError::fatal("no device")));
+    assert!(handle.add(hopeless).unwrap().wait().unwrap().is_failure());
+    let fine = TaskSpec::once("fine", |_| Ok(()));
+    assert!(handle.add(fine).unwrap().wait().unwrap().is_success());
+    let _ = handle.flush_events();
+}
+
+#[test]
+fn without_a_subscriber_the_first_failure_of_a_streak_and_failed_outcomes_are_logged() {
+    let _turn = begin(LevelFilter::Trace);
+    let supervisor = Supervisor::builder().start().unwrap();
+    run_failing_tasks(&supervisor.handle());
+    supervisor.shutdown().unwrap();
+    let lines = logged();
+    let of = |start: &str| {
+        let texts = lines.iter().map(|(_, text)| text.as_str());
+        texts.filter(|text| text.contains(start)).collect::<Vec<_>>()
+    };
+    let failures = of("event=attempt_failed task=retried");
+    assert!(matches!(failures[..], [first] if first.contains("failure 1")), "{lines:?}");
+    let ends = of("event=task_ended task=hopeless");
+    assert!(matches!(ends[..], [end] if end.contains("outcome=fatal")), "{lines:?}");
+    // The failure that is the outcome at the same time may be logged as both.
+    let both = of("event=attempt_failed task=hopeless").len();
+    assert!(both <= 1 && lines.len() == 2 + both, "{lines:?}");
+    assert!(lines.iter().all(|(level, _)| *level <= Level::Warn), "{lines:?}");
+}
+
+#[test]
+fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
+    let _turn = begin(LevelFilter::Trace);
+    let supervisor = Supervisor::builder().start().unwrap();
+    let cancelled = TaskSpec::new("cancelled", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    let cancelled = supervisor.handle().add(cancelled).unwrap();
+    cancelled.cancel();
+    cancelled.wait().unwrap();
+    supervisor.run([TaskSpec::once("fine", |_| Ok(()))]).unwrap();
+    let lines = logged();
+    assert!(lines.is_empty(), "{lines:?}");
+}
+
+#[test]
+fn where_warnings_are_not_wanted_they_are_not_made() {
+    let _turn = begin(LevelFilter::Error);
+    let supervisor = Supervisor::builder().start().unwrap();
+    run_failing_tasks(&supervisor.handle());
+    assert_eq!(supervisor.shutdown().unwrap().events_dropped, 0);
+    let lines = logged();
+    assert!(lines.iter().all(|(level, _)| *level == Level::Error), "{lines:?}");
+}
+
+#[test]
+fn with_a_subscriber_nothing_is_logged_unasked() {
+    let _turn = begin(LevelFilter::Trace);
+    let supervisor = Supervisor::builder().on_event(|_| ()).start().unwrap();
+    run_failing_tasks(&supervisor.handle());
+    supervisor.shutdown().unwrap();
+    let lines = logged();
+    assert!(lines.is_empty(), "{lines:?}");
+}
+
+#[test]
+fn log_events_writes_every_event_at_the_level_of_its_weight() {
+    let _turn = begin(LevelFilter::Trace);
+    let (tell, told) = bounded(1000);
+    let supervisor = Supervisor::builder()
+        .subscriber(LogEvents::new())
+        .on_event(move |event| tell.send(event.to_string()).unwrap())
+        .start()
+        .unwrap();
+    run_failing_tasks(&supervisor.handle());
+    drop(supervisor.shutdown().unwrap());
+    let lines = logged();
+    let texts: Vec<_> = lines.iter().map(|(_, text)| text.clone()).collect();
+    assert_eq!(texts, told.try_iter().collect::<Vec<_>>());
+    for (label, level) in [
+        ("submitted", Level::Debug),
+        ("attempt_starting", Level::Debug),
+        ("attempt_succeeded", Level::Debug),
+        ("attempt_failed", Level::Warn),
+        ("retry_scheduled", Level::Info),
+        ("shutdown_requested", Level::Info),
+    ] {
+        let word = format!("event={label} ");
+        let mut found = lines.iter().filter(|(_, text)| format!("{text} ").contains(&word));
+        assert!(found.clone().count() > 0, "{label}");
+        assert!(found.all(|(found, _)| *found == level), "{label}");
+    }
+    let failed = lines.iter().find(|(_, text)| text.contains("outcome=fatal")).unwrap();
+    assert_eq!(failed.0, Level::Error);
+}
+
+#[test]
+fn a_logger_that_blocks_delays_no_task_and_no_end() {
+    let _turn = begin(LevelFilter::Trace);
+    let (open, gate) = bounded(0);
+    *LOGGER.gate.lock().unwrap() = Some(gate);
+    let supervisor = Supervisor::builder().thread_name("blocked").start().unwrap();
+    let fails = TaskSpec::once("fails", |_| Err("no".into()));
+    assert!(supervisor.handle().add(fails).unwrap().wait().unwrap().is_failure());
+    let report = supervisor.shutdown().unwrap();
+    assert!(report.events_dropped > 0, "{report}");
+    drop(open);
+}

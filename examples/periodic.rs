@@ -1,0 +1,66 @@
+//! Tasks that run again and again: `every`, `at_rate`, `initial_delay`, and `skip_wait` for one run
+//! out of turn.
+//!
+//! `cargo run --example periodic` ends after 1.5 s. Each body takes 60 ms, that of `slow` 250 ms.
+//! You see when attempts start: `every` each 260 ms (200 ms after its end), `at_rate` each 200 ms,
+//! `slow` each 400 ms (it misses each second tick), `late` from 500 ms on, and `hourly` twice,
+//! because `main` did not want to wait an hour.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use threadvisor::prelude::*;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Real work: sums a file, over and over, for `span`.
+fn work(span: Duration) -> impl FnMut(&TaskContext) -> TaskResult {
+    move |ctx| {
+        let data = std::fs::read(env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml")?;
+        let sum: u64 = data.iter().copied().map(u64::from).sum();
+        if sum == 0 {
+            return Err(TaskError::fatal("an empty manifest"));
+        }
+        Ok(ctx.sleep(span)?)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (starts, received) = mpsc::channel();
+    let supervisor = Supervisor::builder()
+        .on_event(move |event| {
+            if let (EventKind::AttemptStarting { .. }, Some(task)) = (&event.kind, &event.task) {
+                // The receiver is gone at the end; then nobody wants to know.
+                let _ = starts.send((task.name.to_string(), event.since_start.as_millis()));
+            }
+        })
+        .start()?;
+    let handle = supervisor.handle();
+    let tasks = handle.add_all([
+        TaskSpec::new("every", work(ms(60))).every(ms(200)),
+        TaskSpec::new("at_rate", work(ms(60))).at_rate(ms(200)),
+        TaskSpec::new("slow", work(ms(250))).at_rate(ms(200)),
+        TaskSpec::new("late", work(ms(60))).initial_delay(ms(500)).every(ms(200)),
+        TaskSpec::new("hourly", work(ms(60))).every(Duration::from_secs(3600)),
+    ])?;
+
+    // It waits for the outcome, which this task has not before it is stopped: so for 700 ms.
+    let hourly = &tasks[4];
+    assert!(hourly.wait_timeout(ms(700))?.is_none());
+    println!("hourly is {}; skip_wait: {}", hourly.state(), hourly.skip_wait());
+    assert!(hourly.wait_timeout(ms(800))?.is_none());
+
+    let report = supervisor.shutdown()?;
+    let mut starts = BTreeMap::<String, Vec<u128>>::new();
+    for (task, at) in received {
+        starts.entry(task).or_default().push(at);
+    }
+    for (task, at) in starts {
+        println!("{task:>8} started at ms {at:?}");
+    }
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The smallest useful program, stripped: its size with each set of features and both ways to panic, the time of its
+# first build, and how many packages it draws in. `bash benches/footprint/size.sh`
+set -euo pipefail
+crate=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+mkdir "$work/src"
+cat >"$work/src/main.rs" <<'RUST'
+use std::time::Duration;
+use threadvisor::prelude::*;
+
+fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+    let supervisor = Supervisor::builder();
+    #[cfg(feature = "signals")]
+    let supervisor = supervisor.shutdown_on_signals();
+    let supervisor = supervisor.on_event(|event| eprintln!("{event}")).start()?;
+    let probe = TaskSpec::new("probe", |_| {
+        std::fs::metadata("/")?;
+        Ok(())
+    });
+    let report = supervisor.run([probe.every(Duration::from_secs(1)).timeout(Duration::from_secs(5))])?;
+    Ok(report.exit_code())
+}
+RUST
+# Without the crate: what any Rust program with a thread costs.
+mkdir "$work/src/bin"
+cat >"$work/src/bin/nothing.rs" <<'RUST'
+fn main() {
+    std::thread::spawn(|| eprintln!("{:?}", std::fs::metadata("/"))).join().unwrap();
+}
+RUST
+cp "$crate/Cargo.lock" "$work/Cargo.lock" # the versions that the crate is tested with
+
+printf '| features | panic | program | without the crate | packages | cold build |\n|---|---|---|---|---|---|\n'
+for features in '' signals io signals,io; do
+    for panic in unwind abort; do
+        list=$(sed 's/[a-z]\+/"&"/g' <<<"$features")
+        own=$(grep -q signals <<<"$features" && echo 'default = ["signals"]' || true)
+        cat >"$work/Cargo.toml" <<TOML
+[package]
+name = "minimal"
+version = "0.0.0"
+edition = "2021"
+default-run = "minimal"
+[features]
+$own
+signals = []
+[dependencies]
+threadvisor = { path = "$crate", default-features = false, features = [$list] }
+[profile.release]
+opt-level = "z"
+lto = "fat"
+codegen-units = 1
+panic = "$panic"
+strip = true
+[workspace]
+TOML
+        rm -rf "$work/target"
+        cargo fetch --quiet --manifest-path "$work/Cargo.toml"
+        began=$(date +%s%N)
+        cargo build --quiet --release --offline --manifest-path "$work/Cargo.toml" --target-dir "$work/target" --bin minimal
+        spent=$((($(date +%s%N) - began) / 1000000))
+        cargo build --quiet --release --offline --manifest-path "$work/Cargo.toml" --target-dir "$work/target" --bin nothing
+        packages=$(cargo tree --offline --manifest-path "$work/Cargo.toml" -e normal --prefix none |
+            awk '$1 != "minimal" && $1 != "threadvisor" { print $1, $2 }' | sort -u | grep -c .)
+        printf '| %s | %s | %d KB | %d KB | %d | %d.%d s |\n' "${features:-none}" "$panic" \
+            $(($(stat -c %s "$work/target/release/minimal") / 1000)) \
+            $(($(stat -c %s "$work/target/release/nothing") / 1000)) \
+            "$packages" $((spent / 1000)) $((spent % 1000 / 100))
+    done
+done

@@ -1,0 +1,85 @@
+//! Times fixed work several times and prints the fastest, the median, the 99th percentile and the
+//! slowest run, per unit of work. `cargo bench -- NAME` runs what has NAME in its name; without
+//! `--bench`, as under `cargo test --benches`, everything runs once, small, to see that it works.
+
+use std::time::{Duration, Instant};
+
+pub(crate) struct Harness {
+    filter: Option<String>,
+    /// One run of each, small.
+    pub(crate) quick: bool,
+}
+
+impl Harness {
+    pub(crate) fn from_args() -> Self {
+        let args: Vec<_> = std::env::args().skip(1).collect();
+        let quick = !args.iter().any(|arg| arg == "--bench");
+        let filter = args.into_iter().find(|arg| !arg.starts_with('-'));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        println!("{cores} cores; per unit of work, over several runs:");
+        println!("{:44}{:>10}{:>10}{:>10}{:>10}", "", "fastest", "median", "99 %", "slowest");
+        Self { filter, quick }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.filter.as_deref().map_or(true, |filter| name.contains(filter))
+    }
+
+    /// `n`, or little of it in a quick run.
+    pub(crate) fn scaled(&self, n: usize) -> usize {
+        if self.quick {
+            n.min(32)
+        } else {
+            n
+        }
+    }
+
+    /// Times `work` on what `setup` makes; what it gives back is dropped outside the timer.
+    pub(crate) fn bench<S, R>(
+        &self,
+        name: &str,
+        units: usize,
+        runs: usize,
+        mut setup: impl FnMut() -> S,
+        mut work: impl FnMut(S) -> R,
+    ) {
+        if self.wants(name) {
+            let times = (0..if self.quick { 1 } else { runs }).map(|_| {
+                let made = setup();
+                let (spent, result) = timed(|| work(made));
+                drop(result);
+                spent
+            });
+            report(name, units, times.collect());
+        }
+    }
+}
+
+/// Prints times, whoever took them.
+pub(crate) fn report(name: &str, units: usize, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let last = times.len() - 1;
+    let row = [0, last / 2, last * 99 / 100, last].map(|at| show(times[at], units));
+    println!("{name:44}{:>10}{:>10}{:>10}{:>10}", row[0], row[1], row[2], row[3]);
+}
+
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> (Duration, R) {
+    let began = Instant::now();
+    let result = work();
+    (began.elapsed(), result)
+}
+
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+fn show(time: Duration, units: usize) -> String {
+    let nanos = time.as_secs_f64() * 1e9 / u32::try_from(units).map_or(f64::NAN, f64::from);
+    match nanos {
+        _ if nanos < 1e4 => format!("{nanos:.0} ns"),
+        _ if nanos < 1e7 => format!("{:.1} us", nanos / 1e3),
+        _ => format!("{:.1} ms", nanos / 1e6),
+    }
+}

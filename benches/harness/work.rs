@@ -1,0 +1,77 @@
+//! The bodies that the benchmarks of the runtime run.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{bounded, never};
+use threadvisor::prelude::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) fn started() -> Supervisor {
+    Supervisor::builder().max_concurrent(2000).start().expect("it starts")
+}
+
+pub(crate) fn no_op(name: &Arc<str>) -> TaskSpec {
+    TaskSpec::once(Arc::clone(name), |_| Ok(()))
+}
+
+pub(crate) fn submit(handle: &Handle, spec: TaskSpec) -> TaskHandle {
+    handle.submit(spec, AdmissionPolicy::Queue).expect("the door is open")
+}
+
+pub(crate) fn all_completed(tasks: Vec<TaskHandle>) {
+    for task in tasks {
+        assert!(matches!(task.wait(), Ok(Outcome::Completed)), "{task:?}");
+    }
+}
+
+/// A task whose body sleeps until it is told to return.
+pub(crate) fn sleeper(handle: &Handle, name: &str) -> TaskHandle {
+    let (ready_in, ready) = bounded(1);
+    let task = submit(
+        handle,
+        TaskSpec::once(name, move |ctx| {
+            ready_in.send(())?;
+            Ok(ctx.sleep(Duration::MAX)?)
+        }),
+    );
+    ready.recv().expect("the body runs");
+    task
+}
+
+/// A task that has run and waits for its interval of an hour.
+pub(crate) fn waiting(handle: &Handle, name: &str) -> TaskHandle {
+    let spec = TaskSpec::new(name, |_| Ok(())).every(HOUR).initial_delay(HOUR);
+    handle.add(spec).expect("the slot is free")
+}
+
+/// Bodies that block their threads, and the threads they blocked.
+#[derive(Clone, Default)]
+pub(crate) struct Blocked(Arc<Mutex<HashSet<ThreadId>>>);
+
+impl Blocked {
+    pub(crate) fn body(&self, span: Duration) -> TaskSpec {
+        let seen = self.clone();
+        let spec = TaskSpec::once("blocking", move |_| {
+            let mut threads = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.insert(thread::current().id());
+            drop(threads);
+            // Blocks as a system call would: no cancel ends it.
+            let _ = never::<()>().recv_timeout(span);
+            Ok(())
+        });
+        spec.no_slot()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// Long enough for a body that has just announced itself to be asleep.
+pub(crate) fn settle() {
+    let _ = never::<()>().recv_timeout(Duration::from_micros(200));
+}

@@ -1,0 +1,255 @@
+//! Steps of the machine per second, without threads: what one decision costs at 10, 1 000 and
+//! 100 000 tasks, for a submission, the start of a waiting task by its timer, the end of a running
+//! one, a retry, and a cancel. `cargo bench --bench machine`.
+//!
+//! The machine is private, so it is compiled into this file by path.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    clippy::cast_precision_loss,
+    reason = "only a part of each file is used, and none of it from outside"
+)]
+
+extern crate alloc;
+
+#[path = "../src/backoff.rs"]
+mod backoff;
+mod harness;
+#[path = "../src/id.rs"]
+mod id;
+#[path = "../src/machine/mod.rs"]
+mod machine;
+#[path = "../src/policy.rs"]
+mod policy;
+#[path = "../src/reason.rs"]
+mod reason;
+#[path = "../src/time.rs"]
+mod time;
+
+use core::time::Duration;
+
+use harness::Harness;
+use id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use machine::{Effect, Input, Machine, Return, Submission};
+use policy::{AdmissionPolicy, Limits, Plan, RestartPolicy};
+use time::Time;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Steps in a run; of few tasks, each steps more than once.
+const STEPS: u32 = 10_000;
+const RUNS: usize = 21;
+
+fn main() {
+    let harness = Harness::from_args();
+    let nothing = |_: &mut Stepper, _: u32| {};
+    for tasks in if harness.quick { vec![10] } else { vec![10, 1000, 100_000] } {
+        let bench = |name: &str, prepare: Step, step: Step, restore: Step| {
+            let name = format!("machine/{name}, {tasks} tasks");
+            run(&harness, &name, Stepper::new(tasks), [prepare, step, restore]);
+        };
+        bench(
+            "submit",
+            nothing,
+            |it, n| {
+                it.submit(it.tasks + n, Duration::ZERO);
+                assert!(it.ordered(|effect| matches!(effect, Effect::Start { .. })));
+            },
+            |it, n| it.end(it.tasks + n),
+        );
+        bench(
+            "submit, to wait",
+            nothing,
+            |it, n| {
+                it.submit(it.tasks + n, HOUR);
+                assert!(it.ordered(|effect| matches!(effect, Effect::Decide { .. })));
+            },
+            |it, n| it.cancel(it.tasks + n),
+        );
+        bench("timer", nothing, Stepper::fire, |it, _| {
+            let key = it.fired.pop().expect("one fired at each step");
+            it.end(key);
+            it.submit_waiting(key);
+        });
+        bench(
+            "end",
+            |it, n| it.start(it.scattered(n)),
+            |it, n| {
+                it.end(it.scattered(n));
+                assert!(it.ordered(|effect| matches!(effect, Effect::Deliver { .. })));
+            },
+            |it, n| it.submit_waiting(it.scattered(n)),
+        );
+        bench(
+            "failure, to retry",
+            |it, n| it.start(it.scattered(n)),
+            |it, n| {
+                it.returned(it.scattered(n), Return::Failed);
+                assert!(!it.ordered(|effect| matches!(effect, Effect::Deliver { .. })));
+            },
+            nothing,
+        );
+        bench(
+            "cancel",
+            nothing,
+            |it, n| {
+                it.cancel(it.scattered(n));
+                assert!(it.ordered(|effect| matches!(effect, Effect::Deliver { .. })));
+            },
+            |it, n| it.submit_waiting(it.scattered(n)),
+        );
+    }
+}
+
+type Step = fn(&mut Stepper, u32);
+
+/// Only the middle one of the three is timed; the others bring the machine where it was.
+fn run(harness: &Harness, name: &str, mut stepper: Stepper, steps: [Step; 3]) {
+    if !harness.wants(name) {
+        return;
+    }
+    let [prepare, step, restore] = steps;
+    let each = stepper.tasks.min(STEPS);
+    let rounds = if harness.quick { 1 } else { STEPS / each };
+    let mut run = || {
+        let mut spent = Duration::ZERO;
+        for _ in 0..rounds {
+            (0..each).for_each(|n| prepare(&mut stepper, n));
+            spent += harness::timed(|| (0..each).for_each(|n| step(&mut stepper, n))).0;
+            (0..each).for_each(|n| restore(&mut stepper, n));
+        }
+        spent
+    };
+    // The first run lets the tables grow.
+    run();
+    let times = (0..if harness.quick { 1 } else { RUNS }).map(|_| run()).collect();
+    harness::report(name, (rounds * each) as usize, times);
+}
+
+/// A machine whose tasks own a slot each and wait for a moment of their own, an hour and more away.
+struct Stepper {
+    machine: Machine,
+    /// Used again for each step, as the runtime does.
+    effects: Vec<Effect>,
+    tasks: u32,
+    now: Time,
+    fired: Vec<u32>,
+}
+
+impl Stepper {
+    fn new(tasks: u32) -> Self {
+        let limits = Limits {
+            max_concurrent: u32::MAX,
+            max_slot_queue: 100,
+            max_tasks: u32::MAX,
+            max_abandoned: 16,
+            grace: HOUR,
+            event_drain: HOUR,
+        };
+        let machine = Machine::new(limits, 1);
+        let mut it =
+            Self { machine, effects: Vec::new(), tasks, now: Time::ZERO, fired: Vec::new() };
+        (0..tasks).for_each(|key| it.submit_waiting(key));
+        it
+    }
+
+    fn step(&mut self, input: Input) {
+        self.effects.clear();
+        self.machine.step(self.now, input, &mut self.effects);
+    }
+
+    fn ordered(&self, is_it: impl Fn(&Effect) -> bool) -> bool {
+        self.effects.iter().any(is_it)
+    }
+
+    fn submit(&mut self, key: u32, initial_delay: Duration) {
+        self.step(Input::Submitted(submission(key, initial_delay)));
+    }
+
+    fn submit_waiting(&mut self, key: u32) {
+        let later = Duration::from_millis(u64::from(self.scattered(key)));
+        self.submit(key, HOUR + later);
+    }
+
+    fn start(&mut self, key: u32) {
+        self.step(Input::SkipRequested(task(key)));
+        let due = self.machine.due(TaskKey(key));
+        if !due.is_never() {
+            // Two starts of a task are a moment apart.
+            self.now = self.now.max(due);
+            self.step(Input::TimerDue);
+        }
+        let (attempt, at) = (self.attempt(key), self.now);
+        self.step(Input::Claimed { attempt, at });
+    }
+
+    fn fire(&mut self, _: u32) {
+        self.now = self.machine.deadline();
+        self.step(Input::TimerDue);
+        let started = |effect: &Effect| match effect {
+            Effect::Start { attempt, .. } => Some(attempt.task.key.0),
+            _ => None,
+        };
+        let key = self.effects.iter().find_map(started).expect("its wait is over");
+        self.fired.push(key);
+    }
+
+    fn end(&mut self, key: u32) {
+        self.returned(key, Return::Ok);
+    }
+
+    fn returned(&mut self, key: u32, ret: Return) {
+        let (attempt, at) = (self.attempt(key), self.now);
+        self.step(Input::Returned { attempt, claimed_at: at, at, told: None, ret });
+    }
+
+    fn cancel(&mut self, key: u32) {
+        self.step(Input::StopRequested(task(key)));
+    }
+
+    fn attempt(&self, key: u32) -> AttemptRef {
+        let attempt = self.machine.tasks().get(TaskKey(key)).map_or(1, |task| task.attempt);
+        AttemptRef { task: task(key), attempt }
+    }
+
+    /// The tasks in an order that no cache expects; each once, since 7919 is prime.
+    fn scattered(&self, n: u32) -> u32 {
+        let place = u64::from(n) * 7919 % u64::from(self.tasks);
+        u32::try_from(place).expect("it is less than `tasks`")
+    }
+}
+
+fn submission(key: u32, initial_delay: Duration) -> Submission {
+    let plan = Plan {
+        restart: RestartPolicy::OnFailure,
+        pause: policy::Pause::None,
+        initial_delay,
+        backoff: backoff::BackoffPolicy::default(),
+        max_retries: None,
+        stable_after: HOUR,
+        failure_limit: None,
+        timeout: None,
+        grace: HOUR,
+        expires_in: None,
+        panic: policy::PanicPolicy::Failure,
+        abandon: policy::AbandonPolicy::Hold,
+        watchdog: None,
+        significant: false,
+        once: false,
+        shared: false,
+    };
+    Submission {
+        task: task(key),
+        slot: Some(SlotKey(key)),
+        policy: AdmissionPolicy::DropIfRunning,
+        plan,
+        submitted_at: Time::ZERO,
+        cancelled: false,
+    }
+}
+
+fn task(key: u32) -> TaskAddr {
+    TaskAddr { key: TaskKey(key), id: TaskId::new(u64::from(key) + 1) }
+}

@@ -180,7 +180,7 @@ impl Shared {
         let thread = match self.begin_thread(name) {
             Ok(thread) => thread,
             Err(error) => {
-                self.state.lock().alive -= 1;
+                self.leave(false);
                 return self.report(Report::ThreadRefused { error, attempt: None });
             }
         };

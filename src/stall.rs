@@ -164,8 +164,29 @@ const SYSCALLS: [(u32, &str); 15] = [
     (322, "openat"),
     (422, "futex_time64"),
 ];
+#[cfg(target_arch = "x86")]
+const SYSCALLS: [(u32, &str); 17] = [
+    (3, "read"),
+    (4, "write"),
+    (54, "ioctl"),
+    (102, "socketcall"),
+    (114, "wait4"),
+    (118, "fsync"),
+    (142, "select"),
+    (143, "flock"),
+    (145, "readv"),
+    (162, "nanosleep"),
+    (168, "poll"),
+    (221, "fcntl"),
+    (240, "futex"),
+    (256, "epoll_wait"),
+    (295, "openat"),
+    (371, "recvfrom"),
+    (422, "futex_time64"),
+];
 #[cfg(not(any(
     target_arch = "x86_64",
+    target_arch = "x86",
     target_arch = "aarch64",
     target_arch = "riscv64",
     target_arch = "riscv32",

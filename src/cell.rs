@@ -1,7 +1,7 @@
 //! The cell of one attempt: what worker, controller and body share about it, under one lock.
 //!
 //! ```text
-//! Offered ──claim (worker)──► Claimed ──return (worker)──► Returned
+//! Offered ──claim (worker)──► Claimed ──return──► Leaving ──► Returned (worker)
 //!    └─────revoke (controller)──► Revoked
 //! ```
 //!
@@ -22,13 +22,13 @@ use parking_lot::{Condvar, Mutex};
 use crate::clock::Clock;
 use crate::error::{Cancelled, ExtendError};
 use crate::hook::Hook;
+use crate::leftover::Leftover;
 use crate::link::{Link, Request};
 use crate::pulse::Pulse;
 use crate::reason::CancelReason;
 use crate::record::Record;
 use crate::spec::Body;
 use crate::time::Time;
-use crate::unwind;
 
 pub(crate) struct Cell {
     pub(crate) link: Arc<Link>,
@@ -69,6 +69,10 @@ struct State {
 enum Phase {
     Offered(Load),
     Claimed,
+    /// The body has returned; what it leaves is being dropped, which may take long as well.
+    Leaving {
+        last: bool,
+    },
     Returned,
     Revoked,
 }
@@ -82,7 +86,7 @@ pub(crate) struct Thread {
 }
 
 /// A hook, and when it is to be run (again) once the token is cancelled.
-struct Armed {
+pub(crate) struct Armed {
     hook: Arc<Hook>,
     due: Time,
 }
@@ -92,23 +96,6 @@ pub(crate) struct Load {
     pub(crate) body: Body,
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
     pub(crate) inherited: Vec<Leftover>,
-}
-
-/// A body that will not run again. Whoever needs it gone drops it, or waits for who is doing so: an
-/// attempt that is revoked meanwhile passes on the wait, not the hope.
-#[derive(Clone)]
-pub(crate) struct Leftover(Arc<Mutex<Option<Body>>>);
-
-impl Leftover {
-    pub(crate) fn new(body: Body) -> Self {
-        Self(Arc::new(Mutex::new(Some(body))))
-    }
-
-    /// Drops the body, or waits until it is dropped. Gives back the message of a panic in that.
-    pub(crate) fn clear(&self) -> Option<String> {
-        let mut body = self.0.lock();
-        unwind::drop_caught(body.take()).err()
-    }
 }
 
 /// How long an attempt may run, and how long it may ask for.
@@ -122,9 +109,10 @@ pub(crate) struct Allowance {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) claimed_at: Time,
+    pub(crate) at: Time,
     pub(crate) told: Option<CancelReason>,
-    pub(crate) finalized: bool,
-    pub(crate) abandoned: bool,
+    /// The body will not run again.
+    pub(crate) last: bool,
 }
 
 /// What the controller finds when it tells: the attempt is told only if it is running.
@@ -204,7 +192,7 @@ impl Cell {
     pub(crate) fn inherited(&self) -> Vec<Leftover> {
         match &self.state.lock().phase {
             Phase::Offered(load) => load.inherited.clone(),
-            Phase::Claimed | Phase::Returned | Phase::Revoked => Vec::new(),
+            Phase::Claimed | Phase::Leaving { .. } | Phase::Returned | Phase::Revoked => Vec::new(),
         }
     }
 
@@ -221,24 +209,24 @@ impl Cell {
         now
     }
 
-    /// Worker: the body has returned. Nothing the controller orders reaches the attempt any more,
-    /// and hooks left behind will never run.
-    pub(crate) fn returned(&self) -> (Seen, Time) {
+    /// Worker: the body has returned, and the token is not cancelled any more. What is decided now
+    /// is whether it was the last time. The hooks left behind will never run, and come back to be
+    /// dropped.
+    pub(crate) fn returned(
+        &self,
+        is_final: impl FnOnce(Option<CancelReason>, Time) -> bool,
+    ) -> (Seen, Vec<Armed>) {
         let mut state = self.state.lock();
-        state.phase = Phase::Returned;
-        let hooks = std::mem::take(&mut state.hooks);
-        let seen = Seen {
-            claimed_at: state.claimed_at,
-            told: self.reason(),
-            finalized: state.finalized,
-            abandoned: state.abandoned,
-        };
-        let now = self.clock().now();
-        drop(state);
-        for armed in hooks {
-            armed.hook.remove(false);
-        }
-        (seen, now)
+        let (told, at) = (self.reason(), self.clock().now());
+        let last = state.finalized || (!state.abandoned && is_final(told, at));
+        state.phase = Phase::Leaving { last };
+        let seen = Seen { claimed_at: state.claimed_at, at, told, last };
+        (seen, std::mem::take(&mut state.hooks))
+    }
+
+    /// Worker: everything is dropped. Nothing the controller orders reaches the attempt any more.
+    pub(crate) fn left(&self) {
+        self.state.lock().phase = Phase::Returned;
     }
 
     /// Controller: takes the attempt back, or says when it was claimed.
@@ -287,13 +275,18 @@ impl Cell {
         }
     }
 
-    /// Controller: gives a told attempt up. False if the body has returned, or was not told.
-    pub(crate) fn abandon(&self) -> bool {
+    /// Controller: gives up an attempt whose grace is over; says whether its body will not run
+    /// again. `None` if it has returned, or was not told.
+    pub(crate) fn abandon(&self) -> Option<bool> {
         let mut state = self.state.lock();
-        // One that was not told, having asked for more time, is not given up either.
-        let given_up = matches!(state.phase, Phase::Claimed) && self.reason().is_some();
-        state.abandoned |= given_up;
-        given_up
+        let last = match state.phase {
+            // One that was not told, having asked for more time, is not given up either.
+            Phase::Claimed if self.reason().is_some() => state.finalized,
+            Phase::Leaving { last } => last,
+            Phase::Claimed | Phase::Offered(_) | Phase::Returned | Phase::Revoked => return None,
+        };
+        state.abandoned = true;
+        Some(last)
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -304,14 +297,14 @@ impl Cell {
     pub(crate) fn claimed_at(&self) -> Option<Time> {
         let state = self.state.lock();
         match state.phase {
-            Phase::Claimed | Phase::Returned => Some(state.claimed_at),
+            Phase::Claimed | Phase::Leaving { .. } | Phase::Returned => Some(state.claimed_at),
             Phase::Offered(_) | Phase::Revoked => None,
         }
     }
 
     /// Whether a thread is in the body.
     pub(crate) fn is_claimed(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Claimed)
+        matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
     }
 
     /// The thread that claimed the attempt.
@@ -392,7 +385,7 @@ impl Cell {
     pub(crate) fn hook(self: &Arc<Self>, hook: &Arc<Hook>) {
         let mut state = self.state.lock();
         let told = self.reason().is_some();
-        if !told && matches!(state.phase, Phase::Returned) {
+        if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
             // Never to be cancelled: the guard keeps what is left.
             return;
         }

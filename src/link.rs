@@ -191,7 +191,7 @@ impl Link {
     pub(crate) fn ended() -> Arc<Self> {
         let (link, _inbox) = Self::new(Clock::start_now(), 1);
         link.close_door();
-        link.end(RunReport::of_nothing());
+        link.end(RunReport::of_nothing(ShutdownCause::Requested));
         link
     }
 

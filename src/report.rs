@@ -187,9 +187,9 @@ pub struct RunReport {
 const MAX_FAILURES: usize = 64;
 
 impl RunReport {
-    pub(crate) fn of_nothing() -> Self {
+    pub(crate) fn of_nothing(cause: ShutdownCause) -> Self {
         Tally::default().into_report(ShutdownReport {
-            cause: ShutdownCause::Requested,
+            cause,
             elapsed: Duration::ZERO,
             stopped: 0,
             rejected: 0,

@@ -21,14 +21,12 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
-        if answer == AbandonAnswer::NotAbandoned {
-            return;
-        }
+        let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
         let task = self.task_mut(key);
         let (attempt, owner) = (task.attempt_ref(), task.task);
         let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
-        let over = stop.is_some() || now < task.finality().failure_before;
+        let over = stop.is_some() || last || now < task.finality().failure_before;
         let (can_follow, ran) = (!over && task.plan.shared, claimed_at.until(now));
         task.count_failure(now, false);
         self.stuck += 1;

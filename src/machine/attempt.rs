@@ -80,14 +80,15 @@ impl Machine {
     ) {
         let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
         match answer {
-            TellAnswer::AlreadyReturned => self.timers.clear(key),
             TellAnswer::Told if told == CancelReason::Timeout => {
                 let attempt = self.tasks[key].attempt_ref();
                 let ran = claimed_at.until(self.now);
                 Self::publish(out, Notice::AttemptOverdue { attempt, ran });
                 out.push(Effect::Examine { attempt });
             }
-            TellAnswer::Told => {}
+            // If it has returned, its report is under way; but what it leaves may take long to
+            // drop, so its grace runs all the same.
+            TellAnswer::Told | TellAnswer::AlreadyReturned => {}
             TellAnswer::DeadlineMoved(deadline) => {
                 self.enter_running(key, claimed_at, self.now, deadline);
                 if let Some(stop) = stop {

@@ -94,8 +94,8 @@ pub(crate) enum TellAnswer {
 /// What an abandonment found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AbandonAnswer {
-    /// From now on the attempt's return is a note.
-    Abandoned,
+    /// From now on the attempt's return is a note. With `last`, its body will not run again.
+    Abandoned { last: bool },
     /// The body has returned, and its report is under way; or it was not told, having asked for
     /// more time.
     NotAbandoned,

@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     /// The last look at a queue that was not empty: when, and how many jobs had been picked up.
     look: Option<(Time, u32)>,
     refusal_delay: Duration,
+    /// Jobs picked up when last looked.
+    picked: u32,
     /// No start before this.
     refused_until: Time,
     /// When the window ends; `NEVER` without surplus.
@@ -82,6 +84,7 @@ impl Pool {
             pending: 0,
             look: None,
             refusal_delay: FIRST_REFUSAL_DELAY,
+            picked: 0,
             refused_until: Time::ZERO,
             window_ends: Time::NEVER,
             deadline: Time::NEVER,
@@ -103,12 +106,11 @@ impl Pool {
         delay
     }
 
-    /// A thread could be had.
-    pub(crate) fn started(&mut self) {
-        self.refusal_delay = FIRST_REFUSAL_DELAY;
-    }
-
     pub(crate) fn decide(&mut self, now: Time, counts: Counts) -> Orders {
+        if counts.picked != self.picked {
+            // Somebody was there to pick it up: a thread that was asked for has really come.
+            (self.picked, self.refusal_delay) = (counts.picked, FIRST_REFUSAL_DELAY);
+        }
         let (start, grow_at) = self.grow(now, counts);
         let mut orders = self.shrink(now, counts);
         orders.start = start;
@@ -131,6 +133,9 @@ impl Pool {
         let next_look = since.after(self.patience());
         if counts.threads < self.eager {
             self.pending = self.pending.max(self.eager - counts.threads);
+            if now >= next_look {
+                self.look = Some((now, counts.picked));
+            }
         } else if now >= next_look {
             if stands_still(now, since, counts.picked.wrapping_sub(picked), counts) {
                 self.pending = self.pending.max(self.step);
@@ -244,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_is_slow_to_come_is_not_looked_for_without_pause() {
+        let mut pool = Pool::new(2, 0);
+        let counts = Counts { queued: 1, threads: 1, oldest: Some(ms(0)), ..Counts::default() };
+        for turn in 0..10 {
+            assert_eq!(pool.decide(ms(turn), counts).start, 0);
+            assert!(pool.deadline() > ms(turn), "turn {turn}: the deadline has passed");
+        }
+    }
+
+    #[test]
     fn a_refusal_delays_the_next_try_and_a_success_forgets_it() {
         let mut pool = Pool::new(2, 0);
         let queued = Counts { queued: 5, oldest: Some(ms(0)), ..Counts::default() };
@@ -257,7 +272,7 @@ mod tests {
             pool.refused(ms(10));
         }
         assert_eq!(pool.refused(ms(10)), Duration::from_secs(1));
-        pool.started();
+        pool.decide(ms(10), Counts { picked: 1, ..queued });
         assert_eq!(pool.refused(ms(10)), Duration::from_millis(10));
     }
 

@@ -20,7 +20,9 @@ use crate::linger::linger;
 use crate::link::{Envelope, Inbox, Link, Request, SlotCancelled};
 use crate::machine::{Answer, Input, Machine};
 use crate::policy::Limits;
+use crate::reason::ShutdownCause;
 use crate::record::Record;
+use crate::report::RunReport;
 use crate::settings::Settings;
 use crate::threads::Threads;
 use crate::unwind;
@@ -107,7 +109,10 @@ fn run(mut controller: Controller, link: Arc<Link>, threads: &Threads) {
         log::error!(target: "threadvisor", "the controller panicked: {message}");
         controller.performer.give_up();
     }
-    controller.end();
+    if let Err(message) = unwind::catch(|| controller.end()) {
+        log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
+        link.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
+    }
     // Without any handle left, nobody can read the report; but its errors are user values.
     let Some(last) = Arc::into_inner(link) else { return };
     let (hand, take) = crossbeam_channel::bounded(1);
@@ -228,11 +233,11 @@ impl Controller {
                 self.performer.thread_refused(error);
             }
             Report::HooksDue { cell, due } => self.performer.workers.nudge(cell, due),
-            Report::ThreadRefused { error, attempt } => {
-                if let Some(attempt) = attempt {
-                    self.performer.workers.put_back(attempt);
-                }
+            Report::ThreadRefused { error, attempt: None } => {
                 self.performer.thread_refused(error);
+            }
+            Report::ThreadRefused { error, attempt: Some(attempt) } => {
+                self.performer.put_back(attempt, error);
             }
             Report::SubscriberPanicked { subscriber, message } => {
                 let kind =
@@ -262,10 +267,12 @@ impl Controller {
                 let message = Arc::from(message);
                 let kind = EventKind::HookPanicked { attempt: cell.attempt, message };
                 self.performer.publish_about(&cell, kind);
+                self.performer.let_go(Some(Arc::clone(&cell.record)));
             }
             Request::HookSlow { cell, ran } => {
                 let kind = EventKind::HookSlow { attempt: cell.attempt, ran };
                 self.performer.publish_about(&cell, kind);
+                self.performer.let_go(Some(Arc::clone(&cell.record)));
             }
             Request::HookThread => self.performer.start_hook_thread(),
             Request::Nudge { cell, due } => self.performer.workers.nudge(cell, due),

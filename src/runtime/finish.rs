@@ -103,6 +103,7 @@ impl Performer {
             self.garbage.extend(job.into_user_values());
         }
         self.garbage.extend(reports.try_iter().map(Garbage::Report));
+        self.garbage.extend(self.workers.take_dedicated());
         self.manage_threads();
         // Idle workers leave within the time that the last events have.
         let due = shutdown.ended.after(self.machine.limits().event_drain);
@@ -129,8 +130,15 @@ impl Performer {
         let refused = self.link.refuse_intake();
         self.garbage.extend(refused.into_iter().map(Garbage::Spec));
         for job in self.jobs.iter() {
-            if let Some(cell) = &job.cell {
+            let Some(cell) = &job.cell else { continue };
+            if let Ok(load) = cell.revoke() {
+                self.garbage.push(Garbage::Body(load.body));
+                self.garbage.extend(load.inherited.into_iter().map(Garbage::Leftover));
+            } else {
                 cell.tell(CancelReason::Shutdown, self.now, Time::NEVER);
+                if cell.has_hooks() {
+                    self.workers.run_hooks(cell);
+                }
             }
         }
         self.shutdown = None;

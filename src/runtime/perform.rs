@@ -12,10 +12,11 @@ use super::tables::{Job, Jobs, SlotNames};
 use super::worker::{self, Attempt, Examinee, Garbage};
 use super::workers::{News, Workers};
 use super::Returned;
-use crate::cell::{Cell, Found, Leftover, Load};
+use crate::cell::{Cell, Found, Load};
 use crate::error::TaskError;
 use crate::event::EventKind;
 use crate::id::{AttemptRef, TaskAddr};
+use crate::leftover::Leftover;
 use crate::link::{Entries, Entry, Envelope, Link};
 use crate::machine::{
     AbandonAnswer, Answer, Effect, End, Finality, Input, Machine, Notice, Return, RevokeAnswer,
@@ -137,9 +138,9 @@ impl Performer {
                 }
             }
             Effect::Abandon { attempt } => {
-                let abandoned = self.cell(attempt).is_some_and(|cell| cell.abandon());
-                let answer =
-                    if abandoned { AbandonAnswer::Abandoned } else { AbandonAnswer::NotAbandoned };
+                let found = self.cell(attempt).and_then(|cell| cell.abandon());
+                let answer = found
+                    .map_or(AbandonAnswer::NotAbandoned, |last| AbandonAnswer::Abandoned { last });
                 self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
             }
             Effect::Look { attempt } => {
@@ -153,8 +154,10 @@ impl Performer {
                 }
             }
             Effect::ForgetReleased { attempt } => {
-                let released = self.ledger.remove(attempt);
-                self.garbage.extend(released.and_then(|it| it.error).map(Garbage::Error));
+                if let Some(released) = self.ledger.remove(attempt) {
+                    self.garbage.extend(released.error.map(Garbage::Error));
+                    self.let_go(Some(Arc::clone(&released.cell.record)));
+                }
             }
             Effect::Discard { task, heir } => self.discard(task, heir),
             Effect::Deliver { task, end } => self.deliver(task, end),
@@ -242,6 +245,12 @@ impl Performer {
         self.take_news(news);
     }
 
+    /// A thread of its own was refused to an attempt.
+    pub(super) fn put_back(&mut self, attempt: Attempt, error: io::Error) {
+        let news = self.workers.put_back(self.now, attempt, error);
+        self.take_news(news);
+    }
+
     pub(super) fn start_hook_thread(&mut self) {
         let mut news = Vec::new();
         self.workers.start_hook_thread(self.now, &mut news);
@@ -258,6 +267,7 @@ impl Performer {
             }
             News::HookSlow { cell, ran } => {
                 self.publish_about(&cell, EventKind::HookSlow { attempt: cell.attempt, ran });
+                self.let_go(Some(Arc::clone(&cell.record)));
             }
             News::HookAbandoned => self.feed(Input::HookAbandoned),
         }
@@ -316,6 +326,7 @@ impl Performer {
         let Some(job) = self.jobs.get_mut(attempt.task.key) else { return };
         let answer = match job.cell.as_ref().map(|cell| cell.revoke()) {
             Some(Ok(load)) => {
+                load.inherited.iter().for_each(Leftover::nudge);
                 job.body = Some(load.body);
                 job.inherited = load.inherited;
                 self.workers.note_revoked();

@@ -110,7 +110,8 @@ impl Publisher {
     /// can be had for them.
     fn start_warnings(&mut self) -> bool {
         const CAPACITY: usize = 1024;
-        if log::max_level() < log::LevelFilter::Warn {
+        // A failed outcome is an error.
+        if log::max_level() < log::LevelFilter::Error {
             return false;
         }
         if self.shared.is_none() {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::worker::Garbage;
-use crate::cell::{Allowance, Cell, Leftover};
+use crate::cell::{Allowance, Cell};
 use crate::error::TaskError;
 use crate::event::TaskRef;
 use crate::id::{self, SlotKey, TaskKey};
+use crate::leftover::Leftover;
 use crate::link::Entry;
 use crate::policy::{AbandonPolicy, Plan};
 use crate::record::Promise;

@@ -65,7 +65,7 @@ impl Performer {
             tasks,
             slots: self.slot_snapshots(),
             workers: WorkerCounts {
-                threads: counts.threads as usize,
+                threads: self.workers.threads() as usize,
                 idle: counts.idle as usize,
                 offered: counts.queued as usize,
             },

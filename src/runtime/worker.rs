@@ -10,11 +10,12 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Report, Returned};
-use crate::cell::{Allowance, Cell, Leftover, Seen, Thread};
+use crate::cell::{Allowance, Cell, Seen, Thread};
 use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
 use crate::id::AttemptRef;
+use crate::leftover::Leftover;
 use crate::link::Link;
 use crate::machine::pool::Counts;
 use crate::machine::{Finality, Return};
@@ -51,6 +52,8 @@ pub(super) struct Attempt {
 /// A user value to be dropped where user code may run.
 #[allow(dead_code, reason = "the values are there to be dropped")]
 pub(super) enum Garbage {
+    /// What is left of one that was revoked.
+    Attempt(Box<Attempt>),
     Body(Body),
     Error(TaskError),
     Leftover(Leftover),
@@ -103,8 +106,12 @@ pub(super) struct State {
     pub(super) hook_runs: Vec<HookRun>,
     /// Threads that wait, the latest last: reused first, so that the others can retire.
     pub(super) idle: Vec<Arc<Seat>>,
-    /// Threads that run or are starting, those of a single attempt included.
+    /// Threads that run or are starting.
     pub(super) alive: u32,
+    /// Those of them that are not the pool's: of a single attempt, or for hooks.
+    pub(super) beside: u32,
+    /// Those of them that were sent home.
+    pub(super) leaving: u32,
     pub(super) busy: u32,
     pub(super) peak_busy: u32,
     pub(super) picked: u32,
@@ -146,12 +153,17 @@ impl State {
         Counts {
             queued: small(self.queue.len()),
             oldest: self.queue.front().map(|(_, offered_at)| *offered_at),
-            threads: self.alive,
+            threads: self.pooled(),
             idle: small(self.idle.len()),
             busy: self.busy,
             peak_busy: self.peak_busy,
             picked: self.picked,
         }
+    }
+
+    /// Threads of the pool that stay.
+    pub(super) fn pooled(&self) -> u32 {
+        self.alive.saturating_sub(self.beside + self.leaving)
     }
 
     pub(super) fn call_one(&mut self) {
@@ -168,6 +180,15 @@ impl State {
     }
 }
 
+/// How a thread counts when it leaves.
+#[derive(Clone, Copy)]
+enum Part {
+    Pooled,
+    Beside,
+    /// It counts no more since it was sent home.
+    Leaving,
+}
+
 /// What a worker found to do.
 enum Work {
     Job(Job),
@@ -180,7 +201,7 @@ impl Shared {
         let thread = match self.begin_thread(name) {
             Ok(thread) => thread,
             Err(error) => {
-                self.leave(false);
+                self.leave(Part::Pooled);
                 return self.report(Report::ThreadRefused { error, attempt: None });
             }
         };
@@ -189,7 +210,10 @@ impl Shared {
         while let Some(work) = self.next_work(&seat, &thread, worked) {
             worked = true;
             match work {
-                Work::Hooks(cell) => self.run_hooks(&cell, &thread),
+                Work::Hooks(cell) => {
+                    self.run_hooks(&cell, &thread);
+                    self.drop_value(cell);
+                }
                 Work::Job(Job::Attempt(attempt)) => self.run(attempt, &thread),
                 Work::Job(Job::Examine(examinees)) => self.examine(examinees),
                 Work::Job(Job::Drop(values)) => {
@@ -199,7 +223,7 @@ impl Shared {
                 }
             }
         }
-        self.end_thread(false);
+        self.end_thread(Part::Leaving);
     }
 
     /// The life of a thread that was made for one attempt.
@@ -207,10 +231,10 @@ impl Shared {
         match self.begin_thread(name) {
             Ok(thread) => {
                 self.run(attempt, &thread);
-                self.end_thread(true);
+                self.end_thread(Part::Beside);
             }
             Err(error) => {
-                self.leave(true);
+                self.leave(Part::Beside);
                 self.report(Report::ThreadRefused { error, attempt: Some(attempt) });
             }
         }
@@ -222,7 +246,7 @@ impl Shared {
         let thread = match self.begin_thread(name) {
             Ok(thread) => thread,
             Err(error) => {
-                self.leave(true);
+                self.leave(Part::Beside);
                 return self.report(Report::HookThreadRefused { error });
             }
         };
@@ -232,6 +256,7 @@ impl Shared {
                 let cell = state.begin_hooks(job, &thread, self.link.clock.now());
                 drop(state);
                 self.run_hooks(&cell, &thread);
+                self.drop_value(cell);
                 state = self.state.lock();
             } else if state.closed {
                 break;
@@ -240,7 +265,7 @@ impl Shared {
             }
         }
         drop(state);
-        self.end_thread(true);
+        self.end_thread(Part::Beside);
     }
 
     fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
@@ -252,20 +277,23 @@ impl Shared {
         Ok(Thread { name, tid: stall::own_tid() })
     }
 
-    fn end_thread(&self, beside_pool: bool) {
+    fn end_thread(&self, part: Part) {
         if let Some(on_stop) = &self.threads.on_stop {
             if let Err(message) = unwind::catch(|| on_stop()) {
                 self.report(Report::DropPanicked { message });
             }
         }
-        self.leave(beside_pool);
+        self.leave(part);
     }
 
-    /// A thread beside the pool counted as busy all its life.
-    fn leave(&self, beside_pool: bool) {
+    fn leave(&self, part: Part) {
         let mut state = self.state.lock();
         state.alive -= 1;
-        state.busy -= u32::from(beside_pool);
+        match part {
+            Part::Pooled => {}
+            Part::Beside => state.beside -= 1,
+            Part::Leaving => state.leaving -= 1,
+        }
         drop(state);
         self.ended.notify_all();
     }
@@ -289,6 +317,7 @@ impl Shared {
                 return work;
             }
             if state.closed {
+                state.leaving += 1;
                 return None;
             }
             state.idle.push(Arc::clone(seat));
@@ -319,29 +348,33 @@ impl Shared {
     fn run(&self, job: Attempt, thread: &Thread) {
         // What an earlier owner of the slot held open is closed before this body begins.
         for leftover in job.cell.inherited() {
-            if let Some(message) = leftover.clear() {
+            if let Some(message) = leftover.clear(|| job.cell.is_revoked()) {
                 self.report(Report::DropPanicked { message });
             }
         }
         let claimed = job.cell.claim(thread.clone(), job.allowance);
-        let Some((load, at)) = claimed else { return };
+        let Some((load, at)) = claimed else { return self.drop_value(job) };
         if job.reports_claim {
             self.report(Report::Claimed { attempt: job.attempt, at });
         }
         let ctx = TaskContext::new(Arc::clone(&job.cell), job.failures, job.last_failure);
         let mut body = load.body;
+        // Until the report is sent: a destructor must not wait for its own task either.
+        let current = current::enter(ctx.token());
         let (ret, error) = run_body(&mut body, &ctx);
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
             std::process::abort();
         }
-        let (seen, at) = job.cell.returned();
-        let Seen { claimed_at, told, finalized, abandoned } = seen;
-        let last = finalized || (!abandoned && job.finality.is_final(told, ret, at));
+        let is_final = |told, at| job.finality.is_final(told, ret, at);
+        let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
+        self.drop_value(hooks);
         let (body, drop_panic) =
             if last { (None, unwind::drop_caught(body).err()) } else { (Some(body), None) };
         self.drop_value(ctx);
+        drop(current);
+        job.cell.left();
         let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
-        let attempt = job.attempt;
+        let (attempt, cell) = (job.attempt, job.cell);
         self.report(Report::Returned(Returned {
             attempt,
             claimed_at,
@@ -352,6 +385,8 @@ impl Shared {
             body,
             drop_panic,
         }));
+        // By now the controller may have let go of it.
+        self.drop_value(cell);
     }
 
     /// Looks at all of them twice, with one pause in between.
@@ -385,7 +420,6 @@ impl Shared {
 const LOOK: Duration = Duration::from_millis(20);
 
 fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
-    let _current = current::enter(ctx.token());
     match unwind::catch(|| body.run(ctx)) {
         Ok(Ok(())) => (Return::Ok, None),
         Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error)),

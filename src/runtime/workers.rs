@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
-use super::worker::{Attempt, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
+use super::worker::{Attempt, Garbage, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
 use crate::cell::{Cell, Thread, SLOW_HOOK};
 use crate::link::Link;
@@ -35,6 +35,7 @@ pub(super) struct Workers {
     hook_starts: u32,
     /// No thread is tried before this.
     refused_until: Time,
+    dedicated_refused_until: Time,
     /// When the pool, the dedicated threads or the hooks need attention.
     deadline: Time,
     /// Attempts that were revoked and may still lie in the queue.
@@ -60,6 +61,8 @@ pub(super) struct StuckHook {
 const MAX_HOOK_STARTS: u32 = 8;
 /// What nobody has taken for so long goes to the thread of last resort.
 const HOOK_PATIENCE: Duration = Duration::from_millis(5);
+/// How long until a dedicated thread that was refused is tried again.
+const DEDICATED_RETRY: Duration = Duration::from_millis(100);
 /// Dedicated threads started in one turn.
 const STARTS_PER_TURN: usize = 8;
 
@@ -86,6 +89,7 @@ impl Workers {
             hook_seat: None,
             hook_starts: 0,
             refused_until: Time::ZERO,
+            dedicated_refused_until: Time::ZERO,
             deadline: Time::NEVER,
             revoked: 0,
             next_number: 1,
@@ -128,6 +132,12 @@ impl Workers {
         self.shared.state.lock().counts()
     }
 
+    /// All threads that run bodies and hooks, those beside the pool included.
+    pub(super) fn threads(&self) -> u32 {
+        let state = self.shared.state.lock();
+        state.alive - state.leaving
+    }
+
     /// Offers this turn's jobs and hooks, and starts or retires threads.
     pub(super) fn manage(&mut self, now: Time) -> Vec<News> {
         let mut news = Vec::new();
@@ -141,7 +151,6 @@ impl Workers {
                 news.push(self.refused(now, error));
                 break;
             }
-            self.pool.started();
         }
         self.deadline = self.pool.deadline();
         self.start_dedicated(now, &mut news);
@@ -177,6 +186,7 @@ impl Workers {
     fn shrink(&self, retire: u32) {
         let mut state = self.shared.state.lock();
         let retire = (retire as usize).min(state.idle.len());
+        state.leaving += u32::try_from(retire).unwrap_or_default();
         for seat in state.idle.drain(..retire) {
             seat.call(LEAVE);
         }
@@ -206,26 +216,39 @@ impl Workers {
         News::Refused { error, retry_in }
     }
 
-    /// A thread could not be had for an attempt that wants one of its own.
-    pub(super) fn put_back(&mut self, attempt: Attempt) {
-        self.dedicated.push_front(attempt);
+    /// A thread of its own could not be had for an attempt. The others come first now: what this
+    /// one wants may never be had.
+    pub(super) fn put_back(&mut self, now: Time, attempt: Attempt, error: io::Error) -> News {
+        self.dedicated.push_back(attempt);
+        self.dedicated_refused(now, error)
+    }
+
+    fn dedicated_refused(&mut self, now: Time, error: io::Error) -> News {
+        self.dedicated_refused_until = now.after(DEDICATED_RETRY);
+        News::Refused { error, retry_in: DEDICATED_RETRY }
+    }
+
+    /// What is left to be dropped at the end.
+    pub(super) fn take_dedicated(&mut self) -> impl Iterator<Item = Garbage> + '_ {
+        self.dedicated.drain(..).map(|attempt| Garbage::Attempt(Box::new(attempt)))
     }
 
     fn start_dedicated(&mut self, now: Time, news: &mut Vec<News>) {
         for _ in 0..STARTS_PER_TURN {
-            if now < self.refused_until {
+            if now < self.dedicated_refused_until {
                 break;
             }
             let Some(attempt) = self.dedicated.pop_front() else { break };
             if attempt.cell.is_revoked() {
+                self.pending.push(Job::Drop(vec![Garbage::Attempt(Box::new(attempt))]));
                 continue;
             }
             if let Err(error) = self.start_dedicated_thread(attempt) {
-                news.push(self.refused(now, error));
+                news.push(self.dedicated_refused(now, error));
             }
         }
-        if !self.dedicated.is_empty() {
-            self.deadline = self.deadline.min(now.max(self.refused_until));
+        if !self.dedicated.is_empty() || !self.pending.is_empty() {
+            self.deadline = self.deadline.min(now.max(self.dedicated_refused_until));
         }
     }
 
@@ -250,7 +273,6 @@ impl Workers {
         };
         self.count_beside_pool(-1);
         self.dedicated.extend(hand.lock().take());
-        self.dedicated.rotate_right(1);
         Err(error)
     }
 
@@ -259,7 +281,7 @@ impl Workers {
     fn count_beside_pool(&self, change: i32) {
         let mut state = self.shared.state.lock();
         state.alive = state.alive.saturating_add_signed(change);
-        state.busy = state.busy.saturating_add_signed(change);
+        state.beside = state.beside.saturating_add_signed(change);
     }
 
     /// Sees to it that every hook finds a thread, and that hooks which hang are noticed.
@@ -289,7 +311,7 @@ impl Workers {
             self.deadline = self.deadline.min(deadline);
             return;
         };
-        let coming = state.alive.saturating_sub(state.busy);
+        let coming = state.pooled().saturating_sub(state.busy);
         let waiting = u32::try_from(state.hooks.len()).unwrap_or(u32::MAX);
         let missing = waiting.saturating_sub(coming).min(MAX_HOOK_STARTS - self.hook_starts);
         drop(state);

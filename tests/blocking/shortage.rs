@@ -147,7 +147,7 @@ fn the_hook_thread_is_asked_for_again_at_each_registration() {
     }));
     next(&said);
     refusals.begin();
-    let alone = stage.add(no_op("alone").dedicated_thread(ThreadOptions::new()));
+    let alone = stage.add(no_op("alone"));
     // Refusals in a row are tried again later and later: then there is time to register meanwhile.
     stage.until_next("a refusal for long", |event| {
         matches!(event.kind, EventKind::ThreadRefused { retry_in, .. } if retry_in >= ms(150))

@@ -363,3 +363,33 @@ fn a_refused_thread_costs_no_task_and_no_end() {
     // There was no thread on which users' destructors may run.
     assert!(report.values_leaked >= 1 && told.try_recv().is_err(), "{report}");
 }
+
+/// A body whose destructor hangs has returned, and yet its thread does not come back.
+#[test]
+fn a_destructor_that_blocks_is_given_up_like_a_body() {
+    let gate = Gate::new();
+    let slow = OnDrop(gate.hold());
+    let supervisor = Supervisor::builder().grace(Duration::from_millis(20)).start().unwrap();
+    let spec = TaskSpec::new("slow to drop", move |_| {
+        let _owned = &slow;
+        Ok(())
+    });
+    let task = supervisor.handle().add(spec).unwrap();
+    gate.wait_entered();
+    let report = in_time(move || supervisor.shutdown().unwrap());
+    assert_eq!(report.abandoned.len(), 1, "{report}");
+    assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }));
+}
+
+/// What one task wants of its thread may never be had; the others must not wait for it.
+#[test]
+fn a_thread_that_can_never_be_had_keeps_no_other_from_coming() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let handle = supervisor.handle();
+    let huge = ThreadOptions::new().stack_size(usize::MAX / 4);
+    let never = handle.add(no_op("never").dedicated_thread(huge)).unwrap();
+    let soon = handle.add(no_op("soon").dedicated_thread(ThreadOptions::new())).unwrap();
+    assert!(outcome_of(&soon).is_success());
+    never.cancel();
+    assert!(matches!(outcome_of(&never), Outcome::Cancelled { .. }));
+}

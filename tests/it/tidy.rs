@@ -10,9 +10,9 @@ const LAYERS: [(&str, &[&str], &[&str]); 5] = [
     (
         "shared",
         &[
-            "cell", "clock", "context", "current", "error", "event", "handle", "hook", "line",
-            "linger", "link", "outcome", "pulse", "record", "report", "settings", "snapshot",
-            "spec", "stall", "threads", "unwind", "wait_io", "wake_fd",
+            "cell", "clock", "context", "current", "error", "event", "handle", "hook", "leftover",
+            "line", "linger", "link", "outcome", "pulse", "record", "report", "settings",
+            "snapshot", "spec", "stall", "threads", "unwind", "wait_io", "wake_fd",
         ],
         &["vocabulary", "shared"],
     ),

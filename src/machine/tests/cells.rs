@@ -218,7 +218,7 @@ impl Cells {
             return AbandonAnswer::NotAbandoned;
         }
         cell.abandoned = true;
-        AbandonAnswer::Abandoned
+        AbandonAnswer::Abandoned { last: cell.finalized }
     }
 
     pub(super) fn release(&mut self, attempt: AttemptRef) {

@@ -234,7 +234,6 @@ fn a_stop_not_told_in_time_leaves_a_final_end_as_it_is() {
         rig.run(spec);
         rig.at(ms(5)).stop("t").has("tell t/1 stop until 105ms");
         rig.not_told("t").gives("");
-        rig.idle();
         let orders = rig.at(ms(6)).returns_told("t", None, ret);
         let event =
             orders.after("* t/1 ").and_then(|line| line.split(' ').next()).map(str::to_owned);

@@ -288,7 +288,10 @@ impl Rig {
     /// The answer to `Abandon`.
     pub(super) fn abandoned(&mut self, name: &str) -> Orders {
         let attempt = self.attempt(name);
-        self.input(Input::AbandonAnswered { attempt, answer: AbandonAnswer::Abandoned })
+        self.input(Input::AbandonAnswered {
+            attempt,
+            answer: AbandonAnswer::Abandoned { last: false },
+        })
     }
 
     /// Has the attempt given up when its grace is over.

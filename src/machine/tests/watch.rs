@@ -221,7 +221,6 @@ fn a_body_that_returned_before_it_was_told_is_not_unresponsive() {
     let mut rig = guarded();
     fall_silent(&mut rig);
     rig.not_told("t").gives("");
-    rig.idle();
     rig.at(ms(41)).returns("t", Return::Ok).has("deliver t: completed");
 }
 

@@ -1,4 +1,5 @@
-//! Who gets a slot, who waits and who is refused: the table of §3.2 and what is said below it.
+//! Who gets a slot, who waits and who is refused: each policy on an idle and a busy slot, and what
+//! bounds them.
 
 use core::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The record that the worker of an attempt, its body and the controller share, with the
-//! transitions of §3.3: claim and return are the worker's, revoke only takes what is offered, tell
-//! and abandon only reach what has not returned, and extend what was not told.
+//! transitions of the real one: claim and return are the worker's, revoke only takes what is
+//! offered, tell and abandon only reach what has not returned, and extend what was not told.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! Timeouts, grace and abandoned attempts: §3.4 with `Hold`.
+//! Timeouts, grace and abandoned attempts that are held.
 
 use core::time::Duration;
 

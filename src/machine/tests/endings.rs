@@ -1,4 +1,4 @@
-//! How an attempt ends and what follows: the table of §3.1, line by line.
+//! How an attempt ends and what follows: the crate's table, line by line.
 
 use super::super::Return;
 use super::rig::{ms, task, Orders, Rig, Spec};

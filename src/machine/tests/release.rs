@@ -1,4 +1,4 @@
-//! Attempts that are given up without being waited for: §3.4 with `Release`, and the count of all
+//! Attempts that are given up without being waited for, by `Release`, and the count of all
 //! that is stuck.
 
 use super::super::{Input, Return};

@@ -1,4 +1,4 @@
-//! The end of everything: §3.5.
+//! The end of everything.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Every state × event, row by row: §3.8.
+//! Every state × event, row by row.
 
 use super::super::{Input, Return};
 use super::rig::{ms, task, Orders, Rig};

@@ -359,7 +359,7 @@ impl Shared {
         }
         let ctx = TaskContext::new(Arc::clone(&job.cell), job.failures, job.last_failure);
         let mut body = load.body;
-        // Until the report is sent: a destructor must not wait for its own task either.
+        // Until all is dropped: a destructor must not wait for its own task either.
         let current = current::enter(ctx.token());
         let (ret, error) = run_body(&mut body, &ctx);
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {

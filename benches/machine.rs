@@ -30,6 +30,7 @@ mod reason;
 mod time;
 
 use core::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use harness::Harness;
 use id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
@@ -221,8 +222,24 @@ impl Stepper {
     }
 }
 
+/// Tasks that are planned alike share their plan, as in the runtime.
+static PLANS: [OnceLock<Arc<Plan>>; 2] = [const { OnceLock::new() }; 2];
+
 fn submission(key: u32, initial_delay: Duration) -> Submission {
-    let plan = Plan {
+    let plan = PLANS[usize::from(initial_delay.is_zero())].get_or_init(|| plan(initial_delay));
+    assert_eq!(plan.initial_delay, initial_delay);
+    Submission {
+        task: task(key),
+        slot: Some(SlotKey(key)),
+        policy: AdmissionPolicy::DropIfRunning,
+        plan: Arc::clone(plan),
+        submitted_at: Time::ZERO,
+        cancelled: false,
+    }
+}
+
+fn plan(initial_delay: Duration) -> Arc<Plan> {
+    Arc::new(Plan {
         restart: RestartPolicy::OnFailure,
         pause: policy::Pause::None,
         initial_delay,
@@ -231,6 +248,7 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
         stable_after: HOUR,
         failure_limit: None,
         timeout: None,
+        max_timeout: None,
         grace: HOUR,
         expires_in: None,
         panic: policy::PanicPolicy::Failure,
@@ -239,15 +257,7 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
         significant: false,
         once: false,
         shared: false,
-    };
-    Submission {
-        task: task(key),
-        slot: Some(SlotKey(key)),
-        policy: AdmissionPolicy::DropIfRunning,
-        plan,
-        submitted_at: Time::ZERO,
-        cancelled: false,
-    }
+    })
 }
 
 fn task(key: u32) -> TaskAddr {

@@ -20,8 +20,9 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Clock;
-use crate::error::{Cancelled, ExtendError};
+use crate::error::{Cancelled, ExtendError, TaskError};
 use crate::hook::Hook;
+use crate::id::{AttemptRef, TaskAddr, TaskKey};
 use crate::leftover::Leftover;
 use crate::link::{Link, Request};
 use crate::pulse::Pulse;
@@ -31,9 +32,8 @@ use crate::spec::Body;
 use crate::time::Time;
 
 pub(crate) struct Cell {
-    pub(crate) link: Arc<Link>,
     pub(crate) record: Arc<Record>,
-    pub(crate) attempt: u64,
+    pub(crate) attempt: AttemptRef,
     /// The reason, or `NOT_TOLD`: a copy of what is under the lock, for reading without it.
     told: AtomicU8,
     /// Signs of life, for the watchdog.
@@ -96,6 +96,10 @@ pub(crate) struct Load {
     pub(crate) body: Body,
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
     pub(crate) inherited: Vec<Leftover>,
+    pub(crate) allowance: Allowance,
+    /// Failures since the last success, and the latest of them.
+    pub(crate) failures: u32,
+    pub(crate) last_failure: Option<TaskError>,
 }
 
 /// How long an attempt may run, and how long it may ask for.
@@ -103,6 +107,15 @@ pub(crate) struct Load {
 pub(crate) struct Allowance {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_timeout: Option<Duration>,
+}
+
+/// What a worker finds when it would take an attempt up.
+pub(crate) enum Claim {
+    /// It has it, since then.
+    Taken(Load, Time),
+    /// This must be gone first.
+    After(Leftover),
+    Revoked,
 }
 
 /// What the worker finds when the body has returned.
@@ -138,18 +151,18 @@ const REASONS: [CancelReason; 6] = [
 ];
 
 impl Cell {
-    pub(crate) fn offer(link: Arc<Link>, record: Arc<Record>, attempt: u64, load: Load) -> Self {
-        Self::new(link, record, attempt, Phase::Offered(load))
+    pub(crate) fn offer(record: Arc<Record>, attempt: AttemptRef, load: Load) -> Self {
+        Self::new(record, attempt, Phase::Offered(load))
     }
 
     /// The cell of an attempt that no supervisor knows of.
-    pub(crate) fn detached(link: Arc<Link>, record: Arc<Record>) -> Self {
-        Self::new(link, record, 1, Phase::Claimed)
+    pub(crate) fn detached(record: Arc<Record>) -> Self {
+        let task = TaskAddr { key: TaskKey(0), id: record.id };
+        Self::new(record, AttemptRef { task, attempt: 1 }, Phase::Claimed)
     }
 
-    fn new(link: Arc<Link>, record: Arc<Record>, attempt: u64, phase: Phase) -> Self {
+    fn new(record: Arc<Record>, attempt: AttemptRef, phase: Phase) -> Self {
         Self {
-            link,
             record,
             attempt,
             told: AtomicU8::new(NOT_TOLD),
@@ -173,26 +186,24 @@ impl Cell {
         }
     }
 
-    /// Worker: takes the attempt up, with all it carries, and says when. `None` if it was revoked.
-    pub(crate) fn claim(&self, thread: Thread, allowance: Allowance) -> Option<(Load, Time)> {
+    /// Worker: takes the attempt up, with all it carries.
+    pub(crate) fn claim(&self, thread: &Thread) -> Claim {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Claimed) {
             Phase::Offered(load) => {
-                state.thread = Some(thread);
-                Some((load, self.begin(&mut state, allowance)))
+                if let Some(leftover) = load.inherited.iter().find(|leftover| !leftover.is_gone()) {
+                    let leftover = leftover.clone();
+                    state.phase = Phase::Offered(load);
+                    return Claim::After(leftover);
+                }
+                state.thread = Some(thread.clone());
+                let at = self.begin(&mut state, load.allowance);
+                Claim::Taken(load, at)
             }
             other => {
                 state.phase = other;
-                None
+                Claim::Revoked
             }
-        }
-    }
-
-    /// Worker: what must be gone before the attempt is claimed.
-    pub(crate) fn inherited(&self) -> Vec<Leftover> {
-        match &self.state.lock().phase {
-            Phase::Offered(load) => load.inherited.clone(),
-            Phase::Claimed | Phase::Leaving { .. } | Phase::Returned | Phase::Revoked => Vec::new(),
         }
     }
 
@@ -226,7 +237,9 @@ impl Cell {
 
     /// Worker: everything is dropped. Nothing the controller orders reaches the attempt any more.
     pub(crate) fn left(&self) {
-        self.state.lock().phase = Phase::Returned;
+        let mut state = self.state.lock();
+        state.phase = Phase::Returned;
+        state.thread = None;
     }
 
     /// Controller: takes the attempt back, or says when it was claimed.
@@ -307,7 +320,7 @@ impl Cell {
         matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
     }
 
-    /// The thread that claimed the attempt.
+    /// The thread that runs the attempt.
     pub(crate) fn thread(&self) -> Option<Thread> {
         self.state.lock().thread.clone()
     }
@@ -408,13 +421,13 @@ impl Cell {
             self.run_hook(hook);
             let ran = began.until(self.clock().now());
             if ran > SLOW_HOOK {
-                self.link.send(Request::HookSlow { cell: Arc::clone(self), ran });
+                self.link().send(Request::HookSlow { cell: Arc::clone(self), ran });
             }
             if sooner {
-                self.link.send(Request::Nudge { cell: Arc::clone(self), due });
+                self.link().send(Request::Nudge { cell: Arc::clone(self), due });
             }
         } else {
-            self.link.want_hook_thread();
+            self.link().want_hook_thread();
         }
     }
 
@@ -448,7 +461,7 @@ impl Cell {
 
     fn run_hook(self: &Arc<Self>, hook: &Arc<Hook>) {
         if let Some(message) = hook.run() {
-            self.link.send(Request::HookPanicked { cell: Arc::clone(self), message });
+            self.link().send(Request::HookPanicked { cell: Arc::clone(self), message });
         }
         if hook.is_spent() {
             self.unhook(hook);
@@ -466,7 +479,11 @@ impl Cell {
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.link.clock
+        &self.link().clock
+    }
+
+    fn link(&self) -> &Link {
+        &self.record.link
     }
 }
 

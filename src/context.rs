@@ -64,8 +64,9 @@ impl TaskContext {
     /// assert_eq!(ctx.name(), "detached");
     /// ```
     pub fn detached() -> (Self, Canceller) {
-        let record = Arc::new(Record::new(TaskId::new(1), Arc::from("detached"), None));
-        let cell = Arc::new(Cell::detached(Link::ended(), record));
+        let record =
+            Arc::new(Record::new(Link::ended(), TaskId::new(1), Arc::from("detached"), None));
+        let cell = Arc::new(Cell::detached(record));
         let canceller = Canceller(Arc::clone(&cell));
         (Self::new(cell, 0, None), canceller)
     }
@@ -95,7 +96,7 @@ impl TaskContext {
 
     /// The number of this attempt within its task, from 1.
     pub fn attempt(&self) -> u64 {
-        self.cell().attempt
+        self.cell().attempt.attempt
     }
 
     /// How many failures in a row came before this attempt; 0 after a success.
@@ -277,7 +278,7 @@ impl TaskContext {
     /// A handle to the supervisor. Waiting for the supervisor itself on one of its threads is
     /// refused.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.cell().link))
+        Handle::new(Arc::clone(&self.record().link))
     }
 
     /// Waits for another task; ends early when this attempt is told to return. The permit stays

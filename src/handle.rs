@@ -75,7 +75,7 @@ impl Handle {
             }
         };
         match refusal(&record) {
-            None => Ok(self.task_handle(record)),
+            None => Ok(TaskHandle { record }),
             Some(why) => Err(why.with_spec(reclaim(&record))),
         }
     }
@@ -108,7 +108,7 @@ impl Handle {
         // The one with a reason of its own explains the refusal of the others.
         let refusals: Vec<_> = records.iter().filter_map(|record| refusal(record)).collect();
         match refusals.into_iter().min_by_key(Refusal::is_borrowed) {
-            None => Ok(records.into_iter().map(|record| self.task_handle(record)).collect()),
+            None => Ok(records.into_iter().map(|record| TaskHandle { record }).collect()),
             Some(why) => Err(why.with_spec(records.iter().map(|it| reclaim(it)).collect())),
         }
     }
@@ -162,27 +162,23 @@ impl Handle {
             return Err(SubmitError::Invalid { error, spec });
         }
         match self.link.hand_over(spec, policy, false, blocking) {
-            Ok(record) => Ok(self.task_handle(record)),
+            Ok(record) => Ok(TaskHandle { record }),
             Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed(spec)),
             Err(NotTaken::Full(spec)) => Err(SubmitError::Full(spec)),
         }
     }
 
-    fn task_handle(&self, record: Arc<Record>) -> TaskHandle {
-        TaskHandle { link: Arc::clone(&self.link), record }
-    }
-
     /// The task with this id, until it has its outcome. Takes time linear in the number of tasks.
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
         let record = self.link.ask(|reply| Request::Task(id, reply))??;
-        Some(self.task_handle(record))
+        Some(TaskHandle { record })
     }
 
     /// The task that owns this slot. An abandoned task owns its slot until its body has returned,
     /// its outcome given or not.
     pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
         let record = self.link.ask(|reply| Request::Owner(slot.to_owned(), reply))??;
-        Some(self.task_handle(record))
+        Some(TaskHandle { record })
     }
 
     /// Stops the slot's owner and removes all that waits for it. To let the queue go on instead,
@@ -335,7 +331,6 @@ impl fmt::Debug for Handle {
 /// ```
 #[derive(Clone)]
 pub struct TaskHandle {
-    link: Arc<Link>,
     record: Arc<Record>,
 }
 
@@ -361,7 +356,7 @@ impl TaskHandle {
             return TaskState::Over;
         }
         let record = Arc::clone(&self.record);
-        self.link.ask(|reply| Request::State(record, reply)).unwrap_or(TaskState::Over)
+        self.record.link.ask(|reply| Request::State(record, reply)).unwrap_or(TaskState::Over)
     }
 
     /// Waits for the first decision about the submission. The controller decides without waiting
@@ -395,7 +390,7 @@ impl TaskHandle {
             return Err(WaitError::WouldDeadlock);
         }
         match current::token() {
-            None => Ok(self.record.wait(&self.link.clock, span)),
+            None => Ok(self.record.wait(span)),
             Some(token) => {
                 wait_for_disconnect(&self.record.ended(), Some(&token), span)?;
                 Ok(self.outcome())
@@ -436,7 +431,7 @@ impl TaskHandle {
     /// ends without running. Repeating it changes nothing.
     pub fn cancel(&self) {
         if self.record.ask_cancel() {
-            self.link.send(Request::Cancel(Arc::clone(&self.record)));
+            self.record.link.send(Request::Cancel(Arc::clone(&self.record)));
         }
     }
 
@@ -444,7 +439,7 @@ impl TaskHandle {
     /// false if it does not. The grid of `at_rate` does not move.
     pub fn skip_wait(&self) -> bool {
         let record = Arc::clone(&self.record);
-        self.link.ask(|reply| Request::SkipWait(record, reply)).unwrap_or(false)
+        self.record.link.ask(|reply| Request::SkipWait(record, reply)).unwrap_or(false)
     }
 
     /// Tells a running attempt to return and starts the next one at once, without counting a
@@ -453,7 +448,7 @@ impl TaskHandle {
     /// body.
     pub fn restart(&self) -> bool {
         let record = Arc::clone(&self.record);
-        self.link.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
+        self.record.link.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
     }
 
     pub(crate) fn record(&self) -> &Arc<Record> {

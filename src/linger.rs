@@ -13,19 +13,18 @@ use crate::clock::Clock;
 /// About what parking and waking cost.
 const LINGER: Duration = Duration::from_micros(20);
 
-/// Yields until `ready`, for a moment at the most. Whether it became ready.
-pub(crate) fn linger(clock: &Clock, ready: impl Fn() -> bool) -> bool {
-    if ready() {
-        return true;
+/// Yields until `look` finds something, for a moment at the most.
+pub(crate) fn linger<T>(clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+    let found = look();
+    if found.is_some() {
+        return found;
     }
     let end = clock.now().after(LINGER);
     loop {
         thread::yield_now();
-        if ready() {
-            return true;
-        }
-        if clock.now() >= end {
-            return false;
+        let found = look();
+        if found.is_some() || clock.now() >= end {
+            return found;
         }
     }
 }

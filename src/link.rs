@@ -162,8 +162,9 @@ impl Request {
 }
 
 impl Entry {
-    fn new(id: u64, spec: TaskSpec, returns_spec: bool) -> Self {
-        let record = Record::new(TaskId::new(id), spec.shared_name(), spec.shared_slot());
+    fn new(link: &Arc<Link>, id: u64, spec: TaskSpec, returns_spec: bool) -> Self {
+        let (link, id) = (Arc::clone(link), TaskId::new(id));
+        let record = Record::new(link, id, spec.shared_name(), spec.shared_slot());
         Self { spec, promise: Promise(Arc::new(record)), returns_spec }
     }
 }
@@ -197,14 +198,14 @@ impl Link {
 
     /// Puts a spec into the intake; waits for room unless `blocking` is false.
     pub(crate) fn hand_over(
-        &self,
+        self: &Arc<Self>,
         spec: TaskSpec,
         policy: AdmissionPolicy,
         returns_spec: bool,
         blocking: bool,
     ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
         let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
-        let entry = Entry::new(id, spec, returns_spec);
+        let entry = Entry::new(self, id, spec, returns_spec);
         let record = Arc::clone(&entry.promise.0);
         self.put(Entries::One(entry), id, policy, blocking)
             .map(|()| record)
@@ -213,12 +214,12 @@ impl Link {
 
     /// Puts specs into the intake, to be admitted all or none; waits for room.
     pub(crate) fn hand_over_batch(
-        &self,
+        self: &Arc<Self>,
         specs: Vec<TaskSpec>,
         policy: AdmissionPolicy,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
         let Some(first) = self.draw_ids(specs.len()) else { return Err(NotTaken::Closed(specs)) };
-        let entries = (first..).zip(specs).map(|(id, spec)| Entry::new(id, spec, true));
+        let entries = (first..).zip(specs).map(|(id, spec)| Entry::new(self, id, spec, true));
         let entries: Vec<_> = entries.collect();
         let records = entries.iter().map(|entry| Arc::clone(&entry.promise.0)).collect();
         self.put(Entries::Batch(entries), first, policy, true).map(|()| records)

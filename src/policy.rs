@@ -148,6 +148,8 @@ pub(crate) struct Plan {
     pub(crate) stable_after: Duration,
     pub(crate) failure_limit: Option<FailureLimit>,
     pub(crate) timeout: Option<Duration>,
+    /// How far a body may extend its deadline.
+    pub(crate) max_timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) panic: PanicPolicy,

@@ -10,10 +10,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
-use crate::clock::Clock;
 use crate::event::TaskRef;
 use crate::id::{TaskId, TaskKey};
 use crate::linger::linger;
+use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::reason::Rejection;
 use crate::spec::TaskSpec;
@@ -34,6 +34,7 @@ pub enum Decision {
 }
 
 pub(crate) struct Record {
+    pub(crate) link: Arc<Link>,
     pub(crate) id: TaskId,
     pub(crate) name: Arc<str>,
     pub(crate) slot: Option<Arc<str>>,
@@ -51,14 +52,20 @@ struct State {
     /// The spec of a refused `add`, on its way back.
     refused: Option<TaskSpec>,
     /// Made when first asked for; disconnected by dropping the sender.
-    ended: Option<(Option<Sender<Infallible>>, Receiver<Infallible>)>,
+    ended: Option<Box<Ended>>,
+}
+
+struct Ended {
+    sender: Option<Sender<Infallible>>,
+    receiver: Receiver<Infallible>,
 }
 
 const UNDECIDED: u32 = u32::MAX;
 
 impl Record {
-    pub(crate) fn new(id: TaskId, name: Arc<str>, slot: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(link: Arc<Link>, id: TaskId, name: Arc<str>, slot: Option<Arc<str>>) -> Self {
         Self {
+            link,
             id,
             name,
             slot,
@@ -107,8 +114,8 @@ impl Record {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
-            if let Some((sender, _)) = &mut state.ended {
-                *sender = None;
+            if let Some(ended) = &mut state.ended {
+                ended.sender = None;
             }
             self.changed.notify_all();
         }
@@ -132,9 +139,11 @@ impl Record {
     }
 
     /// Blocks until the outcome is there, or `span` has passed.
-    pub(crate) fn wait(&self, clock: &Clock, span: Duration) -> Option<Outcome> {
-        if linger(clock, || self.state.lock().outcome.is_some()) {
-            return self.outcome();
+    pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
+        let clock = &self.link.clock;
+        let soon = linger(clock, || self.outcome());
+        if soon.is_some() {
+            return soon;
         }
         let due = clock.now().after(span);
         let instant = clock.instant(due);
@@ -155,11 +164,11 @@ impl Record {
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
-        let (_, receiver) = state.ended.get_or_insert_with(|| {
+        let ended = state.ended.get_or_insert_with(|| {
             let (sender, receiver) = crossbeam_channel::bounded(0);
-            (Some(sender).filter(|_| !over), receiver)
+            Box::new(Ended { sender: Some(sender).filter(|_| !over), receiver })
         });
-        receiver.clone()
+        ended.receiver.clone()
     }
 }
 

@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::{BackoffPolicy, MIN_SPACING};
-use crate::cell::Allowance;
 use crate::policy::{
     AbandonPolicy, FailureLimit, PanicPolicy, Pause, Plan, RestartPolicy, Watchdog, WatchdogPolicy,
 };
@@ -24,11 +23,17 @@ pub(crate) fn fault(field: &'static str, value: &dyn fmt::Debug, remedy: &'stati
     (field, format!("{value:?}"), remedy)
 }
 
-/// What can be set for one task and for all: `None` is inherited.
+/// What can be set for one task and for all: `None` is inherited. Most tasks set little, so that
+/// little is kept for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) restart: Option<RestartPolicy>,
+    rest: Option<Box<Rest>>,
+}
+
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::option_option, reason = "the inner `None` is a setting: no limit")]
-pub(crate) struct Settings {
-    restart: Option<RestartPolicy>,
+struct Rest {
     backoff: Option<BackoffPolicy>,
     max_retries: Option<Option<u32>>,
     stable_after: Option<Duration>,
@@ -47,21 +52,23 @@ impl Settings {
     /// What is set here, else there, else the crate's own default. The rest of the plan is that of
     /// a plain task.
     pub(crate) fn plan(&self, defaults: &Self, supervisor_grace: Duration) -> Plan {
-        let max_silence = self.watchdog.or(defaults.watchdog).flatten();
-        let policy = self.watchdog_policy.or(defaults.watchdog_policy).unwrap_or_default();
+        let (here, there) = (self.rest.as_deref(), defaults.rest.as_deref());
+        let max_silence = set(here, there, |it| it.watchdog).flatten();
+        let policy = set(here, there, |it| it.watchdog_policy).unwrap_or_default();
         Plan {
             restart: self.restart.or(defaults.restart).unwrap_or_default(),
             pause: Pause::None,
             initial_delay: Duration::ZERO,
-            backoff: self.backoff.or(defaults.backoff).unwrap_or_default(),
-            max_retries: self.max_retries.or(defaults.max_retries).flatten(),
-            stable_after: self.stable_after.or(defaults.stable_after).unwrap_or(STABLE_AFTER),
-            failure_limit: self.failure_limit.or(defaults.failure_limit),
-            timeout: self.timeout.or(defaults.timeout).flatten(),
-            grace: self.grace.or(defaults.grace).unwrap_or(supervisor_grace),
-            expires_in: self.expires_in.or(defaults.expires_in).flatten(),
-            panic: self.panic_policy.or(defaults.panic_policy).unwrap_or_default(),
-            abandon: self.abandon_policy.or(defaults.abandon_policy).unwrap_or_default(),
+            backoff: set(here, there, |it| it.backoff).unwrap_or_default(),
+            max_retries: set(here, there, |it| it.max_retries).flatten(),
+            stable_after: set(here, there, |it| it.stable_after).unwrap_or(STABLE_AFTER),
+            failure_limit: set(here, there, |it| it.failure_limit),
+            timeout: set(here, there, |it| it.timeout).flatten(),
+            max_timeout: set(here, there, |it| it.max_timeout).flatten(),
+            grace: set(here, there, |it| it.grace).unwrap_or(supervisor_grace),
+            expires_in: set(here, there, |it| it.expires_in).flatten(),
+            panic: set(here, there, |it| it.panic_policy).unwrap_or_default(),
+            abandon: set(here, there, |it| it.abandon_policy).unwrap_or_default(),
             watchdog: max_silence.map(|max_silence| Watchdog { max_silence, policy }),
             significant: false,
             once: false,
@@ -69,18 +76,22 @@ impl Settings {
         }
     }
 
-    pub(crate) fn allowance(&self, defaults: &Self) -> Allowance {
-        Allowance {
-            timeout: self.timeout.or(defaults.timeout).flatten(),
-            max_timeout: self.max_timeout.or(defaults.max_timeout).flatten(),
-        }
+    /// Nothing is set but `restart`.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.rest.is_none()
     }
 
-    pub(crate) const fn restart(&self) -> Option<RestartPolicy> {
-        self.restart
+    fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_with(Box::default)
     }
 
     pub(crate) fn find_fault(&self) -> Option<Fault> {
+        self.rest.as_deref().and_then(Rest::find_fault)
+    }
+}
+
+impl Rest {
+    fn find_fault(&self) -> Option<Fault> {
         if let Some(backoff) = self.backoff {
             if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
                 return Some(fault(
@@ -136,6 +147,15 @@ impl Settings {
     }
 }
 
+/// What is set here, else there.
+fn set<T>(
+    here: Option<&Rest>,
+    there: Option<&Rest>,
+    choice: impl Fn(&Rest) -> Option<T>,
+) -> Option<T> {
+    here.and_then(&choice).or_else(|| there.and_then(&choice))
+}
+
 /// Gives a type that holds `Settings` their setters, so that a task and the defaults of all tasks
 /// read alike.
 macro_rules! setters {
@@ -151,21 +171,21 @@ macro_rules! setters {
             /// Sets the delays between a failure and its retry. Default: 100 ms, doubled up to 30
             /// s, half of it jitter.
             pub fn backoff(mut $self, policy: BackoffPolicy) -> Self {
-                $settings.backoff = Some(policy);
+                $settings.rest().backoff = Some(policy);
                 $self
             }
 
             /// Sets how many retries may follow the first failure of a streak; only a success ends
             /// the streak. Default: `None`, no limit.
             pub fn max_retries(mut $self, most: impl Into<Option<u32>>) -> Self {
-                $settings.max_retries = Some(most.into());
+                $settings.rest().max_retries = Some(most.into());
                 $self
             }
 
             /// Sets how long an attempt must have run before its failure for the delays to begin
             /// anew. One that was told of its deadline never counts as stable. Default: 60 s.
             pub fn stable_after(mut $self, span: Duration) -> Self {
-                $settings.stable_after = Some(span);
+                $settings.rest().stable_after = Some(span);
                 $self
             }
 
@@ -173,7 +193,7 @@ macro_rules! setters {
             /// budget for resident tasks, whose streaks a success now and then would reset.
             /// Default: off.
             pub fn failure_limit(mut $self, failures: u32, within: Duration) -> Self {
-                $settings.failure_limit = Some(FailureLimit { failures, within });
+                $settings.rest().failure_limit = Some(FailureLimit { failures, within });
                 $self
             }
 
@@ -181,7 +201,7 @@ macro_rules! setters {
             /// whatever it returns; a thread cannot be killed. Counted from the moment a thread
             /// took it up. Default: `None`, no limit.
             pub fn timeout(mut $self, limit: impl Into<Option<Duration>>) -> Self {
-                $settings.timeout = Some(limit.into());
+                $settings.rest().timeout = Some(limit.into());
                 $self
             }
 
@@ -189,7 +209,7 @@ macro_rules! setters {
             /// Zero gives it up in the same step, `Duration::MAX` never. A shutdown allows no more
             /// than the supervisor's own grace. Default: the supervisor's grace.
             pub fn grace(mut $self, span: Duration) -> Self {
-                $settings.grace = Some(span);
+                $settings.rest().grace = Some(span);
                 $self
             }
 
@@ -197,7 +217,7 @@ macro_rules! setters {
             /// long after it was handed over; an initial delay does not count. Default: `None`, no
             /// limit.
             pub fn expires_in(mut $self, span: impl Into<Option<Duration>>) -> Self {
-                $settings.expires_in = Some(span.into());
+                $settings.rest().expires_in = Some(span.into());
                 $self
             }
 
@@ -205,7 +225,7 @@ macro_rules! setters {
             /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline), counted from
             /// the moment a thread took the attempt up. Default: `None`, not at all.
             pub fn max_timeout(mut $self, limit: impl Into<Option<Duration>>) -> Self {
-                $settings.max_timeout = Some(limit.into());
+                $settings.rest().max_timeout = Some(limit.into());
                 $self
             }
 
@@ -216,27 +236,27 @@ macro_rules! setters {
             /// it raises no false alarm. Wakes somebody only while a watched attempt runs. At least
             /// 4 ms. Default: `None`, no watchdog.
             pub fn watchdog(mut $self, max_silence: impl Into<Option<Duration>>) -> Self {
-                $settings.watchdog = Some(max_silence.into());
+                $settings.rest().watchdog = Some(max_silence.into());
                 $self
             }
 
             /// Sets what follows when a watched attempt is silent. Default:
             /// [`WatchdogPolicy::Report`].
             pub fn watchdog_policy(mut $self, policy: WatchdogPolicy) -> Self {
-                $settings.watchdog_policy = Some(policy);
+                $settings.rest().watchdog_policy = Some(policy);
                 $self
             }
 
             /// Sets what becomes of slot and permit when an attempt outlives its grace. Default:
             /// [`AbandonPolicy::Hold`].
             pub fn abandon_policy(mut $self, policy: AbandonPolicy) -> Self {
-                $settings.abandon_policy = Some(policy);
+                $settings.rest().abandon_policy = Some(policy);
                 $self
             }
 
             /// Sets what a panic in the body means. Default: [`PanicPolicy::Failure`].
             pub fn panic_policy(mut $self, policy: PanicPolicy) -> Self {
-                $settings.panic_policy = Some(policy);
+                $settings.rest().panic_policy = Some(policy);
                 $self
             }
         }

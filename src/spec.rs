@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::cell::Allowance;
 use crate::context::TaskContext;
 use crate::error::{InvalidSetting, TaskError, TaskResult};
 use crate::policy::{Pause, Plan, RestartPolicy};
@@ -103,14 +102,28 @@ struct Inner {
     name: Arc<str>,
     slot: SlotChoice,
     settings: Settings,
-    pause: Pause,
-    initial_delay: Duration,
+    extra: Option<Box<Extra>>,
     significant: bool,
     once: bool,
-    dedicated: Option<ThreadOptions>,
     /// Only ever reached by `get_mut`: the lock makes a body that is not `Sync` shareable as part
     /// of an error.
     body: Mutex<Option<Body>>,
+}
+
+/// What few tasks set.
+#[derive(Default)]
+struct Extra {
+    pause: Pause,
+    initial_delay: Duration,
+    dedicated: Option<Box<ThreadOptions>>,
+}
+
+/// All that most tasks set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plain {
+    restart: Option<RestartPolicy>,
+    once: bool,
+    shared: bool,
 }
 
 enum SlotChoice {
@@ -150,11 +163,9 @@ impl TaskSpec {
             name,
             slot: SlotChoice::Name,
             settings: Settings::default(),
-            pause: Pause::None,
-            initial_delay: Duration::ZERO,
+            extra: None,
             significant: false,
             once: false,
-            dedicated: None,
             body: Mutex::new(Some(body)),
         }))
     }
@@ -190,7 +201,7 @@ impl TaskSpec {
     /// failure the next attempt comes after the backoff, but never sooner than `delay`. Replaces
     /// [`at_rate`](Self::at_rate).
     pub fn every(mut self, delay: Duration) -> Self {
-        self.0.pause = Pause::Delay(delay);
+        self.extra_mut().pause = Pause::Delay(delay);
         self.restart(RestartPolicy::Always)
     }
 
@@ -198,14 +209,14 @@ impl TaskSpec {
     /// [`RestartPolicy::Always`]. Points that pass while it runs are skipped. After a failure the
     /// next attempt comes at the first point after the backoff. Replaces [`every`](Self::every).
     pub fn at_rate(mut self, interval: Duration) -> Self {
-        self.0.pause = Pause::Rate(interval);
+        self.extra_mut().pause = Pause::Rate(interval);
         self.restart(RestartPolicy::Always)
     }
 
     /// Waits so long between admission and the first attempt; the slot is held meanwhile. Default:
     /// zero.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
-        self.0.initial_delay = delay;
+        self.extra_mut().initial_delay = delay;
         self
     }
 
@@ -219,7 +230,7 @@ impl TaskSpec {
     /// Runs each attempt on a fresh thread of its own instead of a pooled worker: for C libraries
     /// that keep state in thread-locals, or for a stack of another size.
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
-        self.0.dedicated = Some(options);
+        self.extra_mut().dedicated = Some(Box::new(options));
         self
     }
 
@@ -237,7 +248,7 @@ impl TaskSpec {
     fn find_fault(&self) -> Option<Fault> {
         let inner = &*self.0;
         let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
-        match inner.pause {
+        match self.pause() {
             Pause::Delay(pause) if inner.once => return Some(fault("every", &pause, once)),
             Pause::Rate(pause) if inner.once => return Some(fault("at_rate", &pause, once)),
             Pause::None | Pause::Delay(_) | Pause::Rate(_) => {}
@@ -256,7 +267,7 @@ impl TaskSpec {
                 "give a text that is not empty and has no NUL, or use no_slot",
             ));
         }
-        match inner.pause {
+        match self.pause() {
             Pause::None => {}
             Pause::Delay(pause) if pause.is_zero() => {
                 return Some(fault("every", &pause, "use restart(Always) to run again at once"));
@@ -265,46 +276,61 @@ impl TaskSpec {
                 return Some(fault("at_rate", &pause, "use restart(Always) to run again at once"));
             }
             Pause::Delay(_) | Pause::Rate(_) => {
-                if inner.settings.restart() != Some(RestartPolicy::Always) {
+                if inner.settings.restart != Some(RestartPolicy::Always) {
                     let remedy = "`every` and `at_rate` need Always: leave `restart` or them out";
                     return Some(fault(
                         "restart",
-                        &inner.settings.restart().unwrap_or_default(),
+                        &inner.settings.restart.unwrap_or_default(),
                         remedy,
                     ));
                 }
             }
         }
-        if inner.once && inner.settings.restart() != Some(RestartPolicy::Never) {
-            return Some(fault("restart", &inner.settings.restart().unwrap_or_default(), once));
+        if inner.once && inner.settings.restart != Some(RestartPolicy::Never) {
+            return Some(fault("restart", &inner.settings.restart.unwrap_or_default(), once));
         }
         inner.settings.find_fault()
+    }
+
+    /// What decides the plan of a task that sets no more than this; `None` if it does.
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        let inner = &*self.0;
+        let plain = inner.extra.is_none() && inner.settings.is_plain() && !inner.significant;
+        let restart = inner.settings.restart;
+        plain.then(|| Plain { restart, once: inner.once, shared: self.is_shared() })
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(*self.0.body.lock(), Some(Body::Shared(_)))
     }
 
     /// All that is not a user value, with the defaults filled in.
     pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
         let inner = &*self.0;
         Plan {
-            pause: inner.pause,
-            initial_delay: inner.initial_delay,
+            pause: self.pause(),
+            initial_delay: inner.extra.as_ref().map_or(Duration::ZERO, |it| it.initial_delay),
             significant: inner.significant,
             once: inner.once,
-            shared: matches!(*inner.body.lock(), Some(Body::Shared(_))),
+            shared: self.is_shared(),
             ..inner.settings.plan(defaults, supervisor_grace)
         }
-    }
-
-    /// How long an attempt may run, and how long it may ask for.
-    pub(crate) fn allowance(&self, defaults: &Settings) -> Allowance {
-        self.0.settings.allowance(defaults)
     }
 
     pub(crate) fn settings_mut(&mut self) -> &mut Settings {
         &mut self.0.settings
     }
 
-    pub(crate) fn dedicated(&self) -> Option<ThreadOptions> {
-        self.0.dedicated.clone()
+    fn extra_mut(&mut self) -> &mut Extra {
+        self.0.extra.get_or_insert_with(Box::default)
+    }
+
+    fn pause(&self) -> Pause {
+        self.0.extra.as_ref().map_or(Pause::None, |extra| extra.pause)
+    }
+
+    pub(crate) fn take_dedicated(&mut self) -> Option<Box<ThreadOptions>> {
+        self.0.extra.as_mut()?.dedicated.take()
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {

@@ -1,6 +1,6 @@
 //! Who gets a slot, who waits, who is refused; and the passing on of slots and permits.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Notice, Verdict};
@@ -127,7 +127,7 @@ impl Machine {
             attempt: 0,
             streak: 0,
             backoff: BackoffState::default(),
-            failures: VecDeque::new(),
+            failures: None,
             anchor: None,
             last_start: Time::ZERO,
             before: None,

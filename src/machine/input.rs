@@ -1,5 +1,6 @@
 //! What the machine is told: facts that have happened.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::ending::Return;
@@ -10,10 +11,6 @@ use crate::time::Time;
 
 /// A fact, handed to [`Machine::step`](super::Machine::step).
 #[derive(Clone, Debug, PartialEq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "moved once, and a box would cost an allocation a task"
-)]
 pub(crate) enum Input {
     /// Somebody handed over a task.
     Submitted(Submission),
@@ -65,7 +62,7 @@ pub(crate) struct Submission {
     pub(crate) task: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
     pub(crate) policy: AdmissionPolicy,
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) submitted_at: Time,
     /// It was cancelled while it lay in the intake.
     pub(crate) cancelled: bool,

@@ -24,9 +24,9 @@
 //!    the released attempts and the hooks that hang.
 //!
 //! Code map: `input` and `effect` are the language, `step` the door, `task` and `slot` the tables,
-//! `list` and `timer` the queues, `ending` the table of how attempts end, `admission`, `attempt`,
-//! `watch`, `abandon` and `stop` the rules, `pool` the arithmetic of worker threads, a machine of
-//! its own that sees counts only.
+//! `table` what tasks lie in, `list` and `timer` the queues, `ending` the table of how attempts
+//! end, `admission`, `attempt`, `watch`, `abandon` and `stop` the rules, `pool` the arithmetic of
+//! worker threads, a machine of its own that sees counts only.
 
 mod abandon;
 mod admission;
@@ -40,6 +40,7 @@ mod rng;
 mod slot;
 mod step;
 mod stop;
+pub(crate) mod table;
 mod task;
 mod timer;
 mod watch;

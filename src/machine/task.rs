@@ -1,10 +1,12 @@
 //! One task as the machine sees it, and the table of all of them.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::ending::Finality;
+use super::table::Table;
 use crate::backoff::{BackoffState, MIN_SPACING};
 use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
 use crate::policy::{Pause, Plan, RestartPolicy};
@@ -116,7 +118,8 @@ pub(super) const LOOKS: u32 = 4;
 pub(crate) struct Task {
     pub(crate) task: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
-    pub(crate) plan: Plan,
+    /// Shared by tasks that are planned alike.
+    pub(crate) plan: Arc<Plan>,
     pub(crate) state: State,
     /// When the state was entered.
     pub(crate) since: Time,
@@ -130,7 +133,8 @@ pub(crate) struct Task {
     pub(crate) streak: u32,
     pub(super) backoff: BackoffState,
     /// The latest failures, for `failure_limit`; at most as many as it allows.
-    pub(super) failures: VecDeque<Time>,
+    #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]
+    pub(super) failures: Option<Box<VecDeque<Time>>>,
     /// The first start, anchor of the grid of `at_rate`.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
@@ -173,8 +177,9 @@ impl Task {
             || self.plan.restart == RestartPolicy::Never
             || self.plan.max_retries.is_some_and(|most| self.streak >= most);
         let window = self.plan.failure_limit.and_then(|limit| {
-            let full = self.failures.len() >= limit.failures as usize;
-            let oldest = self.failures.front().copied().unwrap_or(Time::NEVER);
+            let failures = self.failures.as_deref();
+            let full = failures.map_or(0, VecDeque::len) >= limit.failures as usize;
+            let oldest = failures.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
             full.then(|| oldest.after(limit.within))
         });
         Finality {
@@ -192,11 +197,12 @@ impl Task {
             self.backoff = BackoffState::default();
         }
         if let Some(limit) = self.plan.failure_limit {
-            if self.failures.len() >= limit.failures as usize {
-                self.failures.pop_front();
+            let failures = self.failures.get_or_insert_with(Box::default);
+            if failures.len() >= limit.failures as usize {
+                failures.pop_front();
             }
             if limit.failures > 0 {
-                self.failures.push_back(at);
+                failures.push_back(at);
             }
         }
     }
@@ -240,23 +246,19 @@ impl Task {
 /// All tasks, by key. The runtime chooses the keys, densely.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
-    entries: Vec<Option<Task>>,
+    entries: Table<Task>,
     len: u32,
 }
 
 impl Tasks {
     pub(super) fn insert(&mut self, task: Task) {
-        let at = task.task.key.0 as usize;
-        if self.entries.len() <= at {
-            self.entries.resize_with(at + 1, || None);
-        }
-        assert!(self.entries[at].is_none(), "task key {at} is taken");
-        self.entries[at] = Some(task);
+        let key = task.task.key.0;
+        assert!(self.entries.insert(key, task).is_none(), "task key {key} is taken");
         self.len += 1;
     }
 
     pub(super) fn remove(&mut self, key: TaskKey) {
-        if self.entries[key.0 as usize].take().is_some() {
+        if self.entries.remove(key.0).is_some() {
             self.len -= 1;
         }
     }
@@ -266,7 +268,7 @@ impl Tasks {
     }
 
     pub(crate) fn get(&self, key: TaskKey) -> Option<&Task> {
-        self.entries.get(key.0 as usize)?.as_ref()
+        self.entries.get(key.0)
     }
 
     /// The key of a task that is still the one meant.
@@ -275,7 +277,7 @@ impl Tasks {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.entries.iter().flatten()
+        self.entries.iter()
     }
 }
 
@@ -289,6 +291,6 @@ impl core::ops::Index<TaskKey> for Tasks {
 
 impl core::ops::IndexMut<TaskKey> for Tasks {
     fn index_mut(&mut self, key: TaskKey) -> &mut Task {
-        self.entries[key.0 as usize].as_mut().expect("keys inside the machine name living tasks")
+        self.entries.get_mut(key.0).expect("keys inside the machine name living tasks")
     }
 }

@@ -3,9 +3,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossbeam_channel::{select, Receiver, Sender};
+use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::perform::Performer;
 use super::publish::{Publisher, Subscribers};
@@ -17,7 +16,7 @@ use crate::error::StartError;
 use crate::event::EventKind;
 use crate::id;
 use crate::linger::linger;
-use crate::link::{Envelope, Inbox, Link, Request, SlotCancelled};
+use crate::link::{Inbox, Link, Request, SlotCancelled};
 use crate::machine::{Answer, Input, Machine};
 use crate::policy::Limits;
 use crate::reason::ShutdownCause;
@@ -40,7 +39,7 @@ pub(crate) struct Setup {
 
 /// Submissions taken in one turn when no request waits, so that reports and timers get their turn
 /// under a flood.
-const SUBMISSIONS_PER_TURN: usize = 64;
+const SUBMISSIONS_PER_TURN: usize = 256;
 /// The controller's own stack. No user code runs on it.
 const STACK: usize = 256 * 1024;
 
@@ -141,84 +140,71 @@ struct IdleWaiter {
     reply: Sender<()>,
 }
 
-/// What woke the controller.
-enum Woken {
-    Report(Report),
-    Request(Request),
-    Submission(Envelope),
-    Deadline,
-}
-
 impl Controller {
     fn run(&mut self) {
-        let mut woken = Woken::Deadline;
-        while !self.performer.finished {
-            self.turn(woken);
+        loop {
+            self.turn();
             if self.performer.finished {
                 break;
             }
-            woken = self.wait();
+            self.wait();
         }
     }
 
-    /// Takes what lies there, then the time, and serves: reports, timers, submissions, requests,
-    /// threads. A request sees every report and submission made before it, because both are looked
-    /// into after the requests were taken.
-    fn turn(&mut self, woken: Woken) {
-        let (mut reports, mut requests, mut submissions) = (Vec::new(), Vec::new(), Vec::new());
-        match woken {
-            Woken::Report(report) => reports.push(report),
-            Woken::Request(request) => requests.push(request),
-            Woken::Submission(envelope) => submissions.push(envelope),
-            Woken::Deadline => {}
-        }
-        requests.extend(self.inbox.requests.try_iter().take(self.inbox.requests.len()));
-        reports.extend(self.reports.try_iter().take(self.reports.len()));
-        let most = if requests.is_empty() { SUBMISSIONS_PER_TURN } else { usize::MAX };
-        let lying = self.inbox.intake.len().min(most);
-        submissions.extend(self.inbox.intake.try_iter().take(lying));
+    /// Counts what lies there, looks at the clock, and serves: reports, timers, submissions,
+    /// requests, threads. A request sees every report and submission made before it, because those
+    /// are counted after the requests and served before them.
+    fn turn(&mut self) {
+        let requests = self.inbox.requests.len();
+        let reports = self.reports.len();
+        let most = if requests == 0 { SUBMISSIONS_PER_TURN } else { usize::MAX };
+        let submissions = self.inbox.intake.len().min(most);
         self.performer.now = self.performer.link.clock.now();
 
-        for report in reports {
+        for _ in 0..reports {
+            let Ok(report) = self.reports.try_recv() else { break };
             self.serve_report(report);
         }
         while self.performer.machine.deadline() <= self.performer.now {
             self.performer.feed(Input::TimerDue);
         }
-        for envelope in submissions {
+        for _ in 0..submissions {
+            let Ok(envelope) = self.inbox.intake.try_recv() else { break };
             if self.performer.machine.is_running() {
                 self.performer.submit(envelope);
             } else {
                 self.performer.refuse(envelope);
             }
         }
-        for request in requests {
+        for _ in 0..requests {
+            let Ok(request) = self.inbox.requests.try_recv() else { break };
             self.serve_request(request);
         }
         self.performer.manage_threads();
         self.answer_idle_waiters();
     }
 
-    /// The one place where the controller waits.
-    fn wait(&self) -> Woken {
+    /// The one place where the controller waits: until a message lies there, or something is due.
+    fn wait(&self) {
+        let Inbox { intake, requests } = &self.inbox;
         let clock = &self.performer.link.clock;
-        let due = self.performer.machine.deadline().min(self.performer.workers.deadline());
-        let waits = || {
-            let Inbox { intake, requests } = &self.inbox;
-            !(self.reports.is_empty() && requests.is_empty() && intake.is_empty())
+        let look = || {
+            let nothing = self.reports.is_empty() && requests.is_empty() && intake.is_empty();
+            (!nothing).then_some(())
         };
-        if linger(clock, waits) {
-            return Woken::Deadline;
+        if linger(clock, look).is_some() {
+            return;
         }
-        let span = clock.remaining(due).unwrap_or(Duration::MAX);
-        select! {
-            recv(self.reports) -> report => report.map_or(Woken::Deadline, Woken::Report),
-            recv(self.inbox.requests) -> request => request.map_or(Woken::Deadline, Woken::Request),
-            recv(self.inbox.intake) -> envelope => {
-                envelope.map_or(Woken::Deadline, Woken::Submission)
-            }
-            default(span) => Woken::Deadline,
-        }
+        let due = self.performer.machine.deadline().min(self.performer.workers.deadline());
+        let mut select = Select::new();
+        select.recv(&self.reports);
+        select.recv(requests);
+        select.recv(intake);
+        // Which of them it is, or that time is up, the next turn sees for itself.
+        let _ = match clock.remaining(due) {
+            Some(span) => select.ready_timeout(span).ok(),
+            None => Some(select.ready()),
+        };
     }
 
     fn serve_report(&mut self, report: Report) {
@@ -233,11 +219,11 @@ impl Controller {
                 self.performer.thread_refused(error);
             }
             Report::HooksDue { cell, due } => self.performer.workers.nudge(cell, due),
-            Report::ThreadRefused { error, attempt: None } => {
+            Report::ThreadRefused { error, unserved: None } => {
                 self.performer.thread_refused(error);
             }
-            Report::ThreadRefused { error, attempt: Some(attempt) } => {
-                self.performer.put_back(attempt, error);
+            Report::ThreadRefused { error, unserved: Some(dedicated) } => {
+                self.performer.put_back(*dedicated, error);
             }
             Report::SubscriberPanicked { subscriber, message } => {
                 let kind =
@@ -265,12 +251,12 @@ impl Controller {
             }
             Request::HookPanicked { cell, message } => {
                 let message = Arc::from(message);
-                let kind = EventKind::HookPanicked { attempt: cell.attempt, message };
+                let kind = EventKind::HookPanicked { attempt: cell.attempt.attempt, message };
                 self.performer.publish_about(&cell, kind);
                 self.performer.let_go(Some(Arc::clone(&cell.record)));
             }
             Request::HookSlow { cell, ran } => {
-                let kind = EventKind::HookSlow { attempt: cell.attempt, ran };
+                let kind = EventKind::HookSlow { attempt: cell.attempt.attempt, ran };
                 self.performer.publish_about(&cell, kind);
                 self.performer.let_go(Some(Arc::clone(&cell.record)));
             }

@@ -22,7 +22,7 @@ pub(super) struct Released {
     pub(super) task: TaskRef,
     pub(super) cell: Arc<Cell>,
     pub(super) since: Time,
-    pub(super) stall: Option<Stall>,
+    pub(super) stall: Option<Box<Stall>>,
     /// What it returned, when it has.
     pub(super) error: Option<TaskError>,
 }
@@ -63,11 +63,11 @@ impl Performer {
         let known = released.or_else(|| {
             let job = self.jobs.get_mut(attempt.task.key)?;
             let task = job.task_ref();
-            let latest = job.cell.as_ref()?.attempt == attempt.attempt;
-            (latest && task.id == attempt.task.id).then_some((task, &mut job.stall))
+            let latest = job.cell.as_ref()?.attempt == attempt;
+            latest.then_some((task, &mut job.stall))
         });
         if let (Some(stall), Some((task, place))) = (stall, known) {
-            *place = Some(stall.clone());
+            *place = Some(Box::new(stall.clone()));
             let kind = EventKind::StallReport { attempt: attempt.attempt, stall };
             self.publisher.publish(self.now, Some(task), kind);
         }
@@ -99,17 +99,17 @@ impl Performer {
     }
 }
 
-fn entry(task: TaskRef, cell: &Cell, since: Time, stall: Option<Stall>) -> AbandonedAttempt {
+fn entry(task: TaskRef, cell: &Cell, since: Time, stall: Option<Box<Stall>>) -> AbandonedAttempt {
     let thread = cell.thread();
     AbandonedAttempt {
         task,
-        attempt: cell.attempt,
+        attempt: cell.attempt.attempt,
         since: since.since_start(),
         reason: cell.reason().unwrap_or(CancelReason::Stop),
         tid: thread.as_ref().and_then(|thread| thread.tid),
         thread: thread.map(|thread| thread.name),
         mark: cell.pulse.last_mark(),
-        stall,
+        stall: stall.map(|stall| *stall),
         released: false,
         hook: false,
     }

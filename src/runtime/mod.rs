@@ -3,7 +3,7 @@
 //! ```text
 //!  Handle ── submissions (bounded) ──►┌────────────┐── jobs ─────► workers ── run bodies
 //!         ── requests ───────────────►│ controller │◄─ reports ───────┘
-//! signals ── requests ───────────────►│  select!   │── events ───► lanes ── subscribers
+//! signals ── requests ───────────────►│    Select  │── events ───► lanes ── subscribers
 //!                   deadline ────────►└────────────┘
 //!                              Machine::step(now, input) → effects
 //! ```
@@ -59,7 +59,7 @@ enum Report {
     HookThreadRefused { error: io::Error },
     HooksDue { cell: Arc<Cell>, due: Time },
     SubscriberPanicked { subscriber: Arc<str>, message: String },
-    ThreadRefused { error: io::Error, attempt: Option<worker::Attempt> },
+    ThreadRefused { error: io::Error, unserved: Option<Box<worker::Dedicated>> },
     LaneDrained,
 }
 
@@ -73,6 +73,4 @@ struct Returned {
     pub(crate) error: Option<TaskError>,
     /// The body, unless it will not run again; then it is dropped already.
     pub(crate) body: Option<Body>,
-    /// The message of a panic while the body was dropped.
-    pub(crate) drop_panic: Option<String>,
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::finish::Shutdown;
 use super::ledger::Ledger;
 use super::publish::Publisher;
-use super::tables::{Job, Jobs, SlotNames};
-use super::worker::{self, Attempt, Examinee, Garbage};
+use super::tables::{Job, Jobs, Plans, SlotNames};
+use super::worker::{self, Attempt, Dedicated, Examinee, Garbage};
 use super::workers::{News, Workers};
 use super::Returned;
-use crate::cell::{Cell, Found, Load};
+use crate::cell::{Allowance, Cell, Found, Load};
 use crate::error::TaskError;
 use crate::event::EventKind;
 use crate::id::{AttemptRef, TaskAddr};
@@ -23,12 +23,11 @@ use crate::machine::{
     Submission, TellAnswer, Verdict,
 };
 use crate::outcome::Outcome;
-use crate::policy::AdmissionPolicy;
+use crate::policy::{AbandonPolicy, AdmissionPolicy, Plan};
 use crate::reason::{CancelReason, FailureCause};
 use crate::record::Decision;
 use crate::report::Tally;
 use crate::settings::Settings;
-use crate::spec::TaskSpec;
 use crate::time::Time;
 
 pub(super) struct Performer {
@@ -36,9 +35,9 @@ pub(super) struct Performer {
     pub(super) machine: Machine,
     pub(super) jobs: Jobs,
     pub(super) slots: SlotNames,
+    plans: Plans,
     pub(super) workers: Workers,
     pub(super) publisher: Publisher,
-    pub(super) defaults: Settings,
     pub(super) now: Time,
     /// The answer to the request being served.
     answer: Option<Answer>,
@@ -71,14 +70,15 @@ impl Performer {
         defaults: Settings,
         signals: Option<super::signals::Listener>,
     ) -> Self {
+        let plans = Plans::new(defaults, machine.limits().grace);
         Self {
             link,
             machine,
             jobs: Jobs::default(),
             slots: SlotNames::default(),
+            plans,
             workers,
             publisher,
-            defaults,
             now: Time::ZERO,
             answer: None,
             effects: Vec::new(),
@@ -193,18 +193,17 @@ impl Performer {
     }
 
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
-        let plan = entry.spec.plan(&self.defaults, self.machine.limits().grace);
-        let allowance = entry.spec.allowance(&self.defaults);
+        let plan = self.plans.of(&entry.spec);
         let record = &entry.promise.0;
         let cancelled = record.cancel_asked();
         let slot = record.slot.as_ref().map(|name| self.slots.intern(name));
-        let task = self.jobs.insert(Job::new(entry, &plan, allowance));
+        let task = self.jobs.insert(Job::new(entry, Arc::clone(&plan)));
         Submission { task, slot, policy, plan, submitted_at: at, cancelled }
     }
 
     /// Takes a returned attempt: its values home, its facts to the machine.
     pub(super) fn returned(&mut self, returned: Returned) {
-        let Returned { attempt, claimed_at, at, told, ret, error, body, drop_panic } = returned;
+        let Returned { attempt, claimed_at, at, told, ret, error, body } = returned;
         if let Some(released) = self.ledger.find(attempt) {
             released.error = error;
             self.garbage.extend(body.map(Garbage::Body));
@@ -215,9 +214,6 @@ impl Performer {
             // A task that waits keeps nothing of its last attempt open.
             job.cell = None;
             self.garbage.extend(old.map(Garbage::Error));
-        }
-        if let Some(message) = drop_panic {
-            self.drop_panicked(&message);
         }
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
     }
@@ -246,8 +242,8 @@ impl Performer {
     }
 
     /// A thread of its own was refused to an attempt.
-    pub(super) fn put_back(&mut self, attempt: Attempt, error: io::Error) {
-        let news = self.workers.put_back(self.now, attempt, error);
+    pub(super) fn put_back(&mut self, dedicated: Dedicated, error: io::Error) {
+        let news = self.workers.put_back(self.now, dedicated, error);
         self.take_news(news);
     }
 
@@ -266,7 +262,10 @@ impl Performer {
                 self.publisher.publish(self.now, None, kind);
             }
             News::HookSlow { cell, ran } => {
-                self.publish_about(&cell, EventKind::HookSlow { attempt: cell.attempt, ran });
+                self.publish_about(
+                    &cell,
+                    EventKind::HookSlow { attempt: cell.attempt.attempt, ran },
+                );
                 self.let_go(Some(Arc::clone(&cell.record)));
             }
             News::HookAbandoned => self.feed(Input::HookAbandoned),
@@ -294,8 +293,10 @@ impl Performer {
                 return job.promise.0.decide(Decision::Rejected(why), back);
             }
         };
-        job.dedicated = spec.as_ref().and_then(TaskSpec::dedicated);
-        job.body = spec.and_then(TaskSpec::into_body);
+        if let Some(mut spec) = spec {
+            job.dedicated = spec.take_dedicated();
+            job.body = spec.into_body();
+        }
         job.promise.0.decide(decision, None);
     }
 
@@ -304,22 +305,24 @@ impl Performer {
         let watched = self.publisher.has_subscribers();
         let Some(job) = self.jobs.get_mut(attempt.task.key) else { return };
         let body = job.body.take().expect("a body that runs again is kept");
-        job.body = body.share().filter(|_| job.may_be_released);
-        let load = Load { body, inherited: std::mem::take(&mut job.inherited) };
-        let (link, record) = (Arc::clone(&self.link), Arc::clone(&job.promise.0));
-        let cell = Arc::new(Cell::offer(link, record, attempt.attempt, load));
-        job.cell = Some(Arc::clone(&cell));
-        job.stall = None;
-        self.workers.push(worker::Job::Attempt(Attempt {
-            cell,
-            attempt,
-            finality,
-            allowance: job.allowance,
+        job.body = body.share().filter(|_| job.plan.abandon == AbandonPolicy::Release);
+        let Plan { timeout, max_timeout, watchdog, .. } = *job.plan;
+        let load = Load {
+            body,
+            inherited: std::mem::take(&mut job.inherited),
+            allowance: Allowance { timeout, max_timeout },
             failures,
             last_failure: job.last_failure.clone().filter(|_| failures > 0),
-            reports_claim: watched || job.watched || job.allowance.timeout.is_some(),
-            dedicated: job.dedicated.clone(),
-        }));
+        };
+        let cell = Arc::new(Cell::offer(Arc::clone(&job.promise.0), attempt, load));
+        job.cell = Some(Arc::clone(&cell));
+        job.stall = None;
+        let reports_claim = watched || watchdog.is_some() || timeout.is_some();
+        let attempt = Attempt { cell, finality, reports_claim };
+        match job.dedicated.clone() {
+            Some(options) => self.workers.push_dedicated(Dedicated { attempt, options }),
+            None => self.workers.push(worker::Job::Attempt(attempt)),
+        }
     }
 
     fn revoke(&mut self, attempt: AttemptRef) {
@@ -351,7 +354,7 @@ impl Performer {
     fn deliver(&mut self, task: TaskAddr, end: End) {
         let Some(job) = self.jobs.get(task.key) else { return };
         let outcome = outcome_of(end, Some(job));
-        self.tally.count(&outcome, job.significant, || job.task_ref());
+        self.tally.count(&outcome, job.plan.significant, || job.task_ref());
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.count(task.id, end);
         }

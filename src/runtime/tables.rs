@@ -2,27 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::worker::Garbage;
-use crate::cell::{Allowance, Cell};
+use crate::cell::Cell;
 use crate::error::TaskError;
 use crate::event::TaskRef;
 use crate::id::{self, SlotKey, TaskKey};
 use crate::leftover::Leftover;
 use crate::link::Entry;
-use crate::policy::{AbandonPolicy, Plan};
+use crate::machine::table::Table;
+use crate::policy::Plan;
 use crate::record::Promise;
-use crate::spec::{Body, TaskSpec};
+use crate::settings::Settings;
+use crate::spec::{Body, Plain, TaskSpec};
 use crate::stall::Stall;
 use crate::threads::ThreadOptions;
 
 /// What the runtime keeps of a task.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the spec")]
 pub(super) struct Job {
     pub(super) promise: Promise,
     /// Whole until the submission is decided.
     pub(super) spec: Option<TaskSpec>,
     pub(super) returns_spec: bool,
+    pub(super) plan: Arc<Plan>,
     /// At home: not in a cell, not with a worker.
     pub(super) body: Option<Body>,
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
@@ -33,34 +36,26 @@ pub(super) struct Job {
     pub(super) error: Option<TaskError>,
     /// The latest failure, for the attempts that retry it.
     pub(super) last_failure: Option<TaskError>,
-    pub(super) allowance: Allowance,
     /// A thread of its own for each attempt, if it wants one.
-    pub(super) dedicated: Option<ThreadOptions>,
+    pub(super) dedicated: Option<Box<ThreadOptions>>,
     /// What the kernel knew of the latest attempt, if that was looked at.
-    pub(super) stall: Option<Stall>,
-    pub(super) watched: bool,
-    /// Another attempt may start beside one that is released, and needs the body then.
-    pub(super) may_be_released: bool,
-    pub(super) significant: bool,
+    pub(super) stall: Option<Box<Stall>>,
 }
 
 impl Job {
-    pub(super) fn new(entry: Entry, plan: &Plan, allowance: Allowance) -> Self {
+    pub(super) fn new(entry: Entry, plan: Arc<Plan>) -> Self {
         Self {
             promise: entry.promise,
             spec: Some(entry.spec),
             returns_spec: entry.returns_spec,
+            plan,
             body: None,
             inherited: Vec::new(),
             cell: None,
             error: None,
             last_failure: None,
-            allowance,
             dedicated: None,
             stall: None,
-            watched: plan.watchdog.is_some(),
-            may_be_released: plan.shared && plan.abandon == AbandonPolicy::Release,
-            significant: plan.significant,
         }
     }
 
@@ -80,42 +75,71 @@ impl Job {
 /// All jobs, under the keys that the machine uses.
 #[derive(Default)]
 pub(super) struct Jobs {
-    entries: Vec<Option<Job>>,
+    entries: Table<Job>,
+    /// Above all keys in use.
+    next: u32,
     free: Vec<u32>,
 }
 
 impl Jobs {
     pub(super) fn insert(&mut self, job: Job) -> id::TaskAddr {
         let key = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).expect("max_tasks is below u32::MAX")
+            self.next += 1;
+            self.next - 1
         });
         let task = id::TaskAddr { key: TaskKey(key), id: job.promise.0.id };
         job.promise.0.set_key(task.key);
-        self.entries[key as usize] = Some(job);
+        self.entries.insert(key, job);
         task
     }
 
     pub(super) fn remove(&mut self, task: id::TaskAddr) -> Option<Job> {
-        let job = self.entries.get_mut(task.key.0 as usize)?.take()?;
+        let job = self.entries.remove(task.key.0)?;
         self.free.push(task.key.0);
         Some(job)
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Job> + '_ {
-        self.entries.drain(..).flatten()
+        (0..self.next).filter_map(|key| self.entries.remove(key))
     }
 
     pub(super) fn get(&self, key: TaskKey) -> Option<&Job> {
-        self.entries.get(key.0 as usize)?.as_ref()
+        self.entries.get(key.0)
     }
 
     pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Job> {
-        self.entries.get_mut(key.0 as usize)?.as_mut()
+        self.entries.get_mut(key.0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.entries.iter().flatten()
+        self.entries.iter()
+    }
+}
+
+/// Makes plans, and shares them: most tasks of a program are planned like the one before.
+pub(super) struct Plans {
+    defaults: Settings,
+    grace: Duration,
+    latest: Option<(Option<Plain>, Arc<Plan>)>,
+}
+
+impl Plans {
+    pub(super) const fn new(defaults: Settings, grace: Duration) -> Self {
+        Self { defaults, grace, latest: None }
+    }
+
+    pub(super) fn of(&mut self, spec: &TaskSpec) -> Arc<Plan> {
+        let kind = spec.plain();
+        if let Some((known, plan)) = &self.latest {
+            if kind.is_some() && kind == *known {
+                return Arc::clone(plan);
+            }
+        }
+        let plan = spec.plan(&self.defaults, self.grace);
+        let latest = self.latest.take().map(|(_, latest)| latest).filter(|it| **it == plan);
+        let plan = latest.unwrap_or_else(|| Arc::new(plan));
+        self.latest = Some((kind, Arc::clone(&plan)));
+        plan
     }
 }
 

@@ -10,12 +10,13 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Report, Returned};
-use crate::cell::{Allowance, Cell, Seen, Thread};
+use crate::cell::{Cell, Claim, Seen, Thread};
 use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
 use crate::id::AttemptRef;
 use crate::leftover::Leftover;
+use crate::linger::linger;
 use crate::link::Link;
 use crate::machine::pool::Counts;
 use crate::machine::{Finality, Return};
@@ -38,22 +39,22 @@ pub(super) enum Job {
 /// it back.
 pub(super) struct Attempt {
     pub(super) cell: Arc<Cell>,
-    pub(super) attempt: AttemptRef,
     pub(super) finality: Finality,
-    pub(super) allowance: Allowance,
-    pub(super) failures: u32,
-    pub(super) last_failure: Option<TaskError>,
     /// Whether anybody needs to know of the claim before the return.
     pub(super) reports_claim: bool,
-    /// A thread of its own, if it wants one.
-    pub(super) dedicated: Option<ThreadOptions>,
+}
+
+/// An attempt that wants a thread of its own.
+pub(super) struct Dedicated {
+    pub(super) attempt: Attempt,
+    pub(super) options: Box<ThreadOptions>,
 }
 
 /// A user value to be dropped where user code may run.
 #[allow(dead_code, reason = "the values are there to be dropped")]
 pub(super) enum Garbage {
     /// What is left of one that was revoked.
-    Attempt(Box<Attempt>),
+    Attempt(Attempt),
     Body(Body),
     Error(TaskError),
     Leftover(Leftover),
@@ -166,6 +167,10 @@ impl State {
         self.alive.saturating_sub(self.beside + self.leaving)
     }
 
+    fn has_work(&self) -> bool {
+        self.closed || !self.hooks.is_empty() || !self.queue.is_empty()
+    }
+
     pub(super) fn call_one(&mut self) {
         if let Some(seat) = self.idle.pop() {
             seat.call(WORK);
@@ -202,7 +207,7 @@ impl Shared {
             Ok(thread) => thread,
             Err(error) => {
                 self.leave(Part::Pooled);
-                return self.report(Report::ThreadRefused { error, attempt: None });
+                return self.report(Report::ThreadRefused { error, unserved: None });
             }
         };
         let seat = Arc::new(Seat::new());
@@ -227,15 +232,16 @@ impl Shared {
     }
 
     /// The life of a thread that was made for one attempt.
-    pub(super) fn work_once(&self, attempt: Attempt, name: Arc<str>) {
+    pub(super) fn work_once(&self, dedicated: Dedicated, name: Arc<str>) {
         match self.begin_thread(name) {
             Ok(thread) => {
-                self.run(attempt, &thread);
+                self.run(dedicated.attempt, &thread);
                 self.end_thread(Part::Beside);
             }
             Err(error) => {
                 self.leave(Part::Beside);
-                self.report(Report::ThreadRefused { error, attempt: Some(attempt) });
+                let unserved = Some(Box::new(dedicated));
+                self.report(Report::ThreadRefused { error, unserved });
             }
         }
     }
@@ -301,30 +307,41 @@ impl Shared {
     fn next_work(&self, seat: &Arc<Seat>, thread: &Thread, worked: bool) -> Option<Work> {
         let mut state = self.state.lock();
         state.busy -= u32::from(worked);
+        // Whoever has worked may be needed again in a moment.
+        let mut lingers = worked;
         loop {
-            let work = if let Some(job) = state.hooks.pop_front() {
-                let now = self.link.clock.now();
-                Some(Work::Hooks(state.begin_hooks(job, thread, now)))
-            } else if let Some((job, _)) = state.queue.pop_front() {
-                state.picked = state.picked.wrapping_add(1);
-                Some(Work::Job(job))
-            } else {
-                None
-            };
-            if work.is_some() {
-                state.busy += 1;
-                state.peak_busy = state.peak_busy.max(state.busy);
-                return work;
+            if let Some(work) = self.take_work(&mut state, thread) {
+                return Some(work);
             }
             if state.closed {
                 state.leaving += 1;
                 return None;
             }
-            state.idle.push(Arc::clone(seat));
-            if seat.wait(&mut state) == LEAVE {
-                return None;
+            if lingers {
+                drop(state);
+                linger(&self.link.clock, || self.state.lock().has_work().then_some(()));
+                state = self.state.lock();
+            } else {
+                state.idle.push(Arc::clone(seat));
+                if seat.wait(&mut state) == LEAVE {
+                    return None;
+                }
             }
+            lingers = !lingers;
         }
+    }
+
+    fn take_work(&self, state: &mut State, thread: &Thread) -> Option<Work> {
+        let work = if let Some(job) = state.hooks.pop_front() {
+            Work::Hooks(state.begin_hooks(job, thread, self.link.clock.now()))
+        } else {
+            let (job, _) = state.queue.pop_front()?;
+            state.picked = state.picked.wrapping_add(1);
+            Work::Job(job)
+        };
+        state.busy += 1;
+        state.peak_busy = state.peak_busy.max(state.busy);
+        Some(work)
     }
 
     fn run_hooks(&self, cell: &Arc<Cell>, thread: &Thread) {
@@ -347,17 +364,21 @@ impl Shared {
 
     fn run(&self, job: Attempt, thread: &Thread) {
         // What an earlier owner of the slot held open is closed before this body begins.
-        for leftover in job.cell.inherited() {
-            if let Some(message) = leftover.clear(|| job.cell.is_revoked()) {
-                self.report(Report::DropPanicked { message });
+        let (load, at) = loop {
+            match job.cell.claim(thread) {
+                Claim::Taken(load, at) => break (load, at),
+                Claim::After(leftover) => {
+                    if let Some(message) = leftover.clear(|| job.cell.is_revoked()) {
+                        self.report(Report::DropPanicked { message });
+                    }
+                }
+                Claim::Revoked => return self.drop_value(job),
             }
-        }
-        let claimed = job.cell.claim(thread.clone(), job.allowance);
-        let Some((load, at)) = claimed else { return self.drop_value(job) };
+        };
         if job.reports_claim {
-            self.report(Report::Claimed { attempt: job.attempt, at });
+            self.report(Report::Claimed { attempt: job.cell.attempt, at });
         }
-        let ctx = TaskContext::new(Arc::clone(&job.cell), job.failures, job.last_failure);
+        let ctx = TaskContext::new(Arc::clone(&job.cell), load.failures, load.last_failure);
         let mut body = load.body;
         // Until all is dropped: a destructor must not wait for its own task either.
         let current = current::enter(ctx.token());
@@ -368,25 +389,21 @@ impl Shared {
         let is_final = |told, at| job.finality.is_final(told, ret, at);
         let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
         self.drop_value(hooks);
-        let (body, drop_panic) =
-            if last { (None, unwind::drop_caught(body).err()) } else { (Some(body), None) };
+        let body = if last {
+            self.drop_value(body);
+            None
+        } else {
+            Some(body)
+        };
         self.drop_value(ctx);
         drop(current);
         job.cell.left();
         let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
-        let (attempt, cell) = (job.attempt, job.cell);
-        self.report(Report::Returned(Returned {
-            attempt,
-            claimed_at,
-            at,
-            told,
-            ret,
-            error,
-            body,
-            drop_panic,
-        }));
+        let attempt = job.cell.attempt;
+        let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
+        self.report(Report::Returned(returned));
         // By now the controller may have let go of it.
-        self.drop_value(cell);
+        self.drop_value(job);
     }
 
     /// Looks at all of them twice, with one pause in between.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
-use super::worker::{Attempt, Garbage, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
+use super::worker::{Dedicated, Garbage, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
 use crate::cell::{Cell, Thread, SLOW_HOOK};
 use crate::link::Link;
@@ -25,7 +25,7 @@ pub(super) struct Workers {
     pending: Vec<Job>,
     pending_hooks: Vec<Arc<Cell>>,
     /// Attempts that want a thread of their own and have none yet.
-    dedicated: VecDeque<Attempt>,
+    dedicated: VecDeque<Dedicated>,
     /// Hooks to be run again: when, and in which order they came.
     nudges: BTreeMap<(Time, u64), Arc<Cell>>,
     nudge_number: u64,
@@ -98,12 +98,12 @@ impl Workers {
 
     /// Offers a job at the end of the turn.
     pub(super) fn push(&mut self, job: Job) {
-        match job {
-            Job::Attempt(attempt) if attempt.dedicated.is_some() => {
-                self.dedicated.push_back(attempt);
-            }
-            job => self.pending.push(job),
-        }
+        self.pending.push(job);
+    }
+
+    /// Offers an attempt to a thread of its own at the end of the turn.
+    pub(super) fn push_dedicated(&mut self, dedicated: Dedicated) {
+        self.dedicated.push_back(dedicated);
     }
 
     /// Has the hooks of a told attempt run after the turn, in which all flags are set first.
@@ -218,8 +218,8 @@ impl Workers {
 
     /// A thread of its own could not be had for an attempt. The others come first now: what this
     /// one wants may never be had.
-    pub(super) fn put_back(&mut self, now: Time, attempt: Attempt, error: io::Error) -> News {
-        self.dedicated.push_back(attempt);
+    pub(super) fn put_back(&mut self, now: Time, dedicated: Dedicated, error: io::Error) -> News {
+        self.dedicated.push_back(dedicated);
         self.dedicated_refused(now, error)
     }
 
@@ -230,7 +230,7 @@ impl Workers {
 
     /// What is left to be dropped at the end.
     pub(super) fn take_dedicated(&mut self) -> impl Iterator<Item = Garbage> + '_ {
-        self.dedicated.drain(..).map(|attempt| Garbage::Attempt(Box::new(attempt)))
+        self.dedicated.drain(..).map(|dedicated| Garbage::Attempt(dedicated.attempt))
     }
 
     fn start_dedicated(&mut self, now: Time, news: &mut Vec<News>) {
@@ -238,12 +238,12 @@ impl Workers {
             if now < self.dedicated_refused_until {
                 break;
             }
-            let Some(attempt) = self.dedicated.pop_front() else { break };
-            if attempt.cell.is_revoked() {
-                self.pending.push(Job::Drop(vec![Garbage::Attempt(Box::new(attempt))]));
+            let Some(dedicated) = self.dedicated.pop_front() else { break };
+            if dedicated.attempt.cell.is_revoked() {
+                self.pending.push(Job::Drop(vec![Garbage::Attempt(dedicated.attempt)]));
                 continue;
             }
-            if let Err(error) = self.start_dedicated_thread(attempt) {
+            if let Err(error) = self.start_dedicated_thread(dedicated) {
                 news.push(self.dedicated_refused(now, error));
             }
         }
@@ -253,18 +253,18 @@ impl Workers {
     }
 
     /// Puts the attempt back if its thread is refused.
-    fn start_dedicated_thread(&mut self, attempt: Attempt) -> io::Result<()> {
+    fn start_dedicated_thread(&mut self, dedicated: Dedicated) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let role = format!("w{}", self.next_number);
-        let options = attempt.dedicated.clone().unwrap_or_default();
+        let options = dedicated.options.clone();
         // What the thread would take with it must be there still if there is no thread.
-        let hand = Arc::new(Mutex::new(Some(attempt)));
+        let hand = Arc::new(Mutex::new(Some(dedicated)));
         let taken = Arc::clone(&hand);
         self.count_beside_pool(1);
         let started = self.shared.threads.spawn_with(&options, &role, move |name| {
-            let attempt = taken.lock().take();
-            if let Some(attempt) = attempt {
-                shared.work_once(attempt, name);
+            let dedicated = taken.lock().take();
+            if let Some(dedicated) = dedicated {
+                shared.work_once(dedicated, name);
             }
         });
         let Err(error) = started else {

@@ -107,7 +107,10 @@ fn audit_task(machine: &Machine, task: &Task) {
     assert!(!task.has_started() || task.attempt > 0, "{task:?} started without an attempt");
     assert!(task.since <= machine.now && task.last_start <= machine.now);
     let window = task.plan.failure_limit.map_or(0, |limit| limit.failures as usize);
-    assert!(task.failures.len() <= window, "the window of failures outgrew its limit");
+    assert!(
+        task.failures.as_ref().map_or(0, |it| it.len()) <= window,
+        "the window of failures outgrew its limit"
+    );
     if let State::Abandoned { stop: Some(_), over, .. } = task.state {
         assert!(over, "a stopped and abandoned task has no outcome");
     }

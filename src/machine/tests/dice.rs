@@ -180,6 +180,7 @@ impl Dice {
                 .chance(20)
                 .then(|| FailureLimit { failures: self.below(4), within: self.span(ms(60)) }),
             timeout: self.chance(profile.timeout).then(|| ms(1) + self.span(ms(30))),
+            max_timeout: None,
             grace: self.one_of(&[ms(0), ms(2), ms(10), ms(10), ms(1000), Duration::MAX]),
             expires_in: self.chance(profile.expires).then(|| ms(1) + self.span(ms(40))),
             panic: if self.chance(20) { PanicPolicy::Fatal } else { PanicPolicy::Failure },

@@ -44,7 +44,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(submission: &Submission, slot: Option<u32>) -> Self {
-        let plan = submission.plan.clone();
+        let plan = Plan::clone(&submission.plan);
         let expires_at =
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         Self {

@@ -410,7 +410,7 @@ impl Rig {
             task: self.names.new_task(spec.name, key),
             slot: spec.slot.map(|slot| self.names.intern_slot(slot)),
             policy: spec.policy,
-            plan: spec.plan,
+            plan: spec.plan.into(),
             submitted_at: spec.submitted_at.map_or(self.now, |at| Time::ZERO.after(at)),
             cancelled: spec.cancelled,
         }

@@ -39,6 +39,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             stable_after: ms(60_000),
             failure_limit: None,
             timeout: None,
+            max_timeout: None,
             grace: ms(100),
             expires_in: None,
             panic: PanicPolicy::Failure,

@@ -77,7 +77,7 @@ impl World {
             task,
             slot,
             policy: self.dice.policy(),
-            plan: self.dice.plan(&self.profile),
+            plan: self.dice.plan(&self.profile).into(),
             submitted_at: Time::from_nanos(
                 self.now.as_nanos().saturating_sub(u64::from(self.dice.below(2_000_000))),
             ),

@@ -12,12 +12,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Clock;
 use crate::error::{Cancelled, ExtendError, TaskError};
@@ -29,6 +25,9 @@ use crate::pulse::Pulse;
 use crate::reason::CancelReason;
 use crate::record::Record;
 use crate::spec::Body;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{Condvar, Mutex};
 use crate::time::Time;
 
 pub(crate) struct Cell {
@@ -355,7 +354,7 @@ impl Cell {
         let mut state = self.state.lock();
         let told = self.reason().is_some();
         let (_, receiver) = state.done.get_or_insert_with(|| {
-            let (sender, receiver) = crossbeam_channel::bounded(0);
+            let (sender, receiver) = channel::bounded(0);
             (Some(sender).filter(|_| !told), receiver)
         });
         receiver.clone()

@@ -8,8 +8,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use crate::cell::{Cell, Found};
 use crate::error::{Cancelled, ExtendError, TaskError, WaitError};
 use crate::handle::{Handle, TaskHandle};
@@ -20,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::pulse::SilenceGuard;
 use crate::reason::CancelReason;
 use crate::record::Record;
+use crate::sync::channel::Receiver;
 use crate::time::Time;
 
 /// A body's view of its attempt and of its supervisor. `Sync`, so that it can be lent to scoped

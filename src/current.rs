@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::context::CancelToken;
 use crate::link::Link;
 use crate::record::Record;
+use crate::sync::thread_local;
 
 thread_local! {
     static CURRENT: RefCell<Current> =

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{select, Receiver};
-
 use crate::context::CancelToken;
 use crate::current;
 use crate::error::{AddError, Closed, SubmitError, TaskError, WaitError};
@@ -18,6 +16,7 @@ use crate::reason::{Rejection, ShutdownCause, TaskState};
 use crate::record::{Decision, Record};
 use crate::snapshot::Snapshot;
 use crate::spec::TaskSpec;
+use crate::sync::channel::{self, select, Receiver};
 
 /// A handle to a running supervisor: cheap to clone, usable from any thread, bodies and subscribers
 /// included.
@@ -233,7 +232,7 @@ impl Handle {
         if current::belongs_to(&self.link) {
             return Err(WaitError::WouldDeadlock);
         }
-        let (reply, idle) = crossbeam_channel::bounded(1);
+        let (reply, idle) = channel::bounded(1);
         if !self.link.send(Request::Idle { or_shutdown, reply }) {
             return Ok(());
         }
@@ -296,7 +295,7 @@ fn wait_for_disconnect<T>(
     token: Option<&CancelToken>,
     span: Duration,
 ) -> Result<bool, WaitError> {
-    let cancelled = token.map_or_else(crossbeam_channel::never, CancelToken::cancelled);
+    let cancelled = token.map_or_else(channel::never, CancelToken::cancelled);
     select! {
         recv(end) -> _ => Ok(true),
         recv(cancelled) -> _ => match token.map(CancelToken::check) {

@@ -8,12 +8,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::cell::Cell;
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Condvar, Mutex};
 use crate::unwind;
 
 pub(crate) struct Hook {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::spec::Body;
+use crate::sync::{Condvar, Mutex};
 use crate::unwind;
 
 /// A body that will not run again. Whoever needs it gone drops it, or waits for who is doing so: an

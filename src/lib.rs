@@ -119,7 +119,7 @@
 //! |---|---|---|
 //! | vocabulary | `id time backoff policy reason` | plain values, without `std` |
 //! | machine | `machine/` | every rule, as one pure step; without `std`, threads, clocks, user values |
-//! | shared | `spec settings context cell hook leftover pulse record link linger handle event line outcome error snapshot report stall`, `clock unwind threads current wake_fd wait_io` | the types that users and threads share |
+//! | shared | `spec settings context cell hook leftover pulse record link linger handle event line outcome error snapshot report stall`, `clock unwind sync threads current wake_fd wait_io` | the types that users and threads share |
 //! | runtime | `runtime/` | the threads around the machine |
 //! | front | `supervisor`, `waking` | builds and owns it all |
 //!
@@ -161,6 +161,7 @@ mod snapshot;
 mod spec;
 mod stall;
 mod supervisor;
+mod sync;
 mod threads;
 mod time;
 mod unwind;

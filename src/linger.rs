@@ -5,10 +5,10 @@
 //! instead of spinning, so that it helps on one core as well and burns next to nothing on a busy
 //! one.
 
-use std::thread;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::sync::thread;
 
 /// About what parking and waking cost.
 const LINGER: Duration = Duration::from_micros(20);

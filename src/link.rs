@@ -2,12 +2,8 @@
 //! the end.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use parking_lot::{Condvar, Mutex};
 
 use crate::cell::Cell;
 use crate::clock::Clock;
@@ -19,6 +15,9 @@ use crate::record::{Decision, Promise, Record};
 use crate::report::RunReport;
 use crate::snapshot::Snapshot;
 use crate::spec::TaskSpec;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{self, Receiver, Sender, TrySendError};
+use crate::sync::{Condvar, Mutex};
 use crate::time::Time;
 
 pub(crate) struct Link {
@@ -171,8 +170,8 @@ impl Entry {
 
 impl Link {
     pub(crate) fn new(clock: Clock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
-        let (intake, behind_door) = crossbeam_channel::bounded(intake_capacity);
-        let (requests, asked) = crossbeam_channel::unbounded();
+        let (intake, behind_door) = channel::bounded(intake_capacity);
+        let (requests, asked) = channel::unbounded();
         let inbox = Inbox { intake: behind_door.clone(), requests: asked };
         let link = Self {
             clock,
@@ -291,7 +290,7 @@ impl Link {
     /// Sends a request and waits for its answer, which the controller gives without waiting for
     /// anything. `None` if the supervisor has ended.
     pub(crate) fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
-        let (reply, answer) = crossbeam_channel::bounded(1);
+        let (reply, answer) = channel::bounded(1);
         self.requests.send(request(reply)).ok()?;
         answer.recv().ok()
     }

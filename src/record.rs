@@ -3,12 +3,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
 
 use crate::event::TaskRef;
 use crate::id::{TaskId, TaskKey};
@@ -17,6 +13,9 @@ use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::reason::Rejection;
 use crate::spec::TaskSpec;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{Condvar, Mutex};
 
 /// What became of a submission at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +164,7 @@ impl Record {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
         let ended = state.ended.get_or_insert_with(|| {
-            let (sender, receiver) = crossbeam_channel::bounded(0);
+            let (sender, receiver) = channel::bounded(0);
             Box::new(Ended { sender: Some(sender).filter(|_| !over), receiver })
         });
         ended.receiver.clone()

@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::context::TaskContext;
 use crate::error::{InvalidSetting, TaskError, TaskResult};
 use crate::policy::{Pause, Plan, RestartPolicy};
 use crate::settings::{fault, Fault, Settings};
+use crate::sync::Mutex;
 use crate::threads::ThreadOptions;
 
 /// A task as a value of its own kind, for those that a closure does not fit.

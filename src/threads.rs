@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread;
+
+use crate::sync::thread;
 
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
 ///

@@ -4,8 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Select, Sender};
-
 use super::perform::Performer;
 use super::publish::{Publisher, Subscribers};
 use super::signals::Listener;
@@ -23,6 +21,7 @@ use crate::reason::ShutdownCause;
 use crate::record::Record;
 use crate::report::RunReport;
 use crate::settings::Settings;
+use crate::sync::channel::{self, Receiver, Select, Sender};
 use crate::threads::Threads;
 use crate::unwind;
 
@@ -49,7 +48,7 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     let refused = |role: &'static str| {
         move |source: io::Error| StartError::Thread { name: role.to_owned(), source }
     };
-    let (reports_in, reports) = crossbeam_channel::unbounded();
+    let (reports_in, reports) = channel::unbounded();
     let threads = setup.threads.clone();
     let mut workers = Workers::new(
         Arc::clone(link),
@@ -79,7 +78,7 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     }
     // The controller moves into its thread only if that exists: what is refused must be closed
     // properly.
-    let (hand, take) = crossbeam_channel::bounded(1);
+    let (hand, take) = channel::bounded(1);
     let link = Arc::clone(link);
     let own_threads = threads.clone();
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
@@ -114,7 +113,7 @@ fn run(mut controller: Controller, link: Arc<Link>, threads: &Threads) {
     }
     // Without any handle left, nobody can read the report; but its errors are user values.
     let Some(last) = Arc::into_inner(link) else { return };
-    let (hand, take) = crossbeam_channel::bounded(1);
+    let (hand, take) = channel::bounded(1);
     let spawned = threads.spawn("w0", threads.stack_size, move |_| {
         let _ = unwind::drop_caught(take.recv());
     });

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-
 use super::perform::Performer;
 use super::worker::Garbage;
 use super::Report;
@@ -14,6 +12,7 @@ use crate::machine::{End, Input};
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::record::Record;
 use crate::report::{RunReport, ShutdownReport};
+use crate::sync::channel::Receiver;
 use crate::time::Time;
 
 /// What is known of the shutdown under way.

@@ -5,14 +5,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
-
 use super::Report;
 use crate::clock::Clock;
 use crate::current;
 use crate::event::{Event, EventKind, Subscribe};
 use crate::link::Link;
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
 use crate::unwind;
 
@@ -110,7 +109,7 @@ impl Lane {
         if state.served >= state.accepted {
             return None;
         }
-        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let (sender, receiver) = channel::bounded(1);
         let target = state.accepted;
         state.flushes.push((target, sender));
         Some(receiver)

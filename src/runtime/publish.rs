@@ -4,8 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
-
 use super::lane::Lane;
 use super::tables::{Job, Jobs};
 use super::Report;
@@ -15,6 +13,7 @@ use crate::id;
 use crate::line::LogEvents;
 use crate::link::Link;
 use crate::machine::{Ending, Machine, Notice, Return};
+use crate::sync::channel::{Receiver, Sender};
 use crate::threads::Threads;
 use crate::time::Time;
 

@@ -24,12 +24,12 @@ mod unix {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::Arc;
 
-    use parking_lot::Mutex;
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::{Handle, Signals};
 
     use crate::error::StartError;
     use crate::link::{Link, Request};
+    use crate::sync::Mutex;
     use crate::threads::Threads;
 
     /// Hears of SIGINT and SIGTERM until dropped; then, if no other listener is left in the

@@ -2,12 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
 
 use super::{Report, Returned};
 use crate::cell::{Cell, Claim, Seen, Thread};
@@ -24,6 +20,9 @@ use crate::policy::PanicPolicy;
 use crate::record::Record;
 use crate::spec::{Body, TaskSpec};
 use crate::stall;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::threads::{ThreadOptions, Threads};
 use crate::time::Time;
 use crate::unwind;
@@ -140,7 +139,7 @@ impl Seat {
     }
 
     /// Waits to be called, and says for what.
-    fn wait(&self, state: &mut parking_lot::MutexGuard<'_, State>) -> u8 {
+    fn wait(&self, state: &mut MutexGuard<'_, State>) -> u8 {
         while self.call.load(Ordering::Relaxed) == WAIT {
             self.called.wait(state);
         }
@@ -413,7 +412,7 @@ impl Shared {
         let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
         let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
             let began = self.link.clock.now();
-            let _ = crossbeam_channel::never::<()>().recv_timeout(LOOK);
+            let _ = channel::never::<()>().recv_timeout(LOOK);
             began.until(self.link.clock.now())
         });
         for (examinee, stall) in examinees.into_iter().zip(stalls) {

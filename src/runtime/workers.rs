@@ -4,17 +4,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
 
 use super::worker::{Dedicated, Garbage, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
 use crate::cell::{Cell, Thread, SLOW_HOOK};
 use crate::link::Link;
 use crate::machine::pool::{Counts, Pool};
+use crate::sync::channel::{Receiver, Sender};
+use crate::sync::thread;
+use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
 use crate::time::Time;
 

@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 5] = [
         &[
             "cell", "clock", "context", "current", "error", "event", "handle", "hook", "leftover",
             "line", "linger", "link", "outcome", "pulse", "record", "report", "settings",
-            "snapshot", "spec", "stall", "threads", "unwind", "wait_io", "wake_fd",
+            "snapshot", "spec", "stall", "sync", "threads", "unwind", "wait_io", "wake_fd",
         ],
         &["vocabulary", "shared"],
     ),
@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 5] = [
 ];
 
 /// What may be called in one place only, and why.
-const ONE_PLACE: [(&str, &str); 7] = [
+const ONE_PLACE: [(&str, &str); 11] = [
     ("Instant::now", "src/clock.rs"),
     ("SystemTime::now", "src/clock.rs"),
     ("catch_unwind", "src/unwind.rs"),
@@ -29,6 +29,11 @@ const ONE_PLACE: [(&str, &str); 7] = [
     ("select!", "src/handle.rs"),
     ("Select::new", "src/runtime/controller.rs"),
     ("process::abort", "src/runtime/worker.rs"),
+    ("parking_lot", "src/sync.rs"),
+    ("crossbeam_channel", "src/sync.rs src/lib.rs"),
+    // The flag that the crate signal-hook takes is std's.
+    ("std::sync::atomic", "src/sync.rs src/runtime/signals.rs"),
+    ("use std::thread", "src/sync.rs"),
 ];
 
 /// What may stand nowhere, tests included.

@@ -21,7 +21,7 @@
 //!
 //! Code map: `controller` is the loop, `perform` carries effects out, `tables` keeps the user
 //! values, `publish` makes events of notices, `workers` and `lane` are the threads that run user
-//! code, `signals` the one that waits for signals.
+//! code, `reports` is what those tell the controller, `signals` the thread that waits for signals.
 
 pub(crate) mod controller;
 mod finish;
@@ -29,6 +29,7 @@ mod lane;
 mod ledger;
 mod perform;
 mod publish;
+mod reports;
 pub(crate) mod signals;
 mod tables;
 mod view;
@@ -36,41 +37,4 @@ mod worker;
 mod workers;
 
 pub(crate) use publish::Subscribers;
-
-use std::io;
-use std::sync::Arc;
-
-use crate::cell::Cell;
-use crate::error::TaskError;
-use crate::id::AttemptRef;
-use crate::machine::Return;
-use crate::reason::CancelReason;
-use crate::spec::Body;
-use crate::stall::Stall;
-use crate::time::Time;
-
-/// What threads that run user code tell the controller.
-enum Report {
-    Claimed { attempt: AttemptRef, at: Time },
-    Returned(Returned),
-    DropPanicked { message: String },
-    Examined { attempt: AttemptRef, stall: Option<Stall> },
-    HookReturned,
-    HookThreadRefused { error: io::Error },
-    HooksDue { cell: Arc<Cell>, due: Time },
-    SubscriberPanicked { subscriber: Arc<str>, message: String },
-    ThreadRefused { error: io::Error, unserved: Option<Box<worker::Dedicated>> },
-    LaneDrained,
-}
-
-/// How an attempt came back, with what it brought.
-struct Returned {
-    pub(crate) attempt: AttemptRef,
-    pub(crate) claimed_at: Time,
-    pub(crate) at: Time,
-    pub(crate) told: Option<CancelReason>,
-    pub(crate) ret: Return,
-    pub(crate) error: Option<TaskError>,
-    /// The body, unless it will not run again; then it is dropped already.
-    pub(crate) body: Option<Body>,
-}
+use reports::{Report, Returned};

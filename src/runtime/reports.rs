@@ -1,0 +1,39 @@
+//! What the controller hears from threads that run user code.
+
+use std::io;
+use std::sync::Arc;
+
+use super::worker::Dedicated;
+use crate::cell::Cell;
+use crate::error::TaskError;
+use crate::id::AttemptRef;
+use crate::machine::Return;
+use crate::reason::CancelReason;
+use crate::spec::Body;
+use crate::stall::Stall;
+use crate::time::Time;
+
+pub(super) enum Report {
+    Claimed { attempt: AttemptRef, at: Time },
+    Returned(Returned),
+    DropPanicked { message: String },
+    Examined { attempt: AttemptRef, stall: Option<Stall> },
+    HookReturned,
+    HookThreadRefused { error: io::Error },
+    HooksDue { cell: Arc<Cell>, due: Time },
+    SubscriberPanicked { subscriber: Arc<str>, message: String },
+    ThreadRefused { error: io::Error, unserved: Option<Box<Dedicated>> },
+    LaneDrained,
+}
+
+/// How an attempt came back, with what it brought.
+pub(super) struct Returned {
+    pub(super) attempt: AttemptRef,
+    pub(super) claimed_at: Time,
+    pub(super) at: Time,
+    pub(super) told: Option<CancelReason>,
+    pub(super) ret: Return,
+    pub(super) error: Option<TaskError>,
+    /// The body, unless it will not run again; then it is dropped already.
+    pub(super) body: Option<Body>,
+}

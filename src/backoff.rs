@@ -103,18 +103,20 @@ impl BackoffPolicy {
     /// delay, the largest gives the longest.
     pub(crate) fn delay(&self, state: &mut BackoffState, draw: u64) -> Duration {
         let (first, max) = (nanos(self.first), nanos(self.max));
-        let grown = state.grown.unwrap_or(first).min(max);
+        let BackoffState(reached) = *state;
+        let grown = reached.unwrap_or(first).min(max);
         let delay = match self.jitter {
             JitterPolicy::None => grown,
             JitterPolicy::Full => pick(0, grown, draw),
             JitterPolicy::Equal => pick(grown - grown / 2, grown, draw),
             JitterPolicy::Decorrelated => {
-                let previous = state.previous.unwrap_or(first);
-                pick(first, previous.saturating_mul(3).max(first), draw).min(max)
+                pick(first, grown.saturating_mul(3).max(first), draw).min(max)
             }
         };
-        state.previous = Some(delay);
-        state.grown = Some(self.grow(grown));
+        state.0 = Some(match self.jitter {
+            JitterPolicy::None | JitterPolicy::Full | JitterPolicy::Equal => self.grow(grown),
+            JitterPolicy::Decorrelated => delay,
+        });
         Duration::from_nanos(delay).max(MIN_SPACING)
     }
 
@@ -129,12 +131,10 @@ impl BackoffPolicy {
     }
 }
 
-/// How far the delays of a streak have grown; the default is the beginning of one.
+/// How far the delays of a streak have grown, or with `Decorrelated` the latest of them; the
+/// default is the beginning of a streak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BackoffState {
-    grown: Option<u64>,
-    previous: Option<u64>,
-}
+pub(crate) struct BackoffState(Option<u64>);
 
 /// A number in `low..=high`, by multiplication instead of remainder (Lemire 2019), so that its bias
 /// is below 2⁻⁶⁴ of the range.

@@ -226,13 +226,16 @@ impl Stepper {
 static PLANS: [OnceLock<Arc<Plan>>; 2] = [const { OnceLock::new() }; 2];
 
 fn submission(key: u32, initial_delay: Duration) -> Submission {
-    let plan = PLANS[usize::from(initial_delay.is_zero())].get_or_init(|| plan(initial_delay));
-    assert_eq!(plan.initial_delay, initial_delay);
+    let plan = match initial_delay {
+        Duration::ZERO => Arc::clone(PLANS[0].get_or_init(|| plan(Duration::ZERO))),
+        HOUR => Arc::clone(PLANS[1].get_or_init(|| plan(HOUR))),
+        other => plan(other),
+    };
     Submission {
         task: task(key),
         slot: Some(SlotKey(key)),
         policy: AdmissionPolicy::DropIfRunning,
-        plan: Arc::clone(plan),
+        plan,
         submitted_at: Time::ZERO,
         cancelled: false,
     }

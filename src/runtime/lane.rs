@@ -9,7 +9,9 @@ use super::Report;
 use crate::clock::Clock;
 use crate::current;
 use crate::event::{Event, EventKind, Subscribe};
+use crate::linger::linger;
 use crate::link::Link;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
@@ -24,22 +26,25 @@ struct Shared {
     /// Signalled when there is something for the thread to do.
     ready: Condvar,
     capacity: usize,
+    /// Events that the thread has taken from the queue and not served yet. Changed by the thread,
+    /// upwards under the lock only.
+    in_hand: AtomicUsize,
+    /// Nobody waits for the rest any more: it counts as lost. Set under the lock.
+    given_up: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Arc<Event>>,
+    /// By value: what one thread allocates and another frees makes both wait for the allocator.
+    queue: VecDeque<Event>,
     /// Events lost since the subscribers were last told.
     lost: Option<Lost>,
-    /// Events taken into the queue, events called back, and events lost, since the beginning.
+    /// Events taken into the queue, and events lost, since the beginning.
     accepted: u64,
-    served: u64,
     dropped: u64,
     /// The thread waits for `ready`.
     waiting: bool,
     closed: bool,
-    /// Nobody waits for the rest any more: it counts as lost.
-    given_up: bool,
     /// Who waits until so many events are done.
     flushes: Vec<(u64, Sender<()>)>,
 }
@@ -57,8 +62,12 @@ struct Named {
     name: Arc<str>,
 }
 
+/// Events for which an idle lane keeps room.
+const KEPT: usize = 64;
+
 enum Next {
-    Event(Arc<Event>),
+    /// Events have been taken into the hand.
+    Events,
     Lost(Lost),
     End,
 }
@@ -73,7 +82,9 @@ impl Lane {
         reports: &Sender<Report>,
     ) -> io::Result<Self> {
         let state = Mutex::new(State::default());
-        let shared = Arc::new(Shared { state, ready: Condvar::new(), capacity });
+        let (in_hand, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let shared = Shared { state, ready: Condvar::new(), capacity, in_hand, given_up };
+        let shared = Arc::new(shared);
         let lane = Self { shared: Arc::clone(&shared) };
         let (link, reports) = (Arc::clone(link), reports.clone());
         options.spawn(role, options.stack_size, move |_| {
@@ -84,11 +95,13 @@ impl Lane {
     }
 
     /// Puts an event into the queue, or counts it as lost. Never waits.
-    pub(crate) fn push(&self, event: &Arc<Event>) {
+    pub(crate) fn push(&self, event: Event) {
         let mut state = self.shared.state.lock();
-        if state.queue.len() < self.shared.capacity {
+        // The one that is being called back has left the queue.
+        let in_hand = self.shared.in_hand.load(Ordering::Relaxed);
+        if state.queue.len() + in_hand.saturating_sub(1) < self.shared.capacity {
             state.accepted += 1;
-            state.queue.push_back(Arc::clone(event));
+            state.queue.push_back(event);
             if state.waiting {
                 state.waiting = false;
                 self.shared.ready.notify_one();
@@ -106,7 +119,7 @@ impl Lane {
     /// already.
     pub(crate) fn flush(&self) -> Option<Receiver<()>> {
         let mut state = self.shared.state.lock();
-        if state.served >= state.accepted {
+        if self.shared.waiting(&state) == 0 {
             return None;
         }
         let (sender, receiver) = channel::bounded(1);
@@ -126,9 +139,9 @@ impl Lane {
     /// Nobody waits for the rest any more. Says how many events the subscribers did not get, those
     /// included that still wait.
     pub(super) fn give_up(&self) -> u64 {
-        let mut state = self.shared.state.lock();
-        state.given_up = true;
-        state.dropped + (state.accepted - state.served)
+        let state = self.shared.state.lock();
+        self.shared.given_up.store(true, Ordering::Release);
+        state.dropped + self.shared.waiting(&state)
     }
 }
 
@@ -141,18 +154,23 @@ impl Shared {
                 Named { name: name.unwrap_or_else(|_| Arc::from("unnamed")), subscriber }
             })
             .collect();
+        let mut hand = VecDeque::new();
         loop {
-            match self.next() {
-                Next::Event(event) => {
-                    call_all(&mut subscribers, &event, reports);
-                    // The last reference may carry user values, whose destructors may panic.
-                    let _ = unwind::drop_caught(event);
-                    self.count_served();
+            match self.next(&mut hand, clock) {
+                Next::Events => {
+                    while !self.is_given_up() {
+                        let Some(event) = hand.pop_front() else { break };
+                        call_all(&mut subscribers, &event, reports);
+                        // The last reference may carry user values, whose destructors may panic.
+                        let _ = unwind::drop_caught(event);
+                        self.in_hand.fetch_sub(1, Ordering::Release);
+                    }
                 }
                 Next::Lost(lost) => call_all(&mut subscribers, &overflow(lost, clock), reports),
                 Next::End => break,
             }
         }
+        let _ = unwind::drop_caught(hand);
         for named in subscribers {
             let _ = unwind::drop_caught(named);
         }
@@ -160,30 +178,63 @@ impl Shared {
         let _ = reports.send(Report::LaneDrained);
     }
 
-    fn next(&self) -> Next {
+    /// Waits for something to do.
+    fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
         let mut state = self.state.lock();
+        let mut lingers = true;
         loop {
-            if state.given_up {
+            self.answer_flushes(&mut state);
+            if self.is_given_up() {
                 return Next::End;
             }
             if let Some(lost) = state.lost.take() {
                 return Next::Lost(lost);
             }
-            if let Some(event) = state.queue.pop_front() {
-                return Next::Event(event);
+            if !state.queue.is_empty() {
+                if state.flushes.is_empty() {
+                    std::mem::swap(hand, &mut state.queue);
+                } else {
+                    // Who waits for this one does not wait for those behind it.
+                    hand.extend(state.queue.pop_front());
+                }
+                self.in_hand.store(hand.len(), Ordering::Relaxed);
+                return Next::Events;
             }
             if state.closed {
                 return Next::End;
             }
-            state.waiting = true;
-            self.ready.wait(&mut state);
+            if lingers {
+                drop(state);
+                linger(clock, || self.has_news().then_some(()));
+                state = self.state.lock();
+            } else {
+                // The room of a flood is not kept.
+                state.queue.shrink_to(KEPT);
+                hand.shrink_to(KEPT);
+                state.waiting = true;
+                self.ready.wait(&mut state);
+            }
+            lingers = !lingers;
         }
     }
 
-    fn count_served(&self) {
-        let mut state = self.state.lock();
-        state.served += 1;
-        let served = state.served;
+    fn has_news(&self) -> bool {
+        let state = self.state.lock();
+        self.is_given_up() || state.closed || state.lost.is_some() || !state.queue.is_empty()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Events that were accepted and not yet called back.
+    fn waiting(&self, state: &State) -> u64 {
+        // What the thread counts down it has done.
+        (state.queue.len() + self.in_hand.load(Ordering::Acquire)) as u64
+    }
+
+    fn answer_flushes(&self, state: &mut State) {
+        let served = state.accepted - self.waiting(state);
         state.flushes.retain(|(target, flushed)| {
             let waits = *target > served;
             if !waits {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::lane::Lane;
 use super::tables::{Job, Jobs};
@@ -27,6 +28,8 @@ pub(super) struct Publisher {
     /// Nobody subscribed: warnings go to `log`, on a lane that is started for the first of them.
     nobody: bool,
     seq: u64,
+    /// What the wall clock said when it was last asked, and at which moment that was.
+    wall: (Time, SystemTime),
     dropped: u64,
     closed: bool,
 }
@@ -55,6 +58,7 @@ impl Publisher {
             dedicated: Vec::new(),
             nobody,
             seq: 0,
+            wall: (Time::NEVER, SystemTime::UNIX_EPOCH),
             dropped: 0,
             closed: false,
         };
@@ -98,10 +102,17 @@ impl Publisher {
             return;
         }
         self.seq += 1;
-        let since_start = now.since_start();
-        let event = Arc::new(Event { seq: self.seq, at: Clock::wall(), since_start, task, kind });
-        for lane in self.shared.iter().chain(&self.dedicated) {
-            lane.push(&event);
+        let (seq, since_start) = (self.seq, now.since_start());
+        if self.wall.0 != now {
+            self.wall = (now, Clock::wall());
+        }
+        let event = Event { seq, at: self.wall.1, since_start, task, kind };
+        let mut lanes = self.shared.iter().chain(&self.dedicated).peekable();
+        while let Some(lane) = lanes.next() {
+            if lanes.peek().is_none() {
+                return lane.push(event);
+            }
+            lane.push(event.clone());
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Cell {
     pub(crate) attempt: AttemptRef,
     /// The reason, or `NOT_TOLD`: a copy of what is under the lock, for reading without it.
     told: AtomicU8,
+    /// It was offered with bodies of earlier owners of its slot.
+    inherits: bool,
     /// Signs of life, for the watchdog.
     pub(crate) pulse: Pulse,
     state: Mutex<State>,
@@ -108,15 +110,6 @@ pub(crate) struct Allowance {
     pub(crate) max_timeout: Option<Duration>,
 }
 
-/// What a worker finds when it would take an attempt up.
-pub(crate) enum Claim {
-    /// It has it, since then.
-    Taken(Load, Time),
-    /// This must be gone first.
-    After(Leftover),
-    Revoked,
-}
-
 /// What the worker finds when the body has returned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
@@ -165,6 +158,7 @@ impl Cell {
             record,
             attempt,
             told: AtomicU8::new(NOT_TOLD),
+            inherits: matches!(&phase, Phase::Offered(load) if !load.inherited.is_empty()),
             pulse: Pulse::default(),
             state: Mutex::new(State {
                 phase,
@@ -185,24 +179,30 @@ impl Cell {
         }
     }
 
-    /// Worker: takes the attempt up, with all it carries.
-    pub(crate) fn claim(&self, thread: &Thread) -> Claim {
+    /// Worker: takes the attempt up, with all it carries, and says when. `None` if it was revoked.
+    pub(crate) fn claim(&self, thread: &Thread) -> Option<(Load, Time)> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Claimed) {
             Phase::Offered(load) => {
-                if let Some(leftover) = load.inherited.iter().find(|leftover| !leftover.is_gone()) {
-                    let leftover = leftover.clone();
-                    state.phase = Phase::Offered(load);
-                    return Claim::After(leftover);
-                }
                 state.thread = Some(thread.clone());
                 let at = self.begin(&mut state, load.allowance);
-                Claim::Taken(load, at)
+                Some((load, at))
             }
             other => {
                 state.phase = other;
-                Claim::Revoked
+                None
             }
+        }
+    }
+
+    /// Worker: what must be gone before the attempt is claimed.
+    pub(crate) fn inherited(&self) -> Vec<Leftover> {
+        if !self.inherits {
+            return Vec::new();
+        }
+        match &self.state.lock().phase {
+            Phase::Offered(load) => load.inherited.clone(),
+            Phase::Claimed | Phase::Leaving { .. } | Phase::Returned | Phase::Revoked => Vec::new(),
         }
     }
 

@@ -43,10 +43,6 @@ impl Leftover {
         None
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(*self.0 .0.lock(), Remains::Gone)
-    }
-
     /// Whoever waits should see whether that is still worth it.
     pub(crate) fn nudge(&self) {
         let (remains, changed) = &*self.0;

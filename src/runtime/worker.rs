@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Report, Returned};
-use crate::cell::{Cell, Claim, Seen, Thread};
+use crate::cell::{Cell, Seen, Thread};
 use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
@@ -363,17 +363,12 @@ impl Shared {
 
     fn run(&self, job: Attempt, thread: &Thread) {
         // What an earlier owner of the slot held open is closed before this body begins.
-        let (load, at) = loop {
-            match job.cell.claim(thread) {
-                Claim::Taken(load, at) => break (load, at),
-                Claim::After(leftover) => {
-                    if let Some(message) = leftover.clear(|| job.cell.is_revoked()) {
-                        self.report(Report::DropPanicked { message });
-                    }
-                }
-                Claim::Revoked => return self.drop_value(job),
+        for leftover in job.cell.inherited() {
+            if let Some(message) = leftover.clear(|| job.cell.is_revoked()) {
+                self.report(Report::DropPanicked { message });
             }
-        };
+        }
+        let Some((load, at)) = job.cell.claim(thread) else { return self.drop_value(job) };
         if job.reports_claim {
             self.report(Report::Claimed { attempt: job.cell.attempt, at });
         }

@@ -20,7 +20,7 @@ impl Machine {
         answer: AbandonAnswer,
         out: &mut Vec<Effect>,
     ) {
-        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
+        let State::Stopping { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
         let task = self.task_mut(key);

@@ -58,7 +58,8 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let grace_until = self.now.after(self.tasks[key].plan.grace).min(self.phase.grace_until());
-        self.enter(key, State::Stopping { claimed_at, told, stop }, grace_until);
+        let silent = self.tasks[key].state.is_silent();
+        self.enter(key, State::Stopping { claimed_at, told, stop, silent }, grace_until);
         let attempt = self.tasks[key].attempt_ref();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
         self.end_grace(key, out);
@@ -78,10 +79,12 @@ impl Machine {
         answer: TellAnswer,
         out: &mut Vec<Effect>,
     ) {
-        let State::Stopping { claimed_at, told, stop } = self.tasks[key].state else { return };
+        let State::Stopping { claimed_at, told, stop, silent } = self.tasks[key].state else {
+            return;
+        };
+        let attempt = self.tasks[key].attempt_ref();
         match answer {
             TellAnswer::Told if told == CancelReason::Timeout => {
-                let attempt = self.tasks[key].attempt_ref();
                 let ran = claimed_at.until(self.now);
                 Self::publish(out, Notice::AttemptOverdue { attempt, ran });
                 out.push(Effect::Examine { attempt });
@@ -91,6 +94,9 @@ impl Machine {
             TellAnswer::Told | TellAnswer::AlreadyReturned => {}
             TellAnswer::DeadlineMoved(deadline) => {
                 self.enter_running(key, claimed_at, self.now, deadline);
+                if silent {
+                    Self::publish(out, Notice::AttemptResumed { attempt });
+                }
                 if let Some(stop) = stop {
                     self.tell(key, claimed_at, stop.reason.as_cancel(), Some(stop), out);
                 }

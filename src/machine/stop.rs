@@ -82,8 +82,9 @@ impl Machine {
                 self.publish_terminating(key, out);
                 self.tell(key, claimed_at, reason.as_cancel(), asked, out);
             }
-            State::Stopping { claimed_at, told, stop: None } => {
-                self.task_mut(key).state = State::Stopping { claimed_at, told, stop: asked };
+            State::Stopping { claimed_at, told, stop: None, silent } => {
+                self.task_mut(key).state =
+                    State::Stopping { claimed_at, told, stop: asked, silent };
                 self.publish_terminating(key, out);
                 self.shorten_grace(key, out);
             }

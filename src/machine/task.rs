@@ -29,8 +29,9 @@ pub(crate) enum State {
     /// without a word; whoever tells it finds out.
     Running { claimed_at: Time, deadline: Time, watch: Option<Watch> },
     /// Told to return; `stop` once a stop was asked. Without a timer the answer to `Abandon`, or a
-    /// report known to be under way, is awaited.
-    Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop> },
+    /// report known to be under way, is awaited. `silent` if that was said of it before: it may be
+    /// found to have asked for more time.
+    Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop>, silent: bool },
     /// Outlived its grace; holds slot and permit until it returns. `over` once the outcome is
     /// delivered.
     Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
@@ -94,6 +95,11 @@ impl State {
             | Self::Abandoned { .. } => true,
             Self::Intake | Self::Queued | Self::Ready | Self::Waiting(_) | Self::Over => false,
         }
+    }
+
+    /// Whether it was said that a running attempt is silent.
+    pub(super) fn is_silent(self) -> bool {
+        matches!(self, Self::Running { watch: Some(Watch { silent: true, .. }), .. })
     }
 
     /// Since when the owner of a slot is on its way out: its stop is recorded, or it is abandoned.

@@ -198,6 +198,35 @@ fn whoever_asks_for_more_time_is_alive() {
     );
 }
 
+/// It was silent, and to ask for more time is a sign of life.
+#[test]
+fn a_silent_attempt_that_asked_for_more_time_has_resumed() {
+    let mut rig = Rig::new();
+    rig.run(task("t").watched(ms(40)).timeout(ms(45)));
+    for at in [10, 20, 30] {
+        rig.look_at(ms(at), "t", false).gives("");
+    }
+    rig.look_at(ms(40), "t", false).has("* t/1 silent for 40ms");
+    rig.due_at(ms(45)).gives("tell t/1 timeout until 145ms");
+    rig.moved("t", ms(100)).gives("* t/1 resumed");
+    rig.look_at(ms(55), "t", true).gives("");
+}
+
+#[test]
+fn a_silent_attempt_that_asked_for_more_time_and_is_stopped_has_resumed_first() {
+    let mut rig = Rig::new();
+    rig.run(task("t").watched(ms(40)).timeout(ms(45)));
+    for at in [10, 20, 30, 40] {
+        rig.look_at(ms(at), "t", false).whatever();
+    }
+    rig.due_at(ms(45)).whatever();
+    rig.stop("t").whatever();
+    rig.moved("t", ms(100)).gives(
+        "* t/1 resumed
+        tell t/1 stop until 145ms",
+    );
+}
+
 #[test]
 fn the_moved_deadline_and_the_next_look_share_the_timer() {
     let mut rig = Rig::new();

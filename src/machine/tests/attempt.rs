@@ -113,7 +113,7 @@ impl Attempt {
                 assert_eq!(self.told.take(), Some(CancelReason::Timeout));
                 (self.grace_until, self.abandon_ordered) = (None, false);
                 (self.deadline, self.last_look) = (Some(deadline), Some(now));
-                (self.misses, self.is_silent) = (0, false);
+                self.misses = 0;
                 return self.finalized;
             }
         }

@@ -2,27 +2,24 @@
 //! machine: a record of each task, two of who waits where, and one of what is stuck.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::super::{
     Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, TellAnswer, Verdict,
 };
 use super::attempt::Finding;
+use super::coverage::Coverage;
 use super::line::{Permits, Slots};
 use super::record::Record;
 use super::rig::ms;
 use super::stuck::Stuck;
-use super::world::{MAX_DELAY, MAX_LATENESS, MAX_REACTION};
 use crate::id::{AttemptRef, TaskAddr, TaskId};
 use crate::policy::{AbandonPolicy, AdmissionPolicy, Limits, Plan};
 use crate::reason::{CancelReason, Rejection, StopReason};
 use crate::time::Time;
 
-pub(super) type Sights = BTreeMap<&'static str, u64>;
-
 pub(super) struct Checker {
     limits: Limits,
-    /// Every body returns soon after it is told.
-    obedient: bool,
     now: Time,
     records: BTreeMap<TaskId, Record>,
     permits: Permits,
@@ -30,28 +27,25 @@ pub(super) struct Checker {
     stuck: Stuck,
     /// Attempts that threads work on, but for the released: physically, whatever the machine knows.
     n_claimed: u32,
-    /// How often the rarer things were met.
-    sights: Sights,
+    /// The rarer things that the step has met.
+    sights: Vec<&'static str>,
     closed_at: Option<Time>,
-    escalated_at: Option<Time>,
     drained: bool,
     finished: bool,
 }
 
 impl Checker {
-    pub(super) fn new(limits: Limits, obedient: bool) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             permits: Permits::new(limits.max_concurrent),
             stuck: Stuck::new(limits.max_abandoned),
             limits,
-            obedient,
             now: Time::ZERO,
             records: BTreeMap::new(),
             slots: Slots::default(),
             n_claimed: 0,
-            sights: Sights::new(),
+            sights: Vec::new(),
             closed_at: None,
-            escalated_at: None,
             drained: false,
             finished: false,
         }
@@ -59,6 +53,10 @@ impl Checker {
 
     pub(super) fn plan(&self, task: TaskId) -> &Plan {
         &self.records[&task].plan
+    }
+
+    pub(super) fn slot(&self, task: TaskId) -> Option<u32> {
+        self.records[&task].slot
     }
 
     /// Whether the machine was told all that there is to say about an attempt.
@@ -98,7 +96,14 @@ impl Checker {
         self.slots.leave(slot, attempt.task.id);
     }
 
-    pub(super) fn step(&mut self, now: Time, input: &Input, effects: &[Effect], machine: &Machine) {
+    pub(super) fn step(
+        &mut self,
+        now: Time,
+        input: &Input,
+        effects: &[Effect],
+        machine: &Machine,
+        coverage: &mut Coverage,
+    ) {
         self.now = now;
         self.begin_step(input, effects);
         for &effect in effects {
@@ -115,6 +120,7 @@ impl Checker {
         }
         let held = self.records.values().filter(|record| record.is_held()).count();
         assert!(held <= self.limits.max_tasks as usize, "more tasks than there may be");
+        self.sights.drain(..).for_each(|what| coverage.met("sight", what));
     }
 
     fn begin_step(&mut self, input: &Input, effects: &[Effect]) {
@@ -164,9 +170,6 @@ impl Checker {
                     urgent,
                     "a signal is misread"
                 );
-                if urgent {
-                    self.escalated_at.get_or_insert(self.now);
-                }
             }
             _ => {}
         }
@@ -253,7 +256,6 @@ impl Checker {
             Effect::Finish => {
                 assert!(self.drained && !self.finished, "the end has come twice or too soon");
                 self.finished = true;
-                self.check_shutdown_time();
             }
             Effect::ForgetSlot { .. } | Effect::Answer(_) | Effect::RestoreSignals => {}
         }
@@ -404,7 +406,7 @@ impl Checker {
     }
 
     fn sight(&mut self, what: &'static str) {
-        *self.sights.entry(what).or_default() += 1;
+        self.sights.push(what);
     }
 
     fn task_ends(&mut self, task: TaskAddr, end: End) {
@@ -419,26 +421,11 @@ impl Checker {
         self.slots.leave_queue(slot, task.id);
     }
 
-    /// A shutdown ends within the sum of its deadlines; sooner when nobody uses them up.
-    fn check_shutdown_time(&self) {
-        let began = self.closed_at.expect("a shutdown ends after it began");
-        let grace =
-            if self.obedient { MAX_REACTION.min(self.limits.grace) } else { self.limits.grace };
-        let escalated = self.escalated_at.unwrap_or(Time::NEVER);
-        let latest = began
-            .after(grace)
-            .min(escalated)
-            .after(self.limits.event_drain)
-            .after(MAX_DELAY * 3 + MAX_LATENESS * 3);
-        assert!(self.now <= latest, "the shutdown of {began:?} ended at {:?}", self.now);
-    }
-
     /// After the last step of all.
-    pub(super) fn finish(self) -> Sights {
+    pub(super) fn finish(&self) {
         assert!(self.finished && self.n_claimed == 0);
         self.records.values().for_each(Record::finish);
         self.stuck.finish();
-        self.sights
     }
 
     fn record(&mut self, task: TaskAddr) -> &mut Record {

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::super::rng::Rng;
 use super::super::Return;
 use super::cells::{Body, Extension};
+use super::families::{Families, Family, Profile};
 use super::rig::ms;
 use crate::backoff::{BackoffPolicy, JitterPolicy};
 use crate::policy::{
@@ -12,53 +13,22 @@ use crate::policy::{
     Watchdog, WatchdogPolicy,
 };
 
+const PANICS: [PanicPolicy; 5] = [
+    PanicPolicy::Failure,
+    PanicPolicy::Failure,
+    PanicPolicy::Failure,
+    PanicPolicy::Fatal,
+    PanicPolicy::Abort,
+];
+
 pub(super) struct Dice(Rng);
 
-/// What kind of world it is; chances in percent. Whole families of faults are missing in half of
-/// the worlds each, so that no fault always hides behind another.
-#[derive(Debug)]
-pub(super) struct Profile {
-    /// The longest time between two requests.
-    pub(super) gap: Duration,
-    pub(super) slots: u32,
-    pub(super) answers_at_once: bool,
-    /// Where they do not: an answer takes time.
-    pub(super) late: u32,
-    /// A thread cannot be had for a while.
-    pub(super) refused: u32,
-    /// A request for the end is meant.
-    pub(super) shutdown: u32,
-    /// The end comes while there are faults.
-    pub(super) ends_hard: bool,
-    /// A hook is stuck.
-    pub(super) stuck_hook: u32,
-    fails: u32,
-    hangs: u32,
-    /// A body ignores that it is told.
-    deaf: u32,
-    /// A body gives no sign of life for a while, or never.
-    silent: u32,
-    /// A body asks for more time.
-    extends: u32,
-    timeout: u32,
-    expires: u32,
-    watched: u32,
-    release: u32,
-    shared: u32,
-}
-
-impl Profile {
-    /// Whether every body returns soon after it is told.
-    pub(super) const fn is_obedient(&self) -> bool {
-        self.deaf == 0
-    }
-}
-
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    /// Dice for one purpose, which owe nothing to those for another.
+    pub(super) fn of(purpose: &[u64]) -> Self {
         // Neighbouring seeds must not give neighbouring worlds.
-        let mut rng = Rng::new(seed);
-        Self(Rng::new(rng.next()))
+        let mix = |mixed: u64, &part: &u64| Rng::new(mixed ^ part).next();
+        Self(Rng::new(purpose.iter().fold(0, mix)))
     }
 
     pub(super) fn next(&mut self) -> u64 {
@@ -78,7 +48,7 @@ impl Dice {
         (n > 0).then(|| &from[self.below(n) as usize])
     }
 
-    fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
         *self.pick(from).expect("something to choose from")
     }
 
@@ -102,46 +72,28 @@ impl Dice {
         }
     }
 
-    pub(super) fn profile(&mut self) -> Profile {
-        Profile {
-            gap: self.one_of(&[ms(1), ms(4), ms(10)]),
-            slots: self.one_of(&[1, 2, 4, 12]),
-            answers_at_once: self.chance(60),
-            late: self.one_of(&[25, 90]),
-            refused: self.family(&[5, 20]),
-            shutdown: self.one_of(&[0, 0, 0, 50]),
-            ends_hard: self.chance(40),
-            stuck_hook: self.family(&[40, 100]),
-            fails: self.family(&[20, 50, 80]),
-            hangs: self.family(&[3, 15, 40]),
-            deaf: self.family(&[10, 60]),
-            silent: self.family(&[20, 80]),
-            extends: self.family(&[30, 80]),
-            timeout: self.family(&[40, 80]),
-            expires: self.family(&[25, 50]),
-            watched: self.family(&[30, 90]),
-            release: self.family(&[40, 100]),
-            shared: self.one_of(&[0, 50, 100, 100]),
-        }
-    }
-
-    /// How often what a family does happens, if the family is there at all.
-    fn family(&mut self, chances: &[u32]) -> u32 {
-        if self.chance(50) {
-            self.one_of(chances)
-        } else {
-            0
-        }
-    }
-
-    pub(super) fn limits(&mut self) -> Limits {
-        Limits {
+    /// How much there is of everything: less than is asked for, or plenty.
+    pub(super) fn limits(&mut self, few: bool) -> Limits {
+        let limits = Limits {
             max_concurrent: self.one_of(&[1, 2, 3, 6, u32::MAX]),
             max_slot_queue: self.one_of(&[0, 1, 3, 100]),
             max_tasks: self.one_of(&[5, 20, 1000]),
-            max_abandoned: self.one_of(&[0, 1, 2, 5, 1000, 1000, 1000]),
+            max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
             grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
             event_drain: self.one_of(&[ms(0), ms(20), ms(250)]),
+        };
+        let max_concurrent = self.one_of(&[2, 6, u32::MAX]);
+        let plenty = Limits {
+            max_concurrent,
+            max_slot_queue: 100,
+            max_tasks: 1000,
+            max_abandoned: 1000,
+            ..limits
+        };
+        if few {
+            limits
+        } else {
+            plenty
         }
     }
 
@@ -155,7 +107,9 @@ impl Dice {
         ])
     }
 
-    pub(super) fn plan(&mut self, profile: &Profile) -> Plan {
+    /// Draws everything, also what the plan does not need: a family that is left out changes
+    /// nothing else.
+    pub(super) fn plan(&mut self, profile: &Profile, families: Families) -> Plan {
         let once = self.chance(15);
         let restart = self.one_of(&[
             RestartPolicy::Never,
@@ -163,36 +117,73 @@ impl Dice {
             RestartPolicy::OnFailure,
             RestartPolicy::Always,
         ]);
-        let pause = match self.below(4) {
-            0 => Pause::Delay(ms(1) + self.span(ms(30))),
-            1 => Pause::Rate(ms(1) + self.span(ms(30))),
-            _ => Pause::None,
-        };
         let always = !once && restart == RestartPolicy::Always;
-        Plan {
+        let pause = self.pause();
+        let (initial_delay, is_delayed) = (self.span(ms(20)), self.chance(profile.delays));
+        let (retries, is_bounded) = (self.below(4), self.chance(profile.budgets));
+        let limit = FailureLimit { failures: self.below(4), within: self.span(ms(60)) };
+        let is_limited = self.chance(profile.budgets / 2);
+        let (timeout, has_timeout) = (ms(1) + self.span(ms(30)), self.chance(profile.timeout));
+        let (expires_in, expires) = (ms(1) + self.span(ms(40)), self.chance(profile.expires));
+        let (watchdog, is_watched) = (self.watchdog(), self.chance(profile.watched));
+        let graces = [ms(0), ms(2), ms(10), ms(10), ms(1000), Duration::MAX];
+        let mut plan = Plan {
             restart: if once { RestartPolicy::Never } else { restart },
-            pause: if always { pause } else { Pause::None },
-            initial_delay: if self.chance(15) { self.span(ms(20)) } else { Duration::ZERO },
+            pause: if always && families.have(Family::Pauses) { pause } else { Pause::None },
+            initial_delay: if is_delayed { initial_delay } else { Duration::ZERO },
             backoff: self.backoff(),
-            max_retries: self.chance(50).then(|| self.below(4)),
+            max_retries: is_bounded.then_some(retries),
             stable_after: self.one_of(&[ms(5), ms(60_000)]),
-            failure_limit: self
-                .chance(20)
-                .then(|| FailureLimit { failures: self.below(4), within: self.span(ms(60)) }),
-            timeout: self.chance(profile.timeout).then(|| ms(1) + self.span(ms(30))),
+            failure_limit: is_limited.then_some(limit),
+            timeout: has_timeout.then_some(timeout),
             max_timeout: None,
-            grace: self.one_of(&[ms(0), ms(2), ms(10), ms(10), ms(1000), Duration::MAX]),
-            expires_in: self.chance(profile.expires).then(|| ms(1) + self.span(ms(40))),
-            panic: if self.chance(20) { PanicPolicy::Fatal } else { PanicPolicy::Failure },
-            abandon: if self.chance(profile.release) {
-                AbandonPolicy::Release
-            } else {
-                AbandonPolicy::Hold
-            },
-            watchdog: self.chance(profile.watched).then(|| self.watchdog()),
-            significant: self.chance(1),
+            grace: self.one_of(&graces),
+            expires_in: expires.then_some(expires_in),
+            panic: self.one_of(&PANICS),
+            abandon: AbandonPolicy::Hold,
+            watchdog: is_watched.then_some(watchdog),
+            significant: self.chance(profile.significant),
             once,
-            shared: !once && self.chance(profile.shared),
+            shared: self.chance(profile.shared) && !once,
+        };
+        if self.chance(profile.release) {
+            plan.abandon = AbandonPolicy::Release;
+        }
+        self.go_to_extremes(profile, &mut plan);
+        plan
+    }
+
+    /// Times at the ends of their range.
+    fn go_to_extremes(&mut self, profile: &Profile, plan: &mut Plan) {
+        let times = [Duration::from_nanos(1), Duration::from_micros(999), Duration::MAX];
+        let (time, field, really) =
+            (self.one_of(&times), self.below(8), self.chance(profile.extremes));
+        if !really {
+            return;
+        }
+        match (field, plan.pause) {
+            (0, _) => plan.initial_delay = time,
+            (1, _) => plan.timeout = Some(time),
+            (2, _) => plan.expires_in = Some(time),
+            (3, _) => plan.grace = time,
+            (4, _) => plan.backoff = BackoffPolicy::constant(time).factor(f64::MAX),
+            (5, Pause::Delay(_)) => plan.pause = Pause::Delay(time),
+            (5, Pause::Rate(_)) => plan.pause = Pause::Rate(time),
+            (6, _) => plan.failure_limit = Some(FailureLimit { failures: 1, within: time }),
+            _ => {
+                if let Some(watchdog) = &mut plan.watchdog {
+                    watchdog.max_silence = time.max(ms(4));
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Pause {
+        let span = ms(1) + self.span(ms(30));
+        match self.below(4) {
+            0 => Pause::Delay(span),
+            1 => Pause::Rate(span),
+            _ => Pause::None,
         }
     }
 
@@ -209,7 +200,8 @@ impl Dice {
             JitterPolicy::Equal,
             JitterPolicy::Decorrelated,
         ]);
-        BackoffPolicy::exponential(first, first + self.span(ms(40))).jitter(jitter)
+        let factor = self.one_of(&[1.0, 1.5, 2.0, 2.0, 10.0]);
+        BackoffPolicy::exponential(first, first + self.span(ms(40))).jitter(jitter).factor(factor)
     }
 
     /// What a body does, and when it returns of its own accord; `None` for one that hangs.
@@ -219,25 +211,33 @@ impl Dice {
         healthy: bool,
         reaction: Duration,
     ) -> (Body, Option<Duration>) {
-        let extends = !healthy && self.chance(profile.extends);
-        // Whoever asks for more time needs it.
-        let most = if extends { ms(60) } else { ms(25) };
-        let runs = if self.chance(20) { Duration::ZERO } else { self.span(most) };
-        let hangs = !healthy && self.chance(profile.hangs);
-        let deaf = !healthy && self.chance(profile.deaf);
-        let fails = !healthy && self.chance(profile.fails);
-        let ret = if fails { self.mishap() } else { Return::Ok };
+        let extends = self.chance(profile.extends) && !healthy;
+        let hangs = self.chance(profile.hangs) && !healthy;
+        let deaf = self.chance(profile.deaf) && !healthy;
+        let fails = self.chance(profile.fails) && !healthy;
+        let silent = self.chance(profile.silent) && !healthy;
+        // Whoever asks for more time needs it; who does not listen is in the middle of something.
+        let (short, most) = (self.chance(20), if extends || deaf { ms(60) } else { ms(25) });
+        let runs = self.span(most);
+        let mishap = self.mishap(profile);
+        let ret = if fails { mishap } else { Return::Ok };
         let told = self.one_of(&[Return::Cancelled, Return::Cancelled, Return::Ok]);
-        let told = if self.chance(20) { self.mishap() } else { told };
+        let (mishap, fails) = (self.mishap(profile), self.chance(20));
+        let told = if fails { mishap } else { told };
         let obeys = (!deaf).then_some((self.span(reaction), told));
-        let silent = !healthy && self.chance(profile.silent);
-        let silence = silent.then(|| self.silence());
-        let extension = extends.then(|| Extension {
+        let silence = self.silence();
+        let extension = Extension {
             every: ms(1) + self.span(ms(5)),
             by: ms(2) + self.span(ms(15)),
             most: self.span(ms(80)),
-        });
-        (Body { ret, obeys, silence, extension }, (!hangs).then_some(runs))
+        };
+        let body = Body {
+            ret,
+            obeys,
+            silence: silent.then_some(silence),
+            extension: extends.then_some(extension),
+        };
+        (body, (!hangs).then_some(if short { Duration::ZERO } else { runs }))
     }
 
     /// When a body falls silent, and for how long.
@@ -246,16 +246,14 @@ impl Dice {
         (from, if self.chance(40) { Duration::MAX } else { self.span(ms(40)) })
     }
 
-    fn mishap(&mut self) -> Return {
-        self.one_of(&[
-            Return::Failed,
-            Return::Failed,
-            Return::Failed,
-            Return::Failed,
-            Return::Panicked,
-            Return::Panicked,
-            Return::Cancelled,
-            Return::Fatal,
-        ])
+    fn mishap(&mut self, profile: &Profile) -> Return {
+        let hard = self.one_of(&[Return::Panicked, Return::Panicked, Return::Fatal]);
+        let soft =
+            self.one_of(&[Return::Failed, Return::Failed, Return::Failed, Return::Cancelled]);
+        if self.chance(profile.panics) {
+            hard
+        } else {
+            soft
+        }
     }
 }

@@ -245,18 +245,25 @@ impl Record {
         assert!(!beside || self.plan.shared, "the body of {task:?} would run twice at a time");
         self.wait(at, delay);
         assert!(delay >= ms(1), "{task:?} is retried at once");
-        assert!(!matches!(self.plan.pause, Pause::Delay(pause) if delay < pause));
+        assert!(
+            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) < at.after(pause))
+        );
     }
 
     pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
         let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
         assert!(self.plan.restart == RestartPolicy::Always && !self.plan.once);
-        assert!(!matches!(self.plan.pause, Pause::Delay(pause) if delay != pause));
+        assert!(
+            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
+        );
         self.wait(at, delay);
     }
 
     fn wait(&mut self, at: Time, delay: Duration) {
         self.not_before = at.after(delay);
+        if self.not_before.is_never() {
+            return;
+        }
         if let (Pause::Rate(step), Some(anchor)) = (self.plan.pause, self.first_claim) {
             let off = anchor.until(self.not_before).as_nanos() % step.as_nanos();
             assert_eq!(off, 0, "{:?} leaves its grid", self.task);

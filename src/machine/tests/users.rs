@@ -1,91 +1,110 @@
-//! What the users of a seeded world ask for.
+//! How the users of a world get what they ask for.
 
 use alloc::vec::Vec;
 
-use super::super::{Input, Submission};
+use super::super::{Input, State, Submission};
+use super::dice::Dice;
 use super::rig::ms;
+use super::script::{Draft, Request, Target, Wish};
 use super::world::{Happening, World};
 use crate::id::{SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::AbandonPolicy;
-use crate::reason::ShutdownCause;
+use crate::policy::{AbandonPolicy, AdmissionPolicy};
 use crate::time::Time;
 
+/// The ids of those who react to the end of others begin here.
+const REACTIONS: u64 = 1_000_000;
+
 impl World {
-    pub(super) fn request(&mut self) {
-        match self.dice.below(100) {
-            0..=49 => {
-                let submission = self.submission();
+    pub(super) fn request(&mut self, wish: Wish) {
+        match wish {
+            Wish::Submit(draft) => {
+                let submission = self.submission(draft);
                 self.feed(Input::Submitted(submission));
             }
-            50..=56 => {
-                let n_specs = 1 + self.dice.below(4);
-                let batch = (0..n_specs).map(|_| self.submission()).collect();
+            Wish::SubmitAll(drafts) => {
+                let batch = drafts.into_iter().map(|draft| self.submission(draft)).collect();
                 self.feed(Input::BatchSubmitted(batch));
             }
-            57..=66 => self.request_about_a_task(Input::StopRequested),
-            67..=72 => {
-                let slots: Vec<_> = self.slots.values().copied().collect();
-                if let Some(&slot) = self.dice.pick(&slots) {
+            Wish::Stop(task) => self.request_about(task, Input::StopRequested),
+            Wish::Skip(task) => self.request_about(task, Input::SkipRequested),
+            Wish::Restart(task) => self.request_about(task, Input::RestartRequested),
+            Wish::StopSlotOf(target) => {
+                let name = self.find(target).and_then(|task| self.checker.slot(task.id));
+                if let Some(&slot) = name.and_then(|name| self.slots.get(&name)) {
                     self.feed(Input::SlotStopRequested(slot));
                 }
             }
-            73..=80 => self.request_about_a_task(Input::SkipRequested),
-            81..=88 => self.request_about_a_task(Input::RestartRequested),
-            89..=94 => self.repeat_a_message(),
-            95 => self.feed(Input::TimerDue),
-            96 => self.feed(Input::EventsDrained),
-            97 if self.dice.chance(self.profile.shutdown) => self.request_the_end(),
-            98..=99 if self.dice.chance(self.profile.stuck_hook) => {
-                let stuck = self.dice.span(ms(200));
-                self.schedule(stuck, Happening::Message(Input::HookReturned));
+            Wish::End(cause) => self.feed(Input::ShutdownRequested(cause)),
+            Wish::Signal(number) => self.feed(Input::SignalReceived(number)),
+            Wish::Repeat(which) => self.repeat_a_message(which),
+            Wish::Wake => self.feed(Input::TimerDue),
+            Wish::Drained => self.feed(Input::EventsDrained),
+            Wish::Hook(span) => {
+                self.schedule(span, Happening::Message(Input::HookReturned));
                 self.feed(Input::HookAbandoned);
             }
-            _ => {}
+            Wish::Stall(span) => {
+                self.asleep_until = self.now.after(span);
+                self.waits.stall(span);
+            }
         }
     }
 
-    fn request_about_a_task(&mut self, input: fn(TaskAddr) -> Input) {
-        // Mostly a young one, which is more likely to be alive.
-        let from = if self.dice.chance(80) { self.tasks.len().saturating_sub(8) } else { 0 };
-        if let Some(&task) = self.dice.pick(&self.tasks[from..]) {
+    fn request_about(&mut self, target: Target, input: fn(TaskAddr) -> Input) {
+        if let Some(task) = self.find(target) {
             self.feed(input(task));
         }
     }
 
-    pub(super) fn request_the_end(&mut self) {
-        if self.dice.chance(50) {
-            return self.feed(Input::ShutdownRequested(ShutdownCause::Dropped));
+    /// Nobody asks for what was never submitted.
+    fn find(&self, target: Target) -> Option<TaskAddr> {
+        let which = match target {
+            Target::Task(task) => return self.tasks.get(&task).copied(),
+            Target::Odd(which) => which,
+        };
+        let mut odd: Vec<_> = self.machine.tasks().iter().collect();
+        odd.retain(|task| is_odd(task.state));
+        if odd.iter().any(|task| is_stuck(task.state)) && which % 2 == 0 {
+            odd.retain(|task| is_stuck(task.state));
         }
-        self.feed(Input::SignalReceived(15));
-        for delay in [ms(100), ms(350), ms(400)] {
-            let again = self.now.after(delay);
-            self.schedule_at(again, Happening::Message(Input::SignalReceived(2)));
-        }
+        Dice::of(&[which]).pick(&odd).map(|task| task.task)
     }
 
-    fn submission(&mut self) -> Submission {
-        let id = TaskId::new(self.tasks.len() as u64 + 1);
+    /// Whoever hears of the end submits the next for the same slot, at once.
+    pub(super) fn react(&mut self, dice: &mut Dice, task: TaskId) {
+        if task.get() >= REACTIONS {
+            return;
+        }
+        let id = TaskId::new(task.get() + REACTIONS);
+        let mut draft = Draft::new(dice, &self.profile, self.families, id);
+        draft.slot = self.checker.slot(task);
+        draft.policy = AdmissionPolicy::DropIfRunning;
+        let request = Request { at: self.now, wish: Wish::Submit(draft) };
+        self.requests_left += 1;
+        self.schedule(ms(0), Happening::Request(request));
+    }
+
+    fn submission(&mut self, draft: Draft) -> Submission {
+        let id = draft.id;
         let key = self.free_keys.pop().unwrap_or_else(|| {
             self.n_keys += 1;
             TaskKey(self.n_keys - 1)
         });
         let task = TaskAddr { key, id };
-        self.tasks.push(task);
-        let name = self.dice.chance(85).then(|| self.dice.below(self.profile.slots));
-        let slot = name.map(|name| self.intern(name));
+        self.tasks.insert(id, task);
         let submission = Submission {
             task,
-            slot,
-            policy: self.dice.policy(),
-            plan: self.dice.plan(&self.profile).into(),
-            submitted_at: Time::from_nanos(
-                self.now.as_nanos().saturating_sub(u64::from(self.dice.below(2_000_000))),
-            ),
-            cancelled: self.dice.chance(3),
+            slot: draft.slot.map(|name| self.intern(name)),
+            policy: draft.policy,
+            plan: draft.plan.into(),
+            submitted_at: Time::ZERO.after(self.now.since_start().saturating_sub(draft.age)),
+            cancelled: draft.cancelled,
         };
-        self.checker.submitted(&submission, name);
+        self.checker.submitted(&submission, draft.slot);
+        self.waits.submitted(&submission);
+        self.events.submitted(id, draft.slot);
         let released = submission.plan.abandon == AbandonPolicy::Release;
-        self.bodies.arrives(id, name, released && submission.plan.shared);
+        self.bodies.arrives(id, draft.slot, released && submission.plan.shared);
         submission
     }
 
@@ -100,4 +119,19 @@ impl World {
         self.slots.insert(name, slot);
         slot
     }
+}
+
+fn is_odd(state: State) -> bool {
+    match state {
+        State::Starting { .. }
+        | State::Stopping { .. }
+        | State::Abandoned { .. }
+        | State::Waiting(_)
+        | State::Ready => true,
+        State::Intake | State::Queued | State::Running { .. } | State::Over => false,
+    }
+}
+
+const fn is_stuck(state: State) -> bool {
+    matches!(state, State::Abandoned { over: false, .. })
 }

@@ -1,23 +1,31 @@
-//! A seeded world around the machine: users who ask for things, threads that take up attempts
-//! sooner or later, bodies that obey or do not, messages that take their time. What must hold in it
-//! is in `checkers` and `bodies`.
+//! A seeded world around the machine: threads that take up attempts sooner or later, bodies that
+//! obey or do not, messages that take their time. What its users ask for is in `script`; what must
+//! hold in it is in `checkers`, `waits`, `events` and `bodies`.
+
+use std::rc::Rc;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt::Write as _;
 use core::mem;
 use core::time::Duration;
 
-use super::super::{Effect, End, Finality, Input, Machine};
+use super::super::{Effect, End, Input, Machine};
 use super::audit::{audit, audit_empty};
 use super::bodies::Bodies;
 use super::cells::Cells;
-use super::checkers::{Checker, Sights};
-use super::dice::{Dice, Profile};
+use super::checkers::Checker;
+use super::coverage::Coverage;
+use super::dice::Dice;
+use super::events::Events;
+use super::families::{Families, Family, Profile};
 use super::rig::ms;
+use super::script::{Recipe, Request};
+use super::waits::Waits;
 use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::RestartPolicy;
+use crate::policy::{Plan, RestartPolicy};
 use crate::reason::{ShutdownCause, StopReason};
 use crate::time::Time;
 
@@ -28,46 +36,53 @@ pub(super) const MAX_LATENESS: Duration = ms(1);
 /// How long a body that obeys goes on once told.
 pub(super) const MAX_REACTION: Duration = ms(4);
 /// A world that takes more steps than this does not drain.
-const MAX_STEPS: u64 = 30_000;
+const MAX_STEPS: u64 = 10_000;
+
+/// What a world was told and ordered, line by line; to be read when it is no more.
+pub(super) type Journal = Rc<RefCell<String>>;
 
 pub(super) struct World {
-    pub(super) dice: Dice,
+    seed: u64,
+    pub(super) families: Families,
     pub(super) profile: Profile,
     pub(super) machine: Machine,
     pub(super) checker: Checker,
+    pub(super) waits: Waits,
+    pub(super) events: Events,
+    pub(super) coverage: Coverage,
     pub(super) bodies: Bodies,
     pub(super) now: Time,
-    pub(super) agenda: BTreeMap<(Time, u64), Happening>,
-    pub(super) sequence: u64,
+    agenda: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    answers_at_once: bool,
     pub(super) cells: Cells,
-    pub(super) tasks: Vec<TaskAddr>,
+    pub(super) tasks: BTreeMap<TaskId, TaskAddr>,
     pub(super) free_keys: Vec<TaskKey>,
     pub(super) slots: BTreeMap<u32, SlotKey>,
     pub(super) free_slots: Vec<SlotKey>,
     pub(super) n_keys: u32,
     pub(super) n_slots: u32,
-    pub(super) requests_left: u32,
+    pub(super) requests_left: usize,
+    /// The controller does nothing before.
+    pub(super) asleep_until: Time,
     /// Faults are over: bodies return soon, and hung ones too.
     pub(super) healthy: bool,
-    pub(super) finished: bool,
+    finished: bool,
     /// Messages about attempts that have come to their end, to be sent once more.
-    pub(super) past: Vec<Input>,
-    pub(super) steps: u64,
-    pub(super) journal: Option<String>,
+    past: Vec<Input>,
+    steps: u64,
+    journal: Option<Journal>,
 }
 
 /// What is left of a world.
-#[derive(PartialEq, Eq)]
 pub(super) struct Life {
     pub(super) steps: u64,
-    /// Every order, if there was a journal.
-    pub(super) orders: String,
-    pub(super) sights: Sights,
+    pub(super) coverage: Coverage,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a world is small")]
 pub(super) enum Happening {
-    Request,
+    Request(Request),
     Claim(AttemptRef),
     Return(AttemptRef),
     /// The body asks for more time.
@@ -77,52 +92,77 @@ pub(super) enum Happening {
     Drop(TaskId),
 }
 
+/// What an attempt throws dice for: each time with dice of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Chance {
+    Offer,
+    Body,
+    Claim,
+    Return,
+    Answer,
+    Heal,
+    Drop,
+    React,
+}
+
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let profile = dice.profile();
-        let limits = dice.limits();
+    pub(super) fn new(recipe: Recipe) -> Self {
+        let Recipe { seed, families, script } = recipe;
+        let profile = Profile::new(&mut Dice::of(&[seed, 4]), families);
+        let mut dice = Dice::of(&[seed, 5]);
+        let limits = dice.limits(families.have(Family::Limits));
         let obedient = profile.is_obedient();
-        Self {
-            machine: Machine::new(limits.clone(), dice.next()),
-            checker: Checker::new(limits, obedient),
+        let answers_at_once = profile.late == 0;
+        let mut world = Self {
+            seed,
+            families,
+            machine: Machine::new(limits.clone(), seed),
+            checker: Checker::new(limits.clone()),
+            waits: Waits::new(limits.clone(), obedient),
+            events: Events::new(limits.max_concurrent),
+            coverage: Coverage::default(),
             bodies: Bodies::default(),
             now: Time::ZERO,
             agenda: BTreeMap::new(),
             sequence: 0,
-            cells: Cells::new(profile.answers_at_once),
-            tasks: Vec::new(),
+            answers_at_once,
+            cells: Cells::new(answers_at_once),
+            tasks: BTreeMap::new(),
             free_keys: Vec::new(),
             slots: BTreeMap::new(),
             free_slots: Vec::new(),
             n_keys: 0,
             n_slots: 0,
-            requests_left: 20 + dice.below(100),
+            requests_left: script.len(),
+            asleep_until: Time::ZERO,
             healthy: false,
             finished: false,
             past: Vec::new(),
             steps: 0,
             journal: None,
-            dice,
             profile,
+        };
+        for request in script {
+            world.schedule_at(request.at, Happening::Request(request));
         }
+        world
     }
 
-    /// Has every order written down.
-    pub(super) fn with_journal(mut self) -> Self {
-        self.journal = Some(String::new());
+    /// Has everything written down.
+    pub(super) fn with_journal(mut self, journal: &Journal) -> Self {
+        self.journal = Some(Rc::clone(journal));
         self
     }
 
     /// Lives through it all.
     pub(super) fn live(mut self) -> Life {
-        self.schedule(Duration::ZERO, Happening::Request);
-        while self.requests_left > 0 {
-            self.turn();
+        while self.requests_left > 0 || self.now < self.asleep_until {
+            if !self.turn() {
+                self.now = self.asleep_until;
+            }
         }
-        if self.profile.ends_hard {
+        if self.profile.hard_end && !self.machine.is_running() {
             // Whatever hangs is left to the deadlines of the shutdown.
-            self.request_the_end();
             while !self.finished && self.turn() {}
         }
         self.heal();
@@ -136,19 +176,29 @@ impl World {
         assert!(self.finished, "the shutdown does not end");
         audit_empty(&self.machine);
         self.bodies.finish();
-        let sights = self.checker.finish();
-        Life { steps: self.steps, orders: self.journal.unwrap_or_default(), sights }
+        self.waits.finish();
+        self.events.finish();
+        self.checker.finish();
+        Life { steps: self.steps, coverage: self.coverage }
+    }
+
+    /// Dice that owe nothing to what others throw, so that a world with less in it is otherwise the
+    /// same.
+    pub(super) fn dice(&self, task: TaskId, attempt: u64, chance: Chance) -> Dice {
+        Dice::of(&[self.seed, task.get(), attempt, chance as u64])
     }
 
     /// The next thing that happens, or the next timer; false if nothing is left.
     fn turn(&mut self) -> bool {
         let next = self.agenda.keys().next().map_or(Time::NEVER, |&(at, _)| at);
-        let due = self.machine.deadline();
-        if next.is_never() && due.is_never() {
+        let deadline = self.machine.deadline();
+        if next.is_never() && deadline.is_never() {
             return false;
         }
-        let punctual = next > due.after(MAX_LATENESS) || self.dice.chance(80);
-        if due <= next && punctual {
+        let due = deadline.max(self.asleep_until);
+        let mut dice = Dice::of(&[self.seed, 6, due.as_nanos(), next.as_nanos()]);
+        let punctual = next > due.after(MAX_LATENESS) || dice.chance(80);
+        if due <= next && punctual && !deadline.is_never() {
             self.now = self.now.max(due);
             self.feed(Input::TimerDue);
         } else if let Some((&(at, sequence), _)) = self.agenda.iter().next() {
@@ -161,14 +211,14 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let for_the_controller = matches!(happening, Happening::Request(_) | Happening::Message(_));
+        if for_the_controller && self.now < self.asleep_until {
+            return self.schedule_at(self.asleep_until, happening);
+        }
         match happening {
-            Happening::Request => {
-                self.request();
+            Happening::Request(request) => {
+                self.request(request.wish);
                 self.requests_left = self.requests_left.saturating_sub(1);
-                if self.requests_left > 0 {
-                    let gap = self.dice.span(self.profile.gap);
-                    self.schedule(gap, Happening::Request);
-                }
             }
             Happening::Claim(attempt) => self.claim(attempt),
             Happening::Return(attempt) => self.body_returns(attempt),
@@ -201,11 +251,10 @@ impl World {
     fn heal(&mut self) {
         self.healthy = true;
         for attempt in self.cells.running() {
-            let within = self.dice.span(ms(50));
-            self.schedule(within, Happening::Return(attempt));
+            let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Heal);
+            self.schedule(dice.span(ms(50)), Happening::Return(attempt));
         }
-        let endless =
-            self.machine.tasks().iter().filter(|task| task.plan.restart == RestartPolicy::Always);
+        let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
         for task in endless.map(|task| task.task).collect::<Vec<_>>() {
             self.feed(Input::StopRequested(task));
         }
@@ -221,20 +270,14 @@ impl World {
             assert!(self.steps < MAX_STEPS, "the world does not drain");
             self.remember(&input);
             effects.clear();
-            self.machine.step(self.now, input.clone(), &mut effects);
-            audit(&self.machine);
-            let still_due = self.machine.deadline() <= self.now;
-            assert!(input != Input::TimerDue || !still_due, "a timer that was due is still set");
-            self.checker.step(self.now, &input, &effects, &self.machine);
-            if let Some(journal) = &mut self.journal {
-                writeln!(journal, "{:?} {effects:?}", self.now).expect("a string takes it");
-            }
+            self.step(&input, &mut effects);
             for &effect in &effects {
-                if let Some(answer) = self.perform(effect) {
-                    if self.profile.answers_at_once {
+                if let Some((attempt, answer)) = self.perform(effect) {
+                    let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Answer);
+                    if self.answers_at_once {
                         inputs.push_back(answer);
                     } else {
-                        let delay = self.dice.delay_in(self.profile.late, MAX_DELAY);
+                        let delay = dice.delay_in(self.profile.late, MAX_DELAY);
                         self.schedule(delay, Happening::Message(answer));
                     }
                 }
@@ -242,7 +285,33 @@ impl World {
         }
     }
 
-    fn perform(&mut self, effect: Effect) -> Option<Input> {
+    fn step(&mut self, input: &Input, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(journal) = &self.journal {
+            writeln!(journal.borrow_mut(), "{now:?} {input:?}").expect("a string takes it");
+        }
+        self.coverage.before(&self.machine, now, input);
+        self.machine.step(now, input.clone(), effects);
+        if let Some(journal) = &self.journal {
+            let mut journal = journal.borrow_mut();
+            for effect in &*effects {
+                writeln!(journal, "    {effect:?}").expect("a string takes it");
+            }
+        }
+        audit(&self.machine);
+        let still_due = self.machine.deadline() <= now;
+        assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
+        self.coverage.after(effects);
+        for effect in &*effects {
+            if let Effect::Publish(notice) = effect {
+                self.events.see(*notice);
+            }
+        }
+        self.waits.step(now, input, effects);
+        self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<(AttemptRef, Input)> {
         match effect {
             Effect::Start { attempt, finality } => self.offer(attempt, finality),
             Effect::Revoke { attempt } => {
@@ -250,23 +319,23 @@ impl World {
                     self.bodies.comes_back(attempt.task.id);
                 }
                 let answer = self.cells.revoke(attempt);
-                return Some(Input::RevokeAnswered { attempt, answer });
+                return Some((attempt, Input::RevokeAnswered { attempt, answer }));
             }
             Effect::Tell { attempt, reason, .. } => {
                 let (answer, reaction) = self.cells.tell(attempt, reason, self.now);
                 if let Some(reaction) = reaction {
                     self.schedule(reaction, Happening::Return(attempt));
                 }
-                return Some(Input::TellAnswered { attempt, answer });
+                return Some((attempt, Input::TellAnswered { attempt, answer }));
             }
             Effect::Finalize { attempt, .. } => self.cells.finalize(attempt),
             Effect::Abandon { attempt } => {
                 let answer = self.cells.abandon(attempt);
-                return Some(Input::AbandonAnswered { attempt, answer });
+                return Some((attempt, Input::AbandonAnswered { attempt, answer }));
             }
             Effect::Look { attempt } => {
                 let alive = self.cells.look(attempt, self.now);
-                return Some(Input::Looked { attempt, alive });
+                return Some((attempt, Input::Looked { attempt, alive }));
             }
             Effect::Release { attempt } => {
                 self.cells.release(attempt);
@@ -275,7 +344,7 @@ impl World {
             Effect::Discard { task, heir } => {
                 let heir = heir.map(|heir| heir.id);
                 for body in self.bodies.discard(task.id, heir) {
-                    let delay = self.dice.delay(ms(20));
+                    let delay = self.dice(body, 0, Chance::Drop).delay(ms(20));
                     self.schedule(delay, Happening::Drop(body));
                 }
             }
@@ -287,11 +356,17 @@ impl World {
                 self.free_slots.push(slot);
             }
             Effect::DrainEvents => {
-                let delay = self.dice.span(ms(100));
+                let delay = Dice::of(&[self.seed, 7]).span(ms(100));
                 self.schedule(delay, Happening::Message(Input::EventsDrained));
             }
             Effect::Finish => self.finished = true,
-            Effect::Deliver { task, end } => self.deliver(task, end),
+            Effect::Deliver { task, end } => {
+                self.deliver(task, end);
+                let mut dice = self.dice(task.id, 0, Chance::React);
+                if dice.chance(self.profile.reacts) && !self.healthy {
+                    self.react(&mut dice, task.id);
+                }
+            }
             Effect::Decide { .. }
             | Effect::Answer(_)
             | Effect::Publish(_)
@@ -322,54 +397,6 @@ impl World {
         );
     }
 
-    fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
-        self.bodies.leaves(attempt.task.id);
-        self.cells.offer(attempt, finality);
-        // A thread that cannot be had makes the attempt wait long, and nothing else.
-        let refused = !self.healthy && self.dice.chance(self.profile.refused);
-        let delay = if refused { self.dice.span(ms(200)) } else { self.dice.delay(ms(3)) };
-        self.schedule(delay, Happening::Claim(attempt));
-    }
-
-    fn claim(&mut self, attempt: AttemptRef) {
-        if !self.cells.is_offered(attempt) {
-            return;
-        }
-        let slot = self.checker.claimed(self.now, attempt);
-        self.bodies.is_claimed(attempt.task.id, slot);
-        let at = self.now;
-        let (body, runs) = self.dice.body(&self.profile, self.healthy, MAX_REACTION);
-        let plan = self.checker.plan(attempt.task.id);
-        let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
-        let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
-        self.cells.claim(attempt, at, deadline, body);
-        if let Some(extension) = body.extension {
-            self.schedule(extension.every, Happening::Extend(attempt));
-        }
-        if let Some(runs) = runs {
-            self.schedule(runs, Happening::Return(attempt));
-        }
-        // The report may travel with the return, unless a timer hangs on it.
-        if timeout.is_some() || watched || self.dice.chance(60) {
-            let arrives = at.after(self.dice.delay(MAX_DELAY));
-            self.cells.report_claim(attempt, arrives);
-            self.schedule_at(arrives, Happening::Message(Input::Claimed { attempt, at }));
-        }
-    }
-
-    fn body_returns(&mut self, attempt: AttemptRef) {
-        let at = self.now;
-        let Some(returned) = self.cells.returns(attempt, at) else { return };
-        self.checker.returned(attempt);
-        if returned.last {
-            self.bodies.is_dropped_there(attempt.task.id, returned.released);
-        }
-        let arrives = at.after(self.dice.delay(MAX_DELAY)).max(returned.claim_arrives);
-        let (claimed_at, told, ret) = (returned.claimed_at, returned.told, returned.ret);
-        let report = Input::Returned { attempt, claimed_at, at, told, ret };
-        self.schedule_at(arrives, Happening::Message(report));
-    }
-
     /// Keeps what was said about an attempt, for [`repeat_a_message`](Self::repeat_a_message).
     fn remember(&mut self, input: &Input) {
         if attempt_of(input).is_some() {
@@ -381,7 +408,7 @@ impl World {
     }
 
     /// A message about an attempt that is over changes nothing, however it came to be there.
-    pub(super) fn repeat_a_message(&mut self) {
+    pub(super) fn repeat_a_message(&mut self, which: u64) {
         let past = mem::take(&mut self.past);
         let over: Vec<_> = past
             .iter()
@@ -389,13 +416,21 @@ impl World {
             .cloned()
             .collect();
         self.past = past;
-        let Some(input) = self.dice.pick(&over).cloned() else { return };
+        let Some(input) = Dice::of(&[which]).pick(&over).cloned() else { return };
+        self.coverage.before(&self.machine, self.now, &input);
         let (stale, mut effects) = (self.machine.stale, Vec::new());
         self.machine.step(self.now, input.clone(), &mut effects);
         assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
         assert_eq!(self.machine.stale, stale + 1, "{input:?} was not seen to be stale");
         audit(&self.machine);
     }
+}
+
+/// Whether it may take for ever, or longer than a world lasts, although its body does all it can.
+fn is_endless(plan: &Plan) -> bool {
+    let waits = plan.initial_delay.max(plan.backoff.max) > ms(1000);
+    let too_short = plan.timeout.is_some_and(|timeout| timeout < ms(1));
+    plan.restart == RestartPolicy::Always || waits || too_short
 }
 
 fn attempt_of(input: &Input) -> Option<AttemptRef> {

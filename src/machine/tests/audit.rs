@@ -168,7 +168,7 @@ fn audit_phase(machine: &Machine) {
 }
 
 /// Those in a list, its links checked both ways.
-fn members(machine: &Machine, list: List) -> Vec<TaskKey> {
+pub(super) fn members(machine: &Machine, list: List) -> Vec<TaskKey> {
     let mut seen = BTreeSet::new();
     let mut before = None;
     let mut next = list.first;

@@ -1,7 +1,9 @@
 //! Scripted and simulated tests of the machine.
 //!
 //! `rig` drives a machine by script and `world` by seed; `audit` looks at its whole state after
-//! each step of both, and `checkers` follow what a world is told and ordered. Every other file is
+//! each step of both. What a world is told and ordered is followed by four that know nothing of
+//! each other: `checkers` with its records, `waits`, `events` and `bodies`. `histories` lives
+//! through acts by chance with the machine and with `reference` side by side. Every other file is
 //! one topic of the rules.
 
 mod admission;
@@ -17,9 +19,12 @@ mod endings;
 mod events;
 mod extension;
 mod families;
+mod histories;
+mod job;
 mod line;
 mod permits;
 mod record;
+mod reference;
 mod release;
 mod render;
 mod restarts;

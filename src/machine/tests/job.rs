@@ -1,0 +1,89 @@
+//! One task as the reference sees it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::TaskId;
+use crate::policy::{Plan, RestartPolicy};
+use crate::reason::{CancelReason, StopReason};
+use crate::time::Time;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Queued,
+    Waiting,
+    Ready,
+    Starting,
+    Running,
+    Stopping,
+    Abandoned,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: TaskId,
+    pub(super) slot: Option<u32>,
+    pub(super) plan: Plan,
+    pub(super) place: Place,
+    /// Its one timer, and when that was set, so that equal ones come due in their order.
+    pub(super) due: Time,
+    pub(super) set: u64,
+    pub(super) expires_at: Time,
+    /// While it waits for its initial delay.
+    pub(super) delayed_since: Option<Time>,
+    pub(super) attempt: u64,
+    pub(super) streak: u32,
+    /// Retries since the delays began anew.
+    pub(super) n_delays: u32,
+    pub(super) failures: Vec<Time>,
+    pub(super) first_start: Option<Time>,
+    pub(super) last_start: Time,
+    pub(super) told: Option<CancelReason>,
+    pub(super) stop: Option<StopReason>,
+    /// Its outcome is given, though it still holds what it has.
+    pub(super) over: bool,
+}
+
+impl Job {
+    pub(super) fn new(id: TaskId, slot: Option<u32>, plan: Plan, expires_at: Time) -> Self {
+        Self {
+            id,
+            slot,
+            plan,
+            place: Place::Queued,
+            due: expires_at,
+            set: 0,
+            expires_at,
+            delayed_since: None,
+            attempt: 0,
+            streak: 0,
+            n_delays: 0,
+            failures: Vec::new(),
+            first_start: None,
+            last_start: Time::ZERO,
+            told: None,
+            stop: None,
+            over: false,
+        }
+    }
+
+    /// The budgets of failures, before this one is counted.
+    pub(super) fn may_retry(&self, at: Time) -> bool {
+        let plan = &self.plan;
+        let recent =
+            |within| self.failures.iter().filter(|failure| failure.after(within) > at).count();
+        !plan.once
+            && plan.restart != RestartPolicy::Never
+            && plan.max_retries.map_or(true, |most| self.streak < most)
+            && plan.failure_limit.map_or(true, |it| recent(it.within) < it.failures as usize)
+    }
+
+    /// Points of the grid are tried one by one.
+    pub(super) fn tick_after(&self, at: Time, step: Duration) -> Time {
+        let mut tick = self.first_start.unwrap_or(at);
+        while tick <= at {
+            tick = tick.after(step);
+        }
+        tick
+    }
+}

@@ -8,15 +8,18 @@
 use std::env;
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::coverage::Coverage;
-use super::families::Families;
-use super::script::Recipe;
+use super::families::{Families, Family};
+use super::script::{Recipe, Wish};
 use super::trial::{fewest, survives, Failure};
 use super::world::{Journal, Life, World};
+use crate::policy::AdmissionPolicy;
 
 /// Worlds of an ordinary run.
 const SEEDS: u64 = 1500;
@@ -63,37 +66,59 @@ fn every_world_drains_and_keeps_the_rules() {
 
 /// The least that fails in the same place, and what happened there.
 fn explain(recipe: &Recipe) -> (Failure, String) {
+    let fails = |recipe: &Recipe| survives(|| World::new(recipe.clone()).live()).err();
     let failure = fails(recipe).expect("a world that fails once fails again");
-    let same = |recipe: &Recipe| fails(recipe).is_some_and(|found| found.at == failure.at);
-    let seed = recipe.seed;
-    let families = fewest(recipe.families.list(), |families| {
-        same(&Recipe::with(seed, Families::of(families)))
-    });
-    let recipe = Recipe::with(seed, Families::of(&families));
-    let script = fewest(recipe.script.clone(), |script| {
-        same(&Recipe { script: script.into(), ..recipe.clone() })
-    });
-    // With less asked for, less may have to go wrong.
-    let families = fewest(families, |families| {
-        let (families, script) = (Families::of(families), script.clone());
-        same(&Recipe { seed, families, script })
-    });
-    let recipe = Recipe { seed, families: Families::of(&families), script };
+    let recipe = least(recipe, |less| fails(less).is_some_and(|found| found.at == failure.at));
     let journal = Journal::default();
     let failure = survives(|| World::new(recipe.clone()).with_journal(&journal).live());
     let failure = failure.err().expect("the least that fails");
-    let asked =
-        recipe.script.iter().fold(String::new(), |text, it| text + &alloc::format!("{it:?}\n"));
+    let families = recipe.families.list();
+    let lines = recipe.script.iter().map(|request| format!("{request:?}\n"));
+    let asked: String = lines.collect();
     let journal = journal.borrow();
     let n_lines = journal.lines().count();
     let last = journal.lines().skip(n_lines.saturating_sub(MAX_LINES));
-    let happened = last.fold(String::new(), |text, line| text + line + "\n");
-    let report = alloc::format!("families: {families:?}\nrequests:\n{asked}steps:\n{happened}");
+    let happened: String = last.flat_map(|line| [line, "\n"]).collect();
+    let report = format!("families: {families:?}\nrequests:\n{asked}steps:\n{happened}");
     (failure, report)
 }
 
-fn fails(recipe: &Recipe) -> Option<Failure> {
-    survives(|| World::new(recipe.clone()).live()).err()
+/// The families first, each of which has its part in what is asked for; then the requests; then the
+/// families that only the threads have need of.
+fn least(recipe: &Recipe, fails: impl Fn(&Recipe) -> bool) -> Recipe {
+    let seed = recipe.seed;
+    let families = fewest(recipe.families.list(), |families| {
+        fails(&Recipe::with(seed, Families::of(families)))
+    });
+    let recipe = Recipe::with(seed, Families::of(&families));
+    let script = fewest(recipe.script.clone(), |script| {
+        fails(&Recipe { script: script.into(), ..recipe.clone() })
+    });
+    let families = fewest(families, |families| {
+        let (families, script) = (Families::of(families), script.clone());
+        fails(&Recipe { seed, families, script })
+    });
+    Recipe { seed, families: Families::of(&families), script }
+}
+
+/// A failure that takes a hook, a submission that replaces, and a release.
+#[test]
+fn the_least_that_fails_is_what_it_takes() {
+    let hook = |wish: &Wish| matches!(wish, Wish::Hook(_));
+    let replaces = |wish: &Wish| match wish {
+        Wish::Submit(draft) => draft.policy == AdmissionPolicy::Replace,
+        _ => false,
+    };
+    let fails = |recipe: &Recipe| {
+        let wishes = recipe.script.iter().map(|request| &request.wish);
+        let late =
+            wishes.clone().position(hook).is_some_and(|at| wishes.clone().skip(at).any(replaces));
+        late && recipe.families.have(Family::Releases)
+    };
+    let recipe = (1..1000).map(Recipe::new).find(fails).expect("a seed with all of that");
+    let less = least(&recipe, fails);
+    assert_eq!((less.script.len(), less.families.list()), (2, vec![Family::Releases]));
+    assert!(recipe.script.len() > 20 && recipe.families.list().len() > 2);
 }
 
 #[test]

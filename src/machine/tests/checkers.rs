@@ -284,6 +284,7 @@ impl Checker {
     }
 
     fn decide(&mut self, task: TaskAddr, decision: Verdict) {
+        let now = self.now;
         let closed = self.closed_at.is_some();
         let refused = decision == Verdict::Rejected(Rejection::ShuttingDown);
         let with_batch = matches!(decision, Verdict::Rejected(Rejection::BatchRefused { .. }));
@@ -296,7 +297,7 @@ impl Checker {
             self.sight("refused because too much is stuck");
         }
         let record = self.record(task);
-        record.decide(decision);
+        record.decide(now, decision);
         let (slot, policy) = (record.slot, record.policy);
         let limit = self.limits.max_slot_queue;
         self.slots.decide(slot, policy, task.id, decision, limit as usize);

@@ -24,9 +24,7 @@ use super::simulation::number;
 use super::trial::{fewest, survives, Failure};
 use crate::backoff::{BackoffPolicy, JitterPolicy};
 use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
-};
+use crate::policy::{AbandonPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy};
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::time::Time;
 
@@ -37,13 +35,7 @@ const SLOTS: u32 = 3;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a history is short")]
 enum Act {
-    Submit {
-        id: TaskId,
-        slot: Option<u32>,
-        policy: AdmissionPolicy,
-        plan: Plan,
-        cancelled: bool,
-    },
+    Submit(Submission),
     /// Of those there are, the one that this number falls on; so with the others.
     Stop(usize),
     StopSlot(u32),
@@ -104,11 +96,9 @@ impl Pair {
         ];
         let of = |which| self.pick(which, &anybody);
         match *act {
-            Act::Submit { id, slot, policy, ref plan, cancelled } => {
-                self.model.submit(id, slot, policy, plan.clone(), cancelled);
-                let (task, slot, plan) = (addr(id), slot.map(SlotKey), plan.clone());
-                let submitted_at = self.model.now;
-                let submission = Submission { task, slot, policy, plan, submitted_at, cancelled };
+            Act::Submit(ref submission) => {
+                let submission = submission.clone();
+                self.model.submit(&submission);
                 self.feed(Input::Submitted(submission));
             }
             Act::Stop(which) => {
@@ -302,7 +292,9 @@ fn plan(dice: &mut Dice) -> Plan {
     }
 }
 
-fn act(dice: &mut Dice, number: u64) -> Act {
+fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
+    let age = moment(dice, ms(20));
+    let before = Time::ZERO.after(now.since_start().saturating_sub(age));
     let which = dice.below(1000) as usize;
     let ret = dice.one_of(&[
         Return::Ok,
@@ -314,13 +306,14 @@ fn act(dice: &mut Dice, number: u64) -> Act {
         Return::Fatal,
     ]);
     match dice.below(100) {
-        0..=24 => Act::Submit {
-            id: TaskId::new(number + 1),
-            slot: dice.chance(85).then(|| dice.below(SLOTS)),
+        0..=24 => Act::Submit(Submission {
+            task: addr(TaskId::new(number + 1)),
+            slot: dice.chance(85).then(|| SlotKey(dice.below(SLOTS))),
             policy: dice.policy(),
             plan: plan(dice),
+            submitted_at: if dice.chance(70) { now } else { before },
             cancelled: dice.chance(2),
-        },
+        }),
         25..=31 => Act::Stop(which),
         32..=33 => Act::StopSlot(dice.below(SLOTS)),
         34..=39 => Act::Skip(which),
@@ -345,11 +338,19 @@ fn history(seed: u64) -> (Limits, Vec<Act>) {
         event_drain: Duration::MAX,
     };
     let n_acts = 20 + u64::from(dice.below(80));
-    let one = |number| {
+    let mut acts = Vec::new();
+    let mut now = Time::ZERO;
+    for number in 0..n_acts {
         let mut dice = Dice::of(&[seed, 11, number]);
-        [Act::Pass(moment(&mut dice, ms(1) / 100)), act(&mut dice, number)]
-    };
-    (limits, (0..n_acts).flat_map(one).collect())
+        let gap = moment(&mut dice, ms(1) / 100);
+        now = now.after(gap);
+        let act = act(&mut dice, number, now);
+        if let Act::Pass(span) = act {
+            now = now.after(span);
+        }
+        acts.extend([Act::Pass(gap), act]);
+    }
+    (limits, acts)
 }
 
 #[test]

@@ -87,7 +87,9 @@ impl Record {
         self.attempts.get(&self.attempt).is_some_and(|attempt| attempt.claimed_at.is_none())
     }
 
-    pub(super) fn decide(&mut self, decision: Verdict) {
+    pub(super) fn decide(&mut self, now: Time, decision: Verdict) {
+        let refused = matches!(decision, Verdict::Rejected(_));
+        assert!(refused || now < self.expires_at, "{:?} is accepted too late", self.task);
         assert_eq!(self.decision.replace(decision), None, "{:?} is decided twice", self.task);
     }
 
@@ -315,6 +317,8 @@ impl Record {
         match end {
             End::Failed | End::TimedOut | End::Unresponsive => {
                 assert!(!self.may_retry, "{task:?} had a retry left");
+                let told = last.and_then(|last| last.told_in_time);
+                assert!(told.is_none() || self.stop.is_none(), "{task:?} was stopped as well");
             }
             End::Abandoned { stop: None, .. } => {
                 assert!(!self.may_retry || spent, "{task:?} had a retry left");

@@ -5,13 +5,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{End, Return};
+use super::super::{End, Return, Submission};
 use super::job::{Job, Place};
 use super::rig::ms;
 use crate::id::TaskId;
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
-};
+use crate::policy::{AbandonPolicy, AdmissionPolicy, Limits, PanicPolicy, Pause, RestartPolicy};
 use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::time::Time;
 
@@ -71,15 +69,11 @@ impl Model {
         (job.place, job.due, job.set) = (place, due, set);
     }
 
-    pub(super) fn submit(
-        &mut self,
-        id: TaskId,
-        slot: Option<u32>,
-        policy: AdmissionPolicy,
-        plan: Plan,
-        cancelled: bool,
-    ) {
-        let expires_at = plan.expires_in.map_or(Time::NEVER, |span| self.now.after(span));
+    pub(super) fn submit(&mut self, submission: &Submission) {
+        let (id, policy) = (submission.task.id, submission.policy);
+        let (plan, slot) = (submission.plan.clone(), submission.slot.map(|slot| slot.0));
+        let expiry = plan.expires_in.map(|span| submission.submitted_at.after(span));
+        let expires_at = expiry.unwrap_or(Time::NEVER);
         let job = Job::new(id, slot, plan, expires_at);
         let n_jobs = self.jobs.len();
         self.jobs.push(job);
@@ -88,7 +82,8 @@ impl Model {
         let limit = self.limits.max_slot_queue as usize;
         let refusal = match (policy, owner) {
             _ if self.closes.is_some() => Some(Rejection::ShuttingDown),
-            _ if cancelled => Some(Rejection::Removed),
+            _ if submission.cancelled => Some(Rejection::Removed),
+            _ if expires_at <= self.now => Some(Rejection::Expired),
             _ if n_jobs >= self.limits.max_tasks as usize => {
                 Some(Rejection::TooManyTasks { limit: 0 })
             }

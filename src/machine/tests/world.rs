@@ -175,6 +175,9 @@ impl World {
         }
         assert!(self.finished, "the shutdown does not end");
         audit_empty(&self.machine);
+        let keys = (self.free_keys.len(), self.free_slots.len(), self.slots.len());
+        let expected = (self.n_keys as usize, self.n_slots as usize, 0);
+        assert_eq!(keys, expected, "a task or a slot is never forgotten");
         self.bodies.finish();
         self.waits.finish();
         self.events.finish();

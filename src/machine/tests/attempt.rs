@@ -1,7 +1,7 @@
 //! All that a world was told about one attempt, and what must hold of it.
 
-use super::super::TellAnswer;
-use crate::policy::Plan;
+use super::super::{Ending, Return, TellAnswer};
+use crate::policy::{PanicPolicy, Plan};
 use crate::reason::{CancelReason, StopReason};
 use crate::time::Time;
 
@@ -25,6 +25,7 @@ pub(super) struct Attempt {
     /// The machine knows that the token is cancelled.
     is_told: bool,
     pub(super) told_in_time: Option<CancelReason>,
+    ret: Option<Return>,
     grace_until: Option<Time>,
     /// A stop came after the token was told.
     pub(super) finalized: bool,
@@ -176,8 +177,16 @@ impl Attempt {
         self.to_examine -= 1;
     }
 
+    /// The machine is told of the return.
+    pub(super) fn reported(&mut self, at: Time, told: Option<CancelReason>, ret: Return) {
+        assert_eq!(self.returned_at.replace(at), None, "the world reports a return twice");
+        (self.told_in_time, self.ret) = (told, Some(ret));
+    }
+
     /// The one event of an attempt that has returned.
-    pub(super) fn ended(&mut self, told: Option<CancelReason>) {
+    pub(super) fn ended(&mut self, told: Option<CancelReason>, ending: Ending, plan: &Plan) {
+        let ret = self.ret.expect("an attempt ends when its body has returned");
+        assert_eq!(ending, expected(told, ret, plan.panic), "the end is misjudged: {self:?}");
         assert_eq!((self.n_starting, self.n_ended), (1, 0), "a second end: {self:?}");
         assert_eq!(told, self.told_in_time, "the event says what was told: {self:?}");
         self.n_ended = 1;
@@ -223,5 +232,23 @@ impl Attempt {
         assert_eq!(self.n_noted, u32::from(self.abandoned_at.is_some()), "{self:?}");
         assert_eq!((self.leaves, self.is_released), (self.is_released, self.is_forgotten));
         assert_eq!(self.to_examine, 0, "never examined: {self:?}");
+    }
+}
+
+/// The table of the documentation, row by row.
+fn expected(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> Ending {
+    let stopped = told.is_some_and(|told| told.as_stop().is_some());
+    let final_panic = stopped || panic != PanicPolicy::Failure;
+    match (told, ret) {
+        (_, Return::Fatal) => Ending::Failed,
+        (_, Return::Panicked) if final_panic => Ending::Panicked,
+        (_, Return::Ok) if stopped => Ending::Succeeded,
+        _ if stopped => Ending::Cancelled,
+        (Some(CancelReason::Timeout), _) => Ending::TimedOut,
+        (Some(CancelReason::Unresponsive), _) => Ending::Unresponsive,
+        (_, Return::Panicked) => Ending::Panicked,
+        (Some(_), Return::Failed) | (_, Return::Cancelled) => Ending::Cancelled,
+        (None, Return::Failed) => Ending::Failed,
+        (_, Return::Ok) => Ending::Succeeded,
     }
 }

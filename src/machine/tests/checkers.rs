@@ -142,8 +142,8 @@ impl Checker {
                 all.filter(|record| record.slot_key == Some(slot))
                     .for_each(|record| record.asked(StopReason::Stop));
             }
-            Input::Returned { attempt, at, told, .. } => {
-                self.record(attempt.task).reported(attempt.attempt, at, told);
+            Input::Returned { attempt, at, told, ret, .. } => {
+                self.record(attempt.task).attempt(attempt.attempt).reported(at, told, ret);
                 if self.stuck.is_released(attempt) {
                     let noted = matches!(
                         effects,

@@ -168,13 +168,6 @@ impl Record {
         attempt.has_returned = true;
     }
 
-    /// The machine is told of the return.
-    pub(super) fn reported(&mut self, attempt: u64, at: Time, told: Option<CancelReason>) {
-        let attempt = self.attempt(attempt);
-        assert_eq!(attempt.returned_at.replace(at), None, "the world reports a return twice");
-        attempt.told_in_time = told;
-    }
-
     pub(super) fn tell(&mut self, now: Time, attempt: u64, reason: CancelReason, until: Time) {
         let (plan, stop) = (self.plan.clone(), self.stop);
         let asked = reason.as_stop();
@@ -206,8 +199,9 @@ impl Record {
     }
 
     pub(super) fn ended(&mut self, attempt: u64, told: Option<CancelReason>, ending: Ending) {
+        let plan = self.plan.clone();
         let attempt = self.live(attempt);
-        attempt.ended(told);
+        attempt.ended(told, ending, &plan);
         let at = attempt.returned_at.expect("an attempt ends when its body has returned");
         match ending {
             Ending::Succeeded if told.is_none() => self.streak = 0,

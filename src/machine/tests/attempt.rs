@@ -63,6 +63,12 @@ impl Attempt {
         self.n_ended == 0 || held
     }
 
+    /// Whether it came to a success of its own.
+    pub(super) fn succeeded(&self) -> bool {
+        let ended = self.abandoned_at.is_none() && self.told_in_time.is_none();
+        ended && self.ret == Some(Return::Ok)
+    }
+
     pub(super) fn told_to_stop(&self) -> Option<StopReason> {
         self.told_in_time.and_then(CancelReason::as_stop)
     }

@@ -134,6 +134,8 @@ impl Record {
         assert!(now >= spacing, "two starts of {task:?} are too close");
         assert!(attempt == 1 || !self.plan.once, "{task:?} has consumed its body");
         let last = self.attempts.get(&self.attempt);
+        let again = !last.is_some_and(Attempt::succeeded);
+        assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
         let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
         assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
         let beside = self.attempts.values().any(|before| before.is_released);

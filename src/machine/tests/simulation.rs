@@ -32,13 +32,13 @@ fn every_world_drains_and_keeps_the_rules() {
         Some(seed) => seed..=seed,
         None => 1..=number("THREADVISOR_SEEDS").unwrap_or(SEEDS),
     };
-    let (mut n_steps, mut n_worlds) = (0, 0);
+    let (mut n_steps, mut most, mut n_worlds) = (0, 0, 0);
     let mut coverage = Coverage::default();
     let mut failures = BTreeMap::<String, Vec<u64>>::new();
     for seed in seeds {
         match survives(|| World::new(Recipe::new(seed)).live()) {
             Ok(Life { steps, coverage: met }) => {
-                n_steps += steps;
+                (n_steps, most) = (n_steps + steps, most.max(steps));
                 coverage.add(&met);
             }
             Err(failure) => failures.entry(failure.at).or_default().push(seed),
@@ -46,7 +46,7 @@ fn every_world_drains_and_keeps_the_rules() {
         n_worlds += 1;
     }
     let rarest = coverage.rarest();
-    println!("{n_worlds} worlds, {n_steps} steps; the rarest: {:?}", &rarest[..12]);
+    println!("{n_worlds} worlds, {n_steps} steps, {most} at most; the rarest: {:?}", &rarest[..12]);
     for (at, seeds) in &failures {
         println!("{at} failed in {} worlds, the first of seed {}", seeds.len(), seeds[0]);
     }

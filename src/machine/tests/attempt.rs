@@ -69,6 +69,12 @@ impl Attempt {
         ended && self.ret == Some(Return::Ok)
     }
 
+    /// Whether it came back with what is final under every policy.
+    pub(super) fn is_final(&self, panic: PanicPolicy) -> bool {
+        let panicked = self.ret == Some(Return::Panicked) && panic != PanicPolicy::Failure;
+        self.abandoned_at.is_none() && (panicked || self.ret == Some(Return::Fatal))
+    }
+
     pub(super) fn told_to_stop(&self) -> Option<StopReason> {
         self.told_in_time.and_then(CancelReason::as_stop)
     }

@@ -237,7 +237,9 @@ impl Record {
     pub(super) fn retry(&mut self, attempt: u64, delay: Duration, cause: FailureCause) {
         let task = self.task;
         assert!(self.may_retry, "{task:?} is retried once too often");
+        let panic = self.plan.panic;
         let attempt = self.attempt(attempt);
+        assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");
         assert_eq!(attempt.abandoned_at.is_some(), cause == FailureCause::Abandoned);
         let (at, beside) = (attempt.freed_at(), attempt.is_released);
         assert!(!beside || self.plan.shared, "the body of {task:?} would run twice at a time");

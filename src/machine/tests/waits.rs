@@ -37,6 +37,8 @@ struct Task {
     policy: AdmissionPolicy,
     expires_at: Time,
     is_owner: bool,
+    /// The latest that has begun.
+    attempt: u64,
 }
 
 pub(super) struct Waits {
@@ -75,7 +77,7 @@ impl Waits {
         let expires_at =
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         let (slot, policy) = (submission.slot, submission.policy);
-        let task = Task { plan, slot, policy, expires_at, is_owner: false };
+        let task = Task { plan, slot, policy, expires_at, is_owner: false, attempt: 0 };
         self.tasks.insert(submission.task.id, task);
     }
 
@@ -104,7 +106,10 @@ impl Waits {
             Input::RestartRequested(task) if taken => self.hurry(now, task.id),
             Input::TellAnswered { attempt, answer: TellAnswer::DeadlineMoved(deadline) } => {
                 let task = attempt.task.id;
-                if self.ends.remove(&(task, Wait::Grace)).is_some() {
+                // An answer about the attempt before may be later than the tell of the next.
+                let known = self.tasks.get(&task).map(|known| known.attempt);
+                let current = known == Some(attempt.attempt);
+                if current && self.ends.remove(&(task, Wait::Grace)).is_some() {
                     self.begin(task, Wait::Deadline, deadline.max(now));
                 }
             }
@@ -171,7 +176,9 @@ impl Waits {
             Notice::WaitingForPermit { task } => self.end(task.id, Wait::Next),
             Notice::AttemptStarting { attempt } => {
                 let task = attempt.task.id;
-                let timeout = self.tasks[&task].plan.timeout.unwrap_or(Duration::MAX);
+                let known = self.tasks.get_mut(&task).expect("it has begun before its end");
+                known.attempt = attempt.attempt;
+                let timeout = known.plan.timeout.unwrap_or(Duration::MAX);
                 self.end(task, Wait::Start);
                 self.begin(task, Wait::Deadline, now.after(timeout));
             }

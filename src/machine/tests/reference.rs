@@ -9,7 +9,9 @@ use super::super::{End, Return, Submission};
 use super::job::{Job, Place};
 use super::rig::ms;
 use crate::id::TaskId;
-use crate::policy::{AbandonPolicy, AdmissionPolicy, Limits, PanicPolicy, Pause, RestartPolicy};
+use crate::policy::{
+    AbandonPolicy, AdmissionPolicy, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
+};
 use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::time::Time;
 
@@ -71,7 +73,7 @@ impl Model {
 
     pub(super) fn submit(&mut self, submission: &Submission) {
         let (id, policy) = (submission.task.id, submission.policy);
-        let (plan, slot) = (submission.plan.clone(), submission.slot.map(|slot| slot.0));
+        let (plan, slot) = (Plan::clone(&submission.plan), submission.slot.map(|slot| slot.0));
         let expiry = plan.expires_in.map(|span| submission.submitted_at.after(span));
         let expires_at = expiry.unwrap_or(Time::NEVER);
         let job = Job::new(id, slot, plan, expires_at);

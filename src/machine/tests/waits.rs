@@ -73,7 +73,7 @@ impl Waits {
     }
 
     pub(super) fn submitted(&mut self, submission: &Submission) {
-        let plan = submission.plan.clone();
+        let plan = Plan::clone(&submission.plan);
         let expires_at =
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         let (slot, policy) = (submission.slot, submission.policy);

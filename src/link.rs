@@ -12,13 +12,14 @@ use crate::outcome::Outcome;
 use crate::policy::AdmissionPolicy;
 use crate::reason::{Rejection, ShutdownCause, TaskState};
 use crate::record::{Decision, Promise, Record};
-use crate::report::RunReport;
+use crate::report::{Failure, RunReport};
 use crate::snapshot::Snapshot;
 use crate::spec::TaskSpec;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::sync::{Condvar, Mutex};
 use crate::time::Time;
+use crate::unwind;
 
 pub(crate) struct Link {
     pub(crate) clock: Clock,
@@ -238,7 +239,10 @@ impl Link {
         } else if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
             self.intake.try_send(envelope)
         {
-            return Err(NotTaken::Full(envelope.into_specs()));
+            let specs = envelope.into_specs();
+            // What fills it now will be refused: whoever comes again finds nothing better.
+            let closed = self.door.lock().closed;
+            return Err(if closed { NotTaken::Closed(specs) } else { NotTaken::Full(specs) });
         }
         match self.answer_behind_door(first_id) {
             Some(own) => Err(NotTaken::Closed(own.into_specs())),
@@ -265,7 +269,10 @@ impl Link {
             if envelope.first_id() == Some(own_id) {
                 own = Some(envelope);
             } else {
-                drop(envelope.refuse());
+                // The caller's own call must not fail by another's destructor.
+                for spec in envelope.refuse() {
+                    let _ = unwind::drop_caught(spec);
+                }
             }
         }
         own
@@ -329,6 +336,12 @@ impl Link {
         self.ended.notify_all();
     }
 
+    /// The user values that nobody else can reach any more.
+    pub(crate) fn take_failures(&mut self) -> Vec<Failure> {
+        let last = self.report.get_mut().take().and_then(Arc::into_inner);
+        last.map(|report| report.failures).unwrap_or_default()
+    }
+
     /// Blocks until the controller has ended.
     pub(crate) fn wait_ended(&self) -> Arc<RunReport> {
         let mut slot = self.report.lock();
@@ -351,6 +364,15 @@ impl Link {
                 }
                 None => self.ended.wait(&mut slot),
             }
+        }
+    }
+}
+
+/// Each error in the report is a user value that may panic when dropped; two at once must not.
+impl Drop for Link {
+    fn drop(&mut self) {
+        for failure in self.take_failures() {
+            let _ = unwind::drop_caught(failure);
         }
     }
 }

@@ -188,12 +188,7 @@ impl Builder {
             grace: GRACE,
             seed: None,
             defaults: TaskDefaults::default(),
-            threads: Threads {
-                name: "threadvisor".to_owned(),
-                stack_size: None,
-                on_start: None,
-                on_stop: None,
-            },
+            threads: Threads { name: "threadvisor".to_owned(), stack_size: None, hooks: None },
             max_abandoned: 16,
             prespawn: 0,
             shared: Vec::new(),
@@ -293,13 +288,13 @@ impl Builder {
         mut self,
         hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.threads.on_start = Some(Arc::new(hook));
+        self.threads.hooks_mut().on_start = Some(Box::new(hook));
         self
     }
 
     /// Calls this last on each thread on which `on_thread_start` succeeded.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.threads.on_stop = Some(Arc::new(hook));
+        self.threads.hooks_mut().on_stop = Some(Box::new(hook));
         self
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::sync::thread;
 
+use crate::unwind;
+
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
 ///
 /// ```
@@ -55,14 +57,35 @@ pub(crate) struct Threads {
     /// The part of thread names that tells this supervisor from others.
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
-    pub(crate) on_start: Option<Arc<StartHook>>,
-    pub(crate) on_stop: Option<Arc<StopHook>>,
+    /// Nothing, if the user wants nothing done on each thread.
+    pub(crate) hooks: Option<Arc<ThreadHooks>>,
+}
+
+/// What the user wants done on each thread that runs bodies and hooks.
+#[derive(Default)]
+pub(crate) struct ThreadHooks {
+    pub(crate) on_start: Option<Box<StartHook>>,
+    pub(crate) on_stop: Option<Box<StopHook>>,
 }
 
 /// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.
 const MAX_NAME: usize = 15;
 
+/// Both may panic when dropped, which they must not at once.
+impl Drop for ThreadHooks {
+    fn drop(&mut self) {
+        let _ = unwind::drop_caught(self.on_start.take());
+        let _ = unwind::drop_caught(self.on_stop.take());
+    }
+}
+
 impl Threads {
+    /// To set one of the hooks; nobody else has seen them yet.
+    pub(crate) fn hooks_mut(&mut self) -> &mut ThreadHooks {
+        let hooks = self.hooks.get_or_insert_with(Arc::default);
+        Arc::get_mut(hooks).expect("the builder has the only reference")
+    }
+
     /// Starts a thread of this role.
     pub(crate) fn spawn(
         &self,

@@ -83,7 +83,7 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     let own_threads = threads.clone();
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
         if let Ok(controller) = take.recv() {
-            run(controller, link, &own_threads);
+            run(controller, link, own_threads);
         }
     });
     match spawned {
@@ -100,7 +100,7 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     }
 }
 
-fn run(mut controller: Controller, link: Arc<Link>, threads: &Threads) {
+fn run(mut controller: Controller, link: Arc<Link>, mut threads: Threads) {
     current::belong_to(&link);
     // A panic here is a bug in this crate. It must not leave anybody waiting.
     if let Err(message) = unwind::catch(|| controller.run()) {
@@ -111,11 +111,21 @@ fn run(mut controller: Controller, link: Arc<Link>, threads: &Threads) {
         log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
         link.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
     }
-    // Without any handle left, nobody can read the report; but its errors are user values.
-    let Some(last) = Arc::into_inner(link) else { return };
+    // Without any handle left, nobody can read the report; but its errors are user values. So are
+    // the hooks of the threads, once the last worker is gone.
+    let failures = Arc::into_inner(link).map(|mut link| link.take_failures()).unwrap_or_default();
+    let hooks = threads.hooks.take().and_then(Arc::into_inner);
+    if failures.is_empty() && hooks.is_none() {
+        return;
+    }
+    let last = (failures, hooks);
     let (hand, take) = channel::bounded(1);
     let spawned = threads.spawn("w0", threads.stack_size, move |_| {
-        let _ = unwind::drop_caught(take.recv());
+        let Ok((failures, hooks)) = take.recv() else { return };
+        for failure in failures {
+            let _ = unwind::drop_caught(failure);
+        }
+        drop(hooks);
     });
     match spawned {
         // Cannot fail: the thread waits for it.

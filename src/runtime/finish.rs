@@ -103,6 +103,9 @@ impl Performer {
         }
         self.garbage.extend(reports.try_iter().map(Garbage::Report));
         self.garbage.extend(self.workers.take_dedicated());
+        for released in std::mem::take(&mut self.ledger).into_records() {
+            self.let_go(Some(released));
+        }
         self.manage_threads();
         // Idle workers leave within the time that the last events have.
         let due = shutdown.ended.after(self.machine.limits().event_drain);

@@ -12,6 +12,7 @@ use crate::event::{EventKind, TaskRef};
 use crate::id::AttemptRef;
 use crate::machine::State;
 use crate::reason::CancelReason;
+use crate::record::Record;
 use crate::report::AbandonedAttempt;
 use crate::stall::Stall;
 use crate::time::Time;
@@ -35,6 +36,11 @@ impl Ledger {
         let Some(cell) = job.cell.take() else { return };
         let (task, stall) = (job.task_ref(), job.stall.take());
         self.0.push(Released { attempt, task, cell, since, stall, error: None });
+    }
+
+    /// The records of those that have not come back.
+    pub(super) fn into_records(self) -> impl Iterator<Item = Arc<Record>> {
+        self.0.into_iter().map(|released| Arc::clone(&released.cell.record))
     }
 
     pub(super) fn find(&mut self, attempt: AttemptRef) -> Option<&mut Released> {

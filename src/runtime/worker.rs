@@ -92,7 +92,6 @@ pub(super) struct Shared {
     pub(super) ended: Condvar,
     pub(super) reports: Sender<Report>,
     /// What nobody takes any more lies here until the last thread is gone, and is dropped by that.
-    #[allow(dead_code, reason = "kept for the sake of what lies in it")]
     pub(super) unheard: Receiver<Report>,
     pub(super) link: Arc<Link>,
     pub(super) threads: Threads,
@@ -222,7 +221,7 @@ impl Shared {
                 Work::Job(Job::Examine(examinees)) => self.examine(examinees),
                 Work::Job(Job::Drop(values)) => {
                     for value in values {
-                        self.drop_value(value);
+                        self.drop_garbage(value);
                     }
                 }
             }
@@ -275,16 +274,17 @@ impl Shared {
 
     fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
         current::belong_to(&self.link);
-        if let Some(on_start) = &self.threads.on_start {
-            unwind::catch(|| on_start())
-                .unwrap_or_else(|message| Err(io::Error::other(message)))?;
+        let hooks = self.threads.hooks.as_deref();
+        if let Some(on_start) = hooks.and_then(|hooks| hooks.on_start.as_ref()) {
+            unwind::catch(on_start).unwrap_or_else(|message| Err(io::Error::other(message)))?;
         }
         Ok(Thread { name, tid: stall::own_tid() })
     }
 
     fn end_thread(&self, part: Part) {
-        if let Some(on_stop) = &self.threads.on_stop {
-            if let Err(message) = unwind::catch(|| on_stop()) {
+        let hooks = self.threads.hooks.as_deref();
+        if let Some(on_stop) = hooks.and_then(|hooks| hooks.on_stop.as_ref()) {
+            if let Err(message) = unwind::catch(on_stop) {
                 self.report(Report::DropPanicked { message });
             }
         }
@@ -382,7 +382,10 @@ impl Shared {
         }
         let is_final = |told, at| job.finality.is_final(told, ret, at);
         let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
-        self.drop_value(hooks);
+        // One by one, here and below: a second panic while another unwinds would end the process.
+        for hook in hooks {
+            self.drop_value(hook);
+        }
         let body = if last {
             self.drop_value(body);
             None
@@ -415,6 +418,23 @@ impl Shared {
         }
     }
 
+    fn drop_garbage(&self, value: Garbage) {
+        match value {
+            Garbage::Report(report) => self.drop_report(report),
+            value => self.drop_value(value),
+        }
+    }
+
+    fn drop_report(&self, report: Report) {
+        match report {
+            Report::Returned(Returned { error, body, .. }) => {
+                self.drop_value(error);
+                self.drop_value(body);
+            }
+            report => self.drop_value(report),
+        }
+    }
+
     fn drop_value<T>(&self, value: T) {
         if let Err(message) = unwind::drop_caught(value) {
             self.report(Report::DropPanicked { message });
@@ -424,6 +444,15 @@ impl Shared {
     /// Cannot fail: we hold a receiver.
     fn report(&self, report: Report) {
         let _ = self.reports.send(report);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What a drop reports comes back here as well, and holds no user value.
+        while let Ok(report) = self.unheard.try_recv() {
+            self.drop_report(report);
+        }
     }
 }
 

@@ -410,12 +410,21 @@ impl Workers {
         }
         let left = std::mem::take(&mut state.queue);
         drop(state);
-        let leaked = left.iter().map(|(job, _)| match job {
-            Job::Attempt(_) | Job::Examine(_) => 0,
-            Job::Drop(values) => values.len(),
-        });
-        let leaked = leaked.sum();
-        std::mem::forget(left);
+        let mut leaked = 0;
+        for (job, _) in left {
+            match job {
+                // Revoked: of the user's it has at most the last failure.
+                Job::Attempt(mut attempt) => {
+                    leaked += usize::from(attempt.last_failure.is_some());
+                    std::mem::forget(attempt.last_failure.take());
+                }
+                Job::Examine(examinees) => std::mem::forget(examinees),
+                Job::Drop(values) => {
+                    leaked += values.len();
+                    std::mem::forget(values);
+                }
+            }
+        }
         leaked
     }
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod concurrency;
 mod idle;
 mod lifecycle;
+mod misuse;
 mod panics;
 mod policies;
 mod program;

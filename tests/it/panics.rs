@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// Gives out values and hears on which threads they are dropped.
-struct Drops {
+pub(crate) struct Drops {
     tell: Sender<String>,
     told: Receiver<String>,
     panicking: bool,
@@ -22,7 +22,7 @@ struct Drops {
 
 /// A user's value: an error, or what a body owns.
 #[derive(Debug)]
-struct Value {
+pub(crate) struct Value {
     tell: Sender<String>,
     panicking: bool,
 }
@@ -45,13 +45,19 @@ impl fmt::Display for Value {
 impl std::error::Error for Value {}
 
 impl Drops {
-    fn new(panicking: bool) -> Self {
+    pub(crate) fn new(panicking: bool) -> Self {
         let (tell, told) = unbounded();
         Self { tell, told, panicking }
     }
 
-    fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         Value { tell: self.tell.clone(), panicking: self.panicking }
+    }
+
+    /// Makes values wherever it is called.
+    pub(crate) fn maker(&self) -> impl Fn() -> Value + Send + 'static {
+        let (tell, panicking) = (self.tell.clone(), self.panicking);
+        move || Value { tell: tell.clone(), panicking }
     }
 
     /// A task that owns a value, does nothing, and obeys.
@@ -64,14 +70,22 @@ impl Drops {
     }
 
     /// A body that returns a new value as an error each time.
-    fn failing(&self) -> impl FnMut(&TaskContext) -> TaskResult + Send + 'static {
+    pub(crate) fn failing(&self) -> impl FnMut(&TaskContext) -> TaskResult + Send + 'static {
         let (tell, panicking) = (self.tell.clone(), self.panicking);
         move |_| Err(Value { tell: tell.clone(), panicking }.into())
     }
 
     /// Once everybody has let go, so many values were dropped, none of them by the controller.
     #[track_caller]
-    fn check(self, count: usize) {
+    pub(crate) fn check(self, count: usize) {
+        let threads = self.check_threads();
+        assert_eq!(threads.len(), count, "{threads:?}");
+    }
+
+    /// Once everybody has let go, no value was dropped by the controller. Gives the names of the
+    /// threads that dropped one.
+    #[track_caller]
+    pub(crate) fn check_threads(self) -> Vec<String> {
         drop(self.tell);
         let mut threads = Vec::new();
         loop {
@@ -81,9 +95,9 @@ impl Drops {
                 Err(RecvTimeoutError::Timeout) => panic!("some are not dropped: {threads:?}"),
             }
         }
-        assert_eq!(threads.len(), count, "{threads:?}");
         let wrong = threads.iter().filter(|thread| thread.starts_with("ctl")).count();
-        assert_eq!(wrong, 0, "of {count} values dropped");
+        assert_eq!(wrong, 0, "of {} values dropped", threads.len());
+        threads
     }
 }
 

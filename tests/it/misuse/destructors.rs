@@ -1,0 +1,254 @@
+//! Values that panic when they are dropped: each panic is contained, and none keeps another value
+//! from being dropped. Two at once would end the process: the tests being alive is the proof.
+//!
+//! One thing nobody can contain, because it happens within the user's own code: a closure that is
+//! called once and panics while it owns a value whose destructor panics as well.
+
+use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+use threadvisor::prelude::*;
+
+use crate::panics::{Drops, Value};
+use crate::support::{in_time, next, no_op, on_thread, outcome_of, Gate, Trace};
+
+/// What is tried: by a spec made of values that panic when dropped.
+type Try = fn(&Drops) -> TaskSpec;
+
+/// What is tried, the outcome, how many panics of destructors are reported as events, and how many
+/// values there are.
+#[rustfmt::skip]
+const ROWS: [(&str, Try, &str, usize, usize); 9] = [
+    ("a body", of_body, "completed", 1, 1),
+    ("a body and its error", of_body_and_error, "failed", 1, 2),
+    ("a payload", |drops| with(drops, |make, _| panic_any(make())), "panicked", 0, 1),
+    ("a hook whose guard is dropped", |drops| with(drops, guard_dropped), "completed", 0, 1),
+    ("two hooks left behind", |drops| with(drops, two_forgotten), "completed", 2, 2),
+    ("a nudge and a hook left behind", |drops| with(drops, nudge_forgotten), "completed", 2, 2),
+    ("a hook that runs", |drops| with(drops, told), "cancelled", 0, 1),
+    ("a nudge that panics", |drops| with(drops, told_and_panics), "cancelled", 0, 1),
+    ("a hook hung up too late", |drops| with(drops, too_late), "cancelled", 0, 1),
+];
+
+fn of_body(drops: &Drops) -> TaskSpec {
+    let value = drops.value();
+    TaskSpec::new("body", move |_| {
+        let _owned = &value;
+        Ok(())
+    })
+}
+
+fn of_body_and_error(drops: &Drops) -> TaskSpec {
+    let (value, mut fail) = (drops.value(), drops.failing());
+    let spec = TaskSpec::new("body and error", move |ctx| {
+        let _owned = &value;
+        fail(ctx)
+    });
+    spec.restart(RestartPolicy::Never)
+}
+
+type Act = fn(&dyn Fn() -> Value, &TaskContext) -> TaskResult;
+
+fn with(drops: &Drops, act: Act) -> TaskSpec {
+    let make = drops.maker();
+    TaskSpec::new("acts", move |ctx| act(&make, ctx)).restart(RestartPolicy::Never)
+}
+
+/// A closure that owns the value.
+fn owns(value: Value) -> impl FnMut() + Send {
+    move || {
+        let _owned = &value;
+    }
+}
+
+fn guard_dropped(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    drop(ctx.on_cancel(owns(make())));
+    Ok(())
+}
+
+fn two_forgotten(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    ctx.on_cancel(owns(make())).forget();
+    ctx.on_cancel(owns(make())).forget();
+    Ok(())
+}
+
+fn nudge_forgotten(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    ctx.on_cancel_every(Duration::MAX, owns(make())).forget();
+    ctx.on_cancel(owns(make())).forget();
+    Ok(())
+}
+
+/// Waits until its hook has run; the test sees to it that it does.
+fn told(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    let guard = ctx.on_cancel(owns(make()));
+    ctx.handle().cancel_slot("acts");
+    let _ = ctx.cancelled().recv();
+    drop(guard);
+    Ok(())
+}
+
+fn told_and_panics(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    let mut owns = owns(make());
+    let guard = ctx.on_cancel_every(Duration::MAX, move || {
+        owns();
+        resume_unwind(Box::new("a nudge's own"))
+    });
+    ctx.handle().cancel_slot("acts");
+    let _ = ctx.cancelled().recv();
+    drop(guard);
+    Ok(())
+}
+
+fn too_late(make: &dyn Fn() -> Value, ctx: &TaskContext) -> TaskResult {
+    ctx.handle().cancel_slot("acts");
+    let _ = ctx.cancelled().recv();
+    ctx.on_cancel(owns(make())).forget();
+    Ok(())
+}
+
+#[test]
+fn a_destructor_that_panics_changes_no_outcome_and_harms_nobody() {
+    for (what, attempt, outcome, reported, values) in ROWS {
+        let (drops, trace) = (Drops::new(true), Trace::default());
+        let supervisor = Supervisor::builder().subscriber(trace.clone()).start().unwrap();
+        let handle = supervisor.handle();
+        let task = handle.add(attempt(&drops)).unwrap();
+        assert_eq!(outcome_of(&task).label(), outcome, "{what}");
+        assert!(outcome_of(&handle.add(no_op("next")).unwrap()).is_success(), "{what}");
+        handle.flush_events().unwrap();
+        let labels = trace.labels(None);
+        let told = labels.iter().filter(|label| **label == "drop_panicked").count();
+        assert_eq!(told, reported, "{what}: {labels:?}");
+        in_time(move || drop(supervisor));
+        // The outcome holds the error, and so do the events: whoever is the last drops it.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop((task, handle))));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(trace)));
+        drops.check(values);
+    }
+}
+
+/// They come back when nobody is left to take them: what they bring is dropped, each for itself.
+#[test]
+fn body_and_error_of_a_stuck_attempt_may_both_panic_at_the_very_end() {
+    let (drops, mut gate, slow_drop) = (Drops::new(true), Gate::new(), Gate::new());
+    let supervisor = Supervisor::builder().grace(Duration::ZERO).start().unwrap();
+    let handle = supervisor.handle();
+    for n in 0..3 {
+        let (hold, value, mut fail) = (gate.hold(), drops.value(), drops.failing());
+        let stuck = TaskSpec::new(format!("stuck {n}"), move |ctx| {
+            let _owned = &value;
+            hold();
+            fail(ctx)
+        });
+        handle.add(stuck).unwrap();
+        gate.wait_entered();
+    }
+    // Holds the end for a while, when the controller has looked at its last report.
+    let slow = crate::support::OnDrop(slow_drop.hold());
+    let queued = TaskSpec::new("queued", move |_| {
+        let _owned = &slow;
+        Ok(())
+    });
+    handle.submit(queued.slot("stuck 0"), AdmissionPolicy::Queue).unwrap();
+    let report = on_thread(move || supervisor.shutdown().unwrap());
+    slow_drop.wait_entered();
+    gate.open();
+    next(&report);
+    drop((slow_drop, handle));
+    drops.check(6);
+}
+
+#[test]
+fn the_errors_of_a_report_may_all_panic_when_nobody_has_read_it() {
+    for with_handle in [false, true] {
+        let drops = Drops::new(true);
+        let supervisor = Supervisor::builder().start().unwrap();
+        let handle = supervisor.handle();
+        for n in 0..5 {
+            let spec = TaskSpec::once(format!("fails {n}"), drops.failing());
+            assert!(handle.add(spec).unwrap().ended().recv().is_err());
+        }
+        let last = with_handle.then(|| supervisor.handle());
+        drop(handle);
+        in_time(move || drop(supervisor));
+        // The last handle brings the report with it.
+        drop(last);
+        drops.check(5);
+    }
+}
+
+/// Neither on the controller nor together.
+#[test]
+fn the_hooks_of_the_threads_may_both_panic_when_dropped() {
+    for used in [false, true] {
+        let drops = Drops::new(true);
+        let (start, stop) = (drops.value(), owns_shared(drops.value()));
+        let builder = Supervisor::builder().on_thread_start(move || {
+            let _owned = &start;
+            Ok(())
+        });
+        let supervisor = builder.on_thread_stop(move || stop()).start().unwrap();
+        if used {
+            outcome_of(&supervisor.handle().add(no_op("uses a worker")).unwrap());
+        }
+        in_time(move || drop(supervisor));
+        drops.check(2);
+    }
+}
+
+fn owns_shared(value: Value) -> impl Fn() + Send + Sync {
+    move || {
+        let _owned = &value;
+    }
+}
+
+#[test]
+fn subscribers_may_panic_when_dropped() {
+    let drops = Drops::new(true);
+    let mut builder = Supervisor::builder();
+    for _ in 0..3 {
+        let mut own = owns(drops.value());
+        builder = builder.on_event(move |_| own());
+    }
+    let supervisor = builder.start().unwrap();
+    outcome_of(&supervisor.handle().add(no_op("makes events")).unwrap());
+    in_time(move || drop(supervisor));
+    drops.check(3);
+}
+
+/// Refused by the end while they lie in the intake: on whatever thread they are dropped, it lives.
+#[test]
+fn specs_refused_at_the_door_may_panic_when_dropped() {
+    for _ in 0..30 {
+        let drops = Drops::new(true);
+        let supervisor = Supervisor::builder().intake_capacity(2).start().unwrap();
+        let submitters: Vec<_> = (0..3)
+            .map(|_| {
+                let (handle, make) = (supervisor.handle(), drops.maker());
+                on_thread(move || {
+                    let mut count = 0;
+                    loop {
+                        let value = make();
+                        let spec = TaskSpec::new("refused", move |_| {
+                            let _owned = &value;
+                            Ok(())
+                        });
+                        count += 1;
+                        let refused = handle.submit(spec.no_slot(), AdmissionPolicy::Queue).err();
+                        if let Some(refused) = refused {
+                            // One's own comes back, to be dropped where one likes.
+                            let drop_it = AssertUnwindSafe(|| drop(refused));
+                            assert!(catch_unwind(drop_it).is_err());
+                            return count;
+                        }
+                    }
+                })
+            })
+            .collect();
+        in_time(move || drop(supervisor));
+        for submitter in &submitters {
+            assert!(next(submitter) > 0, "a submitter was ended by another's value");
+        }
+        drops.check_threads();
+    }
+}

@@ -31,8 +31,8 @@ pub struct ShutdownReport {
     pub abandoned: Vec<AbandonedAttempt>,
     /// How many events no subscriber got, over the whole life of the supervisor.
     pub events_dropped: u64,
-    /// How many user values could not be dropped, because no thread could be had for it; they are
-    /// leaked.
+    /// How many user values could not be dropped in time, because no thread could be had for it.
+    /// Unless one comes back that was stuck, they are leaked.
     pub values_leaked: usize,
 }
 

@@ -109,12 +109,7 @@ impl Performer {
         self.manage_threads();
         // Idle workers leave within the time that the last events have.
         let due = shutdown.ended.after(self.machine.limits().event_drain);
-        let mut values_leaked = self.workers.close(stuck, due);
-        // What came in the meantime has nobody left to drop it, unless a thread is stuck.
-        for late in reports.try_iter() {
-            std::mem::forget(late);
-            values_leaked += 1;
-        }
+        let values_leaked = self.workers.close(stuck, due);
         self.tally.into_report(ShutdownReport {
             cause: shutdown.cause,
             elapsed: shutdown.began.until(shutdown.ended),

@@ -447,8 +447,29 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// No thread is left that may drop them. Says how many of them were not counted in the queue.
+    pub(super) fn forget_user_values(&self) -> usize {
+        for (job, _) in std::mem::take(&mut self.state.lock().queue) {
+            match job {
+                // Only the failure is a user value; the rest would keep much else from being freed.
+                Job::Attempt(mut attempt) => std::mem::forget(attempt.last_failure.take()),
+                job => std::mem::forget(job),
+            }
+        }
+        self.unheard.try_iter().map(std::mem::forget).count()
+    }
+}
+
+/// What nobody has taken: this is a thread that runs user code.
 impl Drop for Shared {
     fn drop(&mut self) {
+        for (job, _) in std::mem::take(&mut self.state.get_mut().queue) {
+            match job {
+                Job::Drop(values) => values.into_iter().for_each(|it| self.drop_garbage(it)),
+                job => self.drop_value(job),
+            }
+        }
         // What a drop reports comes back here as well, and holds no user value.
         while let Ok(report) = self.unheard.try_recv() {
             self.drop_report(report);

@@ -382,9 +382,9 @@ impl Workers {
     }
 
     /// Sends every thread home once there is nothing left to do, and waits for those that come; at
-    /// most until `due`, because some may be stuck in user code. Says how many values nobody was
-    /// there to drop.
-    pub(super) fn close(&mut self, stuck: u32, due: Time) -> usize {
+    /// most until `due`, because some may be stuck in user code. Says how many values nobody has
+    /// dropped by then: a thread that comes back later does so.
+    pub(super) fn close(mut self, stuck: u32, due: Time) -> usize {
         let mut state = self.shared.state.lock();
         for job in self.pending.drain(..) {
             state.queue.push_back((job, Time::ZERO));
@@ -408,23 +408,54 @@ impl Workers {
             let Some(instant) = self.shared.link.clock.instant(due) else { break };
             self.shared.ended.wait_until(&mut state, instant);
         }
-        let left = std::mem::take(&mut state.queue);
+        let values_of = |(job, _): &(Job, Time)| match job {
+            // Revoked: of the user's it has at most the last failure.
+            Job::Attempt(attempt) => usize::from(attempt.last_failure.is_some()),
+            Job::Examine(_) => 0,
+            Job::Drop(values) => values.len(),
+        };
+        let mut left = state.queue.iter().map(values_of).sum();
         drop(state);
-        let mut leaked = 0;
-        for (job, _) in left {
-            match job {
-                // Revoked: of the user's it has at most the last failure.
-                Job::Attempt(mut attempt) => {
-                    leaked += usize::from(attempt.last_failure.is_some());
-                    std::mem::forget(attempt.last_failure.take());
-                }
-                Job::Examine(examinees) => std::mem::forget(examinees),
-                Job::Drop(values) => {
-                    leaked += values.len();
-                    std::mem::forget(values);
-                }
-            }
+        // Whoever has the last reference drops what is left; that must not be the controller.
+        if let Some(shared) = Arc::into_inner(self.shared) {
+            left += shared.forget_user_values();
         }
-        leaked
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
+    #[test]
+    fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
+        const PRESPAWNED: u32 = 4;
+        let (link, _inbox) = Link::new(Clock::start_now(), 1);
+        let threads = Threads { name: "test".to_owned(), stack_size: None, hooks: None };
+        let reports = crossbeam_channel::unbounded();
+        let mut workers = Workers::new(Arc::clone(&link), reports, threads, PRESPAWNED);
+        (0..PRESPAWNED).for_each(|_| workers.start_thread().unwrap());
+        while workers.counts().idle < PRESPAWNED {
+            thread::yield_now();
+        }
+        let mut news = Vec::new();
+        workers.start_hook_thread(Time::ZERO, &mut news);
+        assert!(news.is_empty());
+        for second in 1..100_u32 {
+            // A dedicated thread for ten seconds, then none.
+            match second % 20 {
+                1 => workers.count_beside_pool(1),
+                11 => workers.count_beside_pool(-1),
+                _ => {}
+            }
+            workers.manage(Time::ZERO.after(Duration::from_secs(1) * second));
+            let counts = workers.counts();
+            assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
+        }
+        let soon = link.clock.now().after(Duration::from_secs(60));
+        assert_eq!(workers.close(0, soon), 0);
     }
 }

@@ -55,7 +55,7 @@ impl Drops {
     }
 
     /// Makes values wherever it is called.
-    pub(crate) fn maker(&self) -> impl Fn() -> Value + Send + 'static {
+    pub(crate) fn maker(&self) -> impl Fn() -> Value + Send + Sync + 'static {
         let (tell, panicking) = (self.tell.clone(), self.panicking);
         move || Value { tell: tell.clone(), panicking }
     }

@@ -3,6 +3,7 @@
 //!
 //! One thing nobody can contain, because it happens within the user's own code: a closure that is
 //! called once and panics while it owns a value whose destructor panics as well.
+#![allow(clippy::unnecessary_wraps, reason = "the rows of a table have one type")]
 
 use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
@@ -187,7 +188,7 @@ fn the_hooks_of_the_threads_may_both_panic_when_dropped() {
             let _owned = &start;
             Ok(())
         });
-        let supervisor = builder.on_thread_stop(move || stop()).start().unwrap();
+        let supervisor = builder.on_thread_stop(stop).start().unwrap();
         if used {
             outcome_of(&supervisor.handle().add(no_op("uses a worker")).unwrap());
         }
@@ -250,5 +251,56 @@ fn specs_refused_at_the_door_may_panic_when_dropped() {
             assert!(next(submitter) > 0, "a submitter was ended by another's value");
         }
         drops.check_threads();
+    }
+}
+
+/// Nobody waits for the attempt any more: its error is not dropped on the
+/// controller, and its panic harms nobody.
+#[test]
+fn the_late_error_of_a_released_attempt_is_dropped_by_a_worker() {
+    for (watched, shared) in [(false, false), (false, true), (true, false), (true, true)] {
+        for panicking in [false, true] {
+            let (drops, mut gate) = (Drops::new(panicking), Gate::new());
+            let mut builder = Supervisor::builder().grace(Duration::ZERO);
+            if watched {
+                builder = builder.on_event(|_| ());
+            }
+            let supervisor = builder.start().unwrap();
+            let handle = supervisor.handle();
+            let (hold, make) = (gate.hold(), drops.maker());
+            let body = move |ctx: &TaskContext| {
+                if ctx.attempt() > 1 {
+                    return Ok(());
+                }
+                hold();
+                Err(make().into())
+            };
+            let spec = if shared {
+                TaskSpec::from_task("released", Shared(body))
+            } else {
+                TaskSpec::new("released", body)
+            };
+            let retry = BackoffPolicy::constant(Duration::from_millis(1));
+            let spec = spec.abandon_policy(AbandonPolicy::Release).backoff(retry);
+            let task = handle.add(spec.timeout(Duration::from_millis(1))).unwrap();
+            gate.wait_entered();
+            let label = outcome_of(&task).label();
+            assert_eq!(label, if shared { "completed" } else { "abandoned" });
+            gate.open();
+            while !handle.snapshot().unwrap().abandoned.is_empty() {
+                std::thread::yield_now();
+            }
+            drop((task, handle));
+            in_time(move || drop(supervisor));
+            drops.check(1);
+        }
+    }
+}
+
+struct Shared<F>(F);
+
+impl<F: Fn(&TaskContext) -> TaskResult + Send + Sync + 'static> Task for Shared<F> {
+    fn run(&self, ctx: &TaskContext) -> TaskResult {
+        (self.0)(ctx)
     }
 }

@@ -80,7 +80,9 @@ fn added<T, S: std::fmt::Debug>(result: Result<T, AddError<S>>) -> String {
     match result {
         Ok(_) => "added".to_owned(),
         Err(AddError::Invalid { .. }) => "invalid".to_owned(),
-        Err(error) => error.rejection().map_or(error.to_string(), |why| why.label().to_owned()),
+        Err(error) => {
+            error.rejection().map_or_else(|| error.to_string(), |why| why.label().to_owned())
+        }
     }
 }
 
@@ -89,7 +91,8 @@ fn own(it: &Actors, call: impl FnOnce(&Supervisor) -> String) -> String {
 }
 
 fn waited(task: &TaskHandle, span: Duration) -> String {
-    task.wait_timeout(span).unwrap().map_or("nothing".to_owned(), |outcome| outcome.to_string())
+    let outcome = task.wait_timeout(span).unwrap();
+    outcome.map_or_else(|| "nothing".to_owned(), |outcome| outcome.to_string())
 }
 
 fn cancel_queued(it: &Actors) -> String {

@@ -146,7 +146,7 @@ fn every_setting_takes_any_duration_or_says_which_it_does_not() {
         let expected = match happens {
             Waits(label) => {
                 while !task.skip_wait() {
-                    assert!(task.outcome().is_none(), "{row}: {:?}, not {happens:?}", task);
+                    assert!(task.outcome().is_none(), "{row}: {task:?}, not {happens:?}");
                     std::thread::yield_now();
                 }
                 label

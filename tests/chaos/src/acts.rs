@@ -1,0 +1,130 @@
+//! What threads of all kinds do to a supervisor while it runs: submit, cancel, ask, wait.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use threadvisor::prelude::*;
+use threadvisor::{AddError, SubmitError};
+
+use crate::dice::Dice;
+use crate::specs;
+use crate::world::World;
+
+const POLICIES: [AdmissionPolicy; 4] = [
+    AdmissionPolicy::Queue,
+    AdmissionPolicy::Replace,
+    AdmissionPolicy::DropIfRunning,
+    AdmissionPolicy::KeepLatest,
+];
+
+/// One act of any kind, from any thread.
+pub fn act(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+    match dice.below(10) {
+        0..=4 => submit(world, handle, dice),
+        5 => add(world, handle, dice),
+        _ => meddle(world, handle, dice),
+    }
+}
+
+pub fn submit(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+    let (spec, policy) = (specs::any(world, dice), dice.pick(&POLICIES));
+    let (fault, name) = (spec.validate().err(), spec.name().to_owned());
+    let submitted =
+        if dice.one_in(3) { handle.try_submit(spec, policy) } else { handle.submit(spec, policy) };
+    match submitted {
+        Ok(task) => {
+            if fault.is_some() {
+                world.fault(format!("{task:?} is invalid and was accepted"));
+            }
+            world.accepted(task);
+        }
+        Err(SubmitError::Invalid { spec, .. }) if fault.is_some() => {
+            check_name(world, &spec, &name);
+        }
+        Err(SubmitError::Closed(spec) | SubmitError::Full(spec)) => check_name(world, &spec, &name),
+        Err(error) => world.fault(format!("refused as {error}")),
+    }
+}
+
+fn check_name(world: &World, spec: &TaskSpec, name: &str) {
+    if spec.name() != name {
+        world.fault(format!("{name:?} was handed over, {spec:?} came back"));
+    }
+}
+
+fn add(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+    if dice.one_in(2) {
+        match handle.add(specs::any(world, dice)) {
+            Ok(task) => world.accepted(task),
+            Err(error) => note_refusal(world, &error, 1),
+        }
+        return;
+    }
+    let batch: Vec<_> = (0..dice.below(6)).map(|_| specs::any(world, dice)).collect();
+    let count = batch.len();
+    match handle.add_all(batch) {
+        Ok(tasks) => tasks.into_iter().for_each(|task| world.accepted(task)),
+        Err(error) => {
+            note_refusal(world, &error, count);
+            if error.into_spec().len() != count {
+                world.fault("not all of a refused batch came back");
+            }
+        }
+    }
+}
+
+fn note_refusal<S: std::fmt::Debug>(world: &World, error: &AddError<S>, count: usize) {
+    match error {
+        AddError::Rejected { .. } | AddError::Closed { .. } => {
+            world.refused_adds.fetch_add(count, Ordering::SeqCst);
+        }
+        AddError::Invalid { .. } => {}
+        other => world.fault(format!("an add was refused as {other}")),
+    }
+}
+
+/// Asks and orders, without handing anything over.
+pub fn meddle(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+    let Some(task) = world.recent(|len| dice.below(len)) else { return };
+    let slot = format!("s{}", dice.below(world.slots()));
+    match dice.below(24) {
+        0..=5 => task.cancel(),
+        6 | 7 => drop(task.skip_wait()),
+        8 | 9 => drop(task.restart()),
+        10 => drop(task.state()),
+        11 => drop(task.decided()),
+        12 => drop(task.wait_timeout(dice.up_to_ms(3))),
+        13 => drop(task.ended().try_recv()),
+        14 => drop(task.wait_timeout(Duration::ZERO)),
+        15 | 16 => drop(handle.cancel_slot(&slot)),
+        17 => drop(handle.owner(&slot)),
+        18 => drop(handle.task(task.id())),
+        19 => drop(handle.flush_events()),
+        20 => drop(format!("{:?} {handle:?}", task)),
+        21 => drop(handle.is_shutting_down()),
+        _ => snapshot(world, handle),
+    }
+}
+
+/// A snapshot is one moment, in which everything fits together.
+fn snapshot(world: &World, handle: &Handle) {
+    let Ok(snapshot) = handle.snapshot() else { return };
+    let permits = snapshot.permits;
+    if permits.limit.is_some_and(|limit| permits.held > limit) {
+        world.fault(format!("{permits:?}"));
+    }
+    for slot in &snapshot.slots {
+        let queued = |task: &&threadvisor::TaskSnapshot| {
+            task.task.slot.as_ref() == Some(&slot.key) && task.state == TaskState::Queued
+        };
+        if snapshot.tasks.iter().filter(queued).count() != slot.queued {
+            world.fault(format!("{slot:?} does not fit its tasks"));
+        }
+        let owner = slot.owner.and_then(|owner| snapshot.task(owner));
+        if slot.owner.is_some() && owner.map_or(true, |owner| owner.state == TaskState::Queued) {
+            world.fault(format!("{slot:?} is owned by {owner:?}"));
+        }
+    }
+    drop(snapshot.to_string());
+}

@@ -1,0 +1,82 @@
+//! The watchdog: a run that makes no progress is ended with all that can be known about it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{bounded, never, Sender};
+use threadvisor::prelude::*;
+
+use crate::system;
+use crate::world::{contained, lock};
+
+/// So many looks, a second apart, without progress. Looks, and not time: a process that was stopped
+/// has no looks either.
+const PATIENCE: usize = 90;
+
+#[derive(Default)]
+pub struct Watch {
+    steps: AtomicUsize,
+    /// What each arena is at.
+    stages: Mutex<BTreeMap<usize, Stage>>,
+    /// Somebody panicked who should not.
+    pub panicked: AtomicBool,
+}
+
+struct Stage {
+    seed: u64,
+    at: &'static str,
+    handle: Option<Handle>,
+}
+
+impl Watch {
+    /// Notes progress.
+    pub fn note(&self, arena: usize, seed: u64, at: &'static str, handle: Option<&Handle>) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        let old = lock(&self.stages).insert(arena, Stage { seed, at, handle: handle.cloned() });
+        // It may bring the report of the end with it.
+        contained(|| drop(old));
+    }
+
+    /// Looks on until the sender is dropped.
+    pub fn start(&'static self, seed: u64) -> Sender<()> {
+        let (end, ended) = bounded::<()>(0);
+        let look = move || {
+            let (mut seen, mut looks) = (0, 0);
+            while ended.recv_timeout(Duration::from_secs(1)).is_err_and(|error| error.is_timeout())
+            {
+                let steps = self.steps.load(Ordering::Relaxed);
+                looks = if steps == seen { looks + 1 } else { 0 };
+                seen = steps;
+                if looks >= PATIENCE {
+                    self.dump(seed);
+                    std::process::abort();
+                }
+            }
+        };
+        // Before anything can be scarce.
+        thread::Builder::new().name("watchdog".into()).spawn(look).expect("a first thread");
+        end
+    }
+
+    fn dump(&self, seed: u64) {
+        eprintln!("chaos hangs: THREADVISOR_CHAOS_SEED={seed}");
+        for (arena, stage) in &*lock(&self.stages) {
+            eprintln!("arena {arena}, supervisor {}: {}", stage.seed, stage.at);
+            let Some(handle) = stage.handle.clone() else { continue };
+            let (say, said) = bounded(1);
+            let ask = move || drop(say.send(handle.snapshot().map(|it| it.to_string())));
+            if thread::Builder::new().spawn(ask).is_ok() {
+                eprintln!("{:?}", said.recv_timeout(Duration::from_secs(5)));
+            }
+        }
+        eprintln!("{}", system::thread_report());
+    }
+}
+
+/// Lets time pass.
+pub fn nap(span: Duration) {
+    let _ = never::<()>().recv_timeout(span);
+}

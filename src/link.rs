@@ -41,6 +41,8 @@ pub(crate) struct Link {
 struct Door {
     closed: bool,
     next_id: u64,
+    /// Submissions that other callers have answered instead of the controller.
+    refused: usize,
 }
 
 /// The controller's ends of the channels.
@@ -176,7 +178,7 @@ impl Link {
         let inbox = Inbox { intake: behind_door.clone(), requests: asked };
         let link = Self {
             clock,
-            door: Mutex::new(Door { closed: false, next_id: 1 }),
+            door: Mutex::new(Door { closed: false, next_id: 1, refused: 0 }),
             intake,
             behind_door,
             requests,
@@ -261,21 +263,25 @@ impl Link {
     /// the last time before the submission lay there. So whoever put it there looks as well, and
     /// answers all it finds; its own comes back.
     fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
-        if !self.door.lock().closed {
+        let mut door = self.door.lock();
+        if !door.closed {
             return None;
         }
-        let mut own = None;
-        while let Ok(envelope) = self.behind_door.try_recv() {
-            if envelope.first_id() == Some(own_id) {
-                own = Some(envelope);
-            } else {
-                // The caller's own call must not fail by another's destructor.
-                for spec in envelope.refuse() {
-                    let _ = unwind::drop_caught(spec);
-                }
-            }
+        // Under the lock, so that whoever counts finds each of them here or in the intake.
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.behind_door.try_iter().partition(|found| found.first_id() == Some(own_id));
+        door.refused += others.iter().map(Envelope::len).sum::<usize>();
+        drop(door);
+        // The caller's own call must not fail by another's destructor.
+        for spec in others.into_iter().flat_map(Envelope::refuse) {
+            let _ = unwind::drop_caught(spec);
         }
-        own
+        own.into_iter().next()
+    }
+
+    /// How many submissions were answered behind the door.
+    pub(crate) fn refused_behind_door(&self) -> usize {
+        self.door.lock().refused
     }
 
     /// Nothing is accepted any more. The controller empties the intake after this.
@@ -284,9 +290,9 @@ impl Link {
         self.door.lock().closed = true;
     }
 
-    /// Refuses what lies in the intake; the specs that nobody waits for come back.
-    pub(crate) fn refuse_intake(&self) -> Vec<TaskSpec> {
-        self.behind_door.try_iter().flat_map(Envelope::refuse).collect()
+    /// What lies in the intake, for the controller to refuse.
+    pub(crate) fn empty_intake(&self) -> impl Iterator<Item = Envelope> + '_ {
+        self.behind_door.try_iter()
     }
 
     /// Sends a request; false if the supervisor has ended.
@@ -384,6 +390,14 @@ impl Envelope {
             Entries::Batch(entries) => entries.first(),
         };
         first.map(|entry| entry.promise.0.id.get())
+    }
+
+    /// How many submissions it carries.
+    pub(crate) fn len(&self) -> usize {
+        match &self.entries {
+            Entries::One(_) => 1,
+            Entries::Batch(entries) => entries.len(),
+        }
     }
 
     /// Refuses everything: the door was closed. What nobody waits for comes back, to be dropped

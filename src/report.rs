@@ -256,6 +256,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Counts submissions that were refused before there were tasks.
+    pub(crate) fn count_rejected(&mut self, submissions: usize) {
+        self.outcomes.rejected += submissions as u64;
+    }
+
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,

@@ -54,16 +54,18 @@ impl Shutdown {
 
 impl Performer {
     pub(super) fn close_door(&mut self) {
-        self.link.close_door();
-        let refused = self.link.refuse_intake();
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.rejected += refused.len();
-        }
-        self.garbage.extend(refused.into_iter().map(Garbage::Spec));
+        let link = Arc::clone(&self.link);
+        link.close_door();
+        link.empty_intake().for_each(|envelope| self.refuse(envelope));
     }
 
-    /// Refuses what slipped in while the door was closing.
+    /// Refuses what was handed over while the door was closing. It was accepted, so it counts.
     pub(super) fn refuse(&mut self, envelope: Envelope) {
+        let refused = envelope.len();
+        self.tally.count_rejected(refused);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.rejected += refused;
+        }
         self.garbage.extend(envelope.refuse().into_iter().map(Garbage::Spec));
     }
 
@@ -110,11 +112,13 @@ impl Performer {
         // Idle workers leave within the time that the last events have.
         let due = shutdown.ended.after(self.machine.limits().event_drain);
         let values_leaked = self.workers.close(stuck, due);
+        let behind_door = self.link.refused_behind_door();
+        self.tally.count_rejected(behind_door);
         self.tally.into_report(ShutdownReport {
             cause: shutdown.cause,
             elapsed: shutdown.began.until(shutdown.ended),
             stopped: shutdown.stopped,
-            rejected: shutdown.rejected,
+            rejected: shutdown.rejected + behind_door,
             abandoned,
             events_dropped: self.publisher.give_up(),
             values_leaked,
@@ -123,9 +127,7 @@ impl Performer {
 
     /// After a panic of the controller: nobody is left waiting, every body is told.
     pub(super) fn give_up(&mut self) {
-        self.link.close_door();
-        let refused = self.link.refuse_intake();
-        self.garbage.extend(refused.into_iter().map(Garbage::Spec));
+        self.close_door();
         for job in self.jobs.iter() {
             let Some(cell) = &job.cell else { continue };
             if let Ok(load) = cell.revoke() {

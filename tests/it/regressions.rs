@@ -461,3 +461,26 @@ fn a_closed_door_is_never_called_a_full_intake() {
         in_time(move || drop(supervisor));
     }
 }
+
+/// Whatever was accepted is counted, also what lay in the intake when the door closed.
+#[test]
+fn the_report_counts_everything_that_was_accepted() {
+    for _ in 0..100 {
+        let supervisor = Supervisor::builder().start().unwrap();
+        let handle = supervisor.handle();
+        // One alone: where there are more, one of them may answer for another.
+        let accepted = on_thread(move || {
+            let mut accepted = 0;
+            while handle.submit(no_op("task").no_slot(), AdmissionPolicy::Queue).is_ok() {
+                accepted += 1;
+            }
+            accepted
+        });
+        let asks = supervisor.handle();
+        let report = on_thread(move || supervisor.wait_shutdown().unwrap());
+        asks.request_shutdown();
+        let (report, accepted) = (next(&report), next(&accepted));
+        assert_eq!(report.outcomes.total(), accepted, "{report}");
+        assert_eq!(report.outcomes.rejected, report.shutdown.rejected as u64);
+    }
+}

@@ -13,8 +13,8 @@
 //! | `one-permit` | `max_concurrent` is 1 everywhere |
 //! | `few-threads` | `prlimit --nproc=24`, as another user if this is root |
 //!
-//! `THREADVISOR_CHAOS_SEED` repeats the choices of a run that failed, `THREADVISOR_CHAOS_ONLY` those
-//! of one supervisor again and again; the threads may take turns differently.
+//! `THREADVISOR_CHAOS_SEED` repeats the choices of a run that failed, `THREADVISOR_CHAOS_ONLY`
+//! those of one supervisor again and again; the threads may take turns differently.
 
 mod acts;
 mod bodies;

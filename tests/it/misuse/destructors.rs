@@ -222,7 +222,7 @@ fn subscribers_may_panic_when_dropped() {
 fn specs_refused_at_the_door_may_panic_when_dropped() {
     for _ in 0..30 {
         let drops = Drops::new(true);
-        let supervisor = Supervisor::builder().intake_capacity(2).start().unwrap();
+        let supervisor = Supervisor::builder().start().unwrap();
         let submitters: Vec<_> = (0..3)
             .map(|_| {
                 let (handle, make) = (supervisor.handle(), drops.maker());

@@ -101,7 +101,7 @@ pub fn meddle(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
         17 => drop(handle.owner(&slot)),
         18 => drop(handle.task(task.id())),
         19 => drop(handle.flush_events()),
-        20 => drop(format!("{:?} {handle:?}", task)),
+        20 => drop(format!("{task:?} {handle:?}")),
         21 => drop(handle.is_shutting_down()),
         _ => snapshot(world, handle),
     }

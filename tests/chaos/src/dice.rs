@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// SplitMix64.
+/// The generator of Steele, Lea and Flood.
 pub struct Dice(u64);
 
 impl Dice {

@@ -92,6 +92,7 @@ impl Subscribe for Nuisance {
         }
     }
 
+    #[allow(clippy::unnecessary_literal_bound, reason = "as the trait has it")]
     fn name(&self) -> &str {
         if self.nameless {
             resume_unwind(Box::new("a name"));

@@ -162,7 +162,7 @@ fn clock_free_chance(world: &World) -> usize {
 /// Lets threads act on it, and ends it, perhaps while they do.
 fn drive(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut Dice) -> Known {
     thread::scope(|scope| {
-        let drivers: Vec<_> = (0..1 + dice.below(3))
+        let drivers: Vec<_> = (0..=dice.below(3))
             .filter_map(|_| {
                 let (mut dice, ops) = (dice.child(), 20 + dice.below(500));
                 let drive = move || {
@@ -186,7 +186,9 @@ fn drive(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut
         if dice.one_in(2) {
             nap(dice.up_to_ms(300));
         } else {
-            drivers.into_iter().for_each(|driver| driver.join().unwrap_or_default());
+            for driver in drivers {
+                driver.join().unwrap_or_default();
+            }
             nap(dice.up_to_ms(30));
         }
         if dice.one_in(2) {

@@ -44,12 +44,12 @@ impl Watch {
     pub fn start(&'static self, seed: u64) -> Sender<()> {
         let (end, ended) = bounded::<()>(0);
         let look = move || {
-            let (mut seen, mut looks) = (0, 0);
+            let (mut before, mut looks) = (0, 0);
             while ended.recv_timeout(Duration::from_secs(1)).is_err_and(|error| error.is_timeout())
             {
                 let steps = self.steps.load(Ordering::Relaxed);
-                looks = if steps == seen { looks + 1 } else { 0 };
-                seen = steps;
+                looks = if steps == before { looks + 1 } else { 0 };
+                before = steps;
                 if looks >= PATIENCE {
                     self.dump(seed);
                     std::process::abort();

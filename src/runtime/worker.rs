@@ -452,8 +452,8 @@ impl Shared {
     pub(super) fn forget_user_values(&self) -> usize {
         for (job, _) in std::mem::take(&mut self.state.lock().queue) {
             match job {
-                // Only the failure is a user value; the rest would keep much else from being freed.
-                Job::Attempt(mut attempt) => std::mem::forget(attempt.last_failure.take()),
+                // Revoked, so that nothing of the user's is left in it.
+                Job::Attempt(attempt) => drop(attempt),
                 job => std::mem::forget(job),
             }
         }

@@ -409,9 +409,7 @@ impl Workers {
             self.shared.ended.wait_until(&mut state, instant);
         }
         let values_of = |(job, _): &(Job, Time)| match job {
-            // Revoked: of the user's it has at most the last failure.
-            Job::Attempt(attempt) => usize::from(attempt.last_failure.is_some()),
-            Job::Examine(_) => 0,
+            Job::Attempt(_) | Job::Examine(_) => 0,
             Job::Drop(values) => values.len(),
         };
         let mut left = state.queue.iter().map(values_of).sum();
@@ -428,6 +426,7 @@ impl Workers {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::sync::channel;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
@@ -435,7 +434,7 @@ mod tests {
         const PRESPAWNED: u32 = 4;
         let (link, _inbox) = Link::new(Clock::start_now(), 1);
         let threads = Threads { name: "test".to_owned(), stack_size: None, hooks: None };
-        let reports = crossbeam_channel::unbounded();
+        let reports = channel::unbounded();
         let mut workers = Workers::new(Arc::clone(&link), reports, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| workers.start_thread().unwrap());
         while workers.counts().idle < PRESPAWNED {

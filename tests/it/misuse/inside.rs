@@ -168,10 +168,13 @@ fn in_body(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup {
 fn in_hook(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup {
     let call = Arc::new(caller(actors, say));
     visitor(move |ctx| {
-        let call = Arc::clone(&call);
-        let guard = ctx.on_cancel(move || call());
+        let (call, (ran, has_run)) = (Arc::clone(&call), unbounded());
+        let guard = ctx.on_cancel(move || {
+            call();
+            let _ = ran.send(());
+        });
         ctx.handle().cancel_slot("visitor");
-        ctx.sleep(Duration::MAX).unwrap_err();
+        next(&has_run);
         drop(guard);
         Ok(())
     })
@@ -180,10 +183,13 @@ fn in_hook(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup {
 fn in_nudge(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup {
     let call = Arc::new(caller(actors, say));
     visitor(move |ctx| {
-        let call = Arc::clone(&call);
-        let guard = ctx.on_cancel_every(Duration::MAX, move || call());
+        let (call, (ran, has_run)) = (Arc::clone(&call), unbounded());
+        let guard = ctx.on_cancel_every(Duration::MAX, move || {
+            call();
+            let _ = ran.send(());
+        });
         ctx.handle().cancel_slot("visitor");
-        ctx.sleep(Duration::MAX).unwrap_err();
+        next(&has_run);
         drop(guard);
         Ok(())
     })

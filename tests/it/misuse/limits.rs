@@ -197,10 +197,11 @@ fn the_supervisors_own_grace_may_have_any_length() {
         let supervisor = Supervisor::builder().grace(grace).start().unwrap();
         let task = supervisor.handle().add(spec_of(Sleeps)).unwrap();
         let report = in_time(move || supervisor.shutdown().unwrap());
-        // Where there is no time to obey, it may be given up.
-        assert_eq!(report.stopped + report.abandoned.len(), 1, "{grace:?}: {report}");
-        assert!(grace < MAX || report.stopped == 1, "{report}");
-        assert!(task.outcome().is_some());
+        // Where there is no time to obey, it may be given up, and still be back before the report.
+        let gave_up = matches!(outcome_of(&task), Outcome::Abandoned { .. });
+        assert_eq!(report.stopped, usize::from(!gave_up), "{grace:?}: {report}");
+        assert!(report.abandoned.len() <= usize::from(gave_up), "{grace:?}: {report}");
+        assert!(grace < MAX || !gave_up, "{report}");
     }
 }
 

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
 
-use crate::support::{no_op, outcome_of, resident, OnDrop};
+use crate::support::{next, no_op, outcome_of, resident, OnDrop};
 
 /// Where the only owner of the supervisor is put, to be dropped from there.
 type Seat = Arc<Mutex<Option<Supervisor>>>;
@@ -47,9 +48,14 @@ fn in_body(seat: &Seat) -> TaskSpec {
 fn in_hook(seat: &Seat) -> TaskSpec {
     let seat = Arc::clone(seat);
     TaskSpec::once("visitor", move |ctx| {
-        let _guard = ctx.on_cancel(move || take(&seat));
+        let (ran, has_run) = unbounded();
+        let _guard = ctx.on_cancel(move || {
+            take(&seat);
+            let _ = ran.send(());
+        });
         ctx.handle().cancel_slot("visitor");
-        Ok(ctx.sleep(Duration::MAX)?)
+        next(&has_run);
+        Ok(ctx.check()?)
     })
 }
 

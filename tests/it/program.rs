@@ -41,6 +41,8 @@ pub(crate) fn runner() -> Vec<String> {
 impl Program {
     /// Runs the test of this name; `before` comes before the command, to set the stage.
     pub(crate) fn start(test: &str, before: &[&str]) -> Self {
+        #[cfg(all(unix, feature = "signals"))]
+        pass_on_default_signals();
         let mut words: Vec<_> = before.iter().map(ToString::to_string).collect();
         words.extend(runner());
         words.push(env::current_exe().unwrap().to_string_lossy().into_owned());
@@ -86,6 +88,24 @@ impl Program {
     pub(crate) fn status(&self) -> ExitStatus {
         next(&self.status)
     }
+}
+
+/// Shells start what runs in the background with some signals ignored, and programs inherit that;
+/// but a signal that is caught has its default effect again in a program that is started.
+#[cfg(all(unix, feature = "signals"))]
+fn pass_on_default_signals() {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Once};
+
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag::register_conditional_default;
+
+    static CAUGHT: Once = Once::new();
+    CAUGHT.call_once(|| {
+        for signal in [SIGINT, SIGTERM] {
+            register_conditional_default(signal, Arc::new(AtomicBool::new(true))).unwrap();
+        }
+    });
 }
 
 impl Drop for Program {

@@ -22,10 +22,11 @@ mod unix {
     use threadvisor::{RunReport, ShutdownCause};
 
     use crate::program::{is_child, runner, say, wait_for_parent, Program};
-    use crate::support::{on_thread, resident, WATCHDOG};
+    use crate::support::{on_thread, resident};
 
+    /// Without a grace that ends by itself: only a signal can end it.
     fn listening() -> Supervisor {
-        Supervisor::builder().shutdown_on_signals().grace(WATCHDOG).start().unwrap()
+        Supervisor::builder().shutdown_on_signals().grace(Duration::MAX).start().unwrap()
     }
 
     /// Says how it went, and leaves as a `main` would.

@@ -174,6 +174,8 @@ pub struct Builder {
 
 /// How long the last events may take once everything has ended.
 const EVENT_DRAIN: Duration = Duration::from_millis(250);
+/// The intake's channel takes all its memory at once, and would panic if there is not so much.
+const MAX_INTAKE: usize = 1 << 20;
 /// Below what the fastest init systems leave between asking and killing, BusyBox excepted.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -234,7 +236,8 @@ impl Builder {
     }
 
     /// Sets how many hand-overs may lie in the intake, undecided. The controller takes them out at
-    /// once, so it fills only in a burst; then `submit` waits. Default: 1024.
+    /// once, so it fills only in a burst; then `submit` waits. Its memory is taken at the start, so
+    /// at most 1 048 576. Default: 1024.
     pub fn intake_capacity(mut self, submissions: usize) -> Self {
         self.intake_capacity = submissions;
         self
@@ -404,6 +407,14 @@ impl Builder {
         .or_else(|| fault("max_tasks", self.max_tasks, remedy))
         .or_else(|| fault("max_slot_queue", self.max_slot_queue, remedy))
         .or_else(|| fault("intake_capacity", self.intake_capacity, remedy))
+        .or_else(|| {
+            (self.intake_capacity > MAX_INTAKE).then(|| InvalidSetting {
+                task: None,
+                field: "intake_capacity",
+                value: self.intake_capacity.to_string(),
+                remedy: "give at most 1048576: `submit` waits while it is full",
+            })
+        })
         .or_else(|| fault("event_capacity", self.event_capacity, remedy))
         .or_else(|| {
             let smallest = self.dedicated.iter().map(|(_, capacity)| *capacity).min();

@@ -329,6 +329,22 @@ fn a_supervisor_that_cannot_work_does_not_start() {
 }
 
 #[test]
+fn the_largest_numbers_are_a_fault_or_no_trouble() {
+    const MOST: usize = usize::MAX;
+    let builder = Supervisor::builder().max_concurrent(MOST).max_tasks(MOST).max_slot_queue(MOST);
+    let builder = builder.max_abandoned(MOST).event_capacity(MOST).grace(Duration::MAX);
+    let supervisor = builder.dedicated_subscriber(LogEvents::new(), MOST).start().unwrap();
+    assert!(outcome_of(&supervisor.handle().add(no_op("task")).unwrap()).is_success());
+    for capacity in [MOST, MOST / 2, u32::MAX as usize] {
+        match Supervisor::builder().intake_capacity(capacity).start() {
+            Err(StartError::Invalid(error)) => assert_eq!(error.field, "intake_capacity"),
+            other => panic!("{other:?}"),
+        }
+    }
+    Supervisor::builder().intake_capacity(1 << 20).start().unwrap();
+}
+
+#[test]
 fn the_last_of_two_pauses_wins() {
     let rig = Rig::new();
     let shapes: [(Shape<TaskSpec>, Duration); 2] = [

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
-use threadvisor::{AddError, StartError, SubmitError};
+#[cfg(target_pointer_width = "64")]
+use threadvisor::StartError;
+use threadvisor::{AddError, SubmitError};
 
 use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate, OnDrop, Trace};
 

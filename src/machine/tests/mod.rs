@@ -23,6 +23,7 @@ mod histories;
 mod job;
 mod line;
 mod permits;
+mod pool;
 mod record;
 mod reference;
 mod release;

@@ -1,0 +1,72 @@
+//! What holds of the machine between two steps, as far as its face shows it. The crate's own audit,
+//! in its simulation, also looks inside.
+
+use crate::id::SlotKey;
+use crate::machine::{Machine, State, Task};
+use crate::time::Time;
+
+pub(crate) fn audit(machine: &Machine, now: Time) {
+    let count = |is: fn(&Task) -> bool| machine.tasks().iter().filter(|task| is(task)).count();
+    let held = count(|task| task.state.holds_permit());
+    assert_eq!(machine.permits_held() as usize, held, "permits are not conserved");
+    assert!(machine.permits_held() <= machine.limits().max_concurrent);
+    let ready = count(|task| task.state == State::Ready);
+    assert_eq!(machine.waiting_for_permit() as usize, ready);
+    assert!(ready == 0 || machine.permits_held() == machine.limits().max_concurrent);
+    let open = count(|task| !matches!(task.state, State::Abandoned { over: true, .. }));
+    assert_eq!(machine.is_idle(), open == 0, "tasks without outcome are miscounted");
+    assert!(count(|_| true) <= machine.limits().max_tasks as usize);
+    for (key, slot) in machine.slots().iter() {
+        let waiting = |task: &&Task| task.slot == Some(key) && task.state == State::Queued;
+        let queued = machine.tasks().iter().filter(waiting).count();
+        assert_eq!(slot.queue.len as usize, queued, "a queue is miscounted");
+        assert!(slot.owner.is_some() || queued == 0, "somebody waits for an idle slot");
+    }
+    for task in machine.tasks().iter() {
+        if let Some(slot) = task.slot {
+            audit_owner(machine, task, slot);
+        }
+        audit_timer(machine, task, now);
+    }
+    audit_deadline(machine);
+}
+
+fn audit_owner(machine: &Machine, task: &Task, slot: SlotKey) {
+    let owns = machine.slots().get(slot).owner == Some(task.task.key);
+    assert_eq!(owns, task.state != State::Queued, "{task:?} is not where its slot has it");
+}
+
+fn audit_timer(machine: &Machine, task: &Task, now: Time) {
+    let due = machine.due(task.task.key);
+    let right = match task.state {
+        State::Intake | State::Over => panic!("{task:?} was left within a step"),
+        State::Queued | State::Ready => {
+            due.is_never() || (task.attempt == 0 && task.plan.expires_in.is_some())
+        }
+        State::Starting { stop: None, expired: false } => {
+            due.is_never() || task.plan.expires_in.is_some()
+        }
+        State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
+        State::Running { deadline, watch: None, .. } => due == deadline,
+        State::Running { deadline, watch: Some(_), .. } => due <= deadline,
+        State::Stopping { .. } => {
+            !machine.is_running() || due.is_never() || due <= task.since.after(task.plan.grace)
+        }
+        State::Waiting(_) => due.is_never() || due >= task.since,
+    };
+    assert!(right, "at {now:?} the timer of {task:?} is set to {due:?}");
+}
+
+fn audit_deadline(machine: &Machine) {
+    let dues = machine.tasks().iter().map(|task| machine.due(task.task.key));
+    let first = dues.min().unwrap_or(Time::NEVER);
+    assert!(machine.deadline() <= first, "a timer would be slept through");
+    assert!(!machine.is_running() || machine.deadline() == first, "nothing is due then");
+}
+
+/// Nothing is left of anything that ever was.
+pub(crate) fn audit_empty(machine: &Machine) {
+    assert_eq!(machine.tasks().iter().count(), 0, "a task is left");
+    assert_eq!(machine.permits_held(), 0, "a permit is left");
+    assert!(machine.slots().iter().all(|(_, slot)| slot.owner.is_none()), "a slot is left");
+}

@@ -1,0 +1,412 @@
+//! A history of the machine out of bytes: each says what happens next, among all that could. Any
+//! message that is under way may arrive next; the audit follows each step; and in the end, whatever
+//! has happened, everything ends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::audit::{audit, audit_empty};
+use crate::bytes::Bytes;
+use crate::cells::{Cell, Cells};
+use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::machine::{Effect, Input, Machine, Notice, Return, Submission, Verdict};
+use crate::plans;
+use crate::policy::Plan;
+use crate::reason::ShutdownCause;
+use crate::time::Time;
+
+/// More steps than this to the end, and it does not end.
+const MAX_STEPS: u32 = 5000;
+/// Half of what a machine's clock can show; nobody lives longer.
+const END_OF_TIME: Time = Time::from_nanos(u64::MAX / 2);
+
+/// What is known of a submission.
+struct Known {
+    task: TaskAddr,
+    slot: Option<SlotKey>,
+    plan: Plan,
+    decided: bool,
+    delivered: bool,
+    forgotten: bool,
+}
+
+struct History {
+    machine: Machine,
+    now: Time,
+    cells: Cells,
+    tasks: Vec<Known>,
+    free_keys: Vec<TaskKey>,
+    n_keys: u32,
+    slots: BTreeMap<u8, SlotKey>,
+    free_slots: Vec<SlotKey>,
+    n_slots: u32,
+    /// Messages under way.
+    under_way: Vec<Input>,
+    /// Reports that arrived: their attempts are over.
+    arrived: Vec<Input>,
+    answers_at_once: bool,
+    stuck_hooks: u32,
+    closed: bool,
+    draining: bool,
+    finished: bool,
+    steps: u32,
+}
+
+/// Lives through the history that the bytes describe.
+///
+/// # Panics
+/// If the machine breaks a promise.
+pub fn history(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    let mut history = History::new(&mut bytes);
+    while !bytes.is_empty() && !history.finished {
+        history.turn(&mut bytes);
+    }
+    history.end();
+}
+
+impl History {
+    fn new(bytes: &mut Bytes<'_>) -> Self {
+        Self {
+            machine: Machine::new(plans::limits(bytes), 7),
+            now: Time::ZERO,
+            cells: Cells::default(),
+            tasks: Vec::new(),
+            free_keys: Vec::new(),
+            n_keys: 0,
+            slots: BTreeMap::new(),
+            free_slots: Vec::new(),
+            n_slots: 0,
+            under_way: Vec::new(),
+            arrived: Vec::new(),
+            answers_at_once: !bytes.seldom(),
+            stuck_hooks: 0,
+            closed: false,
+            draining: false,
+            finished: false,
+            steps: 0,
+        }
+    }
+
+    fn turn(&mut self, bytes: &mut Bytes<'_>) {
+        match bytes.byte() % 24 {
+            0..=3 => {
+                let submission = self.submission(bytes);
+                self.submit(vec![submission], false);
+            }
+            4 => {
+                let n = 1 + bytes.below(3);
+                let batch = (0..n).map(|_| self.submission(bytes)).collect();
+                self.submit(batch, true);
+            }
+            5 | 6 => self.ask(bytes, Input::StopRequested),
+            7 => self.ask(bytes, Input::SkipRequested),
+            8 => self.ask(bytes, Input::RestartRequested),
+            9 => {
+                let name = bytes.byte() % 4;
+                if let Some(&slot) = self.slots.get(&name) {
+                    self.step(Input::SlotStopRequested(slot));
+                }
+            }
+            10..=12 => self.claim_one(bytes),
+            13..=15 => self.return_one(bytes),
+            16 | 17 => self.deliver_one(bytes),
+            18 | 19 => self.reach_deadline(),
+            20 => self.pass(bytes.span()),
+            21 => self.extend_one(bytes),
+            22 => self.repeat_one(bytes),
+            _ => self.rarely(bytes),
+        }
+    }
+
+    fn rarely(&mut self, bytes: &mut Bytes<'_>) {
+        match bytes.byte() % 8 {
+            0 | 1 => {
+                self.stuck_hooks += 1;
+                self.step(Input::HookAbandoned);
+            }
+            2 | 3 if self.stuck_hooks > 0 => {
+                self.stuck_hooks -= 1;
+                self.step(Input::HookReturned);
+            }
+            4 => self.step(Input::SignalReceived(15)),
+            5 => self.step(Input::ShutdownRequested(ShutdownCause::Requested)),
+            // Somebody wakes too soon, or for nothing.
+            _ => self.step(Input::TimerDue),
+        }
+    }
+
+    fn submission(&mut self, bytes: &mut Bytes<'_>) -> Submission {
+        let key = self.free_keys.pop().unwrap_or_else(|| {
+            self.n_keys += 1;
+            TaskKey(self.n_keys - 1)
+        });
+        let task = TaskAddr { key, id: TaskId::new(self.tasks.len() as u64 + 1) };
+        let slot = match bytes.byte() % 5 {
+            4 => None,
+            name => Some(self.slot(name)),
+        };
+        let policy = plans::admission(bytes);
+        let plan = plans::plan(bytes);
+        let known = Known {
+            task,
+            slot,
+            plan: plan.clone(),
+            decided: false,
+            delivered: false,
+            forgotten: false,
+        };
+        self.tasks.push(known);
+        let cancelled = bytes.seldom();
+        Submission { task, slot, policy, plan, submitted_at: self.now, cancelled }
+    }
+
+    fn slot(&mut self, name: u8) -> SlotKey {
+        let (free, n) = (&mut self.free_slots, &mut self.n_slots);
+        *self.slots.entry(name).or_insert_with(|| {
+            free.pop().unwrap_or_else(|| {
+                *n += 1;
+                SlotKey(*n - 1)
+            })
+        })
+    }
+
+    fn submit(&mut self, mut batch: Vec<Submission>, whole: bool) {
+        if whole {
+            return self.step(Input::BatchSubmitted(batch));
+        }
+        if let Some(submission) = batch.pop() {
+            self.step(Input::Submitted(submission));
+        }
+    }
+
+    /// A request about any task there ever was.
+    fn ask(&mut self, bytes: &mut Bytes<'_>, request: fn(TaskAddr) -> Input) {
+        if !self.tasks.is_empty() {
+            let at = bytes.below(self.tasks.len());
+            self.step(request(self.tasks[at].task));
+        }
+    }
+
+    fn one_of(&self, bytes: &mut Bytes<'_>, fits: impl Fn(&Cell) -> bool) -> Option<AttemptRef> {
+        let found: Vec<_> = self.cells.all().filter(|cell| fits(cell)).collect();
+        (!found.is_empty()).then(|| found[bytes.below(found.len())].attempt)
+    }
+
+    fn claim_one(&mut self, bytes: &mut Bytes<'_>) {
+        if let Some(attempt) = self.one_of(bytes, Cell::is_offered) {
+            self.claim(attempt, bytes.flag());
+        }
+    }
+
+    fn claim(&mut self, attempt: AttemptRef, reports: bool) {
+        let plan = &self.known(attempt.task).plan;
+        let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
+        self.cells.claim(attempt, self.now, timeout);
+        // The report may travel with the return, unless a timer hangs on it.
+        if reports || timeout.is_some() || watched {
+            self.under_way.push(Input::Claimed { attempt, at: self.now });
+        }
+    }
+
+    fn return_one(&mut self, bytes: &mut Bytes<'_>) {
+        let returns =
+            [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked];
+        if let Some(attempt) = self.one_of(bytes, Cell::runs) {
+            self.returns(attempt, bytes.pick(&returns));
+        }
+    }
+
+    fn returns(&mut self, attempt: AttemptRef, ret: Return) {
+        let cell = self.cells.get(attempt);
+        let (claimed_at, told) = (cell.returns(), cell.told());
+        self.under_way.push(Input::Returned { attempt, claimed_at, at: self.now, told, ret });
+    }
+
+    fn extend_one(&mut self, bytes: &mut Bytes<'_>) {
+        if let Some(attempt) = self.one_of(bytes, Cell::runs) {
+            let until = self.now.after(bytes.span());
+            self.cells.get(attempt).extend(until);
+        }
+    }
+
+    /// Some message arrives; but those of one worker do not overtake each other.
+    fn deliver_one(&mut self, bytes: &mut Bytes<'_>) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let mut at = bytes.below(self.under_way.len());
+        if let Input::Returned { attempt, .. } = self.under_way[at] {
+            let claim = self.under_way.iter().position(
+                |other| matches!(other, Input::Claimed { attempt: own, .. } if *own == attempt),
+            );
+            at = claim.unwrap_or(at);
+        }
+        let message = self.under_way.remove(at);
+        self.step(message);
+    }
+
+    /// A report that comes a second time changes nothing.
+    fn repeat_one(&mut self, bytes: &mut Bytes<'_>) {
+        if self.arrived.is_empty() {
+            return;
+        }
+        let input = self.arrived[bytes.below(self.arrived.len())].clone();
+        let mut effects = Vec::new();
+        self.machine.step(self.now, input.clone(), &mut effects);
+        assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
+        audit(&self.machine, self.now);
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let later = self.now.after(span);
+        if later <= END_OF_TIME {
+            self.now = later;
+        }
+    }
+
+    fn reach_deadline(&mut self) {
+        let deadline = self.machine.deadline();
+        if deadline <= END_OF_TIME {
+            self.now = self.now.max(deadline);
+            self.step(Input::TimerDue);
+        }
+    }
+
+    /// No more requests; every body returns and every message arrives. Then nothing may be left.
+    fn end(&mut self) {
+        self.step(Input::ShutdownRequested(ShutdownCause::Requested));
+        let mut nothing = Bytes::new(&[]);
+        while !self.under_way.is_empty() || self.cells.all().any(Cell::runs) {
+            self.deliver_one(&mut nothing);
+            if let Some(attempt) = self.one_of(&mut nothing, Cell::runs) {
+                self.returns(attempt, Return::Ok);
+            }
+        }
+        assert!(self.finished, "the shutdown does not end");
+        assert!(self.cells.all().all(|cell| !cell.is_offered()), "an offer was never taken back");
+        for known in &self.tasks {
+            assert!(known.delivered && known.forgotten, "{:?} has no outcome", known.task);
+        }
+        assert!(self.slots.is_empty(), "a slot is never forgotten");
+        audit_empty(&self.machine);
+        assert!(self.machine.deadline().is_never(), "somebody would wake for nothing");
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.steps += 1;
+            assert!(self.steps < MAX_STEPS, "it does not end");
+            let mut effects = Vec::new();
+            self.machine.step(self.now, input.clone(), &mut effects);
+            audit(&self.machine, self.now);
+            assert!(
+                input != Input::TimerDue || self.machine.deadline() > self.now,
+                "a timer that was due is still set"
+            );
+            if let Input::Returned { .. } = input {
+                self.arrived.push(input);
+            }
+            let answers = effects.into_iter().filter_map(|effect| self.perform(effect));
+            let answers: Vec<_> = answers.collect();
+            if self.answers_at_once {
+                inputs.extend(answers);
+            } else {
+                self.under_way.extend(answers);
+            }
+        }
+    }
+
+    fn known(&mut self, task: TaskAddr) -> &mut Known {
+        let at = usize::try_from(task.id.get()).expect("few tasks") - 1;
+        let known = &mut self.tasks[at];
+        assert!(known.task == task && !known.forgotten, "{task:?} is no more");
+        known
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Decide { task, decision } => {
+                let known = self.known(task);
+                assert!(!known.decided && !known.delivered, "{task:?} is decided twice");
+                known.decided = true;
+                assert!(!self.closed || matches!(decision, Verdict::Rejected(_)));
+            }
+            Effect::Start { attempt, .. } => {
+                assert!(!self.closed, "{attempt:?} starts in a shutdown");
+                let slot = self.known(attempt.task).slot;
+                self.cells.offer(attempt, slot);
+            }
+            Effect::Revoke { attempt } => {
+                let answer = self.cells.revoke(attempt);
+                return Some(Input::RevokeAnswered { attempt, answer });
+            }
+            Effect::Tell { attempt, reason, .. } => {
+                let answer = self.cells.tell(attempt, reason, self.now);
+                return Some(Input::TellAnswered { attempt, answer });
+            }
+            Effect::Abandon { attempt } => {
+                let answer = self.cells.abandon(attempt);
+                return Some(Input::AbandonAnswered { attempt, answer });
+            }
+            Effect::Look { attempt } => {
+                // Some show signs of life, others never.
+                let alive = attempt.task.id.get() % 2 == 0;
+                return Some(Input::Looked { attempt, alive });
+            }
+            Effect::Finalize { attempt, .. } => self.cells.finalize(attempt),
+            Effect::Release { attempt } => self.cells.release(attempt),
+            Effect::Deliver { task, .. } => {
+                let known = self.known(task);
+                assert!(known.decided, "{task:?} has an outcome before a decision");
+                assert!(!known.delivered, "{task:?} has two outcomes");
+                known.delivered = true;
+            }
+            Effect::Forget { task } => {
+                let known = self.known(task);
+                assert!(known.delivered, "{task:?} is forgotten without an outcome");
+                known.forgotten = true;
+                self.free_keys.push(task.key);
+            }
+            Effect::ForgetSlot { slot } => {
+                let n_known = self.slots.len();
+                self.slots.retain(|_, known| *known != slot);
+                assert_eq!(self.slots.len() + 1, n_known, "a slot is forgotten once");
+                self.free_slots.push(slot);
+            }
+            Effect::Publish(notice) => self.hear(notice),
+            Effect::CloseDoor => {
+                assert!(!self.closed, "the door closes twice");
+                self.closed = true;
+            }
+            Effect::DrainEvents => {
+                assert!(self.closed && !self.draining && self.machine.is_idle());
+                self.draining = true;
+                self.under_way.push(Input::EventsDrained);
+            }
+            Effect::Finish => {
+                assert!(self.draining && !self.finished, "the end comes too soon, or twice");
+                self.finished = true;
+            }
+            Effect::Discard { .. }
+            | Effect::Examine { .. }
+            | Effect::ForgetReleased { .. }
+            | Effect::Answer(_)
+            | Effect::RestoreSignals => {}
+        }
+        None
+    }
+
+    fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::AttemptEnded { attempt, .. } | Notice::AttemptAbandoned { attempt, .. } => {
+                self.cells.end(attempt);
+            }
+            Notice::AttemptReturned { attempt, .. } => {
+                assert!(self.cells.get(attempt).ended, "{attempt:?} returned late without an end");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What is fuzzed, apart from the fuzzer: each function takes any bytes at all and panics only if a
+//! promise is broken.
+//!
+//! The machine is compiled into this package once more, because the crate keeps it to itself.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "of the crate's files, only what the machine needs is used"
+)]
+
+extern crate alloc;
+
+mod audit;
+mod bytes;
+mod cells;
+mod history;
+mod line;
+mod plans;
+mod settings;
+mod supervisor;
+
+#[path = "../../../src/backoff.rs"]
+mod backoff;
+#[path = "../../../src/id.rs"]
+mod id;
+#[path = "../../../src/machine/mod.rs"]
+mod machine;
+#[path = "../../../src/policy.rs"]
+mod policy;
+#[path = "../../../src/reason.rs"]
+mod reason;
+#[path = "../../../src/time.rs"]
+mod time;
+
+pub use history::history;
+pub use settings::settings;
+pub use supervisor::supervisor;

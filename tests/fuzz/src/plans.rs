@@ -1,0 +1,80 @@
+//! Plans and limits out of bytes, such as pass the checks of a hand-over.
+
+use std::time::Duration;
+
+use crate::backoff::{BackoffPolicy, JitterPolicy};
+use crate::bytes::Bytes;
+use crate::policy::{
+    AbandonPolicy, AdmissionPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
+    Watchdog, WatchdogPolicy,
+};
+
+const MOMENT: Duration = Duration::from_nanos(1);
+
+pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
+    Limits {
+        max_concurrent: bytes.pick(&[u32::MAX, 1, 2, 5]),
+        max_slot_queue: bytes.pick(&[100, 1, 2, u32::MAX]),
+        max_tasks: bytes.pick(&[u32::MAX - 1, 1, 3, 10]),
+        max_abandoned: bytes.pick(&[16, 0, 1, 2]),
+        grace: bytes.span(),
+        event_drain: Duration::from_millis(250),
+    }
+}
+
+pub(crate) fn admission(bytes: &mut Bytes<'_>) -> AdmissionPolicy {
+    bytes.pick(&[
+        AdmissionPolicy::Queue,
+        AdmissionPolicy::Replace,
+        AdmissionPolicy::DropIfRunning,
+        AdmissionPolicy::KeepLatest,
+    ])
+}
+
+pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
+    let once = bytes.seldom();
+    let restart =
+        bytes.pick(&[RestartPolicy::OnFailure, RestartPolicy::Never, RestartPolicy::Always]);
+    let pauses = restart == RestartPolicy::Always && !once;
+    let pause = match bytes.byte() % 3 {
+        1 if pauses => Pause::Delay(bytes.span().max(MOMENT)),
+        2 if pauses => Pause::Rate(bytes.span().max(MOMENT)),
+        _ => Pause::None,
+    };
+    Plan {
+        restart: if once { RestartPolicy::Never } else { restart },
+        pause,
+        initial_delay: if bytes.seldom() { bytes.span() } else { Duration::ZERO },
+        backoff: backoff(bytes),
+        max_retries: bytes.maybe(|bytes| bytes.byte().into()),
+        stable_after: bytes.span(),
+        failure_limit: bytes.maybe(|bytes| FailureLimit {
+            failures: u32::from(bytes.byte()).max(1),
+            within: bytes.span().max(MOMENT),
+        }),
+        timeout: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
+        grace: bytes.span(),
+        expires_in: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
+        panic: if bytes.flag() { PanicPolicy::Fatal } else { PanicPolicy::Failure },
+        abandon: if bytes.flag() { AbandonPolicy::Release } else { AbandonPolicy::Hold },
+        watchdog: bytes.maybe(|bytes| Watchdog {
+            max_silence: bytes.span().max(Duration::from_millis(4)),
+            policy: bytes.pick(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]),
+        }),
+        significant: bytes.seldom(),
+        once,
+        shared: !once && bytes.flag(),
+    }
+}
+
+fn backoff(bytes: &mut Bytes<'_>) -> BackoffPolicy {
+    let first = bytes.span();
+    let max = first.max(bytes.span()).max(Duration::from_millis(1));
+    let policy = BackoffPolicy::exponential(first, max);
+    policy.factor(bytes.pick(&[1.0, 1.5, 2.0, f64::MAX])).jitter(bytes.pick(&[
+        JitterPolicy::None,
+        JitterPolicy::Full,
+        JitterPolicy::Equal,
+        JitterPolicy::Decorrelated,
+    ]))
+}

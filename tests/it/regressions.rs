@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
-#[cfg(target_pointer_width = "64")]
-use threadvisor::StartError;
-use threadvisor::{AddError, SubmitError};
+use threadvisor::{AddError, StartError, SubmitError};
 
 use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate, OnDrop, Trace};
 
@@ -334,11 +332,12 @@ fn an_end_without_handles_lets_go_of_every_value() {
     assert_eq!(dropped, ["body", "subscriber"]);
 }
 
+/// No system has room for such a stack, so no thread with it can be had.
+const NO_ROOM: usize = usize::MAX - (1 << 20);
+
 #[test]
-#[cfg(target_pointer_width = "64")]
 fn a_refused_thread_costs_no_task_and_no_end() {
-    // No system has room for such a stack, so no thread with it can be had.
-    let builder = || Supervisor::builder().stack_size(1 << 60);
+    let builder = || Supervisor::builder().stack_size(NO_ROOM);
     let refused = |builder: threadvisor::Builder| match builder.start() {
         Err(StartError::Thread { name, .. }) => name,
         other => panic!("{other:?}"),
@@ -388,7 +387,7 @@ fn a_destructor_that_blocks_is_given_up_like_a_body() {
 fn a_thread_that_can_never_be_had_keeps_no_other_from_coming() {
     let supervisor = Supervisor::builder().start().unwrap();
     let handle = supervisor.handle();
-    let huge = ThreadOptions::new().stack_size(usize::MAX / 4);
+    let huge = ThreadOptions::new().stack_size(NO_ROOM);
     let never = handle.add(no_op("never").dedicated_thread(huge)).unwrap();
     let soon = handle.add(no_op("soon").dedicated_thread(ThreadOptions::new())).unwrap();
     assert!(outcome_of(&soon).is_success());

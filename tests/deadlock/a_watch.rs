@@ -4,6 +4,7 @@
 //! A step of `.ci/run` puts this into a copy of the tests, with the feature `deadlock_detection`:
 //! its packages need a newer compiler than the crate does.
 
+use std::io::{stderr, Write};
 use std::process::abort;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +19,9 @@ fn is_kept() {
         let _ = after(Duration::from_millis(100)).recv();
         let cycles = check_deadlock();
         for thread in cycles.iter().flatten() {
-            eprintln!("DEADLOCK, thread {:?}\n{:#?}", thread.thread_id(), thread.backtrace());
+            let (id, trace) = (thread.thread_id(), thread.backtrace());
+            // Not by `eprintln`, whose output is kept for the end of a test that has ended.
+            let _ = writeln!(stderr(), "DEADLOCK, thread {id:?}\n{trace:#?}");
         }
         if !cycles.is_empty() {
             abort();

@@ -72,7 +72,7 @@ fn builder(bytes: &mut Bytes<'_>, events: &Events) -> (Builder, Vec<&'static str
                 builder.stack_size(bytes.size())
             }
             10 => {
-                let refused = bytes.flag();
+                let refused = bytes.seldom();
                 let answer = move || if refused { Err(io::Error::other("no")) } else { Ok(()) };
                 builder.on_thread_start(answer).on_thread_stop(|| ())
             }

@@ -27,6 +27,7 @@ pub(crate) fn audit(machine: &Machine, now: Time) {
             audit_owner(machine, task, slot);
         }
         audit_timer(machine, task, now);
+        assert!(machine.is_running() || ends(task), "{task:?} goes on in a shutdown");
     }
     audit_deadline(machine);
 }
@@ -55,6 +56,21 @@ fn audit_timer(machine: &Machine, task: &Task, now: Time) {
         State::Waiting(_) => due.is_never() || due >= task.since,
     };
     assert!(right, "at {now:?} the timer of {task:?} is set to {due:?}");
+}
+
+/// A task that is on its way out, whatever it does.
+const fn ends(task: &Task) -> bool {
+    match task.state {
+        State::Starting { stop, expired } => stop.is_some() || expired,
+        State::Stopping { stop, .. } => stop.is_some(),
+        State::Abandoned { over, .. } => over,
+        State::Intake
+        | State::Queued
+        | State::Ready
+        | State::Running { .. }
+        | State::Waiting(_)
+        | State::Over => false,
+    }
 }
 
 fn audit_deadline(machine: &Machine) {

@@ -79,7 +79,7 @@ impl History {
             n_slots: 0,
             under_way: Vec::new(),
             arrived: Vec::new(),
-            answers_at_once: !bytes.seldom(),
+            answers_at_once: !bytes.flag(),
             stuck_hooks: 0,
             closed: false,
             draining: false,

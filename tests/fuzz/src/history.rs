@@ -273,10 +273,20 @@ impl History {
         }
     }
 
-    /// No more requests; every body returns and every message arrives. Then nothing may be left.
+    /// No more requests. The shutdown ends within the grace though no body returns; then they do,
+    /// and nothing may be left.
     fn end(&mut self) {
-        self.step(Input::ShutdownRequested(ShutdownCause::Requested));
         let mut nothing = Bytes::new(&[]);
+        self.step(Input::ShutdownRequested(ShutdownCause::Requested));
+        let bound = self.now.after(self.machine.limits().grace);
+        while !self.under_way.is_empty() || self.machine.deadline() <= END_OF_TIME {
+            self.deliver_one(&mut nothing);
+            if self.under_way.is_empty() {
+                self.reach_deadline();
+            }
+        }
+        assert!(self.finished || bound > END_OF_TIME, "the shutdown waits for a body");
+        assert!(self.now <= bound, "the shutdown takes longer than its grace");
         while !self.under_way.is_empty() || self.cells.all().any(Cell::runs) {
             self.deliver_one(&mut nothing);
             if let Some(attempt) = self.one_of(&mut nothing, Cell::runs) {

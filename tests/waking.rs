@@ -5,6 +5,9 @@
 //! the seeds that a failure names.
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 
+#[path = "it/runner.rs"]
+mod runner;
+
 use std::any::Any;
 use std::hint;
 use std::io::{self, Read};
@@ -446,11 +449,16 @@ fn the_examples_end_by_themselves_and_well() {
     let (ended, ends) = unbounded();
     let mut running = 0;
     for name in names {
-        let mut command = Command::new(folder.join(name));
-        let Ok(child) = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        let example = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        if !example.exists() {
             println!("{name} was not built");
             continue;
-        };
+        }
+        let mut words = runner::runner();
+        words.push(example.to_string_lossy().into_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
         running += 1;
         let ended = ended.clone();
         let wait = move || drop(ended.send((name, child.wait_with_output().unwrap())));

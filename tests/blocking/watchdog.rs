@@ -246,8 +246,11 @@ fn nobody_wakes_up_for_tasks_that_are_not_watched_or_wait() {
     assert!(woken <= 2, "the controller woke up {woken} times in 300 ms");
     // A watched one that runs is looked at.
     let _watched = stage.add(resident("watched").watchdog(ms(40)));
-    call_for(ms(300));
-    assert!(switches(controller) - before > 10);
+    let looks = || {
+        call_for(ms(30));
+        switches(controller) - before > 10
+    };
+    assert!((0..1000).any(|_| looks()), "nobody looks at a watched one");
 }
 
 #[cfg(target_os = "linux")]

@@ -14,6 +14,7 @@ mod program;
 mod promises;
 mod regressions;
 mod run;
+mod runner;
 mod shutdown;
 mod signals;
 mod subscribers;

@@ -8,6 +8,7 @@ use std::thread;
 
 use threadvisor::crossbeam_channel::{unbounded, Receiver};
 
+use crate::runner::runner;
 use crate::support::{next, on_thread};
 
 /// This test binary once more, for one test, in a process of its own.
@@ -23,19 +24,6 @@ const CHILD: &str = "THREADVISOR_TEST_CHILD";
 /// Whether this process was started by [`Program::start`].
 pub(crate) fn is_child() -> bool {
     env::var_os(CHILD).is_some()
-}
-
-/// What starts a program of this target where it is not the machine's own, an emulator for example.
-pub(crate) fn runner() -> Vec<String> {
-    let arch = match env::consts::ARCH {
-        "x86" => "I",
-        other => other,
-    };
-    let prefix = format!("CARGO_TARGET_{}", arch.to_uppercase());
-    let runs =
-        |(name, _): &(String, String)| name.starts_with(&prefix) && name.ends_with("_RUNNER");
-    let runner = env::vars().find(runs).map(|(_, words)| words).unwrap_or_default();
-    runner.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Program {

@@ -21,7 +21,8 @@ mod unix {
     use threadvisor::prelude::*;
     use threadvisor::{RunReport, ShutdownCause};
 
-    use crate::program::{is_child, runner, say, wait_for_parent, Program};
+    use crate::program::{is_child, say, wait_for_parent, Program};
+    use crate::runner::runner;
     use crate::support::{on_thread, resident};
 
     /// Without a grace that ends by itself: only a signal can end it.

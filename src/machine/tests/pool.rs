@@ -56,6 +56,7 @@ fn a_queue_stands_still_after_half_a_millisecond_and_then_after_longer() {
         let soon = Time::from_nanos(pool.deadline().as_nanos() - 1).max(now);
         assert_eq!(pool.decide(soon, busy(threads, 10_000)).start, 0);
         looks.push(now.until(pool.deadline()));
+        assert!(looks.len() < 100, "the pool does not grow: {threads} threads after {now:?}");
         now = pool.deadline();
         loop {
             let started = pool.decide(now, busy(threads, 10_000)).start;

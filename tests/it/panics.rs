@@ -452,6 +452,8 @@ fn an_error_that_panics_when_shown_hurts_only_who_shows_it() {
     }
     let late = handle.add(resident("late").timeout(MS).max_retries(0)).unwrap();
     assert!(outcome_of(&late).is_failure());
+    // What a subscriber does once the lanes are closed is no event any more.
+    handle.flush_events().unwrap();
     let report = in_time(move || supervisor.run([]).unwrap());
     assert_eq!((report.outcomes.failed, report.outcomes.timed_out), (1, 1));
     assert!(trace.labels(None).contains(&"subscriber_panicked"));

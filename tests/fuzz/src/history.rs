@@ -3,6 +3,7 @@
 //! has happened, everything ends.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{audit, audit_empty};
@@ -24,7 +25,7 @@ const END_OF_TIME: Time = Time::from_nanos(u64::MAX / 2);
 struct Known {
     task: TaskAddr,
     slot: Option<SlotKey>,
-    plan: Plan,
+    plan: Arc<Plan>,
     decided: bool,
     delivered: bool,
     forgotten: bool,
@@ -147,11 +148,11 @@ impl History {
             name => Some(self.slot(name)),
         };
         let policy = plans::admission(bytes);
-        let plan = plans::plan(bytes);
+        let plan = Arc::new(plans::plan(bytes));
         let known = Known {
             task,
             slot,
-            plan: plan.clone(),
+            plan: Arc::clone(&plan),
             decided: false,
             delivered: false,
             forgotten: false,

@@ -53,6 +53,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
             within: bytes.span().max(MOMENT),
         }),
         timeout: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
+        max_timeout: None,
         grace: bytes.span(),
         expires_in: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
         panic: if bytes.flag() { PanicPolicy::Fatal } else { PanicPolicy::Failure },

@@ -88,6 +88,7 @@ fn sources() -> Vec<Source> {
         // Packages of their own, which compare this crate with others, have rules of their own.
         .filter(|source| !source.path.starts_with("benches/peers"))
         .filter(|source| !source.path.starts_with("benches/footprint"))
+        .filter(|source| !source.path.contains("/target/"))
         .filter(|source| !source.path.starts_with("tests/it/tidy"))
         .collect()
 }

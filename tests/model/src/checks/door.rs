@@ -1,0 +1,88 @@
+//! The door: what enters is answered, whoever finds it closed behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::link::{Inbox, Link, NotTaken};
+use crate::outcome::Outcome;
+use crate::policy::AdmissionPolicy;
+use crate::reason::ShutdownCause;
+use crate::record::Record;
+use crate::report::RunReport;
+use crate::runner::Check;
+use crate::spec::TaskSpec;
+use crate::sync::thread;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::some("door: nothing is lost behind it", 2000, nothing_is_lost_behind_it),
+    Check::some("door: nothing is lost in a crowd", 2000, nothing_is_lost_in_a_crowd),
+    Check::some("door: whoever waits for room gets out", 2000, whoever_waits_for_room_gets_out),
+    Check::some("door: the end wakes who waits for it", 1500, the_end_wakes),
+];
+
+fn submit(link: &Arc<Link>, blocking: bool) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
+    let spec = TaskSpec::once("task", |_| Ok(()));
+    link.hand_over(spec, AdmissionPolicy::Queue, false, blocking)
+}
+
+/// The controller closes the door, looks into the intake for the last time, and is gone.
+fn close(link: &Link, inbox: Inbox) {
+    link.close_door();
+    drop(link.refuse_intake());
+    drop(inbox);
+}
+
+fn is_answered(handed_over: Result<Arc<Record>, NotTaken<TaskSpec>>) {
+    match handed_over {
+        Ok(record) => assert!(
+            matches!(record.outcome(), Some(Outcome::Rejected(_))),
+            "accepted, and never answered"
+        ),
+        Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => assert_eq!(spec.name(), "task"),
+    }
+}
+
+fn nothing_is_lost_behind_it() {
+    let (link, inbox) = Link::new(Clock::start_now(), 2);
+    let user = Arc::clone(&link);
+    let user = thread::spawn(move || submit(&user, false));
+    close(&link, inbox);
+    is_answered(user.join().unwrap());
+}
+
+fn nothing_is_lost_in_a_crowd() {
+    crowd(4, 3, false);
+}
+
+fn whoever_waits_for_room_gets_out() {
+    crowd(1, 3, true);
+}
+
+fn crowd(capacity: usize, users: usize, blocking: bool) {
+    let (link, inbox) = Link::new(Clock::start_now(), capacity);
+    let users: Vec<_> = (0..users)
+        .map(|_| {
+            let link = Arc::clone(&link);
+            thread::spawn(move || submit(&link, blocking))
+        })
+        .collect();
+    close(&link, inbox);
+    users
+        .into_iter()
+        .map(|user| user.join().unwrap())
+        .collect::<Vec<_>>()
+        .into_iter()
+        .for_each(is_answered);
+}
+
+fn the_end_wakes() {
+    let (link, inbox) = Link::new(Clock::start_now(), 1);
+    let (owner, other) = (Arc::clone(&link), Arc::clone(&link));
+    let owner = thread::spawn(move || drop(owner.wait_ended()));
+    let other = thread::spawn(move || other.wait_ended_for(Duration::from_secs(60)));
+    link.end(RunReport::of_nothing(ShutdownCause::Requested));
+    drop(inbox);
+    owner.join().unwrap();
+    other.join().unwrap();
+}

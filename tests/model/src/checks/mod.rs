@@ -1,0 +1,95 @@
+//! Checks of what users' threads and the supervisor's share.
+
+// A check that is not listed is one that does not run.
+#![warn(dead_code)]
+
+pub(crate) mod attempt;
+pub(crate) mod door;
+pub(crate) mod hooks;
+pub(crate) mod leftover;
+pub(crate) mod nudges;
+pub(crate) mod record;
+pub(crate) mod token;
+#[cfg(not(feature = "loom"))]
+pub(crate) mod whole;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cell::{Allowance, Cell, Load, Thread};
+use crate::clock::Clock;
+use crate::id::{AttemptRef, TaskAddr, TaskId, TaskKey};
+use crate::leftover::Leftover;
+use crate::link::{Inbox, Link, Request};
+use crate::reason::CancelReason;
+use crate::record::Record;
+use crate::spec::Body;
+use crate::time::Time;
+
+/// An attempt, and what its supervisor would hear of it.
+pub(crate) struct Stage {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) inbox: Inbox,
+}
+
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn body() -> Body {
+    Body::Repeat(Box::new(|_| Ok(())))
+}
+
+pub(crate) fn load(body: Body, inherited: Vec<Leftover>) -> Load {
+    Load { body, inherited, allowance: Allowance::default(), failures: 0, last_failure: None }
+}
+
+pub(crate) fn attempt(number: u64) -> AttemptRef {
+    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, attempt: number }
+}
+
+pub(crate) fn record_of(link: &Arc<Link>) -> Arc<Record> {
+    Arc::new(Record::new(Arc::clone(link), TaskId::new(1), Arc::from("task"), None))
+}
+
+pub(crate) fn record() -> Arc<Record> {
+    record_of(&Link::new(Clock::start_now(), 1).0)
+}
+
+pub(crate) fn me() -> Thread {
+    Thread { name: Arc::from("w1"), tid: None }
+}
+
+impl Stage {
+    pub(crate) fn offered() -> Self {
+        Self::with(Allowance::default())
+    }
+
+    fn with(allowance: Allowance) -> Self {
+        let (link, inbox) = Link::new(Clock::start_now(), 4);
+        let load = Load { allowance, ..load(body(), Vec::new()) };
+        Self { cell: Arc::new(Cell::offer(record_of(&link), attempt(1), load)), inbox }
+    }
+
+    pub(crate) fn claimed(allowance: Allowance) -> Self {
+        let stage = Self::with(allowance);
+        assert!(stage.cell.claim(&me()).is_some());
+        stage
+    }
+
+    pub(crate) fn running() -> Self {
+        Self::claimed(Allowance::default())
+    }
+
+    /// How often somebody asked for the thread of last resort for hooks.
+    pub(crate) fn hook_threads_asked(&self) -> usize {
+        self.inbox.requests.try_iter().filter(|it| matches!(it, Request::HookThread)).count()
+    }
+}
+
+/// What a controller does with a token, and then a worker with its hooks.
+pub(crate) fn cancel(cell: &Arc<Cell>, reason: CancelReason) -> Option<Time> {
+    cell.tell(reason, Time::ZERO, Time::NEVER);
+    if !cell.has_hooks() {
+        return None;
+    }
+    cell.run_hooks()
+}

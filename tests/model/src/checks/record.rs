@@ -1,0 +1,113 @@
+//! The outcome cell: every waiter is woken, and sees the one outcome there is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{record, LONG};
+use crate::clock::Clock;
+use crate::outcome::Outcome;
+use crate::reason::Rejection;
+use crate::record::{Decision, Promise};
+use crate::runner::Check;
+use crate::spec::TaskSpec;
+use crate::sync::thread;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::some("record: all who wait are woken", 1500, all_who_wait_are_woken),
+    Check::every("record: a wait for ever ends", a_wait_ends),
+    Check::every("record: a wait for a while ends", a_timed_wait_ends),
+    Check::some("record: a wait ends when it is over", 1500, a_wait_ends_when_over).timed(),
+    Check::some("record: the ended channel disconnects", 1500, ended_disconnects),
+    Check::every("record: the decision wakes, and brings the spec", the_decision_wakes),
+    Check::every("record: a lost promise wakes", a_lost_promise_wakes),
+    Check::every("record: the first outcome counts", the_first_outcome_counts),
+];
+
+fn all_who_wait_are_woken() {
+    let record = record();
+    let waiters: Vec<_> = [Duration::MAX, LONG]
+        .into_iter()
+        .map(|span| {
+            let record = Arc::clone(&record);
+            thread::spawn(move || record.wait(span))
+        })
+        .collect();
+    let decided = Arc::clone(&record);
+    let decided = thread::spawn(move || decided.wait_decided());
+    record.decide(Decision::Admitted, None);
+    record.end(Outcome::Completed);
+    for waiter in waiters {
+        assert!(matches!(waiter.join().unwrap(), Some(Outcome::Completed)));
+    }
+    assert_eq!(decided.join().unwrap(), Some(Decision::Admitted));
+}
+
+fn a_wait_ends() {
+    wait_for(Duration::MAX);
+}
+
+fn a_timed_wait_ends() {
+    wait_for(LONG);
+}
+
+fn wait_for(span: Duration) {
+    let record = record();
+    let waiter = Arc::clone(&record);
+    let waiter = thread::spawn(move || waiter.wait(span));
+    record.end(Outcome::Completed);
+    assert!(matches!(waiter.join().unwrap(), Some(Outcome::Completed)));
+}
+
+fn a_wait_ends_when_over() {
+    let (record, clock) = (record(), Clock::start_now());
+    let waiter = Arc::clone(&record);
+    let waiter = thread::spawn(move || {
+        let due = clock.now().after(LONG);
+        (waiter.wait(LONG), due, clock.now())
+    });
+    record.end(Outcome::Completed);
+    let (outcome, due, at) = waiter.join().unwrap();
+    assert!(outcome.is_some() || at >= due, "the wait ended too early");
+}
+
+fn ended_disconnects() {
+    let record = record();
+    let waiter = Arc::clone(&record);
+    let waiter = thread::spawn(move || {
+        assert!(waiter.ended().recv().is_err());
+        assert!(waiter.outcome().is_some(), "the outcome is there before anybody is woken");
+    });
+    record.end(Outcome::Completed);
+    waiter.join().unwrap();
+}
+
+fn the_decision_wakes() {
+    let record = record();
+    let caller = Arc::clone(&record);
+    let caller = thread::spawn(move || (caller.wait_decided(), caller.take_refused().is_some()));
+    let why = Rejection::TooManyTasks { limit: 1 };
+    record.decide(Decision::Rejected(why), Some(TaskSpec::once("task", |_| Ok(()))));
+    assert_eq!(caller.join().unwrap(), (Some(Decision::Rejected(why)), true));
+}
+
+fn a_lost_promise_wakes() {
+    let record = record();
+    let (waiter, promise) = (Arc::clone(&record), Promise(record));
+    let waiter = thread::spawn(move || (waiter.wait_decided(), waiter.wait(Duration::MAX)));
+    drop(promise);
+    let (decision, outcome) = waiter.join().unwrap();
+    assert!(decision.is_none() && matches!(outcome, Some(Outcome::Lost)));
+}
+
+fn the_first_outcome_counts() {
+    let record = record();
+    let enders = [Outcome::Completed, Outcome::Lost].map(|outcome| {
+        let record = Arc::clone(&record);
+        thread::spawn(move || {
+            record.end(outcome);
+            record.outcome().unwrap().to_string()
+        })
+    });
+    let [first, second] = enders.map(|ender| ender.join().unwrap());
+    assert_eq!(first, second, "two threads saw two outcomes");
+}

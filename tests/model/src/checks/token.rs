@@ -1,0 +1,123 @@
+//! The cancel token: whoever waits for it is woken, whatever way it waits.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Stage, LONG};
+use crate::cell::Found;
+use crate::reason::CancelReason;
+use crate::runner::Check;
+use crate::sync::thread;
+use crate::time::Time;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::every("token: a sleep for ever ends when told", a_sleep_ends_when_told),
+    Check::every("token: a sleep for a while ends when told", a_timed_sleep_ends_when_told),
+    Check::some("token: all who sleep are woken", 1500, all_who_sleep_are_woken),
+    Check::some("token: a sleep ends when it is over", 1500, a_sleep_ends_when_it_is_over).timed(),
+    Check::some("token: done disconnects", 1500, done_disconnects),
+    Check::some("token: done disconnects for all", 1500, done_disconnects_for_all),
+    Check::every("token: the descriptor becomes readable", the_descriptor_becomes_readable),
+    Check::every("token: the first reason counts", the_first_reason_counts),
+];
+
+fn a_sleep_ends_when_told() {
+    sleep_until_told(Duration::MAX);
+}
+
+/// The timer does not fire, so only the wake-up ends the sleep.
+fn a_timed_sleep_ends_when_told() {
+    sleep_until_told(LONG);
+}
+
+fn sleep_until_told(span: Duration) {
+    let Stage { cell, .. } = Stage::running();
+    let sleeper = Arc::clone(&cell);
+    let sleeper = thread::spawn(move || sleeper.sleep(span));
+    assert_eq!(cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER), Found::Running);
+    let woken = sleeper.join().unwrap();
+    assert_eq!(woken.unwrap_err().reason(), CancelReason::Stop);
+}
+
+fn all_who_sleep_are_woken() {
+    let Stage { cell, .. } = Stage::running();
+    let sleepers: Vec<_> = [Duration::MAX, LONG, Duration::MAX]
+        .into_iter()
+        .map(|span| {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || cell.sleep(span))
+        })
+        .collect();
+    cell.tell(CancelReason::Timeout, Time::NEVER, Time::NEVER);
+    for sleeper in sleepers {
+        assert_eq!(sleeper.join().unwrap().unwrap_err().reason(), CancelReason::Timeout);
+    }
+}
+
+fn a_sleep_ends_when_it_is_over() {
+    let Stage { cell, .. } = Stage::running();
+    let sleeper = Arc::clone(&cell);
+    let sleeper = thread::spawn(move || {
+        let due = sleeper.clock().now().after(LONG);
+        (sleeper.sleep(LONG), due, sleeper.clock().now())
+    });
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    let (woken, due, at) = sleeper.join().unwrap();
+    assert!(woken.is_err() || at >= due, "the sleep ended too early");
+}
+
+fn done_disconnects() {
+    let Stage { cell, .. } = Stage::running();
+    let body = Arc::clone(&cell);
+    let body = thread::spawn(move || body.done().recv());
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    assert!(body.join().unwrap().is_err());
+}
+
+fn done_disconnects_for_all() {
+    let Stage { cell, .. } = Stage::running();
+    let waiters: Vec<_> = (0..3)
+        .map(|_| {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || {
+                let done = cell.done();
+                assert!(done.recv().is_err());
+                assert!(cell.check().is_err(), "the flag is set before anybody is woken");
+            })
+        })
+        .collect();
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+}
+
+fn the_descriptor_becomes_readable() {
+    let Stage { cell, .. } = Stage::running();
+    let body = Arc::clone(&cell);
+    let body = thread::spawn(move || body.fd().unwrap().try_clone_to_owned().unwrap());
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    let mut stream = UnixStream::from(body.join().unwrap());
+    stream.set_nonblocking(true).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it ends, and so is readable for ever");
+}
+
+fn the_first_reason_counts() {
+    let Stage { cell, .. } = Stage::running();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let tellers = [(CancelReason::Stop, 1), (CancelReason::Timeout, 2)].map(|(reason, grace)| {
+        let (cell, seen) = (Arc::clone(&cell), Arc::clone(&seen));
+        thread::spawn(move || {
+            let found = cell.tell(reason, Time::NEVER, Time::from_nanos(grace));
+            assert_eq!(found, Found::Running);
+            let first = cell.reason().unwrap();
+            seen.fetch_add(usize::from(first == CancelReason::Stop), Ordering::Relaxed);
+        })
+    });
+    tellers.into_iter().for_each(|teller| teller.join().unwrap());
+    let stops = seen.load(Ordering::Relaxed);
+    assert!(stops == 0 || stops == 2, "the reason changed");
+    let grace = if stops == 0 { 2 } else { 1 };
+    assert_eq!(cell.until(), Time::from_nanos(grace), "reason and grace come together");
+}

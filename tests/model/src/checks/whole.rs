@@ -1,0 +1,127 @@
+//! A whole supervisor, its controller included: every wait ends, every task has one outcome, and no
+//! thread is left.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::context::TaskContext;
+use crate::error::TaskResult;
+use crate::event::EventKind;
+use crate::outcome::Outcome;
+use crate::policy::AdmissionPolicy;
+use crate::reason::StopReason;
+use crate::runner::Check;
+use crate::spec::TaskSpec;
+use crate::supervisor::{Builder, Supervisor};
+use crate::sync::{channel, thread};
+use crate::world;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::some("whole: a task is added and waited for", 500, added_and_waited_for).timed(),
+    Check::some("whole: cancelled at any time", 500, cancelled_at_any_time).timed(),
+    Check::some("whole: a body waits for another task", 500, a_body_waits_for_another).timed(),
+    Check::some("whole: submitted while it shuts down", 500, submitted_while_it_shuts_down).timed(),
+    Check::some("whole: a timeout meets the return", 500, a_timeout_meets_the_return).timed(),
+    Check::some("whole: the successor replaces", 500, the_successor_replaces).timed(),
+];
+
+/// Where timers fire at any time, a grace would as well, before the body could return.
+fn builder() -> Builder {
+    Supervisor::builder().seed(1).max_concurrent(2).grace(Duration::MAX)
+}
+
+fn resident(ctx: &TaskContext) -> TaskResult {
+    Ok(ctx.sleep(Duration::MAX)?)
+}
+
+fn added_and_waited_for() {
+    let terminal = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&terminal);
+    let supervisor = builder().on_event(move |event| {
+        let ends = matches!(event.kind, EventKind::TaskEnded { .. });
+        *count.lock().unwrap() += u32::from(ends);
+    });
+    let supervisor = supervisor.start().unwrap();
+    let handle = supervisor.handle();
+    let task = handle.add(TaskSpec::once("a", |_| Ok(()))).unwrap();
+    assert!(task.wait().unwrap().is_success());
+    handle.flush_events().unwrap();
+    assert_eq!(*terminal.lock().unwrap(), 1);
+    drop(supervisor.shutdown().unwrap());
+}
+
+fn cancelled_at_any_time() {
+    let supervisor = builder().start().unwrap();
+    let task = supervisor.handle().add(TaskSpec::new("a", resident)).unwrap();
+    let user = task.clone();
+    let user = thread::spawn(move || user.wait().unwrap());
+    task.cancel();
+    let outcome = user.join().unwrap();
+    assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Stop, .. }), "{outcome}");
+    supervisor.wait_idle().unwrap();
+    drop(supervisor);
+}
+
+/// It ends with the outcome of the other or with its own cancel.
+fn a_body_waits_for_another() {
+    let supervisor = builder().start().unwrap();
+    let handle = supervisor.handle();
+    let other = handle.add(TaskSpec::new("other", resident)).unwrap();
+    let (inside, waits) = channel::bounded(1);
+    let awaited = other.clone();
+    let waiter = TaskSpec::once("waiter", move |ctx| {
+        let _ = inside.send(());
+        ctx.wait_for(&awaited)?;
+        Ok(())
+    });
+    let waiter = handle.add(waiter).unwrap();
+    waits.recv().unwrap();
+    let cancelled = if world::coin() { waiter.clone() } else { other };
+    let user = thread::spawn(move || cancelled.cancel());
+    let outcome = waiter.wait().unwrap();
+    assert!(outcome.is_success() || matches!(outcome, Outcome::Cancelled { .. }), "{outcome}");
+    user.join().unwrap();
+    drop(supervisor.shutdown().unwrap());
+}
+
+fn submitted_while_it_shuts_down() {
+    let supervisor = builder().intake_capacity(1).start().unwrap();
+    let users = [(); 2].map(|()| {
+        let handle = supervisor.handle();
+        thread::spawn(move || {
+            let spec = TaskSpec::new("a", resident).no_slot();
+            match handle.submit(spec, AdmissionPolicy::Queue) {
+                Ok(task) => Some(task.wait().unwrap()),
+                Err(_closed) => None,
+            }
+        })
+    });
+    drop(supervisor.shutdown().unwrap());
+    for outcome in users.map(|user| user.join().unwrap()).into_iter().flatten() {
+        assert!(matches!(outcome, Outcome::Cancelled { .. } | Outcome::Rejected(_)), "{outcome}");
+    }
+}
+
+/// The deadline and the return, in either order: one outcome that fits what the body saw.
+fn a_timeout_meets_the_return() {
+    let supervisor = builder().start().unwrap();
+    let minute = Duration::from_secs(60);
+    let spec = TaskSpec::once("a", move |ctx| Ok(ctx.sleep(minute)?)).timeout(minute);
+    let task = supervisor.handle().add(spec).unwrap();
+    let outcome = task.wait().unwrap();
+    assert!(matches!(outcome, Outcome::Completed | Outcome::TimedOut { .. }), "{outcome}");
+    drop(supervisor.shutdown().unwrap());
+}
+
+fn the_successor_replaces() {
+    let supervisor = builder().start().unwrap();
+    let handle = supervisor.handle();
+    let spec = |name| TaskSpec::new(name, resident).slot("tty");
+    let first = handle.submit(spec("first"), AdmissionPolicy::Replace).unwrap();
+    let second = handle.submit(spec("second"), AdmissionPolicy::Replace).unwrap();
+    let outcome = first.wait().unwrap();
+    assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Replace, .. }), "{outcome}");
+    second.cancel();
+    assert!(matches!(second.wait().unwrap(), Outcome::Cancelled { .. }));
+    drop(supervisor.shutdown().unwrap());
+}

@@ -1,0 +1,185 @@
+//! The hand-off to a lane: every event is called back or counted as lost, whatever happens to the
+//! lane and its subscribers.
+
+#![warn(dead_code)]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use super::lane::Lane;
+use super::Report;
+use crate::clock::Clock;
+use crate::event::{Event, EventKind, Subscribe};
+use crate::link::Link;
+use crate::runner::Check;
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::thread;
+use crate::threads::Threads;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::some("lane: called back or counted as lost", 2000, called_back_or_counted),
+    Check::some("lane: a flush sees all before it", 2000, a_flush_sees_all),
+    Check::some("lane: a flush ends with the lane", 1500, a_flush_ends_with_the_lane),
+    Check::some("lane: given up, the rest is counted", 2000, given_up),
+    Check::some("lane: a panic concerns nobody else", 1000, a_panic_concerns_nobody_else),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Event(u64),
+    Lost { dropped: u64, first: u64, last: u64 },
+}
+
+/// A subscriber that writes down what it hears, and waits to be let go on if it was told to.
+#[derive(Clone, Default)]
+struct Notes {
+    heard: Arc<Mutex<Vec<Heard>>>,
+    go_on: Option<Receiver<()>>,
+}
+
+impl Subscribe for Notes {
+    fn on_event(&mut self, event: &Event) {
+        if let Some(go_on) = &self.go_on {
+            let _ = go_on.recv();
+        }
+        self.heard.lock().unwrap().push(match event.kind {
+            EventKind::SubscriberOverflow { dropped, first, last } => {
+                Heard::Lost { dropped, first, last }
+            }
+            _ => Heard::Event(event.seq),
+        });
+    }
+}
+
+impl Notes {
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn delivered(&self) -> Vec<u64> {
+        let seq = |heard| match heard {
+            Heard::Event(seq) => Some(seq),
+            Heard::Lost { .. } => None,
+        };
+        self.heard().into_iter().filter_map(seq).collect()
+    }
+}
+
+struct Panics;
+
+impl Subscribe for Panics {
+    fn on_event(&mut self, _event: &Event) {
+        std::panic::resume_unwind(Box::new("a subscriber"));
+    }
+}
+
+fn threads() -> Threads {
+    Threads { name: "model".to_owned(), stack_size: None, on_start: None, on_stop: None }
+}
+
+fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Report>) {
+    let (link, _inbox) = Link::new(Clock::start_now(), 1);
+    let (reports_in, reports) = channel::unbounded();
+    let lane = Lane::start("ev", subscribers, capacity, &threads(), &link, &reports_in).unwrap();
+    (lane, reports)
+}
+
+fn event(seq: u64) -> Event {
+    let (at, since_start) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
+    Event { seq, at, since_start, task: None, kind: EventKind::Admitted }
+}
+
+/// Until the lane has served its last event. Says how many panics were reported before.
+fn drained(reports: &Receiver<Report>) -> usize {
+    let mut panics = 0;
+    while let Ok(report) = reports.recv() {
+        match report {
+            Report::LaneDrained => return panics,
+            Report::SubscriberPanicked { .. } => panics += 1,
+            _ => panic!("a lane says no such thing"),
+        }
+    }
+    panic!("it ended without a word");
+}
+
+fn called_back_or_counted() {
+    const EVENTS: u64 = 6;
+    let notes = Notes::default();
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    for seq in 1..=EVENTS {
+        lane.push(event(seq));
+    }
+    lane.close();
+    drained(&reports);
+    let (heard, delivered) = (notes.heard(), notes.delivered());
+    assert!(delivered.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {heard:?}");
+    let mut counted = 0;
+    for (position, heard_of) in heard.iter().enumerate() {
+        let Heard::Lost { dropped, first, last } = *heard_of else { continue };
+        let missing = (first..=last).filter(|seq| !delivered.contains(seq)).count();
+        assert_eq!(dropped, missing as u64, "a summary is wrong: {heard:?}");
+        let later = |heard: &Heard| matches!(heard, Heard::Event(seq) if *seq > last);
+        assert!(!heard[..position].iter().any(later), "told too late: {heard:?}");
+        counted += dropped;
+    }
+    assert_eq!(delivered.len() as u64 + counted, EVENTS, "{heard:?}");
+    assert_eq!(lane.give_up(), counted);
+}
+
+fn a_flush_sees_all() {
+    let notes = Notes::default();
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    for seq in 1..=2 {
+        lane.push(event(seq));
+    }
+    let flush = lane.flush();
+    lane.push(event(3));
+    if let Some(flushed) = flush {
+        flushed.recv().expect("the lane is still there");
+    }
+    assert!(notes.delivered().starts_with(&[1, 2]), "{:?}", notes.heard());
+    let flush = lane.flush();
+    flush.into_iter().for_each(|flushed| flushed.recv().expect("the lane is still there"));
+    assert_eq!(notes.delivered().len() as u64 + lane.give_up(), 3);
+    drop(lane);
+    drained(&reports);
+}
+
+/// Nobody waits for a subscriber that is stuck.
+fn a_flush_ends_with_the_lane() {
+    let (free, go_on) = channel::unbounded();
+    let notes = Notes { go_on: Some(go_on), ..Notes::default() };
+    let (lane, reports) = start(vec![Box::new(notes)], 2);
+    lane.push(event(1));
+    let flushed = lane.flush().expect("nothing was called back yet");
+    let user = thread::spawn(move || flushed.recv().is_err());
+    drop(lane);
+    assert!(user.join().unwrap(), "it was not called back");
+    drop::<Sender<()>>(free);
+    drained(&reports);
+}
+
+fn given_up() {
+    const EVENTS: u64 = 4;
+    let notes = Notes::default();
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    (1..=EVENTS).for_each(|seq| lane.push(event(seq)));
+    let missed = lane.give_up();
+    drop(lane);
+    drained(&reports);
+    let delivered = notes.delivered().len() as u64;
+    // One may have been in the middle of being called back.
+    assert!(
+        (EVENTS..=EVENTS + 1).contains(&(delivered + missed)),
+        "{delivered} delivered, {missed} missed"
+    );
+}
+
+fn a_panic_concerns_nobody_else() {
+    let notes = Notes::default();
+    let (lane, reports) = start(vec![Box::new(Panics), Box::new(notes.clone())], 4);
+    (1..=3).for_each(|seq| lane.push(event(seq)));
+    lane.close();
+    assert_eq!(drained(&reports), 3);
+    assert_eq!(notes.delivered(), [1, 2, 3]);
+}

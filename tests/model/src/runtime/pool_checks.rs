@@ -1,0 +1,468 @@
+//! The hand-off to workers: no job is lost, whoever is idle, retired, refused, revoked or sent home
+//! at that moment; and in the end no thread is left.
+
+#![warn(dead_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::worker::{Attempt, Dedicated, Garbage, Job};
+use super::workers::Workers;
+use super::{Report, Returned};
+use crate::cell::{Cell, Load};
+use crate::checks::{attempt, load, record_of};
+use crate::clock::Clock;
+use crate::context::TaskContext;
+use crate::error::TaskResult;
+use crate::leftover::Leftover;
+use crate::link::{Inbox, Link, Request};
+use crate::machine::Finality;
+use crate::policy::PanicPolicy;
+use crate::reason::CancelReason;
+use crate::runner::Check;
+use crate::spec::Body;
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::thread::{self, ThreadId};
+use crate::threads::{ThreadOptions, Threads};
+use crate::time::Time;
+use crate::world::{self, Timers};
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::some("pool: each job runs once", 1500, each_job_runs_once),
+    Check::some("pool: each job runs once, timers or not", 1000, each_job_runs_once).timed(),
+    Check::some("pool: none is lost to a thread that retires", 1500, none_is_lost_to_retirement),
+    Check::some("pool: claimed or revoked", 1500, claimed_or_revoked),
+    Check::some("pool: what is left is dropped at the end", 1500, what_is_left_is_dropped),
+    Check::some("pool: the end does not wait for who is stuck", 1500, the_end_leaves_who_is_stuck),
+    Check::some("pool: a hook wakes who is idle", 1500, a_hook_wakes_who_is_idle),
+    Check::some("pool: a hook finds a thread", 1500, a_hook_finds_a_thread),
+    Check::some("pool: a hook finds a thread in time", 1000, a_hook_finds_a_thread).timed(),
+    Check::some("pool: the thread of last resort serves", 1500, the_last_resort_serves).timed(),
+    Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
+    Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
+    Check::some("pool: what was left is gone before", 1500, what_was_left_is_gone_before),
+    Check::some("pool: a revoked heir waits for nothing", 1500, a_revoked_heir_waits_for_nothing),
+];
+
+/// The controller's part: it offers, hears, and waits no longer than it should.
+struct Ground {
+    workers: Workers,
+    reports: Receiver<Report>,
+    inbox: Inbox,
+    link: Arc<Link>,
+    runs: Arc<AtomicUsize>,
+    jobs: u64,
+}
+
+type StartHook = dyn Fn() -> io::Result<()> + Send + Sync;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Ground {
+    fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(on_start: Option<Arc<StartHook>>) -> Self {
+        let (link, inbox) = Link::new(Clock::start_now(), 1);
+        let (reports_in, reports) = channel::unbounded();
+        let ends = (reports_in, reports.clone());
+        let name = "model".to_owned();
+        let threads = Threads { name, stack_size: None, on_start, on_stop: None };
+        let workers = Workers::new(Arc::clone(&link), ends, threads, 0);
+        Self { workers, reports, inbox, link, runs: Arc::default(), jobs: 0 }
+    }
+
+    /// Pushes an attempt whose runs are counted.
+    fn push(&mut self, body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static) -> Arc<Cell> {
+        self.push_heir(Vec::new(), None, body)
+    }
+
+    fn push_heir(
+        &mut self,
+        inherited: Vec<Leftover>,
+        dedicated: Option<ThreadOptions>,
+        mut body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
+    ) -> Arc<Cell> {
+        let runs = Arc::clone(&self.runs);
+        let body = Body::Repeat(Box::new(move |ctx| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            body(ctx)
+        }));
+        self.jobs += 1;
+        let load = load(body, inherited);
+        let record = record_of(&self.link);
+        let cell = Arc::new(Cell::offer(record, attempt(self.jobs), load));
+        let finality =
+            Finality { success: true, failure_before: Time::NEVER, panic: PanicPolicy::Failure };
+        let attempt = Attempt { cell: Arc::clone(&cell), finality, reports_claim: false };
+        match dedicated {
+            None => self.workers.push(Job::Attempt(attempt)),
+            Some(options) => {
+                self.workers.push_dedicated(Dedicated { attempt, options: Box::new(options) });
+            }
+        }
+        cell
+    }
+
+    fn start_threads(&mut self, count: usize) {
+        (0..count).for_each(|_| self.workers.start_thread().unwrap());
+    }
+
+    fn manage(&mut self) {
+        // Refusals are retried when the deadline says so.
+        drop(self.workers.manage(self.link.clock.now()));
+    }
+
+    /// Goes on like the controller until so many more attempts have returned.
+    fn until_returned(&mut self, count: usize) -> Vec<Returned> {
+        let mut returned = Vec::new();
+        loop {
+            while let Ok(report) = self.reports.try_recv() {
+                returned.extend(self.serve(report));
+            }
+            if returned.len() >= count {
+                return returned;
+            }
+            self.manage();
+            let deadline = self.workers.deadline();
+            channel::wait_for_one(&[&self.reports], deadline);
+        }
+    }
+
+    fn serve(&mut self, report: Report) -> Option<Returned> {
+        let now = self.link.clock.now();
+        match report {
+            Report::Returned(returned) => return Some(returned),
+            Report::ThreadRefused { error, unserved: None } => {
+                drop(self.workers.refused(now, error))
+            }
+            Report::ThreadRefused { error, unserved: Some(dedicated) } => {
+                drop(self.workers.put_back(now, *dedicated, error));
+            }
+            Report::HookThreadRefused { error } => {
+                self.workers.hook_thread_refused();
+                drop(self.workers.refused(now, error));
+            }
+            Report::HooksDue { cell, due } => self.workers.nudge(cell, due),
+            Report::DropPanicked { message } => panic!("{message}"),
+            _ => {}
+        }
+        None
+    }
+
+    /// Everybody is sent home. That all threads end shows by the end of the execution, for which
+    /// the checker waits.
+    fn close(mut self) -> usize {
+        world::set_timers(Timers::Never);
+        world::refuse_threads(false);
+        let due = self.link.clock.now().after(HOUR);
+        let leaked = self.workers.close(0, due);
+        assert_eq!(self.workers.threads(), 0, "a thread is left");
+        assert_eq!(leaked, 0);
+        self.runs.load(Ordering::Relaxed)
+    }
+}
+
+fn each_job_runs_once() {
+    let mut ground = Ground::new();
+    ground.start_threads(2);
+    ground.push(|_| Ok(()));
+    ground.push(|_| Ok(()));
+    ground.manage();
+    ground.push(|_| Ok(()));
+    ground.until_returned(3);
+    ground.push(|_| Ok(()));
+    ground.until_returned(1);
+    assert_eq!(ground.close(), 4);
+}
+
+fn none_is_lost_to_retirement() {
+    let mut ground = Ground::new();
+    ground.start_threads(3);
+    ground.manage();
+    ground.push(|_| Ok(()));
+    ground.until_returned(1);
+    for _ in 0..3 {
+        world::advance(Duration::from_secs(11));
+        // The surplus goes home while a job comes.
+        ground.manage();
+        ground.push(|_| Ok(()));
+        ground.until_returned(1);
+    }
+    assert_eq!(ground.close(), 4);
+}
+
+fn claimed_or_revoked() {
+    let mut ground = Ground::new();
+    ground.start_threads(1);
+    let cells = [(); 2].map(|()| ground.push(|_| Ok(())));
+    ground.manage();
+    let revoked = cells.iter().filter(|cell| cell.revoke().is_ok()).count();
+    ground.until_returned(2 - revoked);
+    assert_eq!(ground.close(), 2 - revoked);
+}
+
+/// Says when it is dropped, which must not be by the controller.
+struct Device {
+    gone: Arc<AtomicBool>,
+    controller: ThreadId,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        thread::yield_now();
+        assert_ne!(thread::current().id(), self.controller, "dropped by the controller");
+        self.gone.store(true, Ordering::Relaxed);
+    }
+}
+
+fn device() -> (Body, Arc<AtomicBool>) {
+    let gone = Arc::new(AtomicBool::new(false));
+    let device = Device { gone: Arc::clone(&gone), controller: thread::current().id() };
+    let body = Body::Repeat(Box::new(move |_| {
+        let _ = &device;
+        Ok(())
+    }));
+    (body, gone)
+}
+
+fn what_is_left_is_dropped() {
+    let mut ground = Ground::new();
+    ground.start_threads(usize::from(world::coin()));
+    let (first, first_gone) = device();
+    let (second, second_gone) = device();
+    ground.workers.push(Job::Drop(vec![Garbage::Body(first)]));
+    ground.manage();
+    ground.workers.push(Job::Drop(vec![Garbage::Body(second)]));
+    ground.close();
+    assert!(first_gone.load(Ordering::Relaxed) && second_gone.load(Ordering::Relaxed));
+}
+
+fn the_end_leaves_who_is_stuck() {
+    let mut ground = Ground::new();
+    ground.start_threads(1);
+    let (free, go_on) = channel::bounded::<()>(1);
+    ground.push(move |_| {
+        let _ = go_on.recv();
+        Ok(())
+    });
+    ground.manage();
+    let (body, gone) = device();
+    ground.workers.push(Job::Drop(vec![Garbage::Body(body)]));
+    // It counts as stuck only once it has the job.
+    while ground.workers.counts().queued > 0 {
+        thread::yield_now();
+    }
+    let due = ground.link.clock.now().after(HOUR);
+    assert_eq!(ground.workers.close(1, due), 0);
+    assert!(gone.load(Ordering::Relaxed), "what was left was not dropped");
+    drop(free);
+}
+
+/// No thread can be had, but the one that was stuck comes free in time.
+fn the_end_is_served_late() {
+    let mut ground = Ground::new();
+    ground.start_threads(1);
+    let (free, go_on) = channel::bounded::<()>(1);
+    ground.push(move |_| {
+        let _ = go_on.recv();
+        Ok(())
+    });
+    ground.manage();
+    let (body, gone) = device();
+    ground.workers.push(Job::Drop(vec![Garbage::Body(body)]));
+    while ground.workers.counts().queued > 0 {
+        thread::yield_now();
+    }
+    world::refuse_workers();
+    let user = thread::spawn(move || drop(free));
+    let due = ground.link.clock.now().after(HOUR);
+    assert_eq!(ground.workers.close(1, due), 0);
+    user.join().unwrap();
+    while !gone.load(Ordering::Relaxed) {
+        thread::yield_now();
+    }
+}
+
+/// A body that sits in a call from which only its hook can wake it.
+fn blocks_until_woken(ctx: &TaskContext) -> TaskResult {
+    let (wake, woken) = channel::bounded::<()>(1);
+    let hook = ctx.on_cancel(move || drop(wake.send(())));
+    woken.recv().expect("the hook wakes it");
+    drop(hook);
+    Ok(())
+}
+
+fn a_hook_wakes_who_is_idle() {
+    let mut ground = Ground::new();
+    ground.start_threads(2);
+    let cell = ground.push(blocks_until_woken);
+    ground.manage();
+    assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
+    while ground.workers.counts().idle == 0 {
+        thread::yield_now();
+    }
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    if cell.has_hooks() {
+        ground.workers.run_hooks(&cell);
+    }
+    ground.until_returned(1);
+    assert_eq!(ground.close(), 1);
+}
+
+fn a_hook_finds_a_thread() {
+    let mut ground = Ground::new();
+    let cells = [(); 2].map(|()| ground.push(blocks_until_woken));
+    ground.start_threads(2);
+    ground.manage();
+    // Somebody hangs up a hook.
+    assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
+    for cell in &cells {
+        while cell.claimed_at().is_none() {
+            thread::yield_now();
+        }
+        cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+        if cell.has_hooks() {
+            ground.workers.run_hooks(cell);
+        }
+    }
+    ground.until_returned(2);
+    assert_eq!(ground.close(), 2);
+}
+
+/// All threads of the pool are stuck, and no other can be had: the one that exists takes all hooks,
+/// called once.
+fn the_last_resort_serves() {
+    let mut ground = Ground::new();
+    ground.start_threads(2);
+    let (serves, served) = channel::unbounded();
+    let (free, go_on) = channel::bounded::<()>(1);
+    let cells = [(); 2].map(|()| {
+        let (serves, go_on) = (serves.clone(), go_on.clone());
+        ground.push(move |ctx| {
+            let serves = serves.clone();
+            let _hook = ctx.on_cancel(move || drop(serves.send(())));
+            let _ = go_on.recv();
+            Ok(())
+        })
+    });
+    ground.manage();
+    assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
+    ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+    world::refuse_workers();
+    for cell in &cells {
+        while cell.claimed_at().is_none() {
+            thread::yield_now();
+        }
+        cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+        if cell.has_hooks() {
+            ground.workers.run_hooks(cell);
+        }
+    }
+    ground.manage();
+    // Nobody has taken them in time.
+    world::advance(Duration::from_millis(10));
+    ground.manage();
+    for _ in &cells {
+        served.recv().unwrap();
+    }
+    drop(free);
+    ground.until_returned(2);
+    assert_eq!(ground.close(), 2);
+}
+
+fn refused_threads() {
+    let on_start = || {
+        if world::refuses_thread("") {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    };
+    let mut ground = Ground::with(Some(Arc::new(on_start)));
+    world::refuse_threads(true);
+    ground.push(|_| Ok(()));
+    ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
+    ground.until_returned(2);
+    let cell = ground.push(blocks_until_woken);
+    while ground.inbox.requests.is_empty() {
+        ground.manage();
+        let deadline = ground.workers.deadline();
+        channel::wait_for_one(&[&ground.inbox.requests, &ground.reports], deadline);
+        while let Ok(report) = ground.reports.try_recv() {
+            assert!(ground.serve(report).is_none(), "nothing wakes it yet");
+        }
+    }
+    ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    if cell.has_hooks() {
+        ground.workers.run_hooks(&cell);
+    }
+    ground.until_returned(1);
+    assert_eq!(ground.close(), 3);
+}
+
+/// What the earlier owner of the slot held is gone before the next body begins, also if another
+/// heir was revoked while it was at it.
+fn what_was_left_is_gone_before() {
+    let mut ground = Ground::new();
+    ground.start_threads(2);
+    let (body, gone) = device();
+    let too_early = Arc::new(AtomicBool::new(false));
+    let heir = |gone: &Arc<AtomicBool>| {
+        let (gone, seen) = (Arc::clone(gone), Arc::clone(&too_early));
+        move |_: &TaskContext| {
+            seen.fetch_or(!gone.load(Ordering::Relaxed), Ordering::Relaxed);
+            Ok(())
+        }
+    };
+    let first = ground.push_heir(vec![Leftover::new(body)], None, heir(&gone));
+    ground.manage();
+    if let Ok(load) = first.revoke() {
+        load.inherited.iter().for_each(Leftover::nudge);
+        ground.push_heir(load.inherited, None, heir(&gone));
+    }
+    ground.until_returned(1);
+    assert_eq!(ground.close(), 1);
+    assert!(!too_early.load(Ordering::Relaxed), "the slot's next body met the last one");
+}
+
+/// It waits for a destructor that hangs; revoked, it gives its thread back.
+fn a_revoked_heir_waits_for_nothing() {
+    struct Hangs(Sender<()>, Receiver<()>);
+    impl Drop for Hangs {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            let _ = self.1.recv();
+        }
+    }
+    let mut ground = Ground::new();
+    ground.start_threads(2);
+    let (inside, hangs) = channel::bounded(1);
+    let (free, go_on) = channel::bounded::<()>(1);
+    let device = Hangs(inside, go_on);
+    let leftover = Leftover::new(Body::Repeat(Box::new(move |_| {
+        let _ = &device;
+        Ok(())
+    })));
+    let first = ground.push_heir(vec![leftover], None, |_| Ok(()));
+    ground.manage();
+    hangs.recv().unwrap();
+    let load = take_back(&first);
+    let second = ground.push_heir(load.inherited, None, |_| Ok(()));
+    ground.manage();
+    let load = take_back(&second);
+    load.inherited.iter().for_each(Leftover::nudge);
+    // One thread hangs, the other is free again.
+    ground.push(|_| Ok(()));
+    ground.until_returned(1);
+    drop(free);
+    assert_eq!(ground.close(), 1);
+}
+
+fn take_back(cell: &Cell) -> Load {
+    cell.revoke().unwrap_or_else(|_| panic!("it was claimed while something is left"))
+}

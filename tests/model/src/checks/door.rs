@@ -29,7 +29,7 @@ fn submit(link: &Arc<Link>, blocking: bool) -> Result<Arc<Record>, NotTaken<Task
 /// The controller closes the door, looks into the intake for the last time, and is gone.
 fn close(link: &Link, inbox: Inbox) {
     link.close_door();
-    drop(link.refuse_intake());
+    link.empty_intake().for_each(|envelope| drop(envelope.refuse()));
     drop(inbox);
 }
 

@@ -74,7 +74,7 @@ impl Subscribe for Panics {
 }
 
 fn threads() -> Threads {
-    Threads { name: "model".to_owned(), stack_size: None, on_start: None, on_stop: None }
+    Threads { name: "model".to_owned(), stack_size: None, hooks: None }
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Report>) {

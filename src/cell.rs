@@ -238,7 +238,10 @@ impl Cell {
     pub(crate) fn left(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Returned;
-        state.thread = None;
+        // Who was given up is about to be named.
+        if !state.abandoned {
+            state.thread = None;
+        }
     }
 
     /// Controller: takes the attempt back, or says when it was claimed.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::garbage::Garbage;
 use super::perform::Performer;
-use super::worker::Garbage;
 use super::Report;
 use crate::id::TaskId;
 use crate::link::Envelope;

@@ -31,6 +31,8 @@ struct Shared {
     in_hand: AtomicUsize,
     /// Nobody waits for the rest any more: it counts as lost. Set under the lock.
     given_up: AtomicBool,
+    /// The subscribers are to be told of a loss before the next event. Changed under the lock.
+    lossy: AtomicBool,
 }
 
 #[derive(Default)]
@@ -83,7 +85,8 @@ impl Lane {
     ) -> io::Result<Self> {
         let state = Mutex::new(State::default());
         let (in_hand, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Shared { state, ready: Condvar::new(), capacity, in_hand, given_up };
+        let lossy = AtomicBool::new(false);
+        let shared = Shared { state, ready: Condvar::new(), capacity, in_hand, given_up, lossy };
         let shared = Arc::new(shared);
         let lane = Self { shared: Arc::clone(&shared) };
         let (link, reports) = (Arc::clone(link), reports.clone());
@@ -108,6 +111,7 @@ impl Lane {
             }
         } else {
             state.dropped += 1;
+            self.shared.lossy.store(true, Ordering::Relaxed);
             let seq = event.seq;
             let lost = state.lost.get_or_insert(Lost { dropped: 0, first: seq, last: seq });
             lost.dropped += 1;
@@ -158,7 +162,7 @@ impl Shared {
         loop {
             match self.next(&mut hand, clock) {
                 Next::Events => {
-                    while !self.is_given_up() {
+                    while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
                         let Some(event) = hand.pop_front() else { break };
                         call_all(&mut subscribers, &event, reports);
                         // The last reference may carry user values, whose destructors may panic.
@@ -170,7 +174,11 @@ impl Shared {
                 Next::End => break,
             }
         }
-        let _ = unwind::drop_caught(hand);
+        // One by one: what panics while a panic is under way ends the process.
+        let rest = std::mem::take(&mut self.state.lock().queue);
+        for event in hand.into_iter().chain(rest) {
+            let _ = unwind::drop_caught(event);
+        }
         for named in subscribers {
             let _ = unwind::drop_caught(named);
         }
@@ -188,7 +196,11 @@ impl Shared {
                 return Next::End;
             }
             if let Some(lost) = state.lost.take() {
+                self.lossy.store(false, Ordering::Relaxed);
                 return Next::Lost(lost);
+            }
+            if !hand.is_empty() {
+                return Next::Events;
             }
             if !state.queue.is_empty() {
                 if state.flushes.is_empty() {

@@ -21,10 +21,12 @@
 //!
 //! Code map: `controller` is the loop, `perform` carries effects out, `tables` keeps the user
 //! values, `publish` makes events of notices, `workers` and `lane` are the threads that run user
-//! code, `reports` is what those tell the controller, `signals` the thread that waits for signals.
+//! code, `garbage` is what they drop, `reports` what they tell the controller, `signals` the thread
+//! that waits for signals.
 
 pub(crate) mod controller;
 mod finish;
+mod garbage;
 mod lane;
 mod ledger;
 mod perform;

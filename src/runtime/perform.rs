@@ -6,10 +6,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::finish::Shutdown;
+use super::garbage::Garbage;
 use super::ledger::Ledger;
 use super::publish::Publisher;
 use super::tables::{Job, Jobs, Plans, SlotNames};
-use super::worker::{self, Attempt, Dedicated, Examinee, Garbage};
+use super::worker::{self, Attempt, Dedicated, Examinee};
 use super::workers::{News, Workers};
 use super::Returned;
 use crate::cell::{Allowance, Cell, Found, Load};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::Garbage;
+use super::garbage::Garbage;
 use crate::cell::Cell;
 use crate::error::TaskError;
 use crate::event::TaskRef;

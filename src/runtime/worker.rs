@@ -5,20 +5,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::garbage::Garbage;
 use super::{Report, Returned};
 use crate::cell::{Cell, Seen, Thread};
 use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
 use crate::id::AttemptRef;
-use crate::leftover::Leftover;
 use crate::linger::linger;
 use crate::link::Link;
 use crate::machine::pool::Counts;
 use crate::machine::{Finality, Return};
 use crate::policy::PanicPolicy;
-use crate::record::Record;
-use crate::spec::{Body, TaskSpec};
+use crate::spec::Body;
 use crate::stall;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
@@ -47,19 +46,6 @@ pub(super) struct Attempt {
 pub(super) struct Dedicated {
     pub(super) attempt: Attempt,
     pub(super) options: Box<ThreadOptions>,
-}
-
-/// A user value to be dropped where user code may run.
-#[allow(dead_code, reason = "the values are there to be dropped")]
-pub(super) enum Garbage {
-    /// What is left of one that was revoked.
-    Attempt(Attempt),
-    Body(Body),
-    Error(TaskError),
-    Leftover(Leftover),
-    Record(Arc<Record>),
-    Report(Report),
-    Spec(TaskSpec),
 }
 
 /// A stuck attempt whose thread is to be looked at.
@@ -276,7 +262,8 @@ impl Shared {
         current::belong_to(&self.link);
         let hooks = self.threads.hooks.as_deref();
         if let Some(on_start) = hooks.and_then(|hooks| hooks.on_start.as_ref()) {
-            unwind::catch(on_start).unwrap_or_else(|message| Err(io::Error::other(message)))?;
+            unwind::catch(|| on_start().map_err(without_user_value))
+                .unwrap_or_else(|message| Err(io::Error::other(message)))?;
         }
         Ok(Thread { name, tid: stall::own_tid() })
     }
@@ -418,24 +405,7 @@ impl Shared {
         }
     }
 
-    fn drop_garbage(&self, value: Garbage) {
-        match value {
-            Garbage::Report(report) => self.drop_report(report),
-            value => self.drop_value(value),
-        }
-    }
-
-    fn drop_report(&self, report: Report) {
-        match report {
-            Report::Returned(Returned { error, body, .. }) => {
-                self.drop_value(error);
-                self.drop_value(body);
-            }
-            report => self.drop_value(report),
-        }
-    }
-
-    fn drop_value<T>(&self, value: T) {
+    pub(super) fn drop_value<T>(&self, value: T) {
         if let Err(message) = unwind::drop_caught(value) {
             self.report(Report::DropPanicked { message });
         }
@@ -447,38 +417,16 @@ impl Shared {
     }
 }
 
-impl Shared {
-    /// No thread is left that may drop them. Says how many of them were not counted in the queue.
-    pub(super) fn forget_user_values(&self) -> usize {
-        for (job, _) in std::mem::take(&mut self.state.lock().queue) {
-            match job {
-                // Revoked, so that nothing of the user's is left in it.
-                Job::Attempt(attempt) => drop(attempt),
-                job => std::mem::forget(job),
-            }
-        }
-        self.unheard.try_iter().map(std::mem::forget).count()
-    }
-}
-
-/// What nobody has taken: this is a thread that runs user code.
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for (job, _) in std::mem::take(&mut self.state.get_mut().queue) {
-            match job {
-                Job::Drop(values) => values.into_iter().for_each(|it| self.drop_garbage(it)),
-                job => self.drop_value(job),
-            }
-        }
-        // What a drop reports comes back here as well, and holds no user value.
-        while let Ok(report) = self.unheard.try_recv() {
-            self.drop_report(report);
-        }
-    }
-}
-
 /// How long a stuck thread is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What the user's error says, for threads where its destructor must not run.
+fn without_user_value(error: io::Error) -> io::Error {
+    match error.get_ref() {
+        Some(user) => io::Error::new(error.kind(), user.to_string()),
+        None => error,
+    }
+}
 
 fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
     match unwind::catch(|| body.run(ctx)) {

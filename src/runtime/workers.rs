@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::{Dedicated, Garbage, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
+use super::garbage::Garbage;
+use super::worker::{Dedicated, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
 use crate::cell::{Cell, Thread, SLOW_HOOK};
 use crate::link::Link;

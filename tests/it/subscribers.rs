@@ -100,6 +100,32 @@ fn a_full_lane_drops_counts_and_reports_once() {
     assert_eq!(report.events_dropped, dropped);
 }
 
+/// However many events wait in front of those that were lost.
+#[test]
+fn a_loss_is_reported_as_soon_as_the_lane_moves_again() {
+    let (mut gate, trace) = (Gate::new(), Trace::default());
+    let hold = gate.hold();
+    let supervisor = Supervisor::builder()
+        .event_capacity(10)
+        .on_event(move |event| {
+            if event.seq == 2 {
+                hold();
+            }
+        })
+        .subscriber(trace.clone())
+        .start()
+        .unwrap();
+    let handle = supervisor.handle();
+    run_tasks(&handle, 1);
+    gate.wait_entered();
+    run_tasks(&handle, 20);
+    gate.open();
+    handle.flush_events().unwrap();
+    let events = trace.events();
+    let found = events.iter().position(is_overflow);
+    assert_eq!(found, Some(2), "{events:?}");
+}
+
 /// Panics at every event with a payload whose destructor panics as well.
 struct Panics {
     name: Option<&'static str>,

@@ -217,6 +217,45 @@ fn subscribers_may_panic_when_dropped() {
     drops.check(3);
 }
 
+/// A thread that the user's hook refuses goes on to the controller as an event, its error does not.
+#[test]
+fn the_error_of_a_start_hook_is_dropped_where_it_was_made() {
+    let drops = Drops::new(true);
+    let (make, mut refusals) = (drops.maker(), 0..1);
+    let refusals = std::sync::Mutex::new(move || refusals.next().map(|_| make()));
+    let trace = Trace::default();
+    let builder = Supervisor::builder().on_thread_start(move || {
+        let refused = (refusals.lock().unwrap())();
+        refused.map_or(Ok(()), |value| Err(std::io::Error::other(value)))
+    });
+    let supervisor = builder.subscriber(trace.clone()).start().unwrap();
+    let task = supervisor.handle().add(no_op("gets the second thread")).unwrap();
+    assert!(outcome_of(&task).is_success());
+    in_time(move || drop(supervisor));
+    assert!(trace.labels(None).contains(&"thread_refused"));
+    drop(trace);
+    drops.check(1);
+}
+
+/// The lane of a subscriber that comes back too late has the last references to them.
+#[test]
+fn errors_in_events_that_nobody_heard_may_all_panic() {
+    let (drops, mut gate) = (Drops::new(true), Gate::new());
+    let hold = gate.hold();
+    let supervisor = Supervisor::builder().on_event(move |_| hold()).start().unwrap();
+    let handle = supervisor.handle();
+    // More than a report keeps.
+    for n in 0..100 {
+        let spec = TaskSpec::new(format!("fails {n}"), drops.failing());
+        outcome_of(&handle.add(spec.restart(RestartPolicy::Never)).unwrap());
+    }
+    gate.wait_entered();
+    drop(handle);
+    in_time(move || drop(supervisor));
+    gate.open();
+    drops.check(100);
+}
+
 /// Refused by the end while they lie in the intake: on whatever thread they are dropped, it lives.
 #[test]
 fn specs_refused_at_the_door_may_panic_when_dropped() {

@@ -4,6 +4,8 @@
 pub(crate) mod controller;
 #[path = "../../../../src/runtime/finish.rs"]
 mod finish;
+#[path = "../../../../src/runtime/garbage.rs"]
+mod garbage;
 #[path = "../../../../src/runtime/lane.rs"]
 mod lane;
 pub(crate) mod lane_checks;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::{Attempt, Dedicated, Garbage, Job};
+use super::garbage::Garbage;
+use super::worker::{Attempt, Dedicated, Job};
 use super::workers::Workers;
 use super::{Report, Returned};
 use crate::cell::{Cell, Load};

@@ -1,0 +1,81 @@
+//! User values to be dropped: by a worker, one by one, and never on the controller.
+
+use std::sync::Arc;
+
+use super::reports::{Report, Returned};
+use super::worker::{Attempt, Job, Shared};
+use crate::error::TaskError;
+use crate::leftover::Leftover;
+use crate::record::Record;
+use crate::spec::{Body, TaskSpec};
+
+/// A user value to be dropped where user code may run.
+#[allow(dead_code, reason = "the values are there to be dropped")]
+pub(super) enum Garbage {
+    /// What is left of one that was revoked.
+    Attempt(Attempt),
+    Body(Body),
+    Error(TaskError),
+    Leftover(Leftover),
+    Record(Arc<Record>),
+    Report(Report),
+    Spec(TaskSpec),
+}
+
+impl Shared {
+    pub(super) fn drop_garbage(&self, value: Garbage) {
+        match value {
+            Garbage::Report(report) => self.drop_report(report),
+            value => self.drop_value(value),
+        }
+    }
+
+    fn drop_report(&self, report: Report) {
+        match report {
+            Report::Returned(Returned { error, body, .. }) => {
+                self.drop_value(error);
+                self.drop_value(body);
+            }
+            report => self.drop_value(report),
+        }
+    }
+
+    /// No thread is left that may drop them. Says how many of them were not counted in the queue.
+    pub(super) fn forget_user_values(&self) -> usize {
+        for (job, _) in std::mem::take(&mut self.state.lock().queue) {
+            match job {
+                // Revoked, so that nothing of the user's is left in it.
+                Job::Attempt(attempt) => drop(attempt),
+                job => std::mem::forget(job),
+            }
+        }
+        let values_of = |report: &Report| match report {
+            Report::Returned(it) => {
+                usize::from(it.body.is_some()) + usize::from(it.error.is_some())
+            }
+            _ => 0,
+        };
+        let forget = |report| {
+            let values = values_of(&report);
+            std::mem::forget(report);
+            values
+        };
+        self.unheard.try_iter().map(forget).sum()
+    }
+}
+
+/// What nobody has taken: this is a thread that runs user code.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for (job, _) in std::mem::take(&mut self.state.get_mut().queue) {
+            match job {
+                Job::Drop(values) => values.into_iter().for_each(|it| self.drop_garbage(it)),
+                job => self.drop_value(job),
+            }
+        }
+        // What a drop reports comes back here as well, and holds no user value.
+        while let Ok(report) = self.unheard.try_recv() {
+            self.drop_report(report);
+        }
+    }
+}

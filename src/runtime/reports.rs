@@ -37,3 +37,22 @@ pub(super) struct Returned {
     /// The body, unless it will not run again; then it is dropped already.
     pub(super) body: Option<Body>,
 }
+
+impl Report {
+    /// Whether to drop it may run user code.
+    pub(super) fn may_hold_user_values(&self) -> bool {
+        match self {
+            Self::Returned(Returned { error, body, .. }) => error.is_some() || body.is_some(),
+            Self::ThreadRefused { unserved, .. } => unserved.is_some(),
+            // It may be the last to know how the task ended.
+            Self::HooksDue { .. } => true,
+            Self::Claimed { .. }
+            | Self::DropPanicked { .. }
+            | Self::Examined { .. }
+            | Self::HookReturned
+            | Self::HookThreadRefused { .. }
+            | Self::SubscriberPanicked { .. }
+            | Self::LaneDrained => false,
+        }
+    }
+}

@@ -170,7 +170,7 @@ impl<T> Receiver<T> {
     }
 }
 
-/// A channel as `select!` sees it.
+/// A channel as a wait for several sees it.
 pub(crate) trait Watch {
     /// Whether it has something to say; if not, the signal hears when that may have changed.
     fn is_ready(&self, waits: &Arc<Signal>) -> bool;
@@ -209,24 +209,28 @@ pub(crate) fn wait_for_one(channels: &[&dyn Watch], due: Time) -> Option<usize> 
     }
 }
 
-/// As crossbeam's, as far as the crate uses it.
+/// Waits until one of several channels has something to say, and takes nothing out of it.
 pub(crate) struct Select<'a>(Vec<&'a dyn Watch>);
 
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReadyTimeoutError;
+
 impl<'a> Select<'a> {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
-    pub(crate) fn recv<T>(&mut self, receiver: &'a Receiver<T>) {
-        self.0.push(receiver);
+    pub(crate) fn recv<T>(&mut self, channel: &'a Receiver<T>) -> usize {
+        self.0.push(channel);
+        self.0.len() - 1
     }
 
-    pub(crate) fn ready(&self) -> usize {
+    pub(crate) fn ready(&mut self) -> usize {
         wait_for_one(&self.0, Time::NEVER).expect("no timer fires here")
     }
 
-    pub(crate) fn ready_timeout(&self, span: Duration) -> Result<usize, RecvTimeoutError> {
-        wait_for_one(&self.0, world::look_at_clock().after(span)).ok_or(RecvTimeoutError)
+    pub(crate) fn ready_timeout(&mut self, span: Duration) -> Result<usize, ReadyTimeoutError> {
+        wait_for_one(&self.0, world::look_at_clock().after(span)).ok_or(ReadyTimeoutError)
     }
 }
 

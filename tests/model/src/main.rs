@@ -1,9 +1,10 @@
 //! The concurrent pieces of the crate, run under a model checker: schedule after schedule, each a
 //! different interleaving. `cargo run` checks all of them; see `runner` for what can be set.
 //!
-//! The modules of the crate are compiled from its own files. Three are not: `sync`, which has the
-//! model checker's primitives, `clock`, which has the time of an execution, and `runtime`, which
-//! differs only in that its checks are inside, since what they check is private to it.
+//! The modules of the crate are compiled from its own files. Four are not: `sync`, which has the
+//! model checker's primitives, `clock`, which has the time of an execution, `linger`, which looks
+//! once, and `runtime`, which differs only in that its checks are inside, since what they check is
+//! private to it.
 
 // Most of the crate is used by few of the checks.
 #![allow(dead_code, unused_imports, reason = "the crate's own build looks at that")]
@@ -13,6 +14,7 @@ extern crate alloc;
 mod channel;
 mod checks;
 mod clock;
+mod linger;
 mod runner;
 #[cfg(not(feature = "loom"))]
 mod runtime;
@@ -42,8 +44,6 @@ mod id;
 mod leftover;
 #[path = "../../../src/line.rs"]
 mod line;
-#[path = "../../../src/linger.rs"]
-mod linger;
 #[path = "../../../src/link.rs"]
 mod link;
 #[path = "../../../src/machine/mod.rs"]

@@ -19,7 +19,7 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 fn claimed_or_revoked() {
-    let Stage { cell, .. } = Stage::offered();
+    let Stage { cell, .. } = Stage::offered(Allowance::default());
     let worker = Arc::clone(&cell);
     let worker = thread::spawn(move || worker.claim(&me()).is_some());
     let revoked = cell.revoke().is_ok();

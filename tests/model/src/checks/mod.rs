@@ -38,20 +38,22 @@ pub(crate) fn body() -> Body {
     Body::Repeat(Box::new(|_| Ok(())))
 }
 
-pub(crate) fn load(body: Body, inherited: Vec<Leftover>) -> Load {
-    Load { body, inherited, allowance: Allowance::default(), failures: 0, last_failure: None }
-}
-
-pub(crate) fn attempt(number: u64) -> AttemptRef {
-    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, attempt: number }
+/// One that only its handles know.
+pub(crate) fn record() -> Arc<Record> {
+    let (link, _inbox) = Link::new(Clock::start_now(), 1);
+    record_of(&link)
 }
 
 pub(crate) fn record_of(link: &Arc<Link>) -> Arc<Record> {
     Arc::new(Record::new(Arc::clone(link), TaskId::new(1), Arc::from("task"), None))
 }
 
-pub(crate) fn record() -> Arc<Record> {
-    record_of(&Link::new(Clock::start_now(), 1).0)
+pub(crate) const fn attempt(attempt: u64) -> AttemptRef {
+    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, attempt }
+}
+
+pub(crate) fn load(body: Body, inherited: Vec<Leftover>, allowance: Allowance) -> Load {
+    Load { body, inherited, allowance, failures: 0, last_failure: None }
 }
 
 pub(crate) fn me() -> Thread {
@@ -59,18 +61,14 @@ pub(crate) fn me() -> Thread {
 }
 
 impl Stage {
-    pub(crate) fn offered() -> Self {
-        Self::with(Allowance::default())
-    }
-
-    fn with(allowance: Allowance) -> Self {
+    pub(crate) fn offered(allowance: Allowance) -> Self {
         let (link, inbox) = Link::new(Clock::start_now(), 4);
-        let load = Load { allowance, ..load(body(), Vec::new()) };
+        let load = load(body(), Vec::new(), allowance);
         Self { cell: Arc::new(Cell::offer(record_of(&link), attempt(1), load)), inbox }
     }
 
     pub(crate) fn claimed(allowance: Allowance) -> Self {
-        let stage = Self::with(allowance);
+        let stage = Self::offered(allowance);
         assert!(stage.cell.claim(&me()).is_some());
         stage
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{record, LONG};
-use crate::clock::Clock;
 use crate::outcome::Outcome;
 use crate::reason::Rejection;
 use crate::record::{Decision, Promise};
@@ -59,8 +58,8 @@ fn wait_for(span: Duration) {
 }
 
 fn a_wait_ends_when_over() {
-    let (record, clock) = (record(), Clock::start_now());
-    let waiter = Arc::clone(&record);
+    let record = record();
+    let (waiter, clock) = (Arc::clone(&record), record.link.clock);
     let waiter = thread::spawn(move || {
         let due = clock.now().after(LONG);
         (waiter.wait(LONG), due, clock.now())

@@ -3,7 +3,7 @@
 
 #![warn(dead_code)]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::lane::Lane;
@@ -13,12 +13,15 @@ use crate::event::{Event, EventKind, Subscribe};
 use crate::link::Link;
 use crate::runner::Check;
 use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::thread;
+use crate::sync::{thread, Mutex};
 use crate::threads::Threads;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("lane: called back or counted as lost", 2000, called_back_or_counted),
     Check::some("lane: a flush sees all before it", 2000, a_flush_sees_all),
+    Check::some("lane: a flush waits for nothing behind it", 2000, a_flush_waits_for_no_more),
+    Check::some("lane: what is in hand takes room", 2000, what_is_in_hand_takes_room),
+    Check::some("lane: whatever it does, it hears the next", 2000, it_hears_the_next),
     Check::some("lane: a flush ends with the lane", 1500, a_flush_ends_with_the_lane),
     Check::some("lane: given up, the rest is counted", 2000, given_up),
     Check::some("lane: a panic concerns nobody else", 1000, a_panic_concerns_nobody_else),
@@ -30,19 +33,24 @@ enum Heard {
     Lost { dropped: u64, first: u64, last: u64 },
 }
 
-/// A subscriber that writes down what it hears, and waits to be let go on if it was told to.
+/// A subscriber that writes down what it hears; first it says so and waits to be let go on, if it
+/// was told to.
 #[derive(Clone, Default)]
 struct Notes {
     heard: Arc<Mutex<Vec<Heard>>>,
+    inside: Option<Sender<()>>,
     go_on: Option<Receiver<()>>,
 }
 
 impl Subscribe for Notes {
     fn on_event(&mut self, event: &Event) {
+        if let Some(inside) = &self.inside {
+            let _ = inside.send(());
+        }
         if let Some(go_on) = &self.go_on {
             let _ = go_on.recv();
         }
-        self.heard.lock().unwrap().push(match event.kind {
+        self.heard.lock().push(match event.kind {
             EventKind::SubscriberOverflow { dropped, first, last } => {
                 Heard::Lost { dropped, first, last }
             }
@@ -53,7 +61,7 @@ impl Subscribe for Notes {
 
 impl Notes {
     fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+        self.heard.lock().clone()
     }
 
     fn delivered(&self) -> Vec<u64> {
@@ -143,6 +151,63 @@ fn a_flush_sees_all() {
     assert_eq!(notes.delivered().len() as u64 + lane.give_up(), 3);
     drop(lane);
     drained(&reports);
+}
+
+/// Only those before it can be served, so it would never be answered.
+fn a_flush_waits_for_no_more() {
+    let (free, go_on) = channel::unbounded();
+    let notes = Notes { go_on: Some(go_on), ..Notes::default() };
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 4);
+    (1..=2).for_each(|seq| lane.push(event(seq)));
+    let flushed = lane.flush().expect("nothing was called back yet");
+    (3..=4).for_each(|seq| lane.push(event(seq)));
+    let user = thread::spawn(move || {
+        (1..=2).for_each(|_| drop(free.send(())));
+        free
+    });
+    flushed.recv().expect("the lane is still there");
+    assert_eq!(notes.delivered(), [1, 2], "{:?}", notes.heard());
+    drop(user.join().unwrap());
+    drop(lane);
+    drained(&reports);
+    assert_eq!(notes.delivered(), [1, 2, 3, 4]);
+}
+
+/// As many wait behind the one that is being called back as there is room for, whether the lane has
+/// them in its queue or took them out already.
+fn what_is_in_hand_takes_room() {
+    let (free, go_on) = channel::unbounded();
+    let (inside, stuck) = channel::unbounded();
+    let notes = Notes { inside: Some(inside), go_on: Some(go_on), ..Notes::default() };
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    (1..=2).for_each(|seq| lane.push(event(seq)));
+    stuck.recv().unwrap();
+    (3..=6).for_each(|seq| lane.push(event(seq)));
+    drop::<Sender<()>>(free);
+    lane.close();
+    drained(&reports);
+    let heard = notes.heard();
+    assert_eq!(notes.delivered(), [1, 2, 3], "{heard:?}");
+    let told = |heard: &Heard| matches!(heard, Heard::Lost { dropped: 3, first: 4, last: 6 });
+    assert!(heard.iter().any(told), "{heard:?}");
+    assert_eq!(lane.give_up(), 3);
+}
+
+/// It takes its queue, serves it, looks again, parks: an event may come at any of these moments,
+/// and each is called back without any other after it.
+fn it_hears_the_next() {
+    let (inside, heard) = channel::unbounded();
+    let notes = Notes { inside: Some(inside), ..Notes::default() };
+    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    lane.push(event(1));
+    heard.recv().unwrap();
+    (2..=3).for_each(|seq| lane.push(event(seq)));
+    (2..=3).for_each(|_| heard.recv().unwrap());
+    lane.push(event(4));
+    heard.recv().unwrap();
+    drop(lane);
+    drained(&reports);
+    assert_eq!(notes.delivered(), [1, 2, 3, 4]);
 }
 
 /// Nobody waits for a subscriber that is stuck.

@@ -1,0 +1,9 @@
+//! The wait before a wait, in the shape of the crate's own. A schedule may let any other thread run
+//! before the look and after it, so a single one finds all that more of them could. And a yield
+//! would have loom run every other thread first: the wait behind it would never be checked.
+
+use crate::clock::Clock;
+
+pub(crate) fn linger<T>(_clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+    look()
+}

@@ -170,7 +170,9 @@ impl Stepper {
     }
 
     fn submit_waiting(&mut self, key: u32) {
-        let later = Duration::from_millis(u64::from(self.scattered(key)));
+        // No two come due at once: each step is to fire one.
+        self.now = self.now.after(Duration::from_nanos(1));
+        let later = Duration::from_millis(u64::from(self.scattered(key) % 64));
         self.submit(key, HOUR + later);
     }
 
@@ -222,15 +224,18 @@ impl Stepper {
     }
 }
 
-/// Tasks that are planned alike share their plan, as in the runtime.
-static PLANS: [OnceLock<Arc<Plan>>; 2] = [const { OnceLock::new() }; 2];
+/// Tasks that are planned alike share their plan, as in the runtime: those that start at once, and
+/// those that wait for an hour and so many milliseconds.
+static AT_ONCE: OnceLock<Arc<Plan>> = OnceLock::new();
+static WAITING: [OnceLock<Arc<Plan>>; 64] = [const { OnceLock::new() }; 64];
 
 fn submission(key: u32, initial_delay: Duration) -> Submission {
-    let plan = match initial_delay {
-        Duration::ZERO => Arc::clone(PLANS[0].get_or_init(|| plan(Duration::ZERO))),
-        HOUR => Arc::clone(PLANS[1].get_or_init(|| plan(HOUR))),
-        other => plan(other),
+    let shared = match initial_delay.checked_sub(HOUR) {
+        Some(later) => &WAITING[usize::try_from(later.as_millis()).expect("it is below 64")],
+        None => &AT_ONCE,
     };
+    let plan = Arc::clone(shared.get_or_init(|| plan(initial_delay)));
+    assert_eq!(plan.initial_delay, initial_delay);
     Submission {
         task: task(key),
         slot: Some(SlotKey(key)),

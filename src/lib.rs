@@ -103,7 +103,7 @@
 //! ```text
 //!  Handle ── submissions (bounded) ──►┌────────────┐── jobs ─────► workers ── run bodies
 //!         ── requests ───────────────►│ controller │◄─ reports ───────┘
-//! signals ── requests ───────────────►│  select!   │── events ───► lanes ── subscribers
+//! signals ── requests ───────────────►│   Select   │── events ───► lanes ── subscribers
 //!                   deadline ────────►└────────────┘
 //!                              Machine::step(now, input) → effects
 //! ```

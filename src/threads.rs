@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::sync::thread;
-
 use crate::unwind;
 
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.

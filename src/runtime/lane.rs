@@ -123,7 +123,7 @@ impl Lane {
     /// already.
     pub(crate) fn flush(&self) -> Option<Receiver<()>> {
         let mut state = self.shared.state.lock();
-        if self.shared.waiting(&state) == 0 {
+        if self.shared.unserved(&state) == 0 {
             return None;
         }
         let (sender, receiver) = channel::bounded(1);
@@ -145,7 +145,7 @@ impl Lane {
     pub(super) fn give_up(&self) -> u64 {
         let state = self.shared.state.lock();
         self.shared.given_up.store(true, Ordering::Release);
-        state.dropped + self.shared.waiting(&state)
+        state.dropped + self.shared.unserved(&state)
     }
 }
 
@@ -240,13 +240,13 @@ impl Shared {
     }
 
     /// Events that were accepted and not yet called back.
-    fn waiting(&self, state: &State) -> u64 {
+    fn unserved(&self, state: &State) -> u64 {
         // What the thread counts down it has done.
         (state.queue.len() + self.in_hand.load(Ordering::Acquire)) as u64
     }
 
     fn answer_flushes(&self, state: &mut State) {
-        let served = state.accepted - self.waiting(state);
+        let served = state.accepted - self.unserved(state);
         state.flushes.retain(|(target, flushed)| {
             let waits = *target > served;
             if !waits {

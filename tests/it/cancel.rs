@@ -10,7 +10,7 @@ use threadvisor::prelude::*;
 use threadvisor::{AddError, CancelToken, WaitError};
 
 use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, End, Puppet, Rig};
-use crate::support::{OnDrop, WATCHDOG};
+use crate::support::{slow_to_drop, WATCHDOG};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
@@ -397,16 +397,7 @@ fn a_stop_on_top_of_an_interruption_keeps_token_and_grace() {
 #[test]
 fn a_body_that_is_slow_to_drop_delays_its_successor_and_nobody_else() {
     let rig = Rig::new();
-    let (drops, dropping) = unbounded();
-    let (may, waits) = bounded::<()>(0);
-    let owned = OnDrop(move || {
-        let _ = drops.send(());
-        let _ = waits.recv();
-    });
-    let body = move |_: &TaskContext| {
-        let _ = &owned;
-        Ok(())
-    };
+    let (body, dropping, may) = slow_to_drop();
     let task = rig.handle.add(TaskSpec::new("slow", body)).unwrap();
     next(&dropping);
     assert!(task.outcome().is_none(), "what the body owns is part of it");

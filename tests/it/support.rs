@@ -317,6 +317,22 @@ fn perform(end: End, ctx: &TaskContext) -> TaskResult {
     }
 }
 
+/// A body whose destructor says that it runs, and does not return before the sender is gone.
+pub(crate) fn slow_to_drop(
+) -> (impl FnMut(&TaskContext) -> TaskResult + Send + 'static, Receiver<()>, Sender<()>) {
+    let (drops, dropping) = unbounded();
+    let (may, waits) = bounded::<()>(0);
+    let owned = OnDrop(move || {
+        let _ = drops.send(());
+        let _ = waits.recv();
+    });
+    let body = move |_: &TaskContext| {
+        let _ = &owned;
+        Ok(())
+    };
+    (body, dropping, may)
+}
+
 /// A value that runs a call when it is dropped: a stand-in for the port or file that a body owns.
 pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 

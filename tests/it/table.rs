@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver, Sender};
+use threadvisor::crossbeam_channel::{Receiver, Sender};
 use threadvisor::prelude::*;
 
-use crate::support::{next, no_op, outcome_of, End, OnDrop, Puppet, Rig, WATCHDOG};
+use crate::support::{next, no_op, outcome_of, slow_to_drop, End, Puppet, Rig, WATCHDOG};
 
 /// What an attempt is told before it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,16 +353,7 @@ struct SlowlyDropped {
 impl SlowlyDropped {
     /// One that owns the slot and never runs.
     fn owner(rig: &Rig, slot: &str) -> Self {
-        let (drops, dropping) = unbounded();
-        let (may, waits) = bounded::<()>(0);
-        let owned = OnDrop(move || {
-            let _ = drops.send(());
-            let _ = waits.recv();
-        });
-        let body = move |_: &TaskContext| {
-            let _ = &owned;
-            Ok(())
-        };
+        let (body, dropping, may) = slow_to_drop();
         let spec = TaskSpec::new("earlier", body).slot(slot).initial_delay(LONG);
         Self { task: rig.handle.add(spec).unwrap(), dropping, _may: may }
     }

@@ -255,7 +255,8 @@ fn what_is_left_is_dropped() {
     assert!(first_gone.load(Ordering::Relaxed) && second_gone.load(Ordering::Relaxed));
 }
 
-fn the_end_leaves_who_is_stuck() {
+/// The only thread sits in a body until it is freed, and a value waits to be dropped.
+fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
     let mut ground = Ground::new();
     ground.start_threads(1);
     let (free, go_on) = channel::bounded::<()>(1);
@@ -270,6 +271,11 @@ fn the_end_leaves_who_is_stuck() {
     while ground.workers.counts().queued > 0 {
         thread::yield_now();
     }
+    (ground, free, gone)
+}
+
+fn the_end_leaves_who_is_stuck() {
+    let (ground, free, gone) = stuck_with_something_left();
     let due = ground.link.clock.now().after(HOUR);
     assert_eq!(ground.workers.close(1, due), 0);
     assert!(gone.load(Ordering::Relaxed), "what was left was not dropped");
@@ -278,19 +284,7 @@ fn the_end_leaves_who_is_stuck() {
 
 /// No thread can be had, but the one that was stuck comes free in time.
 fn the_end_is_served_late() {
-    let mut ground = Ground::new();
-    ground.start_threads(1);
-    let (free, go_on) = channel::bounded::<()>(1);
-    ground.push(move |_| {
-        let _ = go_on.recv();
-        Ok(())
-    });
-    ground.manage();
-    let (body, gone) = device();
-    ground.workers.push(Job::Drop(vec![Garbage::Body(body)]));
-    while ground.workers.counts().queued > 0 {
-        thread::yield_now();
-    }
+    let (ground, free, gone) = stuck_with_something_left();
     world::refuse_workers();
     let user = thread::spawn(move || drop(free));
     let due = ground.link.clock.now().after(HOUR);

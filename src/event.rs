@@ -68,9 +68,9 @@ pub struct Event {
     /// The event's place in the one causal order of its supervisor, from 1.
     /// [`EventKind::SubscriberOverflow`] carries the number of the first event that was lost.
     pub seq: u64,
-    /// When it happened, by the wall clock.
+    /// When the controller learnt of it, by the wall clock. What it learns together shares a time.
     pub at: SystemTime,
-    /// When it happened, counted from the supervisor's start.
+    /// The same moment, counted from the supervisor's start.
     pub since_start: Duration,
     /// The task it is about, if it is about one.
     pub task: Option<TaskRef>,
@@ -269,7 +269,7 @@ pub enum EventKind {
     },
     /// The system refused a thread; tried again after a delay, nothing is lost.
     ThreadRefused {
-        /// What the system said.
+        /// What the system said; or what `on_thread_start` returned, as a text.
         error: Arc<std::io::Error>,
         /// When it is tried again.
         retry_in: Duration,

@@ -51,13 +51,19 @@ pub fn threads() -> Vec<String> {
     tasks.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
 
-/// Each thread with the call of the kernel that it sits in.
+/// Each thread: its state, the time it used the processor in user code and in the kernel, and the
+/// call of the kernel that it sits in, with the kernel's stack where that may be read.
 pub fn thread_report() -> String {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let line = |task: fs::DirEntry| {
         let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let state = read("stat").rsplit(") ").next().and_then(|rest| rest.chars().next());
-        format!("  {} state={state:?} call={}\n", read("comm").trim(), read("syscall").trim())
+        let stat = read("stat");
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+        let [state, user, kernel] = [0, 11, 12].map(|field| *fields.get(field).unwrap_or(&"?"));
+        let [name, call, place] = ["comm", "syscall", "wchan"].map(read);
+        let [name, call, place] = [name.trim(), call.trim(), place.trim()];
+        let stack = read("stack").replace('\n', " ");
+        format!("  {name} {state} ticks={user}+{kernel} call={call} in={place} {stack}\n")
     };
     tasks.map(line).collect()
 }

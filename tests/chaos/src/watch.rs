@@ -72,7 +72,11 @@ impl Watch {
                 eprintln!("{:?}", said.recv_timeout(Duration::from_secs(5)));
             }
         }
-        eprintln!("{}", system::thread_report());
+        // More than once: who is stuck, who is busy and who only came by shows in the difference.
+        for _ in 0..3 {
+            eprintln!("{}", system::thread_report());
+            nap(Duration::from_secs(2));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod harness;
 #[path = "harness/work.rs"]
 mod work;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,30 +59,9 @@ fn bursts(harness: &Harness) {
 fn latencies(harness: &Harness) {
     let supervisor = started();
     let handle = supervisor.handle();
-    let name: Arc<str> = Arc::from("no-op");
-    all_completed(vec![submit(&handle, no_op(&name))]);
+    round_trips(harness, &handle, "");
+    on_busy_cores(|| round_trips(harness, &handle, " (busy)"));
     let n = 2000;
-    harness.bench(
-        "round trip: submit to outcome",
-        1,
-        n,
-        || no_op(&name),
-        |spec| {
-            let task = submit(&handle, spec);
-            assert!(task.wait().expect("it is not our own").is_success());
-        },
-    );
-    harness.bench(
-        "  for scale: thread::spawn and join",
-        1,
-        n,
-        || (),
-        |()| {
-            #[allow(clippy::disallowed_methods, reason = "this is the thing to compare with")]
-            let thread = std::thread::spawn(|| 7);
-            assert_eq!(thread.join().expect("it does not panic"), 7);
-        },
-    );
     harness.bench(
         "add, with reply",
         1,
@@ -116,6 +95,48 @@ fn latencies(harness: &Harness) {
         },
     );
     cancel_to_awake(harness, &handle);
+}
+
+fn round_trips(harness: &Harness, handle: &Handle, beside: &str) {
+    let name: Arc<str> = Arc::from("no-op");
+    all_completed(vec![submit(handle, no_op(&name))]);
+    harness.bench(
+        &format!("round trip: submit to outcome{beside}"),
+        1,
+        2000,
+        || no_op(&name),
+        |spec| {
+            let task = submit(handle, spec);
+            assert!(task.wait().expect("it is not our own").is_success());
+        },
+    );
+    harness.bench(
+        &format!("  for scale: thread::spawn and join{beside}"),
+        1,
+        2000,
+        || (),
+        |()| {
+            #[allow(clippy::disallowed_methods, reason = "this is the thing to compare with")]
+            let thread = std::thread::spawn(|| 7);
+            assert_eq!(thread.join().expect("it does not panic"), 7);
+        },
+    );
+}
+
+/// With a thread that computes on each core, as on a busy machine.
+fn on_busy_cores(work: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        work();
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// A task that is waited for outside the timer, so that it does not disturb the next run.

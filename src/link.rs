@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::id::TaskId;
+use crate::linger::Linger;
 use crate::outcome::Outcome;
 use crate::policy::AdmissionPolicy;
 use crate::reason::{Rejection, ShutdownCause, TaskState};
@@ -23,6 +24,7 @@ use crate::unwind;
 
 pub(crate) struct Link {
     pub(crate) clock: Clock,
+    linger: Linger,
     door: Mutex<Door>,
     intake: Sender<Envelope>,
     /// A receiver of our own, so that whoever finds the door closed behind a submission can answer
@@ -178,6 +180,7 @@ impl Link {
         let inbox = Inbox { intake: behind_door.clone(), requests: asked };
         let link = Self {
             clock,
+            linger: Linger::default(),
             door: Mutex::new(Door { closed: false, next_id: 1, refused: 0 }),
             intake,
             behind_door,
@@ -188,6 +191,12 @@ impl Link {
             ended: Condvar::new(),
         };
         (Arc::new(link), inbox)
+    }
+
+    /// Yields the processor until `look` finds something, for a moment at the most: it may lie
+    /// there sooner than a thread can park and be woken.
+    pub(crate) fn linger<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
+        self.linger.until(&self.clock, look)
     }
 
     /// The link to a supervisor that has ended.

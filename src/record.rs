@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::event::TaskRef;
 use crate::id::{TaskId, TaskKey};
-use crate::linger::linger;
 use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::reason::Rejection;
@@ -140,7 +139,7 @@ impl Record {
     /// Blocks until the outcome is there, or `span` has passed.
     pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
         let clock = &self.link.clock;
-        let soon = linger(clock, || self.outcome());
+        let soon = self.link.linger(|| self.outcome());
         if soon.is_some() {
             return soon;
         }

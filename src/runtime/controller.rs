@@ -13,7 +13,6 @@ use crate::current;
 use crate::error::StartError;
 use crate::event::EventKind;
 use crate::id;
-use crate::linger::linger;
 use crate::link::{Inbox, Link, Request, SlotCancelled};
 use crate::machine::{Answer, Input, Machine};
 use crate::policy::Limits;
@@ -196,14 +195,14 @@ impl Controller {
     /// The one place where the controller waits: until a message lies there, or something is due.
     fn wait(&self) {
         let Inbox { intake, requests } = &self.inbox;
-        let clock = &self.performer.link.clock;
+        let link = &self.performer.link;
         let look = || {
             let nothing = self.reports.is_empty() && requests.is_empty() && intake.is_empty();
             (!nothing).then_some(())
         };
         let due = self.performer.machine.deadline().min(self.performer.workers.deadline());
         // What is due already waits for nobody: each yield may cost a slice on a busy machine.
-        if due <= clock.now() || linger(clock, look).is_some() {
+        if due <= link.clock.now() || link.linger(look).is_some() {
             return;
         }
         let mut select = Select::new();
@@ -211,7 +210,7 @@ impl Controller {
         select.recv(requests);
         select.recv(intake);
         // Which of them it is, or that time is up, the next turn sees for itself.
-        let _ = match clock.remaining(due) {
+        let _ = match link.clock.remaining(due) {
             Some(span) => select.ready_timeout(span).ok(),
             None => Some(select.ready()),
         };

@@ -9,7 +9,6 @@ use super::Report;
 use crate::clock::Clock;
 use crate::current;
 use crate::event::{Event, EventKind, Subscribe};
-use crate::linger::linger;
 use crate::link::Link;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
@@ -92,7 +91,7 @@ impl Lane {
         let (link, reports) = (Arc::clone(link), reports.clone());
         options.spawn(role, options.stack_size, move |_| {
             current::belong_to(&link);
-            shared.serve(subscribers, &link.clock, &reports);
+            shared.serve(subscribers, &link, &reports);
         })?;
         Ok(lane)
     }
@@ -150,7 +149,7 @@ impl Lane {
 }
 
 impl Shared {
-    fn serve(&self, subscribers: Vec<Box<dyn Subscribe>>, clock: &Clock, reports: &Sender<Report>) {
+    fn serve(&self, subscribers: Vec<Box<dyn Subscribe>>, link: &Link, reports: &Sender<Report>) {
         let mut subscribers: Vec<_> = subscribers
             .into_iter()
             .map(|subscriber| {
@@ -160,7 +159,7 @@ impl Shared {
             .collect();
         let mut hand = VecDeque::new();
         loop {
-            match self.next(&mut hand, clock) {
+            match self.next(&mut hand, link) {
                 Next::Events => {
                     while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
                         let Some(event) = hand.pop_front() else { break };
@@ -170,7 +169,9 @@ impl Shared {
                         self.in_hand.fetch_sub(1, Ordering::Release);
                     }
                 }
-                Next::Lost(lost) => call_all(&mut subscribers, &overflow(lost, clock), reports),
+                Next::Lost(lost) => {
+                    call_all(&mut subscribers, &overflow(lost, &link.clock), reports);
+                }
                 Next::End => break,
             }
         }
@@ -187,7 +188,7 @@ impl Shared {
     }
 
     /// Waits for something to do.
-    fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
+    fn next(&self, hand: &mut VecDeque<Event>, link: &Link) -> Next {
         let mut state = self.state.lock();
         let mut lingers = true;
         loop {
@@ -217,7 +218,7 @@ impl Shared {
             }
             if lingers {
                 drop(state);
-                linger(clock, || self.has_news().then_some(()));
+                link.linger(|| self.has_news().then_some(()));
                 state = self.state.lock();
             } else {
                 // The room of a flood is not kept.

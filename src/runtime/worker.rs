@@ -12,7 +12,6 @@ use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
 use crate::id::AttemptRef;
-use crate::linger::linger;
 use crate::link::Link;
 use crate::machine::pool::Counts;
 use crate::machine::{Finality, Return};
@@ -305,7 +304,7 @@ impl Shared {
             }
             if lingers {
                 drop(state);
-                linger(&self.link.clock, || self.state.lock().has_work().then_some(()));
+                self.link.linger(|| self.state.lock().has_work().then_some(()));
                 state = self.state.lock();
             } else {
                 state.idle.push(Arc::clone(seat));

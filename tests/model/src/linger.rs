@@ -4,6 +4,12 @@
 
 use crate::clock::Clock;
 
-pub(crate) fn linger<T>(_clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
-    look()
+#[derive(Debug, Default)]
+pub(crate) struct Linger(());
+
+impl Linger {
+    #[allow(clippy::unused_self)]
+    pub(crate) fn until<T>(&self, _clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+        look()
+    }
 }

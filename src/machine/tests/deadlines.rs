@@ -117,6 +117,22 @@ fn an_abandoned_attempt_with_a_retry_left_is_retried_when_it_has_returned() {
 }
 
 #[test]
+fn an_abandonment_is_a_failure_too_many_only_while_the_window_holds_the_last_one() {
+    for (window, too_many) in [(25, false), (26, true)] {
+        let mut rig = Rig::new();
+        rig.run(task("t").failure_limit(1, ms(window)).timeout(ms(10)).grace(ms(5)));
+        rig.returns("t", Return::Failed).whatever();
+        rig.due_at(ms(10)).has("start t/2");
+        rig.claim("t").whatever();
+        rig.due_at(ms(20)).whatever();
+        rig.told("t").whatever();
+        rig.due_at(ms(25)).whatever();
+        let over = rig.abandoned("t").after("deliver t: abandoned").is_some();
+        assert_eq!(over, too_many, "a window of {window} ms");
+    }
+}
+
+#[test]
 fn an_abandoned_attempt_without_a_retry_has_its_outcome_at_once() {
     let mut rig = Rig::new();
     rig.run(task("t").never().timeout(ms(10)).grace(ms(5)));

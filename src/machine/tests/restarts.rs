@@ -65,6 +65,10 @@ fn two_starts_are_a_millisecond_apart() {
     assert_eq!(starts(spec, &[(0, OK), (0, OK), (0, Return::Fatal)]), [1, 2]);
     let spec = task("t").at_rate(Duration::from_micros(1));
     assert_eq!(starts(spec, &[(0, OK), (0, OK), (0, Return::Fatal)]), [1, 2]);
+    // A millisecond after the last start is late enough, without another wait.
+    let mut rig = Rig::new();
+    rig.run(task("t").always());
+    rig.at(ms(1)).returns("t", OK).has("start t/2");
     let hasty = BackoffPolicy::constant(Duration::ZERO);
     let spec = task("t").backoff(hasty).max_retries(2);
     assert_eq!(starts(spec, &[(0, Failed), (0, Failed), (0, Failed)]), [1, 2]);
@@ -237,6 +241,12 @@ fn skip_wait_keeps_two_starts_apart() {
     rig.skip("t").gives("answer true");
     rig.skip("t").gives("answer true");
     rig.due_at(ms(1)).gives("start t/2");
+    rig.claim("t").whatever();
+    rig.returns("t", Failed).whatever();
+    rig.at(ms(2)).skip("t").gives(
+        "start t/3
+        answer true",
+    );
 }
 
 #[test]

@@ -307,6 +307,15 @@ fn a_deadline_and_a_look_of_the_same_moment_are_the_deadline() {
 }
 
 #[test]
+fn a_silence_that_is_only_reported_does_not_delay_the_deadline() {
+    let mut rig = Rig::new();
+    rig.run(task("t").watched(ms(40)).timeout(ms(45)));
+    fall_silent(&mut rig);
+    rig.due_at(ms(45)).gives("tell t/1 timeout until 145ms");
+    rig.told("t").has("* t/1 overdue after 45ms");
+}
+
+#[test]
 fn a_watch_longer_than_the_deadline_never_looks() {
     let mut rig = Rig::new();
     rig.run(task("t").guarded(ms(400)).timeout(ms(25)));

@@ -11,6 +11,7 @@ use crate::policy::AdmissionPolicy;
 use crate::pulse::Mark;
 use crate::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
 use crate::stall::Stall;
+use crate::unwind::Caught;
 
 /// Receives events, on a thread of the supervisor that runs nothing else.
 ///
@@ -43,6 +44,9 @@ pub trait Subscribe: Send {
         std::any::type_name::<Self>()
     }
 }
+
+/// A subscriber that a supervisor keeps.
+pub(crate) type Subscriber = Caught<Box<dyn Subscribe>>;
 
 /// The task an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

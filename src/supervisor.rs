@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::current;
 use crate::error::{AddError, InvalidSetting, StartError, WaitError, WouldDeadlock};
-use crate::event::{Event, Subscribe};
+use crate::event::{Event, Subscribe, Subscriber};
 use crate::handle::Handle;
 use crate::link::Link;
 use crate::policy::Limits;
@@ -21,6 +21,7 @@ use crate::runtime::Subscribers;
 use crate::settings::TaskDefaults;
 use crate::spec::TaskSpec;
 use crate::threads::Threads;
+use crate::unwind::Caught;
 
 /// Owns a supervisor. Dropping it asks for shutdown and waits for that, at most the grace and the
 /// event drain; on one of its own threads, or while panicking, it only asks.
@@ -167,8 +168,8 @@ pub struct Builder {
     defaults: TaskDefaults,
     threads: Threads,
     prespawn: usize,
-    shared: Vec<Box<dyn Subscribe>>,
-    dedicated: Vec<(Box<dyn Subscribe>, usize)>,
+    shared: Vec<Subscriber>,
+    dedicated: Vec<(Subscriber, usize)>,
     signals: bool,
 }
 
@@ -291,13 +292,13 @@ impl Builder {
         mut self,
         hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.threads.hooks_mut().on_start = Some(Box::new(hook));
+        self.threads.hooks_mut().on_start = Some(Caught::new(Box::new(hook)));
         self
     }
 
     /// Calls this last on each thread on which `on_thread_start` succeeded.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.threads.hooks_mut().on_stop = Some(Box::new(hook));
+        self.threads.hooks_mut().on_stop = Some(Caught::new(Box::new(hook)));
         self
     }
 
@@ -315,7 +316,7 @@ impl Builder {
 
     /// Adds a subscriber to the shared lane.
     pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
-        self.shared.push(Box::new(subscriber));
+        self.shared.push(Caught::new(Box::new(subscriber)));
         self
     }
 
@@ -326,7 +327,7 @@ impl Builder {
         subscriber: impl Subscribe + 'static,
         capacity: usize,
     ) -> Self {
-        self.dedicated.push((Box::new(subscriber), capacity));
+        self.dedicated.push((Caught::new(Box::new(subscriber)), capacity));
         self
     }
 

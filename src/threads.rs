@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::sync::thread;
-use crate::unwind;
+use crate::unwind::Caught;
 
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
 ///
@@ -63,20 +63,12 @@ pub(crate) struct Threads {
 /// What the user wants done on each thread that runs bodies and hooks.
 #[derive(Default)]
 pub(crate) struct ThreadHooks {
-    pub(crate) on_start: Option<Box<StartHook>>,
-    pub(crate) on_stop: Option<Box<StopHook>>,
+    pub(crate) on_start: Option<Caught<Box<StartHook>>>,
+    pub(crate) on_stop: Option<Caught<Box<StopHook>>>,
 }
 
 /// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.
 const MAX_NAME: usize = 15;
-
-/// Both may panic when dropped, which they must not at once.
-impl Drop for ThreadHooks {
-    fn drop(&mut self) {
-        let _ = unwind::drop_caught(self.on_start.take());
-        let _ = unwind::drop_caught(self.on_stop.take());
-    }
-}
 
 impl Threads {
     /// To set one of the hooks; nobody else has seen them yet.

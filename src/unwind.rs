@@ -1,6 +1,7 @@
 //! The only place where panics are caught: around user code, and around the drop of user values.
 
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// Whether a panic in a body, subscriber or destructor can be caught in this build.
@@ -27,6 +28,36 @@ pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
 /// Drops a user value. Its destructor may panic: then the message comes back.
 pub(crate) fn drop_caught<T>(value: T) -> Result<(), String> {
     catch(|| drop(value))
+}
+
+/// A user value that may be dropped anywhere, several at once: no destructor's panic goes further,
+/// so that none meets another, which would end the process.
+pub(crate) struct Caught<T>(Option<T>);
+
+impl<T> Caught<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T> Deref for Caught<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("only the drop takes it")
+    }
+}
+
+impl<T> DerefMut for Caught<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("only the drop takes it")
+    }
+}
+
+impl<T> Drop for Caught<T> {
+    fn drop(&mut self) {
+        let _ = drop_caught(self.0.take());
+    }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -67,5 +98,6 @@ mod tests {
         let outcome = catch(|| std::panic::panic_any(PanicsOnDrop));
         assert_eq!(outcome, Err::<(), _>("a panic without a text".to_owned()));
         assert!(drop_caught(PanicsOnDrop).is_err());
+        drop([Caught::new(PanicsOnDrop), Caught::new(PanicsOnDrop)]);
     }
 }

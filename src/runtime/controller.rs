@@ -129,7 +129,10 @@ fn run(mut controller: Controller, link: Arc<Link>, mut threads: Threads) {
     match spawned {
         // Cannot fail: the thread waits for it.
         Ok(()) => drop(hand.send(last)),
-        Err(_) => std::mem::forget(last),
+        Err(error) => {
+            log::warn!(target: "threadvisor", "user values leaked for want of a thread: {error}");
+            std::mem::forget(last);
+        }
     }
 }
 

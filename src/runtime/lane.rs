@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Report;
 use crate::clock::Clock;
 use crate::current;
-use crate::event::{Event, EventKind, Subscribe};
+use crate::event::{Event, EventKind, Subscriber};
 use crate::link::Link;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
@@ -59,7 +59,7 @@ struct Lost {
 
 /// A subscriber with the name it gave at the start.
 struct Named {
-    subscriber: Box<dyn Subscribe>,
+    subscriber: Subscriber,
     name: Arc<str>,
 }
 
@@ -76,7 +76,7 @@ enum Next {
 impl Lane {
     pub(super) fn start(
         role: &str,
-        subscribers: Vec<Box<dyn Subscribe>>,
+        subscribers: Vec<Subscriber>,
         capacity: usize,
         options: &Threads,
         link: &Arc<Link>,
@@ -149,7 +149,7 @@ impl Lane {
 }
 
 impl Shared {
-    fn serve(&self, subscribers: Vec<Box<dyn Subscribe>>, link: &Link, reports: &Sender<Report>) {
+    fn serve(&self, subscribers: Vec<Subscriber>, link: &Link, reports: &Sender<Report>) {
         let mut subscribers: Vec<_> = subscribers
             .into_iter()
             .map(|subscriber| {
@@ -180,9 +180,7 @@ impl Shared {
         for event in hand.into_iter().chain(rest) {
             let _ = unwind::drop_caught(event);
         }
-        for named in subscribers {
-            let _ = unwind::drop_caught(named);
-        }
+        drop(subscribers);
         // Not heard by a controller that has ended.
         let _ = reports.send(Report::LaneDrained);
     }

@@ -9,7 +9,7 @@ use super::lane::Lane;
 use super::tables::{Job, Jobs};
 use super::Report;
 use crate::clock::Clock;
-use crate::event::{Event, EventKind, Subscribe, TaskRef};
+use crate::event::{Event, EventKind, Subscriber, TaskRef};
 use crate::id;
 use crate::line::LogEvents;
 use crate::link::Link;
@@ -17,6 +17,7 @@ use crate::machine::{Ending, Machine, Notice, Return};
 use crate::sync::channel::{Receiver, Sender};
 use crate::threads::Threads;
 use crate::time::Time;
+use crate::unwind::Caught;
 
 /// All lanes, and the numbering of events.
 pub(super) struct Publisher {
@@ -37,9 +38,9 @@ pub(super) struct Publisher {
 /// The subscribers a user named, with the capacities of their lanes.
 #[derive(Default)]
 pub(crate) struct Subscribers {
-    pub(crate) shared: Vec<Box<dyn Subscribe>>,
+    pub(crate) shared: Vec<Subscriber>,
     pub(crate) shared_capacity: usize,
-    pub(crate) dedicated: Vec<(Box<dyn Subscribe>, usize)>,
+    pub(crate) dedicated: Vec<(Subscriber, usize)>,
 }
 
 impl Publisher {
@@ -73,12 +74,7 @@ impl Publisher {
         Ok(publisher)
     }
 
-    fn lane(
-        &self,
-        role: &str,
-        subscribers: Vec<Box<dyn Subscribe>>,
-        capacity: usize,
-    ) -> io::Result<Lane> {
+    fn lane(&self, role: &str, subscribers: Vec<Subscriber>, capacity: usize) -> io::Result<Lane> {
         Lane::start(role, subscribers, capacity, &self.options, &self.link, &self.reports)
     }
 
@@ -125,7 +121,8 @@ impl Publisher {
             return false;
         }
         if self.shared.is_none() {
-            self.shared = self.lane("ev", vec![Box::new(LogEvents::new())], CAPACITY).ok();
+            let logger = Caught::new(Box::new(LogEvents::new()) as _);
+            self.shared = self.lane("ev", vec![logger], CAPACITY).ok();
             self.dropped += u64::from(self.shared.is_none());
         }
         self.shared.is_some()

@@ -270,7 +270,7 @@ impl Shared {
     fn end_thread(&self, part: Part) {
         let hooks = self.threads.hooks.as_deref();
         if let Some(on_stop) = hooks.and_then(|hooks| hooks.on_stop.as_ref()) {
-            if let Err(message) = unwind::catch(on_stop) {
+            if let Err(message) = unwind::catch(&***on_stop) {
                 self.report(Report::DropPanicked { message });
             }
         }

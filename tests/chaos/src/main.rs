@@ -12,6 +12,7 @@
 //! | `one-core` | pinned to one core |
 //! | `one-permit` | `max_concurrent` is 1 everywhere |
 //! | `few-threads` | `prlimit --nproc=24`, as another user if this is root |
+//! | `starved` | the same with 5, of which this program has two |
 //!
 //! `THREADVISOR_CHAOS_SEED` repeats the choices of a run that failed, `THREADVISOR_CHAOS_ONLY`
 //! those of one supervisor again and again; the threads may take turns differently.
@@ -67,6 +68,15 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// How many the system lets this program have.
+fn most_threads(mode: &str) -> Option<u32> {
+    match mode {
+        "few-threads" => Some(24),
+        "starved" => Some(5),
+        _ => None,
+    }
+}
+
 /// Runs a mode as a child process, since some bind the process as a whole.
 fn start(mode: &str, seconds: u64) -> bool {
     let program = env::current_exe().expect("the path of this program");
@@ -75,13 +85,13 @@ fn start(mode: &str, seconds: u64) -> bool {
     let ways = match mode {
         "plain" | "one-permit" => vec![String::new()],
         "one-core" => vec!["taskset -c 0".to_owned()],
-        "few-threads" => {
-            let limit = "prlimit --nproc=24:24";
-            vec![format!("{limit} {setpriv}"), limit.to_owned()]
-        }
         _ => {
-            eprintln!("{mode}: no such mode");
-            return false;
+            let Some(most) = most_threads(mode) else {
+                eprintln!("{mode}: no such mode");
+                return false;
+            };
+            let limit = format!("prlimit --nproc={most}:{most}");
+            vec![format!("{limit} {setpriv}"), limit]
         }
     };
     for way in ways {
@@ -90,7 +100,7 @@ fn start(mode: &str, seconds: u64) -> bool {
         let probe = format!("test -x {} && test $(id -u) -ne 0", program.display());
         let shell = [&words[..], &["sh", "-c", &probe]].concat();
         let fits = Command::new(shell[0]).args(&shell[1..]).status().is_ok_and(|it| it.success());
-        if mode == "few-threads" && !fits {
+        if most_threads(mode).is_some() && !fits {
             continue;
         }
         let path = program.to_string_lossy();
@@ -116,7 +126,7 @@ fn run(mode: &str, seconds: u64) -> ExitCode {
     log::set_max_level(log::LevelFilter::Warn);
     let wishes = Wishes {
         max_concurrent: (mode == "one-permit").then_some(1),
-        scarce: mode == "few-threads",
+        scarce: most_threads(mode).is_some(),
     };
     let arenas = if wishes.scarce { 1 } else { 3 };
     match epochs(seed, seconds, arenas, wishes, watch) {
@@ -198,7 +208,8 @@ fn epoch(
                     let played =
                         AssertUnwindSafe(|| round::play(arena, seed, wishes, watch, &mut own));
                     let found = catch_unwind(played).unwrap_or_else(|_| {
-                        vec!["a panic came out of a call from outside".to_owned()]
+                        let stage = watch.stage(arena);
+                        vec![format!("a panic came out of a call from outside, where it {stage}")]
                     });
                     peak.fetch_max(own.most_threads, Ordering::SeqCst);
                     lock(shared).add(own);

@@ -81,7 +81,7 @@ pub fn play(
     world.open_gate();
     contained(|| drop(handle));
     watch.note(arena, seed, "has ended", None);
-    settle(&world, known, tally);
+    settle(&world, known, wishes, tally);
     watch.note(arena, seed, "is settled", None);
     world.faults()
 }
@@ -263,7 +263,7 @@ fn await_end(world: &World, handle: &Handle) {
 }
 
 /// Everything accepted has its outcome, the books agree, and no value is left.
-fn settle(world: &Arc<World>, known: Known, tally: &mut Tally) {
+fn settle(world: &Arc<World>, known: Known, wishes: Wishes, tally: &mut Tally) {
     let tasks = world.take_ledger();
     tally.accepted += tasks.len();
     tally.most_threads = world.threads.load(Ordering::SeqCst);
@@ -296,7 +296,7 @@ fn settle(world: &Arc<World>, known: Known, tally: &mut Tally) {
         contained(|| drop(task));
     }
     contained(|| drop(known));
-    let refused = world.refusals.load(Ordering::SeqCst) > 0;
+    let refused = wishes.scarce || world.refusals.load(Ordering::SeqCst) > 0;
     await_values(world, leaked, refused, tally);
 }
 
@@ -335,10 +335,15 @@ fn check_report(
 }
 
 /// Once nobody is held any more, all user values are dropped; those that the report calls leaked
-/// are not, and where threads are refused nobody may be there to drop some.
+/// are not, and where threads are refused nobody may be there to drop some. What is left after the
+/// report may have nobody there either.
 fn await_values(world: &Arc<World>, leaked: Option<usize>, refused: bool, tally: &mut Tally) {
-    let excused = leaked.map_or(refused, |leaked| leaked > 0);
-    let patience = if excused { MS * 300 } else { FOREVER / 5 };
+    let after_report = |kind: &&str| ["start hook", "stop hook", "error"].contains(kind);
+    let excused = || {
+        let unheard = refused && world.values_left().keys().all(after_report);
+        leaked.map_or(refused, |leaked| leaked > 0) || unheard
+    };
+    let patience = if refused || excused() { MS * 300 } else { FOREVER / 5 };
     for _ in 0..patience.as_millis() / 2 {
         // A body that was given up may have been at it when the ledger was taken.
         for late in world.take_ledger() {
@@ -354,7 +359,7 @@ fn await_values(world: &Arc<World>, leaked: Option<usize>, refused: bool, tally:
     }
     let left = world.values_left();
     tally.values_leaked += left.values().sum::<usize>();
-    if !excused {
+    if !excused() {
         let threads = system::threads();
         world.fault(format!("{left:?} are left, {leaked:?} in the report; {threads:?}"));
     }

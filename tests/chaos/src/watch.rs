@@ -40,6 +40,11 @@ impl Watch {
         contained(|| drop(old));
     }
 
+    /// What an arena is at.
+    pub fn stage(&self, arena: usize) -> &'static str {
+        lock(&self.stages).get(&arena).map_or("was not begun", |stage| stage.at)
+    }
+
     /// Looks on until the sender is dropped.
     pub fn start(&'static self, seed: u64) -> Sender<()> {
         let (end, ended) = bounded::<()>(0);

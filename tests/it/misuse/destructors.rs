@@ -5,10 +5,12 @@
 //! called once and panics while it owns a value whose destructor panics as well.
 #![allow(clippy::unnecessary_wraps, reason = "the rows of a table have one type")]
 
+use std::io;
 use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
+use threadvisor::{Builder, StartError};
 
 use crate::panics::{Drops, Value};
 use crate::support::{in_time, next, no_op, on_thread, outcome_of, Gate, Trace};
@@ -217,6 +219,43 @@ fn subscribers_may_panic_when_dropped() {
     drops.check(3);
 }
 
+/// Dropped as it is, or started in vain.
+#[test]
+fn all_that_a_builder_was_given_may_panic_when_nothing_comes_of_it() {
+    let builder = |drops: &Drops| {
+        let owns = || {
+            let mut owns = owns(drops.value());
+            move |_: &Event| owns()
+        };
+        Supervisor::builder()
+            .on_event(owns())
+            .on_event(owns())
+            .dedicated_subscriber(Listens(drops.value()), 1)
+            .dedicated_subscriber(Listens(drops.value()), 1)
+            .on_thread_stop(owns_shared(drops.value()))
+    };
+    let vain: [fn(Builder); 3] = [
+        drop,
+        |builder| assert!(matches!(builder.max_tasks(0).start(), Err(StartError::Invalid(_)))),
+        |builder| {
+            // No system has room for such a stack.
+            let refused = builder.stack_size(usize::MAX - (1 << 20)).start();
+            assert!(matches!(refused, Err(StartError::Thread { .. })));
+        },
+    ];
+    for end in vain {
+        let drops = Drops::new(true);
+        end(builder(&drops));
+        drops.check(5);
+    }
+}
+
+struct Listens(#[allow(dead_code, reason = "it is there to be dropped")] Value);
+
+impl Subscribe for Listens {
+    fn on_event(&mut self, _: &Event) {}
+}
+
 /// A thread that the user's hook refuses goes on to the controller as an event, its error does not.
 #[test]
 fn the_error_of_a_start_hook_is_dropped_where_it_was_made() {
@@ -226,7 +265,7 @@ fn the_error_of_a_start_hook_is_dropped_where_it_was_made() {
     let trace = Trace::default();
     let builder = Supervisor::builder().on_thread_start(move || {
         let refused = (refusals.lock().unwrap())();
-        refused.map_or(Ok(()), |value| Err(std::io::Error::other(value)))
+        refused.map_or(Ok(()), |value| Err(io::Error::other(value)))
     });
     let supervisor = builder.subscriber(trace.clone()).start().unwrap();
     let task = supervisor.handle().add(no_op("gets the second thread")).unwrap();

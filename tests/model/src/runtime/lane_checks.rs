@@ -15,6 +15,7 @@ use crate::runner::Check;
 use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::{thread, Mutex};
 use crate::threads::Threads;
+use crate::unwind::Caught;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("lane: called back or counted as lost", 2000, called_back_or_counted),
@@ -88,6 +89,7 @@ fn threads() -> Threads {
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Report>) {
     let (link, _inbox) = Link::new(Clock::start_now(), 1);
     let (reports_in, reports) = channel::unbounded();
+    let subscribers = subscribers.into_iter().map(Caught::new).collect();
     let lane = Lane::start("ev", subscribers, capacity, &threads(), &link, &reports_in).unwrap();
     (lane, reports)
 }

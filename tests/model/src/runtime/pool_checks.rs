@@ -28,6 +28,7 @@ use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::thread::{self, ThreadId};
 use crate::threads::{ThreadHooks, ThreadOptions, Threads};
 use crate::time::Time;
+use crate::unwind::Caught;
 use crate::world::{self, Timers};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -80,7 +81,8 @@ impl Ground {
         let on_stop = move || {
             ended.fetch_sub(1, Ordering::Relaxed);
         };
-        let (on_start, on_stop) = (Some(Box::new(on_start) as _), Some(Box::new(on_stop) as _));
+        let on_start = Some(Caught::new(Box::new(on_start) as _));
+        let on_stop = Some(Caught::new(Box::new(on_stop) as _));
         let hooks = Some(Arc::new(ThreadHooks { on_start, on_stop }));
         let threads = Threads { name, stack_size: None, hooks };
         let workers = Workers::new(Arc::clone(&link), ends, threads, 0);

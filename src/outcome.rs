@@ -123,7 +123,7 @@ impl Outcome {
     /// abandoned; else the error's own code, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Abandoned { .. } => EXIT_ABANDONED,
+            Self::Abandoned { .. } => EXIT_SOFTWARE,
             _ if !self.is_failure() => 0,
             _ => self.error().and_then(TaskError::exit_code).unwrap_or(1),
         }
@@ -143,7 +143,7 @@ impl Outcome {
 }
 
 /// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too.
-pub(crate) const EXIT_ABANDONED: u8 = 70;
+pub(crate) const EXIT_SOFTWARE: u8 = 70;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::TaskRef;
 use crate::id::TaskId;
 use crate::line::Seconds;
-use crate::outcome::{Outcome, EXIT_ABANDONED};
+use crate::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::pulse::Mark;
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::stall::Stall;
@@ -200,15 +200,18 @@ impl RunReport {
         })
     }
 
-    /// What the process should exit with, as a number: 0 without failures (a signal is a clean
-    /// stop); 70 if all failures are abandoned attempts; else what the significant task asks for
-    /// whose end was the cause of the shutdown, or the first failure; else 1.
+    /// What the process should exit with, as a number: 70 if the controller panicked; 0 without
+    /// failures (a signal is a clean stop); 70 if all failures are abandoned attempts; else what
+    /// the significant task asks for whose end was the cause of the shutdown, or the first
+    /// failure; else 1.
     pub fn exit_status(&self) -> u8 {
         let failures = self.outcomes.failures();
-        if failures == 0 {
+        if self.shutdown.cause == ShutdownCause::ControllerPanicked {
+            EXIT_SOFTWARE
+        } else if failures == 0 {
             0
         } else if failures == self.outcomes.abandoned {
-            EXIT_ABANDONED
+            EXIT_SOFTWARE
         } else {
             self.decisive.filter(|&code| code != 0).unwrap_or(1)
         }

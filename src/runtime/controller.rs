@@ -44,6 +44,16 @@ const STACK: usize = 256 * 1024;
 /// Starts the controller and all that was asked for. If any thread is refused, those that run are
 /// sent home.
 pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), StartError> {
+    start_with(setup, link, inbox, Controller::run)
+}
+
+/// The same with turns that a test may have replaced.
+fn start_with(
+    setup: Setup,
+    link: &Arc<Link>,
+    inbox: Inbox,
+    turns: fn(&mut Controller),
+) -> Result<(), StartError> {
     let refused = |role: &'static str| {
         move |source: io::Error| StartError::Thread { name: role.to_owned(), source }
     };
@@ -82,7 +92,7 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     let own_threads = threads.clone();
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
         if let Ok(controller) = take.recv() {
-            run(controller, link, own_threads);
+            run(controller, turns, link, own_threads);
         }
     });
     match spawned {
@@ -99,10 +109,15 @@ pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), 
     }
 }
 
-fn run(mut controller: Controller, link: Arc<Link>, mut threads: Threads) {
+fn run(
+    mut controller: Controller,
+    turns: fn(&mut Controller),
+    link: Arc<Link>,
+    mut threads: Threads,
+) {
     current::belong_to(&link);
     // A panic here is a bug in this crate. It must not leave anybody waiting.
-    if let Err(message) = unwind::catch(|| controller.run()) {
+    if let Err(message) = unwind::catch(|| turns(&mut controller)) {
         log::error!(target: "threadvisor", "the controller panicked: {message}");
         controller.performer.give_up();
     }
@@ -354,3 +369,6 @@ impl Controller {
         link.end(performer.into_report(&reports));
     }
 }
+
+#[cfg(test)]
+mod tests;

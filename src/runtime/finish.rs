@@ -9,6 +9,7 @@ use super::Report;
 use crate::id::TaskId;
 use crate::link::Envelope;
 use crate::machine::{End, Input};
+use crate::outcome::Outcome;
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::record::Record;
 use crate::report::{RunReport, ShutdownReport};
@@ -101,6 +102,9 @@ impl Performer {
         let abandoned = self.abandoned();
         let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
         for job in self.jobs.drain() {
+            if job.promise.0.outcome().is_none() {
+                self.tally.count(&Outcome::Lost, job.plan.significant, || job.task_ref());
+            }
             self.garbage.extend(job.into_user_values());
         }
         self.garbage.extend(reports.try_iter().map(Garbage::Report));

@@ -1,0 +1,128 @@
+//! What a bug in the controller does: a panic that no input is known to bring about.
+
+use super::*;
+use crate::clock::Clock;
+use crate::error::AddError;
+use crate::handle::Handle;
+use crate::prelude::*;
+use crate::sync::channel::{bounded, unbounded};
+use crate::unwind::Caught;
+use std::time::Duration;
+
+/// No wait takes this long unless somebody is left waiting.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Turns, until it panics where it should have shut down.
+fn run_with_a_bug(controller: &mut Controller) {
+    loop {
+        controller.wait();
+        assert!(!controller.performer.link.is_shutting_down(), "a bug");
+        controller.turn();
+    }
+}
+
+struct Listens(Sender<&'static str>);
+
+impl Subscribe for Listens {
+    fn on_event(&mut self, event: &Event) {
+        let _ = self.0.send(event.kind.label());
+    }
+}
+
+/// Says that it was dropped.
+struct Token(Sender<&'static str>, &'static str);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1);
+    }
+}
+
+fn setup(subscriber: impl Subscribe + 'static) -> Setup {
+    let shared = vec![Caught::new(Box::new(subscriber) as _)];
+    Setup {
+        limits: Limits {
+            max_concurrent: 3,
+            max_slot_queue: 9,
+            max_tasks: 9,
+            max_abandoned: 9,
+            grace: WATCHDOG,
+            event_drain: WATCHDOG,
+        },
+        seed: 1,
+        defaults: Settings::default(),
+        threads: Threads { name: "test".to_owned(), stack_size: None, hooks: None },
+        prespawn: 0,
+        subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
+        signals: None,
+    }
+}
+
+/// Bodies that wait for good in each way, and tasks that have not begun.
+#[test]
+fn a_controller_that_panics_leaves_nobody_waiting() {
+    let (heard, events) = unbounded();
+    let (link, inbox) = Link::new(Clock::start_now(), 9);
+    start_with(setup(Listens(heard)), &link, inbox, run_with_a_bug).unwrap();
+    let handle = Handle::new(Arc::clone(&link));
+    let (drops, dropped) = unbounded();
+    let (runs, running) = unbounded();
+    let body = |name| {
+        let (token, runs) = (Token(drops.clone(), name), runs.clone());
+        move || {
+            let _owned = &token;
+            runs.send(name).unwrap();
+        }
+    };
+
+    let hello = body("asleep");
+    let asleep = TaskSpec::once("asleep", move |ctx| {
+        hello();
+        Ok(ctx.sleep(Duration::MAX)?)
+    });
+    let hello = body("hooked");
+    let hooked = TaskSpec::once("hooked", move |ctx| {
+        let (wake, woken) = bounded(1);
+        let _hook = ctx.on_cancel(move || wake.send(()).unwrap_or_default());
+        hello();
+        Ok(woken.recv()?)
+    });
+    let hello = body("selects");
+    let selects = TaskSpec::once("selects", move |ctx| {
+        hello();
+        let _ = ctx.cancelled().recv();
+        Ok(())
+    });
+    let idle = |name| {
+        let hello = body(name);
+        TaskSpec::once(name, move |_| {
+            hello();
+            Ok(())
+        })
+    };
+    let mut tasks = handle.add_all([asleep, hooked, selects]).unwrap();
+    let mut names: Vec<_> = (0..3).map(|_| running.recv_timeout(WATCHDOG).unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["asleep", "hooked", "selects"]);
+    let delayed = idle("delayed").initial_delay(Duration::MAX);
+    tasks.extend(handle.add_all([idle("ready"), delayed]).unwrap());
+    let queued = idle("queued").slot("asleep");
+    tasks.push(handle.submit(queued, AdmissionPolicy::Queue).unwrap());
+    handle.flush_events().unwrap();
+
+    handle.request_shutdown();
+    for task in &tasks {
+        assert!(matches!(task.wait_timeout(WATCHDOG), Ok(Some(Outcome::Lost))), "{}", task.name());
+    }
+    let mut left: Vec<_> = tasks.iter().map(|_| dropped.recv_timeout(WATCHDOG).unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["asleep", "delayed", "hooked", "queued", "ready", "selects"]);
+    let report = link.wait_ended();
+    assert_eq!(report.shutdown.cause, ShutdownCause::ControllerPanicked);
+    assert_eq!((report.outcomes.lost, report.failures.len()), (6, 6));
+    assert_eq!(report.exit_status(), 70);
+    assert!(matches!(handle.add(idle("late")), Err(AddError::Closed { .. })));
+    assert!(handle.snapshot().is_err());
+    // The lane's thread leaves once it has told all it had.
+    while events.recv_timeout(WATCHDOG).map_err(|it| assert!(!it.is_timeout())).is_ok() {}
+}

@@ -359,16 +359,17 @@ impl Controller {
 
     /// Nothing is left: says so to everybody who waits.
     fn end(self) {
-        let Self { mut performer, inbox, reports, idle_waiters, .. } = self;
+        let Self { mut performer, inbox, idle_waiters, .. } = self;
         let link = Arc::clone(&performer.link);
         // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
         for request in inbox.requests.try_iter() {
             performer.let_go(request.into_record());
         }
         drop((inbox.requests, idle_waiters));
-        link.end(performer.into_report(&reports));
+        link.end(performer.into_report());
     }
 }
 
 #[cfg(test)]
+#[path = "controller_tests.rs"]
 mod tests;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::garbage::Garbage;
 use super::perform::Performer;
-use super::Report;
 use crate::id::TaskId;
 use crate::link::Envelope;
 use crate::machine::{End, Input};
@@ -13,7 +12,6 @@ use crate::outcome::Outcome;
 use crate::reason::{CancelReason, ShutdownCause};
 use crate::record::Record;
 use crate::report::{RunReport, ShutdownReport};
-use crate::sync::channel::Receiver;
 use crate::time::Time;
 
 /// What is known of the shutdown under way.
@@ -96,7 +94,7 @@ impl Performer {
     }
 
     /// The last word, once everything has ended.
-    pub(super) fn into_report(mut self, reports: &Receiver<Report>) -> RunReport {
+    pub(super) fn into_report(mut self) -> RunReport {
         let panicked = Shutdown::begin(ShutdownCause::ControllerPanicked, self.now);
         let shutdown = self.shutdown.unwrap_or(panicked);
         let abandoned = self.abandoned();
@@ -107,7 +105,6 @@ impl Performer {
             }
             self.garbage.extend(job.into_user_values());
         }
-        self.garbage.extend(reports.try_iter().map(Garbage::Report));
         self.garbage.extend(self.workers.take_dedicated());
         for released in std::mem::take(&mut self.ledger).into_records() {
             self.let_go(Some(released));

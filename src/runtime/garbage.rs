@@ -40,8 +40,19 @@ impl Shared {
         }
     }
 
-    /// No thread is left that may drop them. Says how many of them were not counted in the queue.
-    pub(super) fn forget_user_values(&self) -> usize {
+    /// What threads say once nobody listens any more, they drop themselves before they leave.
+    pub(super) fn drop_unheard(&self) {
+        if !self.state.lock().closed {
+            return;
+        }
+        // What a drop reports comes back here as well, and holds no user value.
+        while let Ok(report) = self.unheard.try_recv() {
+            self.drop_report(report);
+        }
+    }
+
+    /// No thread is left that may drop them.
+    pub(super) fn forget_user_values(&self) {
         for (job, _) in std::mem::take(&mut self.state.lock().queue) {
             match job {
                 // Revoked, so that nothing of the user's is left in it.
@@ -49,7 +60,6 @@ impl Shared {
                 job => std::mem::forget(job),
             }
         }
-        self.unheard.try_iter().filter(Report::may_hold_user_values).map(std::mem::forget).count()
     }
 }
 
@@ -61,10 +71,6 @@ impl Drop for Shared {
                 Job::Drop(values) => values.into_iter().for_each(|it| self.drop_garbage(it)),
                 job => self.drop_value(job),
             }
-        }
-        // What a drop reports comes back here as well, and holds no user value.
-        while let Ok(report) = self.unheard.try_recv() {
-            self.drop_report(report);
         }
     }
 }

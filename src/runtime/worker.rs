@@ -76,7 +76,7 @@ pub(super) struct Shared {
     /// Signalled when a thread has ended.
     pub(super) ended: Condvar,
     pub(super) reports: Sender<Report>,
-    /// What nobody takes any more lies here until the last thread is gone, and is dropped by that.
+    /// Where threads find what the controller does not take any more.
     pub(super) unheard: Receiver<Report>,
     pub(super) link: Arc<Link>,
     pub(super) threads: Threads,
@@ -225,6 +225,7 @@ impl Shared {
                 self.leave(Part::Beside);
                 let unserved = Some(Box::new(dedicated));
                 self.report(Report::ThreadRefused { error, unserved });
+                self.drop_unheard();
             }
         }
     }
@@ -278,6 +279,7 @@ impl Shared {
     }
 
     fn leave(&self, part: Part) {
+        self.drop_unheard();
         let mut state = self.state.lock();
         state.alive -= 1;
         match part {

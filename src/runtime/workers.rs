@@ -391,6 +391,12 @@ impl Workers {
             state.queue.push_back((job, Time::ZERO));
         }
         state.closed = true;
+        // From now on, whoever reports drops what nobody takes.
+        let unheard = self.shared.unheard.try_iter().filter(Report::may_hold_user_values);
+        let unheard: Vec<_> = unheard.map(Garbage::Report).collect();
+        if !unheard.is_empty() {
+            state.queue.push_back((Job::Drop(unheard), Time::ZERO));
+        }
         for seat in std::mem::take(&mut state.idle) {
             seat.call(WORK);
         }
@@ -413,11 +419,11 @@ impl Workers {
             Job::Attempt(_) | Job::Examine(_) => 0,
             Job::Drop(values) => values.len(),
         };
-        let mut left = state.queue.iter().map(values_of).sum();
+        let left = state.queue.iter().map(values_of).sum();
         drop(state);
         // Whoever has the last reference drops what is left; that must not be the controller.
         if let Some(shared) = Arc::into_inner(self.shared) {
-            left += shared.forget_user_values();
+            shared.forget_user_values();
         }
         left
     }

@@ -2,6 +2,7 @@
 
 #[path = "../../../../src/runtime/controller.rs"]
 pub(crate) mod controller;
+mod device;
 #[path = "../../../../src/runtime/finish.rs"]
 mod finish;
 #[path = "../../../../src/runtime/garbage.rs"]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::device::{body_with_device, device};
 use super::garbage::Garbage;
 use super::worker::{Attempt, Dedicated, Job};
 use super::workers::Workers;
@@ -16,7 +17,7 @@ use crate::cell::{Allowance, Cell, Load};
 use crate::checks::{attempt, load, record_of};
 use crate::clock::Clock;
 use crate::context::TaskContext;
-use crate::error::TaskResult;
+use crate::error::{TaskError, TaskResult};
 use crate::leftover::Leftover;
 use crate::link::{Inbox, Link, Request};
 use crate::machine::Finality;
@@ -25,7 +26,7 @@ use crate::reason::CancelReason;
 use crate::runner::Check;
 use crate::spec::Body;
 use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::thread::{self, ThreadId};
+use crate::sync::thread;
 use crate::threads::{ThreadHooks, ThreadOptions, Threads};
 use crate::time::Time;
 use crate::unwind::Caught;
@@ -41,6 +42,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("pool: a hook finds a thread", 1500, a_hook_finds_a_thread),
     Check::some("pool: a hook finds a thread in time", 1000, a_hook_finds_a_thread).timed(),
     Check::some("pool: the thread of last resort serves", 1500, the_last_resort_serves).timed(),
+    Check::some("pool: what comes back late is dropped", 1500, what_comes_back_late_is_dropped),
     Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
     Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
     Check::some("pool: what was left is gone before", 1500, what_was_left_is_gone_before),
@@ -221,35 +223,11 @@ fn claimed_or_revoked() {
     assert_eq!(ground.close(), 2 - revoked);
 }
 
-/// Says when it is dropped, which must not be by the controller.
-struct Device {
-    gone: Arc<AtomicBool>,
-    controller: ThreadId,
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        thread::yield_now();
-        assert_ne!(thread::current().id(), self.controller, "dropped by the controller");
-        self.gone.store(true, Ordering::Relaxed);
-    }
-}
-
-fn device() -> (Body, Arc<AtomicBool>) {
-    let gone = Arc::new(AtomicBool::new(false));
-    let device = Device { gone: Arc::clone(&gone), controller: thread::current().id() };
-    let body = Body::Repeat(Box::new(move |_| {
-        let _ = &device;
-        Ok(())
-    }));
-    (body, gone)
-}
-
 fn what_is_left_is_dropped() {
     let mut ground = Ground::new();
     ground.start_threads(usize::from(world::coin()));
-    let (first, first_gone) = device();
-    let (second, second_gone) = device();
+    let (first, first_gone) = body_with_device();
+    let (second, second_gone) = body_with_device();
     ground.workers.push(Job::Drop(vec![Garbage::Body(first)]));
     ground.manage();
     ground.workers.push(Job::Drop(vec![Garbage::Body(second)]));
@@ -267,7 +245,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
         Ok(())
     });
     ground.manage();
-    let (body, gone) = device();
+    let (body, gone) = body_with_device();
     ground.workers.push(Job::Drop(vec![Garbage::Body(body)]));
     // It counts as stuck only once it has the job.
     while ground.workers.counts().queued > 0 {
@@ -294,6 +272,40 @@ fn the_end_is_served_late() {
     user.join().unwrap();
     while !gone.load(Ordering::Relaxed) {
         thread::yield_now();
+    }
+}
+
+/// A thread of the pool and one of its own come back while the end does not wait for them any more.
+fn what_comes_back_late_is_dropped() {
+    let mut ground = Ground::new();
+    ground.start_threads(1);
+    let (free, go_on) = channel::unbounded::<()>();
+    let mut gone = Vec::new();
+    let mut cells = Vec::new();
+    for dedicated in [None, Some(ThreadOptions::new())] {
+        let (device, flag) = device();
+        gone.push(flag);
+        let (go_on, mut device) = (go_on.clone(), Some(device));
+        cells.push(ground.push_heir(Vec::new(), dedicated, move |_| {
+            let _ = go_on.recv();
+            Err(TaskError::fail(device.take().expect("it runs once")))
+        }));
+    }
+    ground.manage();
+    for cell in &cells {
+        while cell.claimed_at().is_none() {
+            thread::yield_now();
+        }
+    }
+    drop(cells);
+    let user = thread::spawn(move || drop(free));
+    let due = ground.link.clock.now().after(HOUR);
+    ground.workers.close(2, due);
+    user.join().unwrap();
+    for gone in gone {
+        while !gone.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
     }
 }
 
@@ -403,7 +415,7 @@ fn refused_threads() {
 fn what_was_left_is_gone_before() {
     let mut ground = Ground::new();
     ground.start_threads(2);
-    let (body, gone) = device();
+    let (body, gone) = body_with_device();
     let too_early = Arc::new(AtomicBool::new(false));
     let heir = |gone: &Arc<AtomicBool>| {
         let (gone, seen) = (Arc::clone(gone), Arc::clone(&too_early));

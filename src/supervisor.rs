@@ -288,6 +288,10 @@ impl Builder {
     /// Calls this first on each thread that runs bodies and hooks: to set its priority or affinity,
     /// or to attach it to a virtual machine. If it fails or panics, the thread counts as refused:
     /// an event, another try later, nothing lost.
+    ///
+    /// The channels and locks in between know nothing of priorities. A thread with a real-time
+    /// policy may have to wait for one with a lower priority that was preempted, on one core until
+    /// the kernel's throttling lets that run (`sched_rt_runtime_us`, within a second by default).
     pub fn on_thread_start(
         mut self,
         hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,

@@ -29,6 +29,7 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::{Condvar, Mutex};
 use crate::time::Time;
+use crate::unwind;
 
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,
@@ -420,7 +421,7 @@ impl Cell {
         drop(state);
         if told {
             let began = self.clock().now();
-            self.run_hook(hook);
+            self.run_hook(Arc::clone(hook));
             let ran = began.until(self.clock().now());
             if ran > SLOW_HOOK {
                 self.link().send(Request::HookSlow { cell: Arc::clone(self), ran });
@@ -457,16 +458,19 @@ impl Cell {
             armed.due = armed.hook.period.map_or(Time::NEVER, |period| now.after(period));
             let hook = Arc::clone(&armed.hook);
             drop(state);
-            self.run_hook(&hook);
+            self.run_hook(hook);
         }
     }
 
-    fn run_hook(self: &Arc<Self>, hook: &Arc<Hook>) {
-        if let Some(message) = hook.run() {
-            self.link().send(Request::HookPanicked { cell: Arc::clone(self), message });
-        }
+    fn run_hook(self: &Arc<Self>, hook: Arc<Hook>) {
+        let panicked = hook.run();
         if hook.is_spent() {
-            self.unhook(hook);
+            self.unhook(&hook);
+        }
+        // A body that has returned meanwhile leaves the last reference to us.
+        let dropped = unwind::drop_caught(hook).err();
+        if let Some(message) = panicked.or(dropped) {
+            self.link().send(Request::HookPanicked { cell: Arc::clone(self), message });
         }
     }
 

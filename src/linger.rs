@@ -66,7 +66,10 @@ impl Linger {
         let span = began.until(now);
         if span > LATE {
             let pause = span.saturating_mul(PAUSE).min(Duration::from_millis(LONGEST_PAUSE.into()));
-            self.resumes.store(wrapped_millis(now.after(pause)), Ordering::Relaxed);
+            let end = now.after(pause);
+            if !self.is_paused(end) {
+                self.resumes.store(wrapped_millis(end), Ordering::Relaxed);
+            }
         }
     }
 }
@@ -90,6 +93,8 @@ mod tests {
         linger.took(ms(0), Time::from_nanos(100_000));
         assert!(!linger.is_paused(ms(0)));
         linger.took(ms(7), ms(10));
+        // Another that was less late ends no pause.
+        linger.took(ms(9), ms(10));
         for (now, paused) in [(10, true), (309, true), (310, false), (100_000, false)] {
             assert_eq!(linger.is_paused(ms(now)), paused, "at {now} ms");
         }

@@ -15,6 +15,7 @@ use crate::spec::TaskSpec;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::{Condvar, Mutex};
+use crate::unwind;
 
 /// What became of a submission at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,16 @@ impl Record {
             Box::new(Ended { sender: Some(sender).filter(|_| !over), receiver })
         });
         ended.receiver.clone()
+    }
+}
+
+/// Whoever drops the last reference, maybe in passing, has no part in the error of the end and in
+/// the spec that came back: their destructors may panic, which must not end that thread.
+impl Drop for Record {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let _ = unwind::drop_caught(state.outcome.take());
+        let _ = unwind::drop_caught(state.refused.take());
     }
 }
 

@@ -110,6 +110,8 @@ impl Performer {
             self.let_go(Some(released));
         }
         self.manage_threads();
+        // The news of that may have brought more.
+        self.offer_garbage();
         // Idle workers leave within the time that the last events have.
         let due = shutdown.ended.after(self.machine.limits().event_drain);
         let values_leaked = self.workers.close(stuck, due);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reports::{Report, Returned};
-use super::worker::{Attempt, Job, Shared};
+use super::worker::{Attempt, Job, Shared, State};
 use crate::error::TaskError;
 use crate::leftover::Leftover;
 use crate::record::Record;
@@ -53,7 +53,9 @@ impl Shared {
 
     /// No thread is left that may drop them.
     pub(super) fn forget_user_values(&self) {
-        for (job, _) in std::mem::take(&mut self.state.lock().queue) {
+        let mut state = self.state.lock();
+        std::mem::forget(std::mem::take(&mut state.hooks));
+        for (job, _) in std::mem::take(&mut state.queue) {
             match job {
                 // Revoked, so that nothing of the user's is left in it.
                 Job::Attempt(attempt) => drop(attempt),
@@ -66,7 +68,11 @@ impl Shared {
 /// What nobody has taken: this is a thread that runs user code.
 impl Drop for Shared {
     fn drop(&mut self) {
-        for (job, _) in std::mem::take(&mut self.state.get_mut().queue) {
+        let State { hooks, queue, .. } = std::mem::take(self.state.get_mut());
+        for hooks in hooks {
+            self.drop_value(hooks);
+        }
+        for (job, _) in queue {
             match job {
                 Job::Drop(values) => values.into_iter().for_each(|it| self.drop_garbage(it)),
                 job => self.drop_value(job),

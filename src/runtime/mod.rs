@@ -16,7 +16,7 @@
 //! | jobs | none; as many as there are permits | – |
 //! | a lane | `event_capacity` | the incoming event is dropped and counted |
 //!
-//! The controller starts first, then what was asked for: lanes, signals, workers. It ends last but
+//! What was asked for starts first, signals, lanes, workers, then the controller. It ends last but
 //! for threads that are stuck in user code, which nobody ever joins.
 //!
 //! Code map: `controller` is the loop, `perform` carries effects out, `tables` keeps the user

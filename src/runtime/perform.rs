@@ -400,10 +400,7 @@ impl Performer {
 
     /// Ends a turn: offers its jobs, starts and retires threads.
     pub(super) fn manage_threads(&mut self) {
-        if !self.garbage.is_empty() {
-            let values = std::mem::take(&mut self.garbage);
-            self.workers.push(worker::Job::Drop(values));
-        }
+        self.offer_garbage();
         // One look at a time, however many hang: a crowd of looks would ask for a crowd of threads.
         if !self.examinees.is_empty() && self.examined_open == 0 {
             let examinees = std::mem::take(&mut self.examinees);
@@ -412,6 +409,13 @@ impl Performer {
         }
         for news in self.workers.manage(self.now) {
             self.take_news(news);
+        }
+    }
+
+    pub(super) fn offer_garbage(&mut self) {
+        if !self.garbage.is_empty() {
+            let values = std::mem::take(&mut self.garbage);
+            self.workers.push(worker::Job::Drop(values));
         }
     }
 }

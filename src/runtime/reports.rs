@@ -45,7 +45,9 @@ impl Report {
             Self::Returned(Returned { error, body, .. }) => error.is_some() || body.is_some(),
             Self::ThreadRefused { unserved, .. } => unserved.is_some(),
             // It may be the last to know how the task ended.
-            Self::HooksDue { .. } => true,
+            Self::HooksDue { cell, .. } => {
+                cell.record.outcome().is_some_and(|outcome| outcome.is_failure())
+            }
             Self::Claimed { .. }
             | Self::DropPanicked { .. }
             | Self::Examined { .. }

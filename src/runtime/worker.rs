@@ -269,6 +269,7 @@ impl Shared {
     }
 
     fn end_thread(&self, part: Part) {
+        self.drop_unheard();
         let hooks = self.threads.hooks.as_deref();
         if let Some(on_stop) = hooks.and_then(|hooks| hooks.on_stop.as_ref()) {
             if let Err(message) = unwind::catch(&***on_stop) {
@@ -279,7 +280,6 @@ impl Shared {
     }
 
     fn leave(&self, part: Part) {
-        self.drop_unheard();
         let mut state = self.state.lock();
         state.alive -= 1;
         match part {

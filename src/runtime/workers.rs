@@ -393,7 +393,11 @@ impl Workers {
         state.closed = true;
         // From now on, whoever reports drops what nobody takes.
         let unheard = self.shared.unheard.try_iter().filter(Report::may_hold_user_values);
-        let unheard: Vec<_> = unheard.map(Garbage::Report).collect();
+        // A nudge may be the last to know how its task ended.
+        let nudges = std::mem::take(&mut self.nudges).into_iter();
+        let nudges = nudges.map(|((due, _), cell)| Report::HooksDue { cell, due });
+        let nudges = nudges.filter(Report::may_hold_user_values);
+        let unheard: Vec<_> = unheard.chain(nudges).map(Garbage::Report).collect();
         if !unheard.is_empty() {
             state.queue.push_back((Job::Drop(unheard), Time::ZERO));
         }
@@ -403,7 +407,8 @@ impl Workers {
         if let Some(seat) = &self.hook_seat {
             seat.call(WORK);
         }
-        let nobody = state.alive <= stuck && !state.queue.is_empty();
+        // Those of the pool may be stuck, even in what does not count as such; others take no jobs.
+        let nobody = state.pooled() <= state.busy && !state.queue.is_empty();
         drop(state);
         if nobody {
             // If it is refused, what lies there is counted below.

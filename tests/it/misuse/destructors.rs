@@ -9,6 +9,7 @@ use std::io;
 use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
+use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
 use threadvisor::{Builder, StartError};
 
@@ -330,6 +331,67 @@ fn specs_refused_at_the_door_may_panic_when_dropped() {
         }
         drops.check_threads();
     }
+}
+
+/// A nudge keeps its attempt until its period is over, and with it the error of the end.
+#[test]
+fn errors_that_only_nudges_keep_are_dropped_by_a_worker() {
+    let drops = Drops::new(true);
+    let supervisor = Supervisor::builder().start().unwrap();
+    // More than a report keeps.
+    for n in 0..70 {
+        let (make, (ran, has_run)) = (drops.maker(), bounded(1));
+        let spec = TaskSpec::new(format!("nudged {n}"), move |ctx: &TaskContext| {
+            let ran = ran.clone();
+            ctx.on_cancel_every(Duration::MAX / 2, move || ran.try_send(()).unwrap_or_default())
+                .forget();
+            let _ = ctx.cancelled().recv();
+            let _ = has_run.recv();
+            Err(make().into())
+        });
+        let spec = spec.restart(RestartPolicy::Never).timeout(Duration::from_millis(1));
+        outcome_of(&supervisor.handle().add(spec).unwrap());
+    }
+    in_time(move || drop(supervisor));
+    drops.check(70);
+}
+
+/// The body returns while its nudge runs, so that the nudge's thread has the last of it.
+#[test]
+fn a_nudge_that_outlives_its_body_may_panic_when_dropped() {
+    let drops = Drops::new(true);
+    let trace = Trace::default();
+    let supervisor = Supervisor::builder().subscriber(trace.clone()).start().unwrap();
+    let handle = supervisor.handle();
+    let (value, mut gate) = (drops.value(), Gate::new());
+    let (hold, mut owns) = (gate.hold(), owns(value));
+    let (tell, told) = bounded(1);
+    let spec = TaskSpec::once("nudged", move |ctx| {
+        let nudge = move || {
+            owns();
+            tell.send(()).unwrap();
+            hold();
+        };
+        ctx.on_cancel_every(Duration::MAX / 2, nudge).forget();
+        Ok(told.recv()?)
+    });
+    let task = handle.add(spec).unwrap();
+    while task.state() != TaskState::Running {
+        std::thread::yield_now();
+    }
+    task.cancel();
+    gate.wait_entered();
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
+    gate.open();
+    // The thread that ran it has caught it, and goes on.
+    in_time(move || {
+        while !trace.labels(None).contains(&"hook_panicked") {
+            handle.flush_events().unwrap();
+        }
+    });
+    drop(task);
+    in_time(move || drop(supervisor));
+    drops.check(1);
 }
 
 /// Nobody waits for the attempt any more: its error is not dropped on the

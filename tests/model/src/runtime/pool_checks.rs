@@ -275,14 +275,22 @@ fn the_end_is_served_late() {
     }
 }
 
-/// A thread of the pool and one of its own come back while the end does not wait for them any more.
+/// A thread of the pool, or none, and one of its own come back while the end does not wait for
+/// them any more; the thread of last resort takes no jobs.
 fn what_comes_back_late_is_dropped() {
     let mut ground = Ground::new();
-    ground.start_threads(1);
+    let mut kinds = vec![Some(ThreadOptions::new())];
+    if world::coin() {
+        ground.start_threads(1);
+        kinds.push(None);
+    }
+    let hook_thread = world::coin();
+    if hook_thread {
+        ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+    }
     let (free, go_on) = channel::unbounded::<()>();
-    let mut gone = Vec::new();
-    let mut cells = Vec::new();
-    for dedicated in [None, Some(ThreadOptions::new())] {
+    let (mut gone, mut cells) = (Vec::new(), Vec::new());
+    for dedicated in kinds {
         let (device, flag) = device();
         gone.push(flag);
         let (go_on, mut device) = (go_on.clone(), Some(device));
@@ -292,15 +300,14 @@ fn what_comes_back_late_is_dropped() {
         }));
     }
     ground.manage();
-    for cell in &cells {
-        while cell.claimed_at().is_none() {
-            thread::yield_now();
-        }
+    while cells.iter().any(|cell| cell.claimed_at().is_none()) {
+        thread::yield_now();
     }
+    let stuck = u32::try_from(cells.len()).unwrap();
     drop(cells);
     let user = thread::spawn(move || drop(free));
     let due = ground.link.clock.now().after(HOUR);
-    ground.workers.close(2, due);
+    assert_eq!(ground.workers.close(stuck, due), 0);
     user.join().unwrap();
     for gone in gone {
         while !gone.load(Ordering::Relaxed) {

@@ -5,8 +5,8 @@
 //! instead of spinning, so that it helps on one core as well.
 //!
 //! Where others compute, a yield gives them whole slices of the processor, milliseconds each, while
-//! a parked thread is let in as soon as it is woken. Hence a yield that comes back late ends all
-//! lingering for a time that makes up for it.
+//! a parked thread is let in as soon as it is woken. Hence a yield that comes back late, and to
+//! nothing, ends all lingering for a time that makes up for it.
 
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use crate::time::Time;
 /// About what parking and waking cost.
 const LINGER: Duration = Duration::from_micros(20);
 
-/// Longer than threads take that only pass the processor on.
-const LATE: Duration = Duration::from_micros(100);
+/// Longer than threads take that only pass the processor on; less than the slice of one that
+/// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
+const LATE: Duration = Duration::from_micros(500);
 
 /// After a late yield nobody lingers for so many times as long as it took: it may cost one percent.
 const PAUSE: u32 = 100;
@@ -50,9 +51,12 @@ impl Linger {
         loop {
             thread::yield_now();
             let (found, now) = (look(), clock.now());
-            if found.is_some() || now >= end {
-                self.took(began, now);
+            if found.is_some() {
                 return found;
+            }
+            if now >= end {
+                self.took(began, now);
+                return None;
             }
         }
     }

@@ -22,8 +22,8 @@ const LINGER: Duration = Duration::from_micros(20);
 /// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
 const LATE: Duration = Duration::from_micros(500);
 
-/// After a late yield nobody lingers for so many times as long as it took: it may cost one percent.
-const PAUSE: u32 = 100;
+/// After a late yield nobody lingers for so many times as long as it took: it may cost a tenth.
+const PAUSE: u32 = 10;
 
 /// No pause is longer, or it would not be told from the time's wrapping around.
 const LONGEST_PAUSE: u32 = 10_000;
@@ -99,7 +99,7 @@ mod tests {
         linger.took(ms(7), ms(10));
         // Another that was less late ends no pause.
         linger.took(ms(9), ms(10));
-        for (now, paused) in [(10, true), (309, true), (310, false), (100_000, false)] {
+        for (now, paused) in [(10, true), (39, true), (40, false), (100_000, false)] {
             assert_eq!(linger.is_paused(ms(now)), paused, "at {now} ms");
         }
     }
@@ -117,8 +117,8 @@ mod tests {
         let linger = Linger::default();
         let wrap = 1 << 32;
         linger.took(ms(wrap - 2), ms(wrap - 1));
-        assert!(linger.is_paused(ms(wrap + 98)));
-        assert!(!linger.is_paused(ms(wrap + 99)));
+        assert!(linger.is_paused(ms(wrap + 8)));
+        assert!(!linger.is_paused(ms(wrap + 9)));
     }
 
     #[test]

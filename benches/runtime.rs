@@ -125,6 +125,13 @@ fn round_trips(harness: &Harness, handle: &Handle, beside: &str) {
 
 /// With a thread that computes on each core, as on a busy machine.
 fn on_busy_cores(work: impl FnOnce()) {
+    /// Also when an assertion fails, or the threads would be waited for without end.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -134,8 +141,8 @@ fn on_busy_cores(work: impl FnOnce()) {
                 }
             });
         }
+        let _end = End(&over);
         work();
-        over.store(true, Ordering::Relaxed);
     });
 }
 

@@ -82,6 +82,10 @@ pub(crate) struct Entry {
 pub(crate) enum Request {
     Cancel(Arc<Record>),
     CancelSlot(String, Sender<SlotCancelled>),
+    /// A destructor that ran wherever the last reference to a record was given up.
+    DropPanicked {
+        message: String,
+    },
     Flush(Sender<Option<Receiver<()>>>),
     HookPanicked {
         cell: Arc<Cell>,
@@ -153,6 +157,7 @@ impl Request {
             | Self::HookSlow { cell, .. }
             | Self::Nudge { cell, .. } => Some(Arc::clone(&cell.record)),
             Self::CancelSlot(..)
+            | Self::DropPanicked { .. }
             | Self::Flush(_)
             | Self::HookThread
             | Self::Idle { .. }
@@ -453,6 +458,7 @@ impl fmt::Debug for Request {
         f.write_str(match self {
             Self::Cancel(_) => "Cancel",
             Self::CancelSlot(..) => "CancelSlot",
+            Self::DropPanicked { .. } => "DropPanicked",
             Self::Flush(_) => "Flush",
             Self::HookPanicked { .. } => "HookPanicked",
             Self::HookSlow { .. } => "HookSlow",

@@ -142,7 +142,8 @@ impl Outcome {
     }
 }
 
-/// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too.
+/// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too. Or
+/// the error is ours.
 pub(crate) const EXIT_SOFTWARE: u8 = 70;
 
 impl fmt::Display for Outcome {

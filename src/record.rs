@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::event::TaskRef;
 use crate::id::{TaskId, TaskKey};
-use crate::link::Link;
+use crate::link::{Link, Request};
 use crate::outcome::Outcome;
 use crate::reason::Rejection;
 use crate::spec::TaskSpec;
@@ -175,9 +175,12 @@ impl Record {
 /// the spec that came back: their destructors may panic, which must not end that thread.
 impl Drop for Record {
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let _ = unwind::drop_caught(state.outcome.take());
-        let _ = unwind::drop_caught(state.refused.take());
+        let State { outcome, refused, .. } = std::mem::take(self.state.get_mut());
+        for dropped in [unwind::drop_caught(outcome), unwind::drop_caught(refused)] {
+            if let Err(message) = dropped {
+                self.link.send(Request::DropPanicked { message });
+            }
+        }
     }
 }
 

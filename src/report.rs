@@ -32,8 +32,8 @@ pub struct ShutdownReport {
     /// How many events no subscriber got, over the whole life of the supervisor.
     pub events_dropped: u64,
     /// How many user values could not be dropped in time, because no thread could be had for it.
-    /// Unless one comes back that was stuck, they are leaked. What is left after the report, the
-    /// hooks of the threads and errors that nobody has read, is logged if it is.
+    /// Unless one comes back that was stuck, they are leaked. This is logged as well, and so is
+    /// what is leaked after the report: hooks of the threads, and errors that nobody has read.
     pub values_leaked: usize,
 }
 

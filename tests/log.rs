@@ -1,5 +1,5 @@
-//! What is logged: everything by `LogEvents`, failures if nobody subscribed, nothing else. The
-//! logger belongs to the process, hence a program of its own.
+//! What is logged: everything by `LogEvents`, failures if nobody subscribed, what the end leaks,
+//! and nothing else. The logger belongs to the process, hence a program of its own.
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use threadvisor::crossbeam_channel::{bounded, Receiver};
+use threadvisor::crossbeam_channel::{after, bounded, Receiver};
 use threadvisor::prelude::*;
 
 struct Line {
@@ -160,6 +160,28 @@ fn log_events_writes_every_event_at_the_level_of_its_weight() {
     }
     let failed = lines.iter().find(|(_, text)| text.contains("outcome=fatal")).unwrap();
     assert_eq!(failed.0, Level::Error);
+}
+
+/// With a subscriber too: there is no event after the end.
+#[test]
+fn values_for_which_no_thread_could_be_had_are_logged_after_the_end() {
+    let _turn = begin(LevelFilter::Trace);
+    // No system has room for such a stack.
+    let supervisor = Supervisor::builder().stack_size(usize::MAX - (1 << 20)).start().unwrap();
+    let value = Box::new(7);
+    let never = TaskSpec::once("never", move |_| {
+        drop(value);
+        Ok(())
+    });
+    supervisor.handle().add(never).unwrap();
+    let leaked = supervisor.shutdown().unwrap().values_leaked;
+    assert!(leaked > 0);
+    let wanted = (Level::Warn, format!("{leaked} user values not dropped in time"));
+    let late = after(Duration::from_secs(60));
+    while !logged().contains(&wanted) {
+        assert!(late.try_recv().is_err(), "{:?}", logged());
+        thread::yield_now();
+    }
 }
 
 #[test]

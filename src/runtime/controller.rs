@@ -121,9 +121,13 @@ fn run(
         log::error!(target: "threadvisor", "the controller panicked: {message}");
         controller.performer.give_up();
     }
-    if let Err(message) = unwind::catch(|| controller.end()) {
-        log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
-        link.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
+    match unwind::catch(|| controller.end()) {
+        Ok(0) => {}
+        Ok(left) => log::warn!(target: "threadvisor", "{left} user values not dropped in time"),
+        Err(message) => {
+            log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
+            link.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
+        }
     }
     // Without any handle left, nobody can read the report; but its errors are user values. So are
     // the hooks of the threads, once the last worker is gone.
@@ -273,6 +277,7 @@ impl Controller {
                 let found = self.cancel_slot(&slot);
                 let _ = reply.send(found);
             }
+            Request::DropPanicked { message } => self.performer.drop_panicked(&message),
             Request::Flush(reply) => {
                 let _ = reply.send(self.performer.publisher.flush());
             }
@@ -357,8 +362,8 @@ impl Controller {
         });
     }
 
-    /// Nothing is left: says so to everybody who waits.
-    fn end(self) {
+    /// Nothing is left: says so to everybody who waits. Gives the number of values leaked.
+    fn end(self) -> usize {
         let Self { mut performer, inbox, idle_waiters, .. } = self;
         let link = Arc::clone(&performer.link);
         // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
@@ -366,7 +371,10 @@ impl Controller {
             performer.let_go(request.into_record());
         }
         drop((inbox.requests, idle_waiters));
-        link.end(performer.into_report());
+        let report = performer.into_report();
+        let values_leaked = report.shutdown.values_leaked;
+        link.end(report);
+        values_leaked
     }
 }
 

@@ -184,17 +184,22 @@ fn deadline_and_watchdog_go_together() {
     );
     assert!(matches!(outcome_of(&silent), Outcome::Unresponsive { .. }));
     assert_eq!(labels(&stage, &silent), ["attempt_silent", "attempt_unresponsive"]);
-    // Silent and reported, then overdue as well. Where nobody came to look before the deadline, the
-    // deadline is all there is to say.
-    let both = stage.add(
-        TaskSpec::once("both", |ctx| Ok(ctx.sleep(Duration::MAX)?))
-            .watchdog(ms(8))
-            .timeout(ms(100)),
-    );
-    assert!(matches!(outcome_of(&both), Outcome::TimedOut { .. }));
-    let mut labels = labels(&stage, &both);
-    labels.retain(|&label| label != "attempt_silent");
-    assert_eq!(labels, ["attempt_overdue"]);
+    // Silent and reported, then overdue as well. Only where the controller first gets to run after
+    // the deadline, it has nothing to say but that: then once more with a later one.
+    let both = |timeout| {
+        let task = stage.add(
+            TaskSpec::once("both", |ctx| Ok(ctx.sleep(Duration::MAX)?))
+                .watchdog(ms(8))
+                .timeout(timeout),
+        );
+        assert!(matches!(outcome_of(&task), Outcome::TimedOut { .. }));
+        labels(&stage, &task)
+    };
+    let mut found = both(ms(100));
+    if found == ["attempt_overdue"] {
+        found = both(Duration::from_secs(10));
+    }
+    assert_eq!(found, ["attempt_silent", "attempt_overdue"]);
 }
 
 #[test]

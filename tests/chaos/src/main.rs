@@ -307,6 +307,9 @@ impl log::Log for Listener {
 
     fn log(&self, record: &log::Record<'_>) {
         let text = record.args().to_string();
+        if text.contains("user values") {
+            watch::leak_heard();
+        }
         if text.contains("controller panicked") {
             eprintln!("{text}");
             if let Some(watch) = ONLY_WATCH.get() {

@@ -13,7 +13,7 @@ use threadvisor::{Builder, RunReport, ShutdownCause, ShutdownReport, StartError}
 
 use crate::dice::Dice;
 use crate::listen::{self, Bookkeeper, Nuisance};
-use crate::watch::{nap, Watch};
+use crate::watch::{nap, take_leak, Watch};
 use crate::world::{contained, lock, World};
 use crate::{acts, specs, system};
 
@@ -61,6 +61,8 @@ pub fn play(
     let max = wishes.max_concurrent.unwrap_or_else(|| dice.pick(&[1, 2, 4, 16, 64, 1024]));
     let world = Arc::new(World::new(seed, slots, max, dice.one_in(2)));
     watch.note(arena, seed, "starts", None);
+    // Said of another of the same name.
+    take_leak(seed);
     let known_handle = Arc::new(OnceLock::new());
     let supervisor = match builder(&world, &mut dice, &known_handle, wishes).start() {
         Ok(supervisor) => supervisor,
@@ -81,9 +83,14 @@ pub fn play(
     world.open_gate();
     contained(|| drop(handle));
     watch.note(arena, seed, "has ended", None);
-    settle(&world, known, wishes, tally);
+    settle(&world, known, tally);
     watch.note(arena, seed, "is settled", None);
     world.faults()
+}
+
+/// What tells its threads from others.
+pub fn name_of(seed: u64) -> String {
+    format!("{}", seed % 10_000)
 }
 
 fn builder(
@@ -100,7 +107,7 @@ fn builder(
         _ => dice.up_to_ms(40),
     };
     let mut builder = Supervisor::builder()
-        .thread_name(format!("{}", world.seed % 10_000))
+        .thread_name(name_of(world.seed))
         .max_concurrent(world.max_concurrent)
         .max_slot_queue(dice.pick(&[1, 3, 100]))
         .max_tasks(dice.pick(&[5, 50, 1_000_000, 1_000_000, 1_000_000, 1_000_000]))
@@ -263,7 +270,7 @@ fn await_end(world: &World, handle: &Handle) {
 }
 
 /// Everything accepted has its outcome, the books agree, and no value is left.
-fn settle(world: &Arc<World>, known: Known, wishes: Wishes, tally: &mut Tally) {
+fn settle(world: &Arc<World>, known: Known, tally: &mut Tally) {
     let tasks = world.take_ledger();
     tally.accepted += tasks.len();
     tally.most_threads = world.threads.load(Ordering::SeqCst);
@@ -296,8 +303,7 @@ fn settle(world: &Arc<World>, known: Known, wishes: Wishes, tally: &mut Tally) {
         contained(|| drop(task));
     }
     contained(|| drop(known));
-    let refused = wishes.scarce || world.refusals.load(Ordering::SeqCst) > 0;
-    await_values(world, leaked, refused, tally);
+    await_values(world, leaked, tally);
 }
 
 fn check_report(
@@ -335,16 +341,11 @@ fn check_report(
 }
 
 /// Once nobody is held any more, all user values are dropped; those that the report calls leaked
-/// are not, and where threads are refused nobody may be there to drop some. What is left after the
-/// report may have nobody there either.
-fn await_values(world: &Arc<World>, leaked: Option<usize>, refused: bool, tally: &mut Tally) {
-    let after_report = |kind: &&str| ["start hook", "stop hook", "error"].contains(kind);
-    let excused = || {
-        let unheard = refused && world.values_left().keys().all(after_report);
-        leaked.map_or(refused, |leaked| leaked > 0) || unheard
-    };
-    let patience = if refused || excused() { MS * 300 } else { FOREVER / 5 };
-    for _ in 0..patience.as_millis() / 2 {
+/// are not, nor those of which the log says so.
+fn await_values(world: &Arc<World>, leaked: Option<usize>, tally: &mut Tally) {
+    let mut excused = leaked.is_some_and(|leaked| leaked > 0);
+    let patience = FOREVER / 5;
+    for waited in 0..patience.as_millis() / 2 {
         // A body that was given up may have been at it when the ledger was taken.
         for late in world.take_ledger() {
             if late.outcome().is_none() {
@@ -352,14 +353,19 @@ fn await_values(world: &Arc<World>, leaked: Option<usize>, refused: bool, tally:
             }
             contained(|| drop(late));
         }
+        excused |= take_leak(world.seed);
         if world.values_left().is_empty() {
             return;
+        }
+        // What a thread has that comes back late may go yet.
+        if excused && waited > 150 {
+            break;
         }
         nap(MS * 2);
     }
     let left = world.values_left();
     tally.values_leaked += left.values().sum::<usize>();
-    if !excused() {
+    if !excused {
         let threads = system::threads();
         world.fault(format!("{left:?} are left, {leaked:?} in the report; {threads:?}"));
     }

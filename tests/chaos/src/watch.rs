@@ -1,6 +1,6 @@
 //! The watchdog: a run that makes no progress is ended with all that can be known about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::thread;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::{bounded, never, Sender};
 use threadvisor::prelude::*;
 
-use crate::system;
 use crate::world::{contained, lock};
+use crate::{round, system};
 
 /// So many looks, a second apart, without progress. Looks, and not time: a process that was stopped
 /// has no looks either.
@@ -83,6 +83,23 @@ impl Watch {
             nap(Duration::from_secs(2));
         }
     }
+}
+
+/// The controllers that logged values as leaked, by the names of their threads.
+static LEAKS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn controller_of(seed: u64) -> String {
+    format!("ctl-{}", round::name_of(seed))
+}
+
+/// This thread has logged that values are leaked.
+pub fn leak_heard() {
+    lock(&LEAKS).insert(thread::current().name().unwrap_or_default().to_owned());
+}
+
+/// Whether that was logged for a supervisor, since this was last asked.
+pub fn take_leak(seed: u64) -> bool {
+    lock(&LEAKS).remove(&controller_of(seed))
 }
 
 /// Lets time pass.

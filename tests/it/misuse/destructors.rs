@@ -9,7 +9,7 @@ use std::io;
 use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::bounded;
+use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
 use threadvisor::{Builder, StartError};
 
@@ -331,6 +331,36 @@ fn specs_refused_at_the_door_may_panic_when_dropped() {
         }
         drops.check_threads();
     }
+}
+
+/// Whoever has the last reference: that thread goes on, and subscribers are told.
+#[test]
+fn the_error_of_an_end_may_panic_wherever_its_last_handle_is_dropped() {
+    let drops = Drops::new(true);
+    let (said, told) = unbounded();
+    let builder = Supervisor::builder().on_event(move |event| {
+        if event.kind.label() == "drop_panicked" {
+            said.send(()).unwrap();
+        }
+    });
+    let supervisor = builder.start().unwrap();
+    let handle = supervisor.handle();
+    // A report keeps the first 64.
+    let tasks: Vec<_> = (0..70)
+        .map(|n| {
+            let spec = TaskSpec::new(format!("fails {n}"), drops.failing());
+            handle.add(spec.restart(RestartPolicy::Never)).unwrap()
+        })
+        .collect();
+    for task in &tasks {
+        let _ = task.ended().recv();
+    }
+    handle.flush_events().unwrap();
+    drop(tasks);
+    (0..6).for_each(|_| next(&told));
+    in_time(move || drop((supervisor, handle)));
+    drops.check(70);
+    assert!(told.try_recv().is_err(), "no more than were reported");
 }
 
 /// A nudge keeps its attempt until its period is over, and with it the error of the end.

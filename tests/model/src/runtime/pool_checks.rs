@@ -284,8 +284,7 @@ fn what_comes_back_late_is_dropped() {
         ground.start_threads(1);
         kinds.push(None);
     }
-    let hook_thread = world::coin();
-    if hook_thread {
+    if world::coin() {
         ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
     }
     let (free, go_on) = channel::unbounded::<()>();

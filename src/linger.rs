@@ -6,7 +6,7 @@
 //!
 //! Where others compute, a yield gives them whole slices of the processor, milliseconds each, while
 //! a parked thread is let in as soon as it is woken. Hence a yield that comes back late, and to
-//! nothing, ends all lingering for a time that makes up for it.
+//! nothing, ends the lingering for a time that makes up for it.
 
 use std::time::Duration;
 
@@ -22,13 +22,14 @@ const LINGER: Duration = Duration::from_micros(20);
 /// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
 const LATE: Duration = Duration::from_micros(500);
 
-/// After a late yield nobody lingers for so many times as long as it took: it may cost a tenth.
+/// After a late yield there is no lingering for so many times as long as it took: it may cost a tenth.
 const PAUSE: u32 = 10;
 
 /// No pause is longer, or it would not be told from the time's wrapping around.
 const LONGEST_PAUSE: u32 = 10_000;
 
-/// Shared by the threads of one supervisor, which share the processors.
+/// Each kind of thread has its own: under a burst those of the other kinds are what makes a yield
+/// late.
 #[derive(Debug, Default)]
 pub(crate) struct Linger {
     /// Nobody lingers before: milliseconds since the start, wrapping around after 49 days. Not 64

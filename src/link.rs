@@ -24,7 +24,8 @@ use crate::unwind;
 
 pub(crate) struct Link {
     pub(crate) clock: Clock,
-    linger: Linger,
+    /// Of those who wait for the end of a task.
+    pub(crate) linger: Linger,
     door: Mutex<Door>,
     intake: Sender<Envelope>,
     /// A receiver of our own, so that whoever finds the door closed behind a submission can answer
@@ -196,12 +197,6 @@ impl Link {
             ended: Condvar::new(),
         };
         (Arc::new(link), inbox)
-    }
-
-    /// Yields the processor until `look` finds something, for a moment at the most: it may lie
-    /// there sooner than a thread can park and be woken.
-    pub(crate) fn linger<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
-        self.linger.until(&self.clock, look)
     }
 
     /// The link to a supervisor that has ended.

@@ -140,7 +140,7 @@ impl Record {
     /// Blocks until the outcome is there, or `span` has passed.
     pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
         let clock = &self.link.clock;
-        let soon = self.link.linger(|| self.outcome());
+        let soon = self.link.linger.until(clock, || self.outcome());
         if soon.is_some() {
             return soon;
         }

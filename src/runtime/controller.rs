@@ -13,6 +13,7 @@ use crate::current;
 use crate::error::StartError;
 use crate::event::EventKind;
 use crate::id;
+use crate::linger::Linger;
 use crate::link::{Inbox, Link, Request, SlotCancelled};
 use crate::machine::{Answer, Input, Machine};
 use crate::policy::Limits;
@@ -78,8 +79,14 @@ fn start_with(
         setup.defaults,
         setup.signals,
     );
-    let mut controller =
-        Controller { performer, inbox, reports, _reports_in: reports_in, idle_waiters: Vec::new() };
+    let mut controller = Controller {
+        performer,
+        inbox,
+        reports,
+        _reports_in: reports_in,
+        idle_waiters: Vec::new(),
+        linger: Linger::default(),
+    };
     if let Err(error) = started {
         controller.performer.give_up();
         controller.end();
@@ -162,6 +169,7 @@ struct Controller {
     /// Keeps the channel of reports connected while there is no worker.
     _reports_in: Sender<Report>,
     idle_waiters: Vec<IdleWaiter>,
+    linger: Linger,
 }
 
 /// Somebody who waits until every task has its outcome.
@@ -217,14 +225,14 @@ impl Controller {
     /// The one place where the controller waits: until a message lies there, or something is due.
     fn wait(&self) {
         let Inbox { intake, requests } = &self.inbox;
-        let link = &self.performer.link;
+        let clock = &self.performer.link.clock;
         let look = || {
             let nothing = self.reports.is_empty() && requests.is_empty() && intake.is_empty();
             (!nothing).then_some(())
         };
         let due = self.performer.machine.deadline().min(self.performer.workers.deadline());
         // What is due already waits for nobody: each yield may cost a slice on a busy machine.
-        if due <= link.clock.now() || link.linger(look).is_some() {
+        if due <= clock.now() || self.linger.until(clock, look).is_some() {
             return;
         }
         let mut select = Select::new();
@@ -232,7 +240,7 @@ impl Controller {
         select.recv(requests);
         select.recv(intake);
         // Which of them it is, or that time is up, the next turn sees for itself.
-        let _ = match link.clock.remaining(due) {
+        let _ = match clock.remaining(due) {
             Some(span) => select.ready_timeout(span).ok(),
             None => Some(select.ready()),
         };

@@ -9,6 +9,7 @@ use super::Report;
 use crate::clock::Clock;
 use crate::current;
 use crate::event::{Event, EventKind, Subscriber};
+use crate::linger::Linger;
 use crate::link::Link;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, Sender};
@@ -32,6 +33,7 @@ struct Shared {
     given_up: AtomicBool,
     /// The subscribers are to be told of a loss before the next event. Changed under the lock.
     lossy: AtomicBool,
+    linger: Linger,
 }
 
 #[derive(Default)]
@@ -85,13 +87,14 @@ impl Lane {
         let state = Mutex::new(State::default());
         let (in_hand, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
         let lossy = AtomicBool::new(false);
-        let shared = Shared { state, ready: Condvar::new(), capacity, in_hand, given_up, lossy };
+        let (ready, linger) = (Condvar::new(), Linger::default());
+        let shared = Shared { state, ready, capacity, in_hand, given_up, lossy, linger };
         let shared = Arc::new(shared);
         let lane = Self { shared: Arc::clone(&shared) };
         let (link, reports) = (Arc::clone(link), reports.clone());
         options.spawn(role, options.stack_size, move |_| {
             current::belong_to(&link);
-            shared.serve(subscribers, &link, &reports);
+            shared.serve(subscribers, &link.clock, &reports);
         })?;
         Ok(lane)
     }
@@ -149,7 +152,7 @@ impl Lane {
 }
 
 impl Shared {
-    fn serve(&self, subscribers: Vec<Subscriber>, link: &Link, reports: &Sender<Report>) {
+    fn serve(&self, subscribers: Vec<Subscriber>, clock: &Clock, reports: &Sender<Report>) {
         let mut subscribers: Vec<_> = subscribers
             .into_iter()
             .map(|subscriber| {
@@ -159,7 +162,7 @@ impl Shared {
             .collect();
         let mut hand = VecDeque::new();
         loop {
-            match self.next(&mut hand, link) {
+            match self.next(&mut hand, clock) {
                 Next::Events => {
                     while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
                         let Some(event) = hand.pop_front() else { break };
@@ -170,7 +173,7 @@ impl Shared {
                     }
                 }
                 Next::Lost(lost) => {
-                    call_all(&mut subscribers, &overflow(lost, &link.clock), reports);
+                    call_all(&mut subscribers, &overflow(lost, clock), reports);
                 }
                 Next::End => break,
             }
@@ -186,7 +189,7 @@ impl Shared {
     }
 
     /// Waits for something to do.
-    fn next(&self, hand: &mut VecDeque<Event>, link: &Link) -> Next {
+    fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
         let mut state = self.state.lock();
         let mut lingers = true;
         loop {
@@ -216,7 +219,7 @@ impl Shared {
             }
             if lingers {
                 drop(state);
-                link.linger(|| self.has_news().then_some(()));
+                self.linger.until(clock, || self.has_news().then_some(()));
                 state = self.state.lock();
             } else {
                 // The room of a flood is not kept.

@@ -12,6 +12,7 @@ use crate::context::TaskContext;
 use crate::current;
 use crate::error::{Cancelled, TaskError};
 use crate::id::AttemptRef;
+use crate::linger::Linger;
 use crate::link::Link;
 use crate::machine::pool::Counts;
 use crate::machine::{Finality, Return};
@@ -79,6 +80,7 @@ pub(super) struct Shared {
     /// Where threads find what the controller does not take any more.
     pub(super) unheard: Receiver<Report>,
     pub(super) link: Arc<Link>,
+    pub(super) linger: Linger,
     pub(super) threads: Threads,
 }
 
@@ -306,7 +308,8 @@ impl Shared {
             }
             if lingers {
                 drop(state);
-                self.link.linger(|| self.state.lock().has_work().then_some(()));
+                let look = || self.state.lock().has_work().then_some(());
+                self.linger.until(&self.link.clock, look);
                 state = self.state.lock();
             } else {
                 state.idle.push(Arc::clone(seat));

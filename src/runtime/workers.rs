@@ -10,6 +10,7 @@ use super::garbage::Garbage;
 use super::worker::{Dedicated, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
 use crate::cell::{Cell, Thread, SLOW_HOOK};
+use crate::linger::Linger;
 use crate::link::Link;
 use crate::machine::pool::{Counts, Pool};
 use crate::sync::channel::{Receiver, Sender};
@@ -75,7 +76,8 @@ impl Workers {
     ) -> Self {
         let state = Mutex::new(State::default());
         let ended = Condvar::new();
-        let shared = Shared { state, ended, reports, unheard, link, threads };
+        let linger = Linger::default();
+        let shared = Shared { state, ended, reports, unheard, link, linger, threads };
         let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
         Self {

@@ -22,7 +22,8 @@ const LINGER: Duration = Duration::from_micros(20);
 /// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
 const LATE: Duration = Duration::from_micros(500);
 
-/// After a late yield there is no lingering for so many times as long as it took: it may cost a tenth.
+/// After a late yield there is no lingering for so many times as long as it took: it may cost a
+/// tenth.
 const PAUSE: u32 = 10;
 
 /// No pause is longer, or it would not be told from the time's wrapping around.

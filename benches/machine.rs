@@ -15,28 +15,22 @@
 
 extern crate alloc;
 
-#[path = "../src/backoff.rs"]
-mod backoff;
 mod harness;
-#[path = "../src/id.rs"]
-mod id;
 #[path = "../src/machine/mod.rs"]
 mod machine;
-#[path = "../src/policy.rs"]
-mod policy;
-#[path = "../src/reason.rs"]
-mod reason;
-#[path = "../src/time.rs"]
-mod time;
+#[path = "../src/vocabulary/mod.rs"]
+mod vocabulary;
 
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
 use harness::Harness;
-use id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use machine::{Effect, Input, Machine, Return, Submission};
-use policy::{AdmissionPolicy, Limits, Plan, RestartPolicy};
-use time::Time;
+use machine::{Effect, Input, Machine, Submission};
+use vocabulary::answer::Return;
+use vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use vocabulary::plan::{Limits, Pause, Plan};
+use vocabulary::policy::{AdmissionPolicy, RestartPolicy};
+use vocabulary::time::Time;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Steps in a run; of few tasks, each steps more than once.
@@ -147,7 +141,7 @@ impl Stepper {
             max_tasks: u32::MAX,
             max_abandoned: 16,
             grace: HOUR,
-            event_drain: HOUR,
+            event_flush: HOUR,
         };
         let machine = Machine::new(limits, 1);
         let mut it =
@@ -249,9 +243,9 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
 fn plan(initial_delay: Duration) -> Arc<Plan> {
     Arc::new(Plan {
         restart: RestartPolicy::OnFailure,
-        pause: policy::Pause::None,
+        pause: Pause::None,
         initial_delay,
-        backoff: backoff::BackoffPolicy::default(),
+        backoff: vocabulary::backoff::BackoffPolicy::default(),
         max_retries: None,
         stable_after: HOUR,
         failure_limit: None,
@@ -259,10 +253,10 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         max_timeout: None,
         grace: HOUR,
         expires_in: None,
-        panic: policy::PanicPolicy::Failure,
-        abandon: policy::AbandonPolicy::Hold,
+        panic: vocabulary::policy::PanicPolicy::Failure,
+        abandon: vocabulary::policy::AbandonPolicy::Hold,
         watchdog: None,
-        significant: false,
+        shutdown_on_end: false,
         once: false,
         shared: false,
     })

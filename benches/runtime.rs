@@ -97,7 +97,7 @@ fn latencies(harness: &Harness) {
     cancel_to_awake(harness, &handle);
 }
 
-fn round_trips(harness: &Harness, handle: &Handle, beside: &str) {
+fn round_trips(harness: &Harness, handle: &SupervisorHandle, beside: &str) {
     let name: Arc<str> = Arc::from("no-op");
     all_completed(vec![submit(handle, no_op(&name))]);
     harness.bench(
@@ -156,7 +156,7 @@ impl Drop for Finished {
 }
 
 /// From `cancel()` to the moment at which the sleeping body is awake, by its own clock.
-fn cancel_to_awake(harness: &Harness, handle: &Handle) {
+fn cancel_to_awake(harness: &Harness, handle: &SupervisorHandle) {
     let name = "cancel() to sleeping body awake";
     if !harness.wants(name) {
         return;
@@ -249,7 +249,7 @@ fn fan_out(harness: &Harness) {
     let n = harness.scaled(20_000);
     for subscribers in [0, 1, 4, 8] {
         let seen = Arc::new(AtomicUsize::new(0));
-        let mut builder = Supervisor::builder().unlimited().event_capacity(EVENTS * n + 1);
+        let mut builder = Supervisor::builder().max_concurrent(None).event_capacity(EVENTS * n + 1);
         for _ in 0..subscribers {
             let seen = Arc::clone(&seen);
             builder = builder.on_event(move |_| {
@@ -272,7 +272,7 @@ fn fan_out(harness: &Harness) {
                 assert_eq!(seen.load(Ordering::Relaxed), runs * n * EVENTS * subscribers);
             },
         );
-        let report = supervisor.shutdown().expect("this is no thread of the supervisor");
+        let report = supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
         assert_eq!(report.events_dropped, 0, "the lane is large enough");
     }
 }
@@ -313,7 +313,8 @@ fn shutdowns(harness: &Harness) {
                 (supervisor, tasks)
             },
             |(supervisor, tasks)| {
-                let report = supervisor.shutdown().expect("this is no thread of the supervisor");
+                let report =
+                    supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
                 assert_eq!((report.stopped, report.abandoned.len()), (n, 0));
                 (supervisor, tasks)
             },

@@ -8,12 +8,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
 
-/// With the feature `io`, on Unix, `ctx.accept(&listener)?` in the loop is enough.
+/// With the feature `poll`, on Unix, `ctx.accept(&listener)?` in the loop is enough.
 fn listen(ctx: &TaskContext, listener: &TcpListener) -> TaskResult {
     let mut address = listener.local_addr()?;
     if address.ip().is_unspecified() {
@@ -36,7 +35,7 @@ fn greet(mut stream: TcpStream, peer: SocketAddr) -> TaskResult {
     Ok(writeln!(stream, "hello, {peer}")?)
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let supervisor = Supervisor::builder().start()?;
@@ -56,5 +55,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     handle.request_shutdown();
     let report = supervisor.wait_shutdown()?;
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

@@ -6,7 +6,6 @@
 //! Then 0.5 s on an empty queue; a last job that is begun before the shutdown and finished in the
 //! grace; and one behind it that stays in the queue. The exit code is 0.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{after, select, unbounded, Receiver, Sender};
@@ -31,13 +30,13 @@ fn consume(ctx: &TaskContext, jobs: &Receiver<&'static str>, done: &Sender<Strin
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let (print, jobs) = unbounded();
     let (sender, done) = unbounded();
     let left = jobs.clone();
     let supervisor = Supervisor::builder()
         .on_event(|event| {
-            if let EventKind::AttemptFailed { error: Some(error), .. } = &event.kind {
+            if let EventKind::AttemptFailed { error, .. } = &event.kind {
                 println!("failed: {error}");
             }
         })
@@ -62,5 +61,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let report = supervisor.wait_shutdown()?;
     println!("{}\nleft in the queue: {:?}", done.recv()?, left.try_iter().collect::<Vec<_>>());
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

@@ -31,14 +31,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (ran, runs) = channel();
     let report = handle.add(
         TaskSpec::new("report", move |ctx| Ok(ran.send(ctx.attempt())?))
-            .every(Duration::from_secs(3600))
+            .repeat_after(Duration::from_secs(3600))
             .initial_delay(Duration::from_secs(3600)),
     )?;
     // Two more for one slot: the first owns it, the second waits behind it.
     let resident = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?)).slot("tty0");
     let _shell = handle.add(resident("shell"))?;
     let modem = handle.submit(resident("modem"), AdmissionPolicy::Queue)?;
-    println!("   modem: {:?}", modem.decided()?);
+    println!("   modem: {:?}", modem.wait_decided()?);
 
     println!("2. add the same name again: its slot is busy, and the spec comes back");
     match handle.add(TaskSpec::once("tail", |_| Ok(()))) {

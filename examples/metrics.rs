@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok(())
             }
         })
-        .every(ms(50))
+        .repeat_after(ms(50))
         .backoff(BackoffPolicy::constant(ms(20))),
         // A second task for the slot of the first: refused.
         TaskSpec::once("double", |ctx| {
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(())
         }),
         TaskSpec::once("absent", |_| Ok(std::fs::metadata("/no/such/file").map(drop)?)),
-        TaskSpec::once("window", |ctx| Ok(ctx.sleep(ms(1000))?)).significant(),
+        TaskSpec::once("window", |ctx| Ok(ctx.sleep(ms(1000))?)).shutdown_on_end(),
     ])?;
     // `run` returns when the last event was delivered, or the time for that was over.
     println!("{}\n\n{report}", metrics.render());

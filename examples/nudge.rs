@@ -6,7 +6,6 @@
 //! some interrupts were lost (about 15) and one was not, and that the task ended as cancelled. The
 //! exit code is 0.
 
-use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ impl Database {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let (tell, started) = bounded(1);
     let query = TaskSpec::once("query", move |ctx| {
         let database = Arc::new(Database::default());
@@ -79,5 +78,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     supervisor.handle().request_shutdown();
     let report = supervisor.wait_shutdown()?;
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

@@ -1,9 +1,9 @@
-//! Tasks that run again and again: `every`, `at_rate`, `initial_delay`, and `skip_wait` for one run
-//! out of turn.
+//! Tasks that run again and again: `repeat_after`, `every`, `initial_delay`, and `skip_wait` for
+//! one run out of turn.
 //!
 //! `cargo run --example periodic` ends after 1.5 s. Each body takes 60 ms, that of `slow` 250 ms.
-//! You see when attempts start: `every` each 260 ms (200 ms after its end), `at_rate` each 200 ms,
-//! `slow` each 400 ms (it misses each second tick), `late` from 500 ms on, and `hourly` twice,
+//! You see when attempts start: `repeat_after` each 260 ms (200 ms after its end), `every` each 200
+//! ms, `slow` each 400 ms (it misses each second tick), `late` from 500 ms on, and `hourly` twice,
 //! because `main` did not want to wait an hour.
 
 use std::collections::BTreeMap;
@@ -40,11 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()?;
     let handle = supervisor.handle();
     let tasks = handle.add_all([
+        TaskSpec::new("every", work(ms(60))).repeat_after(ms(200)),
         TaskSpec::new("every", work(ms(60))).every(ms(200)),
-        TaskSpec::new("at_rate", work(ms(60))).at_rate(ms(200)),
-        TaskSpec::new("slow", work(ms(250))).at_rate(ms(200)),
-        TaskSpec::new("late", work(ms(60))).initial_delay(ms(500)).every(ms(200)),
-        TaskSpec::new("hourly", work(ms(60))).every(Duration::from_secs(3600)),
+        TaskSpec::new("slow", work(ms(250))).every(ms(200)),
+        TaskSpec::new("late", work(ms(60))).initial_delay(ms(500)).repeat_after(ms(200)),
+        TaskSpec::new("hourly", work(ms(60))).repeat_after(Duration::from_secs(3600)),
     ])?;
 
     // It waits for the outcome, which this task has not before it is stopped: so for 700 ms.

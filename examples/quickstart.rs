@@ -10,7 +10,6 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
@@ -61,18 +60,18 @@ fn client(ctx: &TaskContext, address: SocketAddr) -> TaskResult {
     Ok(())
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?; // a port that is free
     let supervisor = Supervisor::builder().on_event(|event| println!("{event}")).start()?;
     let report = supervisor.run([
-        TaskSpec::new("load", load).at_rate(ms(1000)),
+        TaskSpec::new("load", load).every(ms(1000)),
         TaskSpec::new("lines", lines).timeout(ms(2000)),
-        TaskSpec::new("device", move |ctx| device(ctx, address)).every(ms(700)),
+        TaskSpec::new("device", move |ctx| device(ctx, address)).repeat_after(ms(700)),
         TaskSpec::new("client", move |ctx| client(ctx, address))
             .restart(RestartPolicy::Always)
             .backoff(BackoffPolicy::exponential(ms(100), ms(400))),
-        TaskSpec::once("session", |ctx| Ok(ctx.sleep(ms(4000))?)).significant(),
+        TaskSpec::once("session", |ctx| Ok(ctx.sleep(ms(4000))?)).shutdown_on_end(),
     ])?;
     println!("\n{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

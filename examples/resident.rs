@@ -8,7 +8,7 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::after;
@@ -52,7 +52,7 @@ fn terminate(ctx: &TaskContext) -> TaskResult {
     Ok(())
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let path: PathBuf = std::env::temp_dir().join(format!("threadvisor-{}", std::process::id()));
     let target = path.clone();
     let builder = Supervisor::builder().grace(Duration::from_secs(2)).on_event(|event| {
@@ -74,5 +74,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let report = supervisor.wait_shutdown()?;
     println!("\n{report}");
     std::fs::remove_file(path)?;
-    Ok(report.exit_code())
+    Ok(report)
 }

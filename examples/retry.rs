@@ -71,6 +71,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\n{report}");
     std::fs::remove_file(path)?;
     // Three of them failed on purpose, so `report.exit_code()` would be 1.
-    assert_eq!(report.exit_status(), 1);
+    assert_eq!(report.exit_code(), 1);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A reader of a serial line that waits for its port and for a cancel at once, so that a dead line
 //! cannot hold it. A pseudo-terminal stands in for the port.
 //!
-//! `cargo run --example serial --features io` ends after 0.5 s; `main` plays the device. You see
+//! `cargo run --example serial --features poll` ends after 0.5 s; `main` plays the device. You see
 //! two sentences, then 0.3 s of silence in which the reader waits, without waking up once; then
 //! half a sentence, and the silence that the reader takes for a dead device: a failure, so the port
 //! is opened again. The shutdown takes a few milliseconds: 1 task, 1 cancelled. The exit code is 0.
@@ -11,14 +11,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetattr, OptionalActions};
-use threadvisor::{prelude::*, Readiness};
+use threadvisor::{prelude::*, Polled};
 
 /// Opens a port as one opens a serial line: raw, and non-blocking, so that it is only ever waited
 /// for where a cancel is waited for as well.
@@ -42,7 +41,7 @@ fn read(ctx: &TaskContext, path: &Path, sentences: &Sender<String>) -> TaskResul
     loop {
         let patience = Some(HALF_A_SENTENCE).filter(|_| !line.is_empty());
         // Waits with `poll` for the port and for `ctx.cancel_fd()`; a cancel ends it as an error.
-        if ctx.wait_readable(&port, patience)? == Readiness::TimedOut {
+        if ctx.wait_readable(&port, patience)? == Polled::TimedOut {
             return Err(format!("silent after {} bytes of a sentence", line.len()).into());
         }
         let mut buffer = [0; 64];
@@ -59,7 +58,7 @@ fn read(ctx: &TaskContext, path: &Path, sentences: &Sender<String>) -> TaskResul
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let mut device = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?);
     grantpt(&device)?;
     unlockpt(&device)?;
@@ -68,7 +67,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (sender, sentences) = channel();
     let supervisor = Supervisor::builder()
         .on_event(|event| {
-            if let EventKind::AttemptFailed { error: Some(error), .. } = &event.kind {
+            if let EventKind::AttemptFailed { error, .. } = &event.kind {
                 println!("failed: {error}");
             }
         })
@@ -85,5 +84,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     supervisor.handle().request_shutdown();
     let report = supervisor.wait_shutdown()?;
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

@@ -28,12 +28,12 @@ fn sync(name: &str, journal: Sender<String>) -> TaskSpec {
 /// What a web server would answer. It waits for the decision, which comes at once, not for the
 /// sync.
 fn handle_request(
-    handle: &Handle,
+    handle: &SupervisorHandle,
     spec: TaskSpec,
     policy: AdmissionPolicy,
 ) -> Result<(u16, TaskHandle), Error> {
     let task = handle.submit(spec, policy)?;
-    let status = match task.decided()? {
+    let status = match task.wait_decided()? {
         Decision::Admitted | Decision::Queued { .. } => 202,
         _ => 409, // Rejected, and whatever a later version may add
     };
@@ -55,7 +55,7 @@ fn main() -> Result<(), Error> {
         for name in ["first", "second", "third"] {
             let spec = sync(name, journal.clone()).slot(format!("tenant-{policy}"));
             let (status, task) = handle_request(&handle, spec, policy)?;
-            println!("  {status} {name} {:?}", task.decided()?);
+            println!("  {status} {name} {:?}", task.wait_decided()?);
             tasks.push(task);
         }
         drop(journal);

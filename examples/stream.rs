@@ -9,7 +9,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ fn client(ctx: &TaskContext, peer: SocketAddr, readings: &Sender<String>) -> Tas
     Err("the peer hung up".into())
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let (sender, readings) = channel();
@@ -56,5 +55,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     supervisor.handle().request_shutdown();
     let report = supervisor.wait_shutdown()?;
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

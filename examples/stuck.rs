@@ -7,7 +7,6 @@
 //! the stuck thread. All tasks ended well, so the exit code is 0.
 
 use std::net::UdpSocket;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
@@ -16,34 +15,26 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A value and not a closure, because only this kind can run beside an attempt that never came
-/// back: `run` shares it.
-struct Probe {
-    socket: UdpSocket,
-}
-
-impl Task for Probe {
-    fn run(&self, ctx: &TaskContext) -> TaskResult {
-        if ctx.attempt() == 1 {
-            // Stands in for a library that offers neither a timeout nor a way to interrupt it.
-            ctx.mark("waiting for an answer");
-            self.socket.recv(&mut [0; 16])?;
-        }
-        println!("probe: attempt {} has its answer", ctx.attempt());
-        Ok(())
-    }
-}
-
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder()
         .max_abandoned(4) // so many threads may be lost; after that `Release` acts as `Hold`
         .on_event(|event| println!("{event}"))
         .start()?;
-    let probe = TaskSpec::from_task("probe", Probe { socket: UdpSocket::bind("127.0.0.1:0")? })
-        .timeout(ms(300))
-        .grace(ms(200))
-        .abandon_policy(AbandonPolicy::Release)
-        .backoff(BackoffPolicy::constant(ms(200)));
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    // `shared`, because only a body of this kind can run beside an attempt that never came back.
+    let probe = TaskSpec::shared("probe", move |ctx| {
+        if ctx.attempt() == 1 {
+            // Stands in for a library that offers neither a timeout nor a way to interrupt it.
+            ctx.mark("waiting for an answer");
+            socket.recv(&mut [0; 16])?;
+        }
+        println!("probe: attempt {} has its answer", ctx.attempt());
+        Ok(())
+    })
+    .timeout(ms(300))
+    .grace(ms(200))
+    .abandon_policy(AbandonPolicy::Release)
+    .backoff(BackoffPolicy::constant(ms(200)));
     let probe = supervisor.handle().add(probe)?;
     println!("probe: {}", probe.wait()?);
     for stuck in &supervisor.handle().snapshot()?.abandoned {
@@ -55,5 +46,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!("\n{report}");
     // With a thread that is stuck, leave without running what it may get in the way of: after C
     // code `std::process::abort`, or a call of `_exit`, is safer than a return from `main`.
-    Ok(report.exit_code())
+    Ok(report)
 }

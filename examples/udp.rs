@@ -6,7 +6,6 @@
 //! cancelled. The exit code is 0.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::ExitCode;
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use threadvisor::prelude::*;
 
 /// A datagram to oneself gets through as long as the socket is not connected: a connected one
 /// takes datagrams from its peer only. For that, and where the network may not be used for it,
-/// there is `ctx.wait_readable(&socket, None)?` before each `recv`, with the feature `io`.
+/// there is `ctx.wait_readable(&socket, None)?` before each `recv`, with the feature `poll`.
 fn receive(ctx: &TaskContext, socket: &UdpSocket, received: &Sender<String>) -> TaskResult {
     let waker = socket.try_clone()?;
     let mut own = socket.local_addr()?;
@@ -35,7 +34,7 @@ fn receive(ctx: &TaskContext, socket: &UdpSocket, received: &Sender<String>) -> 
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let address = socket.local_addr()?;
     let (sender, received) = channel();
@@ -54,5 +53,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     supervisor.handle().request_shutdown();
     let report = supervisor.wait_shutdown()?;
     println!("{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

@@ -9,7 +9,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::after;
@@ -47,7 +46,7 @@ fn poll(ctx: &TaskContext) -> TaskResult {
     Ok(())
 }
 
-fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder().on_event(|event| println!("{event}")).start()?;
     let poller = TaskSpec::new("poller", poll)
         .watchdog(ms(200))
@@ -55,5 +54,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .backoff(BackoffPolicy::constant(ms(10)));
     let report = supervisor.run([poller])?;
     println!("\n{report}");
-    Ok(report.exit_code())
+    Ok(report)
 }

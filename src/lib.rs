@@ -25,19 +25,20 @@
 //!     .timeout(Duration::from_secs(5));
 //!     let report = supervisor.run([uptime])?; // until nothing is left, or shutdown is asked for
 //!     println!("{report}");
-//!     assert_eq!(report.exit_status(), 0);
+//!     assert_eq!(report.exit_code(), 0);
 //!     Ok(())
 //! }
 //! ```
 //!
 //! # Where to begin
 //! - A program whose job is a set of tasks: [`Supervisor::run`].
-//! - A program that adds tasks as it goes: [`Supervisor::handle`], [`Handle::add`],
+//! - A program that adds tasks as it goes: [`Supervisor::handle`], [`SupervisorHandle::add`],
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
-//! - Knowing what happens: [`Builder::on_event`], [`LogEvents`], [`Handle::snapshot`].
+//! - Knowing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
+//!   [`SupervisorHandle::snapshot`].
 //! - Writing a body that can be stopped: [`TaskContext`]; one that sits in a call which a flag
-//!   cannot wake: [`waking`].
+//!   cannot wake: [`guide::waking`].
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
 //!   [`Snapshot::abandoned`].
 //!
@@ -88,12 +89,12 @@
 //! | `WaitingForPermit` | could start but for a permit |
 //! | `AttemptStarting` | a thread took the attempt up |
 //! | `AttemptOverdue` | passed its deadline and was told |
-//! | `AttemptSilent`, `AttemptResumed` | gives no sign of life; does so again |
+//! | `AttemptSilent`, `AttemptResponsive` | gives no sign of life; does so again |
 //! | `AttemptSucceeded`, `…Cancelled`, `…Failed`, `…Panicked`, `…TimedOut`, `…Unresponsive` | came back |
 //! | `AttemptAbandoned`, `AttemptReturned` | outlived its grace; came back after all |
 //! | `StallReport` | what the kernel knows of one that is silent, overdue or abandoned |
 //! | `HookSlow`, `HookPanicked` | a cancel hook takes over 100 ms; panicked |
-//! | `RetryScheduled`, `PauseScheduled` | when the next attempt comes, and why |
+//! | `RetryScheduled`, `RunScheduled` | when the next attempt comes, and why |
 //! | `SlotTransition` | the slot's owner is on its way out, or no longer |
 //! | `TaskEnded` | the outcome |
 //! | `ShutdownRequested`, `ShutdownEnded` | of the supervisor as a whole |
@@ -134,80 +135,64 @@ mod readme {}
 
 extern crate alloc;
 
-mod backoff;
-mod cell;
-mod clock;
-mod context;
-mod current;
-mod error;
-mod event;
-mod handle;
-mod hook;
-mod id;
-mod leftover;
-mod line;
-mod linger;
-mod link;
+mod api;
 mod machine;
-mod outcome;
-mod policy;
-mod pulse;
-mod reason;
-mod record;
-mod report;
+mod output;
+mod platform;
 mod runtime;
-mod settings;
-mod snapshot;
-mod spec;
-mod stall;
-mod supervisor;
-mod sync;
-mod threads;
-mod time;
-mod unwind;
-#[cfg(all(unix, feature = "io"))]
-mod wait_io;
-#[cfg(unix)]
-mod wake_fd;
+mod task;
+mod vocabulary;
 
 pub use crossbeam_channel;
 
-pub use backoff::{BackoffPolicy, JitterPolicy};
-pub use context::{CancelToken, Canceller, TaskContext};
-pub use error::{
-    AddError, Cancelled, Closed, ExtendError, InvalidSetting, StartError, SubmitError, TaskError,
-    TaskResult, WaitError, WouldDeadlock,
+pub use api::builder::SupervisorBuilder;
+pub use api::refused::{AddError, SubmitError};
+pub use api::supervisor::Supervisor;
+pub use api::supervisor_handle::SupervisorHandle;
+pub use api::task_handle::TaskHandle;
+pub use output::error::{
+    Cancelled, Closed, ExtendError, InvalidSetting, StartError, TaskError, TaskResult, WaitError,
+    WouldDeadlock,
 };
-pub use event::{Event, EventKind, Subscribe, TaskRef};
-pub use handle::{Handle, TaskHandle};
-pub use hook::CancelGuard;
-pub use id::TaskId;
-pub use line::LogEvents;
-pub use link::SlotCancelled;
-pub use outcome::{NotCompleted, Outcome};
-pub use policy::{AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
-pub use pulse::{Mark, SilenceGuard};
-pub use reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason, TaskState};
-pub use record::Decision;
-pub use report::{AbandonedAttempt, Failure, OutcomeCounts, RunReport, ShutdownReport};
-pub use settings::TaskDefaults;
-pub use snapshot::{PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts};
-pub use spec::{Task, TaskSpec};
-pub use stall::Stall;
-pub use supervisor::{Builder, Supervisor};
-pub use threads::ThreadOptions;
-pub use unwind::PANIC_ISOLATION;
-#[cfg(all(unix, feature = "io"))]
-pub use wait_io::Readiness;
+pub use output::event::{Event, EventKind, Subscribe};
+pub use output::line::LogEvents;
+pub use output::mark::Mark;
+pub use output::outcome::{NotCompleted, Outcome};
+pub use output::report::{AbandonedAttempt, FailedTask, OutcomeCounts, RunReport, ShutdownReport};
+pub use output::snapshot::{
+    PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
+};
+pub use platform::stall::Stall;
+pub use platform::threads::ThreadOptions;
+pub use platform::unwind::PANIC_ISOLATION;
+pub use task::context::TaskContext;
+pub use task::guards::{CancelGuard, SilenceGuard};
+#[cfg(all(unix, feature = "poll"))]
+pub use task::poll::Polled;
+pub use task::setters::TaskDefaults;
+pub use task::spec::TaskSpec;
+pub use task::token::{CancelToken, Canceller};
+pub use vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+pub use vocabulary::id::{TaskId, TaskRef};
+pub use vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
+};
+pub use vocabulary::reason::{
+    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled, StopReason,
+    TaskState,
+};
 
-pub mod waking;
+pub mod guide;
 
 /// What most programs need: `use threadvisor::prelude::*;`.
 pub mod prelude {
+    #[cfg(all(unix, feature = "poll"))]
+    pub use crate::Polled;
     pub use crate::{
-        AbandonPolicy, AdmissionPolicy, BackoffPolicy, CancelReason, Decision, Event, EventKind,
-        Handle, JitterPolicy, LogEvents, Outcome, PanicPolicy, Rejection, RestartPolicy,
-        StopReason, Subscribe, Supervisor, Task, TaskContext, TaskDefaults, TaskError, TaskHandle,
-        TaskResult, TaskSpec, TaskState, ThreadOptions, WatchdogPolicy,
+        AbandonPolicy, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason, CancelToken,
+        Cancelled, Decision, Event, EventKind, JitterPolicy, LogEvents, Outcome, PanicPolicy,
+        Rejection, RestartPolicy, RunReport, StopReason, Subscribe, Supervisor, SupervisorHandle,
+        TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskResult, TaskSpec, TaskState,
+        ThreadOptions, WaitError, WatchdogPolicy,
     };
 }

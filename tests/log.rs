@@ -63,7 +63,7 @@ fn logged() -> Vec<(Level, String)> {
 }
 
 /// Fails three times, recovers, fails once more at last.
-fn run_failing_tasks(handle: &Handle) {
+fn run_failing_tasks(handle: &SupervisorHandle) {
     let retried = TaskSpec::new("retried", |ctx| match ctx.attempt() {
         1..=3 => Err(format!("failure {}", ctx.attempt()).into()),
         _ => Ok(()),
@@ -105,7 +105,7 @@ fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let cancelled = TaskSpec::new("cancelled", |ctx| Ok(ctx.sleep(Duration::MAX)?));
     let cancelled = supervisor.handle().add(cancelled).unwrap();
     cancelled.cancel();
-    cancelled.wait().unwrap();
+    let _ = cancelled.wait().unwrap();
     supervisor.run([TaskSpec::once("fine", |_| Ok(()))]).unwrap();
     let lines = logged();
     assert!(lines.is_empty(), "{lines:?}");
@@ -116,7 +116,7 @@ fn where_warnings_are_not_wanted_they_are_not_made() {
     let _turn = begin(LevelFilter::Error);
     let supervisor = Supervisor::builder().start().unwrap();
     run_failing_tasks(&supervisor.handle());
-    assert_eq!(supervisor.shutdown().unwrap().events_dropped, 0);
+    assert_eq!(supervisor.shutdown().unwrap().shutdown.events_dropped, 0);
     let lines = logged();
     assert!(lines.iter().all(|(level, _)| *level == Level::Error), "{lines:?}");
 }
@@ -141,7 +141,7 @@ fn log_events_writes_every_event_at_the_level_of_its_weight() {
         .start()
         .unwrap();
     run_failing_tasks(&supervisor.handle());
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
     let lines = logged();
     let texts: Vec<_> = lines.iter().map(|(_, text)| text.clone()).collect();
     assert_eq!(texts, told.try_iter().collect::<Vec<_>>());
@@ -174,7 +174,7 @@ fn values_for_which_no_thread_could_be_had_are_logged_after_the_end() {
         Ok(())
     });
     supervisor.handle().add(never).unwrap();
-    let leaked = supervisor.shutdown().unwrap().values_leaked;
+    let leaked = supervisor.shutdown().unwrap().shutdown.values_leaked;
     assert!(leaked > 0);
     let wanted = (Level::Warn, format!("{leaked} user values not dropped in time"));
     let late = after(Duration::from_secs(60));
@@ -192,7 +192,7 @@ fn a_logger_that_blocks_delays_no_task_and_no_end() {
     let supervisor = Supervisor::builder().thread_name("blocked").start().unwrap();
     let fails = TaskSpec::once("fails", |_| Err("no".into()));
     assert!(supervisor.handle().add(fails).unwrap().wait().unwrap().is_failure());
-    let report = supervisor.shutdown().unwrap();
+    let report = supervisor.shutdown().unwrap().shutdown;
     assert!(report.events_dropped > 0, "{report}");
     drop(open);
 }

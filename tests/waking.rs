@@ -157,7 +157,7 @@ where
         let woken = matches!(outcome, Outcome::Cancelled { returned_ok: true, .. });
         assert!(woken, "{what}: {outcome}");
     }
-    let report = supervisor.shutdown().unwrap();
+    let report = supervisor.shutdown().unwrap().shutdown;
     assert!(report.abandoned.is_empty(), "{kind}: {report}");
 }
 
@@ -177,7 +177,7 @@ where
         orders.send((ctx, Arc::clone(&round))).unwrap();
         spin_until(&what, || round.here.load(Ordering::Acquire) || !results.is_empty());
         spin(round.spins[2]);
-        canceller.cancel(CancelReason::Stop);
+        canceller.cancel();
         let result = results.recv_timeout(WATCHDOG);
         result
             .unwrap_or_else(|_| panic!("{what}: hangs"))
@@ -287,7 +287,7 @@ fn poll_is_woken_by_the_cancel_descriptor() {
     });
 }
 
-#[cfg(all(unix, feature = "io"))]
+#[cfg(all(unix, feature = "poll"))]
 mod io_helpers {
     use super::*;
 
@@ -296,7 +296,7 @@ mod io_helpers {
         let error =
             result.err().ok_or("it came back without an error").map_err(io::Error::other)?;
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        inner.map(|_: &threadvisor::Cancelled| ()).ok_or(error)
+        inner.map(|_: &Cancelled| ()).ok_or(error)
     }
 
     #[test]
@@ -435,7 +435,7 @@ fn a_thousand_blocked_bodies_are_woken_within_the_grace() {
     });
     supervisor.handle().add_all(specs).unwrap();
     spin_until("some never ran", || blocked.load(Ordering::Relaxed) == BODIES);
-    let report = supervisor.shutdown().unwrap();
+    let report = supervisor.shutdown().unwrap().shutdown;
     println!("{report}");
     assert_eq!((report.stopped, report.abandoned.len()), (BODIES, 0), "{report}");
 }

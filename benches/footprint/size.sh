@@ -20,7 +20,7 @@ fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
         std::fs::metadata("/")?;
         Ok(())
     });
-    let report = supervisor.run([probe.every(Duration::from_secs(1)).timeout(Duration::from_secs(5))])?;
+    let report = supervisor.run([probe.repeat_after(Duration::from_secs(1)).timeout(Duration::from_secs(5))])?;
     Ok(report.exit_code())
 }
 RUST

@@ -18,7 +18,7 @@ pub(crate) fn no_op(name: &Arc<str>) -> TaskSpec {
     TaskSpec::once(Arc::clone(name), |_| Ok(()))
 }
 
-pub(crate) fn submit(handle: &Handle, spec: TaskSpec) -> TaskHandle {
+pub(crate) fn submit(handle: &SupervisorHandle, spec: TaskSpec) -> TaskHandle {
     handle.submit(spec, AdmissionPolicy::Queue).expect("the door is open")
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn all_completed(tasks: Vec<TaskHandle>) {
 }
 
 /// A task whose body sleeps until it is told to return.
-pub(crate) fn sleeper(handle: &Handle, name: &str) -> TaskHandle {
+pub(crate) fn sleeper(handle: &SupervisorHandle, name: &str) -> TaskHandle {
     let (ready_in, ready) = bounded(1);
     let task = submit(
         handle,
@@ -43,8 +43,8 @@ pub(crate) fn sleeper(handle: &Handle, name: &str) -> TaskHandle {
 }
 
 /// A task that has run and waits for its interval of an hour.
-pub(crate) fn waiting(handle: &Handle, name: &str) -> TaskHandle {
-    let spec = TaskSpec::new(name, |_| Ok(())).every(HOUR).initial_delay(HOUR);
+pub(crate) fn waiting(handle: &SupervisorHandle, name: &str) -> TaskHandle {
+    let spec = TaskSpec::new(name, |_| Ok(())).repeat_after(HOUR).initial_delay(HOUR);
     handle.add(spec).expect("the slot is free")
 }
 

@@ -4,14 +4,14 @@
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Notice};
-use super::ending::{End, Return};
-use super::input::AbandonAnswer;
+use super::ending::End;
 use super::step::{Machine, Released};
 use super::task::{State, Stop};
-use crate::id::{AttemptRef, TaskKey};
-use crate::policy::AbandonPolicy;
-use crate::reason::{CancelReason, FailureCause};
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, Return};
+use crate::vocabulary::id::{AttemptRef, TaskKey};
+use crate::vocabulary::policy::AbandonPolicy;
+use crate::vocabulary::reason::{CancelReason, FailureCause};
+use crate::vocabulary::time::Time;
 
 impl Machine {
     pub(super) fn abandon_answered(
@@ -57,7 +57,7 @@ impl Machine {
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);
-        self.end_significant(key, end, out);
+        self.end_supervisor_with(key, end, out);
         out.push(Effect::Deliver { task: owner, end });
     }
 

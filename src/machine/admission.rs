@@ -8,11 +8,11 @@ use super::ending::End;
 use super::input::Submission;
 use super::step::Machine;
 use super::task::{State, Task, Wait};
-use crate::backoff::BackoffState;
-use crate::id::{SlotKey, TaskKey};
-use crate::policy::AdmissionPolicy;
-use crate::reason::{Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::backoff::BackoffState;
+use crate::vocabulary::id::{SlotKey, TaskKey};
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 impl Machine {
     pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
@@ -23,7 +23,7 @@ impl Machine {
 
     /// All or none. A slot named twice is busy for the second.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
-        let mut named: BTreeMap<SlotKey, crate::id::TaskId> = BTreeMap::new();
+        let mut named: BTreeMap<SlotKey, crate::vocabulary::id::TaskId> = BTreeMap::new();
         let mut culprit = None;
         // All are named first, so that a slot named twice is forgotten once.
         for submission in &batch {
@@ -187,26 +187,26 @@ impl Machine {
             _ if !delay.is_zero() => {
                 self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
             }
-            None => self.make_ready(key, out),
+            None => self.make_runnable(key, out),
             Some(place) => {
-                self.ready.insert_before(&mut self.tasks, place, key);
+                self.runnable.insert_before(&mut self.tasks, place, key);
                 self.wait_for_permit(key, out);
             }
         }
     }
 
     /// Starts the task's next attempt, or lets it wait for a permit.
-    pub(super) fn make_ready(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+    pub(super) fn make_runnable(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.permits < self.limits.max_concurrent {
             self.start(key, out);
         } else {
-            self.ready.push_back(&mut self.tasks, key);
+            self.runnable.push_back(&mut self.tasks, key);
             self.wait_for_permit(key, out);
         }
     }
 
     fn wait_for_permit(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        self.enter(key, State::Ready, self.tasks[key].expiry());
+        self.enter(key, State::Runnable, self.tasks[key].expiry());
         Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].task });
     }
 
@@ -223,8 +223,8 @@ impl Machine {
     pub(super) fn release_permit(&mut self, out: &mut Vec<Effect>) {
         self.permits -= 1;
         while self.permits < self.limits.max_concurrent {
-            let Some(next) = self.ready.first else { break };
-            self.ready.remove(&mut self.tasks, next);
+            let Some(next) = self.runnable.first else { break };
+            self.runnable.remove(&mut self.tasks, next);
             self.start(next, out);
         }
     }
@@ -236,7 +236,7 @@ impl Machine {
         let state = self.tasks[key].state;
         self.announce_end(key, end, out);
         self.enter(key, State::Over, Time::NEVER);
-        self.end_significant(key, end, out);
+        self.end_supervisor_with(key, end, out);
         self.release(key, state, end, out);
         out.push(Effect::Deliver { task, end });
         self.forget(key, out);
@@ -280,11 +280,11 @@ impl Machine {
                 Self::publish(out, Notice::SlotTransition { task, terminating: false });
             }
             let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
-            let place = (state == State::Ready && replaced).then_some(key);
+            let place = (state == State::Runnable && replaced).then_some(key);
             self.pass_on(slot, heir, place, out);
         }
-        if state == State::Ready {
-            self.ready.remove(&mut self.tasks, key);
+        if state == State::Runnable {
+            self.runnable.remove(&mut self.tasks, key);
         }
     }
 

@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::effect::{Effect, Notice};
-use super::ending::{judge, End, Next, Return};
-use super::input::{RevokeAnswer, TellAnswer};
+use super::ending::{judge, End, Next};
 use super::step::Machine;
 use super::task::{State, Stop, Wait};
-use crate::id::TaskKey;
-use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 impl Machine {
     /// A thread took the attempt up. May come more than once: as a report, with an answer, with the
@@ -95,7 +95,7 @@ impl Machine {
             TellAnswer::DeadlineMoved(deadline) => {
                 self.enter_running(key, claimed_at, self.now, deadline);
                 if silent {
-                    Self::publish(out, Notice::AttemptResumed { attempt });
+                    Self::publish(out, Notice::AttemptResponsive { attempt });
                 }
                 if let Some(stop) = stop {
                     self.tell(key, claimed_at, stop.reason.as_cancel(), Some(stop), out);
@@ -120,7 +120,7 @@ impl Machine {
             State::Starting { stop, .. } => (stop, at),
             State::Stopping { stop, .. } => (stop, self.tasks[key].since),
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
-            State::Intake | State::Queued | State::Ready | State::Waiting(_) | State::Over => {
+            State::Intake | State::Queued | State::Runnable | State::Waiting(_) | State::Over => {
                 debug_assert!(false, "a return without an attempt");
                 return;
             }
@@ -224,7 +224,7 @@ impl Machine {
                 (Wait::Backoff, due.max(spacing))
             }
             Some((due, None)) => {
-                Self::publish(out, Notice::PauseScheduled { attempt, delay: at.until(due) });
+                Self::publish(out, Notice::RunScheduled { attempt, delay: at.until(due) });
                 (Wait::Pause, due.max(spacing))
             }
         };
@@ -235,7 +235,7 @@ impl Machine {
             self.timers.set(key, due);
             // A wait until `NEVER` has no timer and ends by a request only.
         } else {
-            self.make_ready(key, out);
+            self.make_runnable(key, out);
         }
     }
 
@@ -248,7 +248,7 @@ impl Machine {
             task.expires_at = task.expires_at.after(task.since.until(now));
         }
         self.timers.clear(key);
-        self.make_ready(key, out);
+        self.make_runnable(key, out);
     }
 
     /// Starts the next attempt now. False unless the task waits.
@@ -276,7 +276,7 @@ impl Machine {
             State::Waiting(_) => self.skip_wait(key, out),
             State::Intake
             | State::Queued
-            | State::Ready
+            | State::Runnable
             | State::Starting { .. }
             | State::Stopping { .. }
             | State::Abandoned { .. }

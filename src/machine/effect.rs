@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
-use super::ending::{End, Ending, Finality, Return};
-use crate::id::{AttemptRef, SlotKey, TaskAddr};
-use crate::policy::AdmissionPolicy;
-use crate::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
-use crate::time::Time;
+use super::ending::{End, Ending, Finality};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr};
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 /// An order for the runtime. The three orders to an attempt that may come too late (`Revoke`,
 /// `Tell`, `Abandon`) are each answered by an input that says what they found.
@@ -51,7 +52,7 @@ pub(crate) enum Effect {
     /// Signals have their default effect again.
     RestoreSignals,
     /// Let the lanes finish and say so.
-    DrainEvents,
+    FlushEvents,
     /// The machine has ended.
     Finish,
 }
@@ -114,7 +115,7 @@ pub(crate) enum Notice {
         delay: Duration,
         cause: FailureCause,
     },
-    PauseScheduled {
+    RunScheduled {
         attempt: AttemptRef,
         delay: Duration,
     },
@@ -126,7 +127,7 @@ pub(crate) enum Notice {
         attempt: AttemptRef,
         silent_for: Duration,
     },
-    AttemptResumed {
+    AttemptResponsive {
         attempt: AttemptRef,
     },
     AttemptAbandoned {

@@ -4,22 +4,10 @@
 //! the task decides whether it goes on; that half is in `attempt.rs`. The worker judges by the same
 //! function, because it must know whether the body runs again before it reports.
 
-use crate::policy::PanicPolicy;
-use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
-use crate::time::Time;
-
-/// How a body came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Return {
-    Ok,
-    /// An error that may be retried.
-    Failed,
-    /// An error that says it is final.
-    Fatal,
-    /// `TaskError::cancelled()`.
-    Cancelled,
-    Panicked,
-}
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::policy::PanicPolicy;
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 /// How an attempt ended: its one terminal event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

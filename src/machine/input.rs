@@ -3,11 +3,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::ending::Return;
-use crate::id::{AttemptRef, SlotKey, TaskAddr};
-use crate::policy::{AdmissionPolicy, Plan};
-use crate::reason::{CancelReason, ShutdownCause};
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 /// A fact, handed to [`Machine::step`](super::Machine::step).
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +52,7 @@ pub(crate) enum Input {
     /// A cancel hook that had done so has returned.
     HookReturned,
     /// Every lane has called back or dropped its last event.
-    EventsDrained,
+    EventsFlushed,
     /// The moment named by [`Machine::deadline`](super::Machine::deadline) has come.
     TimerDue,
 }
@@ -66,34 +67,4 @@ pub(crate) struct Submission {
     pub(crate) submitted_at: Time,
     /// It was cancelled while it lay in the intake.
     pub(crate) cancelled: bool,
-}
-
-/// What a revocation found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RevokeAnswer {
-    /// The attempt never began and never will.
-    Revoked,
-    /// A thread had taken it up at this time.
-    AlreadyClaimed(Time),
-}
-
-/// What a cancellation found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TellAnswer {
-    /// The token is cancelled.
-    Told,
-    /// The body has returned; its report is under way.
-    AlreadyReturned,
-    /// The body had asked for more time before its deadline came.
-    DeadlineMoved(Time),
-}
-
-/// What an abandonment found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AbandonAnswer {
-    /// From now on the attempt's return is a note. With `last`, its body will not run again.
-    Abandoned { last: bool },
-    /// The body has returned, and its report is under way; or it was not told, having asked for
-    /// more time.
-    NotAbandoned,
 }

@@ -3,7 +3,7 @@
 //! in at most one queue.
 
 use super::task::Tasks;
-use crate::id::TaskKey;
+use crate::vocabulary::id::TaskKey;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct List {

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use crate::time::Time;
+use crate::vocabulary::time::Time;
 
 /// The queue stands still when nothing was picked up for so long: at first, and once more and more
 /// threads were not enough. Where other work keeps the processors busy, short jobs stand still as

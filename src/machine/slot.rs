@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::list::List;
-use crate::id::{SlotKey, TaskKey};
+use crate::vocabulary::id::{SlotKey, TaskKey};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {

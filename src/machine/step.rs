@@ -6,15 +6,15 @@ use alloc::vec::Vec;
 use super::effect::{Answer, Effect, Notice};
 use super::input::Input;
 use super::list::List;
+use super::phase::Phase;
 use super::rng::Rng;
 use super::slot::Slots;
-use super::stop::Phase;
 use super::task::{State, Task, Tasks};
 use super::timer::Timers;
-use crate::id::{AttemptRef, TaskAddr, TaskKey};
-use crate::policy::Limits;
-use crate::reason::{Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskKey};
+use crate::vocabulary::plan::Limits;
+use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 /// All state of a supervisor and all its rules.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Machine {
     /// Permits that are out.
     pub(super) permits: u32,
     /// Owners that wait for a permit, in their order.
-    pub(super) ready: List,
+    pub(super) runnable: List,
     /// Tasks without outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
@@ -57,7 +57,7 @@ impl Machine {
             slots: Slots::default(),
             timers: Timers::default(),
             permits: 0,
-            ready: List::default(),
+            runnable: List::default(),
             open: 0,
             phase: Phase::Running,
             released: Vec::new(),
@@ -114,7 +114,7 @@ impl Machine {
             }
             Input::HookAbandoned => self.stuck += 1,
             Input::HookReturned => self.stuck = self.stuck.saturating_sub(1),
-            Input::EventsDrained => self.end_drain(out),
+            Input::EventsFlushed => self.end_flush(out),
             Input::TimerDue => self.fire_timers(out),
         }
         self.advance_shutdown(out);
@@ -151,7 +151,7 @@ impl Machine {
     }
 
     pub(crate) const fn waiting_for_permit(&self) -> u32 {
-        self.ready.len
+        self.runnable.len
     }
 
     /// When a waiting task starts, a running one is overdue, a stopping one is abandoned, a queued
@@ -194,7 +194,7 @@ impl Machine {
     fn fire_timers(&mut self, out: &mut Vec<Effect>) {
         while let Some(key) = self.timers.pop_due(self.now) {
             match self.tasks[key].state {
-                State::Queued | State::Ready => {
+                State::Queued | State::Runnable => {
                     self.conclude(key, super::End::Rejected(Rejection::Expired), out);
                 }
                 State::Starting { stop, .. } => {
@@ -212,7 +212,7 @@ impl Machine {
             }
         }
         if self.phase.deadline() <= self.now {
-            self.end_drain(out);
+            self.end_flush(out);
         }
     }
 

@@ -1,58 +1,19 @@
 //! Stops: of one task, of a slot, of everything. A shutdown is a state, never a wait.
-//!
-//! ```text
-//! Running ─► Stopping (grace) ─► Draining (events) ─► Ended
-//! ```
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::effect::{Answer, Effect, Notice};
 use super::ending::End;
+use super::phase::Phase;
 use super::step::Machine;
 use super::task::{State, Stop};
-use crate::id::{SlotKey, TaskKey};
-use crate::reason::{Rejection, ShutdownCause, StopReason};
-use crate::time::Time;
+use crate::vocabulary::id::{SlotKey, TaskKey};
+use crate::vocabulary::reason::{Rejection, ShutdownCause, StopReason};
 
 /// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the
 /// process group, and by a parent that forwards it.
 const SIGNAL_ECHO: Duration = Duration::from_millis(300);
-
-/// How far the supervisor's own life has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Running,
-    /// The door is closed; every attempt has been told.
-    Stopping {
-        began: Time,
-        grace_until: Time,
-    },
-    /// Every outcome is delivered; the lanes deliver the last events.
-    Draining {
-        until: Time,
-    },
-    Ended,
-}
-
-impl Phase {
-    /// When the phase ends by itself. Stopping does not: it ends with the last attempt, each of
-    /// which has a timer.
-    pub(super) const fn deadline(self) -> Time {
-        match self {
-            Self::Draining { until } => until,
-            Self::Running | Self::Stopping { .. } | Self::Ended => Time::NEVER,
-        }
-    }
-
-    /// The latest end of any grace that begins now.
-    pub(super) const fn grace_until(self) -> Time {
-        match self {
-            Self::Stopping { grace_until, .. } => grace_until,
-            Self::Running | Self::Draining { .. } | Self::Ended => Time::NEVER,
-        }
-    }
-}
 
 impl Machine {
     /// Asks a task to stop, in whatever state it is. The first stop counts.
@@ -68,7 +29,7 @@ impl Machine {
                 };
                 self.conclude(key, End::Rejected(why), out);
             }
-            State::Ready | State::Waiting(_) => {
+            State::Runnable | State::Waiting(_) => {
                 self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
             }
             State::Starting { stop: None, expired } => {
@@ -142,18 +103,18 @@ impl Machine {
             State::Abandoned { stop, over, .. } => stop.is_some() || over,
             State::Intake
             | State::Queued
-            | State::Ready
+            | State::Runnable
             | State::Running { .. }
             | State::Waiting(_)
             | State::Over => false,
         }
     }
 
-    /// A significant task that ended by itself takes the supervisor with it.
-    pub(super) fn end_significant(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
+    /// A task with `shutdown_on_end` that ended by itself takes the supervisor with it.
+    pub(super) fn end_supervisor_with(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
-        if task.plan.significant && end.is_own() {
-            let cause = ShutdownCause::Significant(task.task.id);
+        if task.plan.shutdown_on_end && end.is_own() {
+            let cause = ShutdownCause::TaskEnded(task.task.id);
             self.begin_shutdown(cause, out);
         }
     }
@@ -169,7 +130,7 @@ impl Machine {
         out.push(Effect::CloseDoor);
         // What waits goes first, so that nothing that is given up below passes to it.
         let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
-        let waits = |state| matches!(state, State::Queued | State::Ready | State::Waiting(_));
+        let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
         let owners = keys.iter().filter(|(state, _)| waits(*state) && *state != State::Queued);
         let running = keys.iter().filter(|(state, _)| !waits(*state));
@@ -190,21 +151,21 @@ impl Machine {
                     self.stop(key, StopReason::Shutdown, out);
                 }
             }
-            Phase::Stopping { .. } | Phase::Draining { .. } | Phase::Ended => {}
+            Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {}
         }
     }
 
     /// Every outcome is out: let the last events follow.
     pub(super) fn advance_shutdown(&mut self, out: &mut Vec<Effect>) {
         if let (Phase::Stopping { .. }, true) = (self.phase, self.is_idle()) {
-            self.phase = Phase::Draining { until: self.now.after(self.limits.event_drain) };
+            self.phase = Phase::Flushing { until: self.now.after(self.limits.event_flush) };
             Self::publish(out, Notice::ShutdownEnded);
-            out.push(Effect::DrainEvents);
+            out.push(Effect::FlushEvents);
         }
     }
 
-    pub(super) fn end_drain(&mut self, out: &mut Vec<Effect>) {
-        if let Phase::Draining { .. } = self.phase {
+    pub(super) fn end_flush(&mut self, out: &mut Vec<Effect>) {
+        if let Phase::Flushing { .. } = self.phase {
             self.phase = Phase::Ended;
             out.push(Effect::Finish);
         }

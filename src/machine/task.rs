@@ -7,11 +7,12 @@ use core::time::Duration;
 
 use super::ending::Finality;
 use super::table::Table;
-use crate::backoff::{BackoffState, MIN_SPACING};
-use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
-use crate::policy::{Pause, Plan, RestartPolicy};
-use crate::reason::{CancelReason, StopReason, TaskState};
-use crate::time::Time;
+use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
+use crate::vocabulary::time::Time;
 
 /// Where a task is. Data that exists in one state only lives in that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) enum State {
     /// In its slot's queue.
     Queued,
     /// Owner; in the queue for permits.
-    Ready,
+    Runnable,
     /// Owner with a permit; offered to a thread. With a stop or an expiry recorded, a revocation is
     /// under way.
     Starting { stop: Option<Stop>, expired: bool },
@@ -77,7 +78,7 @@ impl State {
         match self {
             Self::Intake => TaskState::Intake,
             Self::Queued => TaskState::Queued,
-            Self::Ready => TaskState::Ready,
+            Self::Runnable => TaskState::Runnable,
             Self::Starting { .. } => TaskState::Starting,
             Self::Running { .. } => TaskState::Running,
             Self::Stopping { .. } => TaskState::Stopping,
@@ -93,7 +94,7 @@ impl State {
             | Self::Running { .. }
             | Self::Stopping { .. }
             | Self::Abandoned { .. } => true,
-            Self::Intake | Self::Queued | Self::Ready | Self::Waiting(_) | Self::Over => false,
+            Self::Intake | Self::Queued | Self::Runnable | Self::Waiting(_) | Self::Over => false,
         }
     }
 
@@ -109,7 +110,7 @@ impl State {
             Self::Abandoned { stop, .. } => Some(stop.map_or(entered, |stop| stop.at.min(entered))),
             Self::Intake
             | Self::Queued
-            | Self::Ready
+            | Self::Runnable
             | Self::Running { .. }
             | Self::Waiting(_)
             | Self::Over => None,
@@ -141,7 +142,7 @@ pub(crate) struct Task {
     /// The latest failures, for `failure_limit`; at most as many as it allows.
     #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]
     pub(super) failures: Option<Box<VecDeque<Time>>>,
-    /// The first start, anchor of the grid of `at_rate`.
+    /// The first start, anchor of the grid of `every`.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue or the queue for permits.

@@ -4,8 +4,8 @@
 
 use alloc::vec::Vec;
 
-use crate::id::TaskKey;
-use crate::time::Time;
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::time::Time;
 
 const ARITY: usize = 4;
 const ABSENT: u32 = u32::MAX;

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use super::effect::{Effect, Notice};
 use super::step::Machine;
 use super::task::{State, LOOKS};
-use crate::id::TaskKey;
-use crate::policy::WatchdogPolicy;
-use crate::reason::CancelReason;
-use crate::time::Time;
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::policy::WatchdogPolicy;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 impl Machine {
     /// The body runs, and was not told to return. The watch begins with this sign of life: the
@@ -61,7 +61,7 @@ impl Machine {
         }
         self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
         match (was_silent, watch.silent) {
-            (true, false) => Self::publish(out, Notice::AttemptResumed { attempt }),
+            (true, false) => Self::publish(out, Notice::AttemptResponsive { attempt }),
             (false, true) => {
                 let silent_for = watch.last_sign.until(self.now);
                 Self::publish(out, Notice::AttemptSilent { attempt, silent_for });

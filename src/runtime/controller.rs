@@ -9,21 +9,22 @@ use super::publish::{Publisher, Subscribers};
 use super::signals::Listener;
 use super::workers::Workers;
 use super::Report;
-use crate::current;
-use crate::error::StartError;
-use crate::event::EventKind;
-use crate::id;
-use crate::linger::Linger;
-use crate::link::{Inbox, Link, Request, SlotCancelled};
 use crate::machine::{Answer, Input, Machine};
-use crate::policy::Limits;
-use crate::reason::ShutdownCause;
-use crate::record::Record;
-use crate::report::RunReport;
-use crate::settings::Settings;
-use crate::sync::channel::{self, Receiver, Select, Sender};
-use crate::threads::Threads;
-use crate::unwind;
+use crate::output::error::StartError;
+use crate::output::event::EventKind;
+use crate::output::report::RunReport;
+use crate::platform::linger::Linger;
+use crate::platform::sync::channel::{self, Receiver, Select, Sender};
+use crate::platform::threads::Threads;
+use crate::platform::unwind;
+use crate::task::current;
+use crate::task::door::{Door, Inbox};
+use crate::task::record::Record;
+use crate::task::request::Request;
+use crate::task::settings::Settings;
+use crate::vocabulary::id;
+use crate::vocabulary::plan::Limits;
+use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 
 /// All that a supervisor is started with.
 pub(crate) struct Setup {
@@ -44,14 +45,14 @@ const STACK: usize = 256 * 1024;
 
 /// Starts the controller and all that was asked for. If any thread is refused, those that run are
 /// sent home.
-pub(crate) fn start(setup: Setup, link: &Arc<Link>, inbox: Inbox) -> Result<(), StartError> {
-    start_with(setup, link, inbox, Controller::run)
+pub(crate) fn start(setup: Setup, door: &Arc<Door>, inbox: Inbox) -> Result<(), StartError> {
+    start_with(setup, door, inbox, Controller::run)
 }
 
 /// The same with turns that a test may have replaced.
 fn start_with(
     setup: Setup,
-    link: &Arc<Link>,
+    door: &Arc<Door>,
     inbox: Inbox,
     turns: fn(&mut Controller),
 ) -> Result<(), StartError> {
@@ -61,18 +62,18 @@ fn start_with(
     let (reports_in, reports) = channel::unbounded();
     let threads = setup.threads.clone();
     let mut workers = Workers::new(
-        Arc::clone(link),
+        Arc::clone(door),
         (reports_in.clone(), reports.clone()),
         threads.clone(),
         setup.prespawn,
     );
     let publisher =
-        Publisher::start(setup.subscribers, Arc::clone(link), reports_in.clone(), threads.clone())
+        Publisher::start(setup.subscribers, Arc::clone(door), reports_in.clone(), threads.clone())
             .map_err(refused("ev"))?;
     let started = (0..setup.prespawn).try_for_each(|_| workers.start_thread());
     let machine = Machine::new(setup.limits, setup.seed);
     let performer = Performer::new(
-        Arc::clone(link),
+        Arc::clone(door),
         machine,
         workers,
         publisher,
@@ -95,11 +96,11 @@ fn start_with(
     // The controller moves into its thread only if that exists: what is refused must be closed
     // properly.
     let (hand, take) = channel::bounded(1);
-    let link = Arc::clone(link);
+    let door = Arc::clone(door);
     let own_threads = threads.clone();
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
         if let Ok(controller) = take.recv() {
-            run(controller, turns, link, own_threads);
+            run(controller, turns, door, own_threads);
         }
     });
     match spawned {
@@ -119,10 +120,10 @@ fn start_with(
 fn run(
     mut controller: Controller,
     turns: fn(&mut Controller),
-    link: Arc<Link>,
+    door: Arc<Door>,
     mut threads: Threads,
 ) {
-    current::belong_to(&link);
+    current::belong_to(&door);
     // A panic here is a bug in this crate. It must not leave anybody waiting.
     if let Err(message) = unwind::catch(|| turns(&mut controller)) {
         log::error!(target: "threadvisor", "the controller panicked: {message}");
@@ -133,12 +134,12 @@ fn run(
         Ok(left) => log::warn!(target: "threadvisor", "{left} user values not dropped in time"),
         Err(message) => {
             log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
-            link.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
+            door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
         }
     }
     // Without any handle left, nobody can read the report; but its errors are user values. So are
     // the hooks of the threads, once the last worker is gone.
-    let failures = Arc::into_inner(link).map(|mut link| link.take_failures()).unwrap_or_default();
+    let failures = Arc::into_inner(door).map(|mut door| door.take_failures()).unwrap_or_default();
     let hooks = threads.hooks.take().and_then(Arc::into_inner);
     if failures.is_empty() && hooks.is_none() {
         return;
@@ -197,7 +198,7 @@ impl Controller {
         let reports = self.reports.len();
         let most = if requests == 0 { SUBMISSIONS_PER_TURN } else { usize::MAX };
         let submissions = self.inbox.intake.len().min(most);
-        self.performer.now = self.performer.link.clock.now();
+        self.performer.now = self.performer.door.clock.now();
 
         for _ in 0..reports {
             let Ok(report) = self.reports.try_recv() else { break };
@@ -225,7 +226,7 @@ impl Controller {
     /// The one place where the controller waits: until a message lies there, or something is due.
     fn wait(&self) {
         let Inbox { intake, requests } = &self.inbox;
-        let clock = &self.performer.link.clock;
+        let clock = &self.performer.door.clock;
         let look = || {
             let nothing = self.reports.is_empty() && requests.is_empty() && intake.is_empty();
             (!nothing).then_some(())
@@ -269,7 +270,7 @@ impl Controller {
                     EventKind::SubscriberPanicked { subscriber, message: Arc::from(message) };
                 self.performer.publisher.publish(self.performer.now, None, kind);
             }
-            Report::LaneDrained => self.performer.lane_drained(),
+            Report::LaneFlushed => self.performer.lane_flushed(),
         }
     }
 
@@ -373,7 +374,7 @@ impl Controller {
     /// Nothing is left: says so to everybody who waits. Gives the number of values leaked.
     fn end(self) -> usize {
         let Self { mut performer, inbox, idle_waiters, .. } = self;
-        let link = Arc::clone(&performer.link);
+        let door = Arc::clone(&performer.door);
         // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
         for request in inbox.requests.try_iter() {
             performer.let_go(request.into_record());
@@ -381,7 +382,7 @@ impl Controller {
         drop((inbox.requests, idle_waiters));
         let report = performer.into_report();
         let values_leaked = report.shutdown.values_leaked;
-        link.end(report);
+        door.end(report);
         values_leaked
     }
 }

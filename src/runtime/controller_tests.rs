@@ -1,12 +1,21 @@
 //! What a bug in the controller does: a panic that no input is known to bring about.
 
 use super::*;
-use crate::clock::Clock;
-use crate::error::AddError;
-use crate::handle::Handle;
-use crate::prelude::*;
-use crate::sync::channel::{bounded, unbounded};
-use crate::unwind::Caught;
+use crate::api::refused::AddError;
+use crate::api::supervisor_handle::SupervisorHandle;
+use crate::output::event::{Event, Subscribe};
+use crate::output::outcome::Outcome;
+use crate::platform::clock::Clock;
+use crate::platform::sync::channel::{bounded, unbounded, Sender};
+use crate::platform::threads::Threads;
+use crate::platform::unwind::Caught;
+use crate::runtime::Subscribers;
+use crate::task::door::Door;
+use crate::task::settings::Settings;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::plan::Limits;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::ShutdownCause;
 use std::time::Duration;
 
 /// No wait takes this long unless somebody is left waiting.
@@ -16,7 +25,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 fn run_with_a_bug(controller: &mut Controller) {
     loop {
         controller.wait();
-        assert!(!controller.performer.link.is_shutting_down(), "a bug");
+        assert!(!controller.performer.door.is_shutting_down(), "a bug");
         controller.turn();
     }
 }
@@ -47,7 +56,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
             max_tasks: 9,
             max_abandoned: 9,
             grace: WATCHDOG,
-            event_drain: WATCHDOG,
+            event_flush: WATCHDOG,
         },
         seed: 1,
         defaults: Settings::default(),
@@ -62,9 +71,9 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
 #[test]
 fn a_controller_that_panics_leaves_nobody_waiting() {
     let (heard, events) = unbounded();
-    let (link, inbox) = Link::new(Clock::start_now(), 9);
-    start_with(setup(Listens(heard)), &link, inbox, run_with_a_bug).unwrap();
-    let handle = Handle::new(Arc::clone(&link));
+    let (door, inbox) = Door::new(Clock::start_now(), 9);
+    start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
+    let handle = SupervisorHandle::new(Arc::clone(&door));
     let (drops, dropped) = unbounded();
     let (runs, running) = unbounded();
     let body = |name| {
@@ -105,7 +114,7 @@ fn a_controller_that_panics_leaves_nobody_waiting() {
     names.sort_unstable();
     assert_eq!(names, ["asleep", "hooked", "selects"]);
     let delayed = idle("delayed").initial_delay(Duration::MAX);
-    tasks.extend(handle.add_all([idle("ready"), delayed]).unwrap());
+    tasks.extend(handle.add_all([idle("runnable"), delayed]).unwrap());
     let queued = idle("queued").slot("asleep");
     tasks.push(handle.submit(queued, AdmissionPolicy::Queue).unwrap());
     handle.flush_events().unwrap();
@@ -116,11 +125,11 @@ fn a_controller_that_panics_leaves_nobody_waiting() {
     }
     let mut left: Vec<_> = tasks.iter().map(|_| dropped.recv_timeout(WATCHDOG).unwrap()).collect();
     left.sort_unstable();
-    assert_eq!(left, ["asleep", "delayed", "hooked", "queued", "ready", "selects"]);
-    let report = link.wait_ended();
+    assert_eq!(left, ["asleep", "delayed", "hooked", "queued", "runnable", "selects"]);
+    let report = door.wait_ended();
     assert_eq!(report.shutdown.cause, ShutdownCause::ControllerPanicked);
     assert_eq!((report.outcomes.lost, report.failures.len()), (6, 6));
-    assert_eq!(report.exit_status(), 70);
+    assert_eq!(report.exit_code(), 70);
     assert!(matches!(handle.add(idle("late")), Err(AddError::Closed { .. })));
     assert!(handle.snapshot().is_err());
     // The lane's thread leaves once it has told all it had.

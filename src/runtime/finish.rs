@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::garbage::Garbage;
 use super::perform::Performer;
-use crate::id::TaskId;
-use crate::link::Envelope;
 use crate::machine::{End, Input};
-use crate::outcome::Outcome;
-use crate::reason::{CancelReason, ShutdownCause};
-use crate::record::Record;
-use crate::report::{RunReport, ShutdownReport};
-use crate::time::Time;
+use crate::output::outcome::Outcome;
+use crate::output::report::{RunReport, ShutdownReport};
+use crate::task::envelope::Envelope;
+use crate::task::record::Record;
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 /// What is known of the shutdown under way.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Shutdown {
     pub(super) fn count(&mut self, task: TaskId, end: End) {
         match end {
             // This one ended before the shutdown that it is the cause of.
-            _ if self.cause == ShutdownCause::Significant(task) => {}
+            _ if self.cause == ShutdownCause::TaskEnded(task) => {}
             End::Rejected(_) => self.rejected += 1,
             End::Abandoned { .. } => {}
             End::Completed
@@ -53,9 +53,9 @@ impl Shutdown {
 
 impl Performer {
     pub(super) fn close_door(&mut self) {
-        let link = Arc::clone(&self.link);
-        link.close_door();
-        link.empty_intake().for_each(|envelope| self.refuse(envelope));
+        let door = Arc::clone(&self.door);
+        door.close_door();
+        door.empty_intake().for_each(|envelope| self.refuse(envelope));
     }
 
     /// Refuses what was handed over while the door was closing. It was accepted, so it counts.
@@ -81,15 +81,15 @@ impl Performer {
         }
         self.lanes_open = self.publisher.close();
         if self.lanes_open == 0 {
-            self.feedback.push_back(Input::EventsDrained);
+            self.feedback.push_back(Input::EventsFlushed);
         }
     }
 
     /// A lane has served its last event.
-    pub(super) fn lane_drained(&mut self) {
+    pub(super) fn lane_flushed(&mut self) {
         self.lanes_open = self.lanes_open.saturating_sub(1);
         if self.lanes_open == 0 {
-            self.feed(Input::EventsDrained);
+            self.feed(Input::EventsFlushed);
         }
     }
 
@@ -101,7 +101,7 @@ impl Performer {
         let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
         for job in self.jobs.drain() {
             if job.promise.0.outcome().is_none() {
-                self.tally.count(&Outcome::Lost, job.plan.significant, || job.task_ref());
+                self.tally.count(&Outcome::Lost, job.plan.shutdown_on_end, || job.task_ref());
             }
             self.garbage.extend(job.into_user_values());
         }
@@ -113,9 +113,9 @@ impl Performer {
         // The news of that may have brought more.
         self.offer_garbage();
         // Idle workers leave within the time that the last events have.
-        let due = shutdown.ended.after(self.machine.limits().event_drain);
+        let due = shutdown.ended.after(self.machine.limits().event_flush);
         let values_leaked = self.workers.close(stuck, due);
-        let behind_door = self.link.refused_behind_door();
+        let behind_door = self.door.refused_behind_door();
         self.tally.count_rejected(behind_door);
         self.tally.into_report(ShutdownReport {
             cause: shutdown.cause,

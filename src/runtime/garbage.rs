@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::reports::{Report, Returned};
 use super::worker::{Attempt, Job, Shared, State};
-use crate::error::TaskError;
-use crate::leftover::Leftover;
-use crate::record::Record;
-use crate::spec::{Body, TaskSpec};
+use crate::output::error::TaskError;
+use crate::task::body::Body;
+use crate::task::leftover::Leftover;
+use crate::task::record::Record;
+use crate::task::spec::TaskSpec;
 
 /// A user value to be dropped where user code may run.
 #[allow(dead_code, reason = "the values are there to be dropped")]

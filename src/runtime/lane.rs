@@ -6,16 +6,16 @@ use std::io;
 use std::sync::Arc;
 
 use super::Report;
-use crate::clock::Clock;
-use crate::current;
-use crate::event::{Event, EventKind, Subscriber};
-use crate::linger::Linger;
-use crate::link::Link;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::{Condvar, Mutex};
-use crate::threads::Threads;
-use crate::unwind;
+use crate::output::event::{Event, EventKind, Subscriber};
+use crate::platform::clock::Clock;
+use crate::platform::linger::Linger;
+use crate::platform::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::threads::Threads;
+use crate::platform::unwind;
+use crate::task::current;
+use crate::task::door::Door;
 
 pub(super) struct Lane {
     shared: Arc<Shared>,
@@ -81,7 +81,7 @@ impl Lane {
         subscribers: Vec<Subscriber>,
         capacity: usize,
         options: &Threads,
-        link: &Arc<Link>,
+        door: &Arc<Door>,
         reports: &Sender<Report>,
     ) -> io::Result<Self> {
         let state = Mutex::new(State::default());
@@ -91,10 +91,10 @@ impl Lane {
         let shared = Shared { state, ready, capacity, in_hand, given_up, lossy, linger };
         let shared = Arc::new(shared);
         let lane = Self { shared: Arc::clone(&shared) };
-        let (link, reports) = (Arc::clone(link), reports.clone());
+        let (door, reports) = (Arc::clone(door), reports.clone());
         options.spawn(role, options.stack_size, move |_| {
-            current::belong_to(&link);
-            shared.serve(subscribers, &link.clock, &reports);
+            current::belong_to(&door);
+            shared.serve(subscribers, &door.clock, &reports);
         })?;
         Ok(lane)
     }
@@ -185,7 +185,7 @@ impl Shared {
         }
         drop(subscribers);
         // Not heard by a controller that has ended.
-        let _ = reports.send(Report::LaneDrained);
+        let _ = reports.send(Report::LaneFlushed);
     }
 
     /// Waits for something to do.

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::perform::Performer;
 use super::tables::Job;
 use super::worker::Examinee;
-use crate::cell::{Cell, Thread};
-use crate::error::TaskError;
-use crate::event::{EventKind, TaskRef};
-use crate::id::AttemptRef;
 use crate::machine::State;
-use crate::reason::CancelReason;
-use crate::record::Record;
-use crate::report::AbandonedAttempt;
-use crate::stall::Stall;
-use crate::time::Time;
+use crate::output::error::TaskError;
+use crate::output::event::EventKind;
+use crate::output::report::AbandonedAttempt;
+use crate::platform::stall::Stall;
+use crate::task::cell::{Cell, Thread};
+use crate::task::record::Record;
+use crate::vocabulary::id::{AttemptRef, TaskRef};
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 /// An attempt that its task does not wait for any more.
 pub(super) struct Released {

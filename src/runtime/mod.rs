@@ -26,6 +26,7 @@
 
 pub(crate) mod controller;
 mod finish;
+pub(crate) mod tally;
 mod garbage;
 mod lane;
 mod ledger;

@@ -13,26 +13,25 @@ use super::tables::{Job, Jobs, Plans, SlotNames};
 use super::worker::{self, Attempt, Dedicated, Examinee};
 use super::workers::{News, Workers};
 use super::Returned;
-use crate::cell::{Allowance, Cell, Found, Load};
-use crate::error::TaskError;
-use crate::event::EventKind;
-use crate::id::{AttemptRef, TaskAddr};
-use crate::leftover::Leftover;
-use crate::link::{Entries, Entry, Envelope, Link};
-use crate::machine::{
-    AbandonAnswer, Answer, Effect, End, Finality, Input, Machine, Notice, Return, RevokeAnswer,
-    Submission, TellAnswer, Verdict,
-};
-use crate::outcome::Outcome;
-use crate::policy::{AbandonPolicy, AdmissionPolicy, Plan};
-use crate::reason::{CancelReason, FailureCause};
-use crate::record::Decision;
-use crate::report::Tally;
-use crate::settings::Settings;
-use crate::time::Time;
+use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Notice, Submission, Verdict};
+use crate::output::error::TaskError;
+use crate::output::event::EventKind;
+use crate::output::outcome::Outcome;
+use crate::runtime::tally::Tally;
+use crate::task::cell::{Allowance, Cell, Load};
+use crate::task::door::Door;
+use crate::task::envelope::{Entries, Entry, Envelope};
+use crate::task::leftover::Leftover;
+use crate::task::settings::Settings;
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
+use crate::vocabulary::time::Time;
 
 pub(super) struct Performer {
-    pub(super) link: Arc<Link>,
+    pub(super) door: Arc<Door>,
     pub(super) machine: Machine,
     pub(super) jobs: Jobs,
     pub(super) slots: SlotNames,
@@ -64,7 +63,7 @@ pub(super) struct Performer {
 
 impl Performer {
     pub(super) fn new(
-        link: Arc<Link>,
+        door: Arc<Door>,
         machine: Machine,
         workers: Workers,
         publisher: Publisher,
@@ -73,7 +72,7 @@ impl Performer {
     ) -> Self {
         let plans = Plans::new(defaults, machine.limits().grace);
         Self {
-            link,
+            door,
             machine,
             jobs: Jobs::default(),
             slots: SlotNames::default(),
@@ -168,7 +167,7 @@ impl Performer {
             Effect::Publish(notice) => self.publish(notice),
             Effect::CloseDoor => self.close_door(),
             Effect::RestoreSignals => self.signals = None,
-            Effect::DrainEvents => {
+            Effect::FlushEvents => {
                 self.draining = true;
                 self.close_lanes();
             }
@@ -226,11 +225,7 @@ impl Performer {
 
     fn tell(&mut self, attempt: AttemptRef, reason: CancelReason, grace_until: Time) {
         let Some(cell) = self.cell(attempt).cloned() else { return };
-        let answer = match cell.tell(reason, self.now, grace_until) {
-            Found::Running => TellAnswer::Told,
-            Found::AlreadyReturned => TellAnswer::AlreadyReturned,
-            Found::DeadlineMoved(until) => TellAnswer::DeadlineMoved(until),
-        };
+        let answer = cell.tell(reason, self.now, grace_until);
         if answer == TellAnswer::Told && cell.has_hooks() {
             self.workers.run_hooks(&cell);
         }
@@ -355,7 +350,7 @@ impl Performer {
     fn deliver(&mut self, task: TaskAddr, end: End) {
         let Some(job) = self.jobs.get(task.key) else { return };
         let outcome = outcome_of(end, Some(job));
-        self.tally.count(&outcome, job.plan.significant, || job.task_ref());
+        self.tally.count(&outcome, job.plan.shutdown_on_end, || job.task_ref());
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.count(task.id, end);
         }
@@ -372,7 +367,7 @@ impl Performer {
         match notice {
             Notice::RetryScheduled { attempt, cause, .. } => {
                 if let Some(job) = self.jobs.get_mut(attempt.task.key) {
-                    let failure = job.error.clone().unwrap_or_else(|| without_error(cause));
+                    let failure = certain(job.error.clone(), cause);
                     let old = job.last_failure.replace(failure);
                     self.garbage.extend(old.map(Garbage::Error));
                 }
@@ -423,7 +418,7 @@ impl Performer {
 /// What the subscribers and waiters are told of an end.
 pub(super) fn outcome_of(end: End, job: Option<&Job>) -> Outcome {
     let error = job.and_then(|job| job.error.clone());
-    let certain = |cause| error.clone().unwrap_or_else(|| without_error(cause));
+    let certain = |cause| certain(error.clone(), cause);
     match end {
         End::Completed => Outcome::Completed,
         End::Cancelled { reason, returned_ok } => Outcome::Cancelled { reason, returned_ok },
@@ -435,6 +430,11 @@ pub(super) fn outcome_of(end: End, job: Option<&Job>) -> Outcome {
         End::Abandoned { reason, stop } => Outcome::Abandoned { reason, stop },
         End::Rejected(why) => Outcome::Rejected(why),
     }
+}
+
+/// The error of a failure, which only a bug would leave without one.
+pub(super) fn certain(error: Option<TaskError>, cause: FailureCause) -> TaskError {
+    error.unwrap_or_else(|| without_error(cause))
 }
 
 /// The text of a failure that came without an error.

@@ -6,22 +6,26 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::lane::Lane;
+use super::perform::certain;
 use super::tables::{Job, Jobs};
 use super::Report;
-use crate::clock::Clock;
-use crate::event::{Event, EventKind, Subscriber, TaskRef};
-use crate::id;
-use crate::line::LogEvents;
-use crate::link::Link;
-use crate::machine::{Ending, Machine, Notice, Return};
-use crate::sync::channel::{Receiver, Sender};
-use crate::threads::Threads;
-use crate::time::Time;
-use crate::unwind::Caught;
+use crate::machine::{Ending, Machine, Notice};
+use crate::output::event::{Event, EventKind, Subscriber};
+use crate::output::line::LogEvents;
+use crate::platform::clock::Clock;
+use crate::platform::sync::channel::{Receiver, Sender};
+use crate::platform::threads::Threads;
+use crate::platform::unwind::Caught;
+use crate::task::door::Door;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id;
+use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::reason::FailureCause;
+use crate::vocabulary::time::Time;
 
 /// All lanes, and the numbering of events.
 pub(super) struct Publisher {
-    link: Arc<Link>,
+    door: Arc<Door>,
     reports: Sender<Report>,
     options: Threads,
     shared: Option<Lane>,
@@ -46,13 +50,13 @@ pub(crate) struct Subscribers {
 impl Publisher {
     pub(super) fn start(
         subscribers: Subscribers,
-        link: Arc<Link>,
+        door: Arc<Door>,
         reports: Sender<Report>,
         options: Threads,
     ) -> io::Result<Self> {
         let nobody = subscribers.shared.is_empty() && subscribers.dedicated.is_empty();
         let mut publisher = Self {
-            link,
+            door,
             reports,
             options,
             shared: None,
@@ -75,7 +79,7 @@ impl Publisher {
     }
 
     fn lane(&self, role: &str, subscribers: Vec<Subscriber>, capacity: usize) -> io::Result<Lane> {
-        Lane::start(role, subscribers, capacity, &self.options, &self.link, &self.reports)
+        Lane::start(role, subscribers, capacity, &self.options, &self.door, &self.reports)
     }
 
     /// Whether somebody hears of everything.
@@ -165,10 +169,10 @@ fn is_worth_a_warning(notice: Notice, machine: &Machine) -> bool {
         | Notice::WaitingForPermit { .. }
         | Notice::AttemptStarting { .. }
         | Notice::RetryScheduled { .. }
-        | Notice::PauseScheduled { .. }
+        | Notice::RunScheduled { .. }
         | Notice::AttemptOverdue { .. }
         | Notice::AttemptSilent { .. }
-        | Notice::AttemptResumed { .. }
+        | Notice::AttemptResponsive { .. }
         | Notice::AttemptReturned { .. }
         | Notice::ShutdownRequested { .. }
         | Notice::ShutdownEnded => false,
@@ -187,10 +191,10 @@ fn task_of(notice: Notice) -> Option<id::TaskAddr> {
         Notice::AttemptStarting { attempt }
         | Notice::AttemptEnded { attempt, .. }
         | Notice::RetryScheduled { attempt, .. }
-        | Notice::PauseScheduled { attempt, .. }
+        | Notice::RunScheduled { attempt, .. }
         | Notice::AttemptOverdue { attempt, .. }
         | Notice::AttemptSilent { attempt, .. }
-        | Notice::AttemptResumed { attempt }
+        | Notice::AttemptResponsive { attempt }
         | Notice::AttemptAbandoned { attempt, .. }
         | Notice::AttemptReturned { attempt, .. } => Some(attempt.task),
         Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
@@ -215,8 +219,16 @@ fn kind_of(notice: Notice, job: Option<&Job>) -> EventKind {
             match ending {
                 Ending::Succeeded => EventKind::AttemptSucceeded { attempt, ran, told },
                 Ending::Cancelled => EventKind::AttemptCancelled { attempt, ran, told, error },
-                Ending::Failed => EventKind::AttemptFailed { attempt, ran, error },
-                Ending::Panicked => EventKind::AttemptPanicked { attempt, ran, error },
+                Ending::Failed => EventKind::AttemptFailed {
+                    attempt,
+                    ran,
+                    error: certain(error, FailureCause::Failed),
+                },
+                Ending::Panicked => EventKind::AttemptPanicked {
+                    attempt,
+                    ran,
+                    error: certain(error, FailureCause::Panicked),
+                },
                 Ending::TimedOut => {
                     EventKind::AttemptTimedOut { attempt, ran, late_by, returned_ok, error }
                 }
@@ -228,8 +240,8 @@ fn kind_of(notice: Notice, job: Option<&Job>) -> EventKind {
         Notice::RetryScheduled { attempt, delay, cause } => {
             EventKind::RetryScheduled { attempt: attempt.attempt, delay, cause }
         }
-        Notice::PauseScheduled { attempt, delay } => {
-            EventKind::PauseScheduled { attempt: attempt.attempt, delay }
+        Notice::RunScheduled { attempt, delay } => {
+            EventKind::RunScheduled { attempt: attempt.attempt, delay }
         }
         Notice::AttemptOverdue { attempt, ran } => {
             EventKind::AttemptOverdue { attempt: attempt.attempt, ran }
@@ -238,8 +250,8 @@ fn kind_of(notice: Notice, job: Option<&Job>) -> EventKind {
             let mark = cell.and_then(|cell| cell.pulse.last_mark());
             EventKind::AttemptSilent { attempt: attempt.attempt, silent_for, mark }
         }
-        Notice::AttemptResumed { attempt } => {
-            EventKind::AttemptResumed { attempt: attempt.attempt }
+        Notice::AttemptResponsive { attempt } => {
+            EventKind::AttemptResponsive { attempt: attempt.attempt }
         }
         Notice::AttemptAbandoned { attempt, reason, ran, released } => {
             let mark = cell.and_then(|cell| cell.pulse.last_mark());

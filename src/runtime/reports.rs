@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use super::worker::Dedicated;
-use crate::cell::Cell;
-use crate::error::TaskError;
-use crate::id::AttemptRef;
-use crate::machine::Return;
-use crate::reason::CancelReason;
-use crate::spec::Body;
-use crate::stall::Stall;
-use crate::time::Time;
+use crate::output::error::TaskError;
+use crate::platform::stall::Stall;
+use crate::task::body::Body;
+use crate::task::cell::Cell;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 pub(super) enum Report {
     Claimed { attempt: AttemptRef, at: Time },
@@ -23,7 +23,7 @@ pub(super) enum Report {
     HooksDue { cell: Arc<Cell>, due: Time },
     SubscriberPanicked { subscriber: Arc<str>, message: String },
     ThreadRefused { error: io::Error, unserved: Option<Box<Dedicated>> },
-    LaneDrained,
+    LaneFlushed,
 }
 
 /// How an attempt came back, with what it brought.
@@ -54,7 +54,7 @@ impl Report {
             | Self::HookReturned
             | Self::HookThreadRefused { .. }
             | Self::SubscriberPanicked { .. }
-            | Self::LaneDrained => false,
+            | Self::LaneFlushed => false,
         }
     }
 }

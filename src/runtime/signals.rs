@@ -11,10 +11,10 @@ pub(crate) enum Listener {}
 #[cfg(not(all(unix, feature = "signals")))]
 impl Listener {
     pub(crate) fn start(
-        _options: &crate::threads::Threads,
-        _link: &std::sync::Arc<crate::link::Link>,
-    ) -> Result<Self, crate::error::StartError> {
-        Err(crate::error::StartError::Unsupported("shutdown_on_signals"))
+        _options: &crate::platform::threads::Threads,
+        _link: &std::sync::Arc<crate::task::door::Door>,
+    ) -> Result<Self, crate::output::error::StartError> {
+        Err(crate::output::error::StartError::Unsupported("shutdown_on_signals"))
     }
 }
 
@@ -27,10 +27,11 @@ mod unix {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::iterator::{Handle, Signals};
 
-    use crate::error::StartError;
-    use crate::link::{Link, Request};
-    use crate::sync::Mutex;
-    use crate::threads::Threads;
+    use crate::output::error::StartError;
+    use crate::platform::sync::Mutex;
+    use crate::platform::threads::Threads;
+    use crate::task::door::Door;
+    use crate::task::request::Request;
 
     /// Hears of SIGINT and SIGTERM until dropped; then, if no other listener is left in the
     /// process, they have their default effect again.
@@ -49,11 +50,11 @@ mod unix {
     static PROCESS: Mutex<Process> = Mutex::new(Process { listeners: 0, default_effect: None });
 
     impl Listener {
-        pub(crate) fn start(options: &Threads, link: &Arc<Link>) -> Result<Self, StartError> {
+        pub(crate) fn start(options: &Threads, door: &Arc<Door>) -> Result<Self, StartError> {
             let wanted: Vec<_> =
                 [SIGINT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)).collect();
             let default_effect = enter(&wanted).map_err(StartError::Signals)?;
-            let started = Self::listen(&wanted, options, link);
+            let started = Self::listen(&wanted, options, door);
             match started {
                 Ok(handle) => Ok(Self { handle, default_effect }),
                 Err(error) => {
@@ -66,15 +67,15 @@ mod unix {
         fn listen(
             wanted: &[i32],
             options: &Threads,
-            link: &Arc<Link>,
+            door: &Arc<Door>,
         ) -> Result<Handle, StartError> {
             let mut signals = Signals::new(wanted).map_err(StartError::Signals)?;
             let handle = signals.handle();
-            let link = Arc::clone(link);
+            let door = Arc::clone(door);
             let spawned = options.spawn("sig", Some(STACK), move |_| {
-                crate::current::belong_to(&link);
+                crate::task::current::belong_to(&door);
                 for signal in signals.forever() {
-                    link.send(Request::Signal(signal));
+                    door.send(Request::Signal(signal));
                 }
             });
             spawned.map_err(|source| StartError::Thread { name: "sig".to_owned(), source })?;

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::garbage::Garbage;
-use crate::cell::Cell;
-use crate::error::TaskError;
-use crate::event::TaskRef;
-use crate::id::{self, SlotKey, TaskKey};
-use crate::leftover::Leftover;
-use crate::link::Entry;
 use crate::machine::table::Table;
-use crate::policy::Plan;
-use crate::record::Promise;
-use crate::settings::Settings;
-use crate::spec::{Body, Plain, TaskSpec};
-use crate::stall::Stall;
-use crate::threads::ThreadOptions;
+use crate::output::error::TaskError;
+use crate::platform::stall::Stall;
+use crate::platform::threads::ThreadOptions;
+use crate::task::body::Body;
+use crate::task::cell::Cell;
+use crate::task::envelope::Entry;
+use crate::task::leftover::Leftover;
+use crate::task::record::Promise;
+use crate::task::settings::Settings;
+use crate::task::spec::{Plain, TaskSpec};
+use crate::vocabulary::id::{self, SlotKey, TaskKey, TaskRef};
+use crate::vocabulary::plan::Plan;
 
 /// What the runtime keeps of a task.
 pub(super) struct Job {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::perform::Performer;
-use crate::id;
 use crate::machine::{State, Task};
-use crate::reason::{CancelReason, TaskState};
-use crate::record::Record;
-use crate::snapshot::{
+use crate::output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
-use crate::time::Time;
+use crate::task::record::Record;
+use crate::vocabulary::id;
+use crate::vocabulary::reason::{CancelReason, TaskState};
+use crate::vocabulary::time::Time;
 
 impl Performer {
     pub(super) fn find(&self, record: &Record) -> Option<id::TaskAddr> {
@@ -103,7 +103,7 @@ impl Performer {
             State::Running { watch, .. } => (None, watch.is_some_and(|watch| watch.silent)),
             State::Intake
             | State::Queued
-            | State::Ready
+            | State::Runnable
             | State::Starting { .. }
             | State::Waiting(_)
             | State::Over => (None, false),

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use super::garbage::Garbage;
 use super::{Report, Returned};
-use crate::cell::{Cell, Seen, Thread};
-use crate::context::TaskContext;
-use crate::current;
-use crate::error::{Cancelled, TaskError};
-use crate::id::AttemptRef;
-use crate::linger::Linger;
-use crate::link::Link;
 use crate::machine::pool::Counts;
-use crate::machine::{Finality, Return};
-use crate::policy::PanicPolicy;
-use crate::spec::Body;
-use crate::stall;
-use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::threads::{ThreadOptions, Threads};
-use crate::time::Time;
-use crate::unwind;
+use crate::machine::Finality;
+use crate::output::error::{Cancelled, TaskError};
+use crate::platform::linger::Linger;
+use crate::platform::sync::atomic::{AtomicU8, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::{Condvar, Mutex, MutexGuard};
+use crate::platform::threads::{ThreadOptions, Threads};
+use crate::platform::{stall, unwind};
+use crate::task::body::Body;
+use crate::task::cell::{Cell, Seen, Thread};
+use crate::task::context::TaskContext;
+use crate::task::current;
+use crate::task::door::Door;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::policy::PanicPolicy;
+use crate::vocabulary::time::Time;
 
 /// Something for a worker to do.
 pub(super) enum Job {
@@ -79,7 +79,7 @@ pub(super) struct Shared {
     pub(super) reports: Sender<Report>,
     /// Where threads find what the controller does not take any more.
     pub(super) unheard: Receiver<Report>,
-    pub(super) link: Arc<Link>,
+    pub(super) door: Arc<Door>,
     pub(super) linger: Linger,
     pub(super) threads: Threads,
 }
@@ -245,7 +245,7 @@ impl Shared {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.hooks.pop_front() {
-                let cell = state.begin_hooks(job, &thread, self.link.clock.now());
+                let cell = state.begin_hooks(job, &thread, self.door.clock.now());
                 drop(state);
                 self.run_hooks(&cell, &thread);
                 self.drop_value(cell);
@@ -261,7 +261,7 @@ impl Shared {
     }
 
     fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
-        current::belong_to(&self.link);
+        current::belong_to(&self.door);
         let hooks = self.threads.hooks.as_deref();
         if let Some(on_start) = hooks.and_then(|hooks| hooks.on_start.as_ref()) {
             unwind::catch(|| on_start().map_err(without_user_value))
@@ -309,7 +309,7 @@ impl Shared {
             if lingers {
                 drop(state);
                 let look = || self.state.lock().has_work().then_some(());
-                self.linger.until(&self.link.clock, look);
+                self.linger.until(&self.door.clock, look);
                 state = self.state.lock();
             } else {
                 state.idle.push(Arc::clone(seat));
@@ -323,7 +323,7 @@ impl Shared {
 
     fn take_work(&self, state: &mut State, thread: &Thread) -> Option<Work> {
         let work = if let Some(job) = state.hooks.pop_front() {
-            Work::Hooks(state.begin_hooks(job, thread, self.link.clock.now()))
+            Work::Hooks(state.begin_hooks(job, thread, self.door.clock.now()))
         } else {
             let (job, _) = state.queue.pop_front()?;
             state.picked = state.picked.wrapping_add(1);
@@ -400,9 +400,9 @@ impl Shared {
         let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.is_claimed());
         let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
         let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
-            let began = self.link.clock.now();
+            let began = self.door.clock.now();
             let _ = channel::never::<()>().recv_timeout(LOOK);
-            began.until(self.link.clock.now())
+            began.until(self.door.clock.now())
         });
         for (examinee, stall) in examinees.into_iter().zip(stalls) {
             self.report(Report::Examined { attempt: examinee.attempt, stall });

@@ -9,15 +9,14 @@ use std::time::Duration;
 use super::garbage::Garbage;
 use super::worker::{Dedicated, HookJob, Job, Seat, Shared, State, LEAVE, WORK};
 use super::Report;
-use crate::cell::{Cell, Thread, SLOW_HOOK};
-use crate::linger::Linger;
-use crate::link::Link;
 use crate::machine::pool::{Counts, Pool};
-use crate::sync::channel::{Receiver, Sender};
-use crate::sync::thread;
-use crate::sync::{Condvar, Mutex};
-use crate::threads::Threads;
-use crate::time::Time;
+use crate::platform::linger::Linger;
+use crate::platform::sync::channel::{Receiver, Sender};
+use crate::platform::sync::{thread, Condvar, Mutex};
+use crate::platform::threads::Threads;
+use crate::task::cell::{Cell, Thread, SLOW_HOOK};
+use crate::task::door::Door;
+use crate::vocabulary::time::Time;
 
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -69,7 +68,7 @@ const STARTS_PER_TURN: usize = 8;
 
 impl Workers {
     pub(super) fn new(
-        link: Arc<Link>,
+        door: Arc<Door>,
         (reports, unheard): (Sender<Report>, Receiver<Report>),
         threads: Threads,
         prespawn: u32,
@@ -77,7 +76,7 @@ impl Workers {
         let state = Mutex::new(State::default());
         let ended = Condvar::new();
         let linger = Linger::default();
-        let shared = Shared { state, ended, reports, unheard, link, linger, threads };
+        let shared = Shared { state, ended, reports, unheard, door, linger, threads };
         let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
         Self {
@@ -368,7 +367,7 @@ impl Workers {
 
     pub(super) fn hook_thread_refused(&mut self) {
         self.hook_seat = None;
-        self.shared.link.hook_thread_refused();
+        self.shared.door.hook_thread_refused();
     }
 
     /// Hooks that outlived the grace of their attempts.
@@ -417,9 +416,9 @@ impl Workers {
             let _ = self.start_thread();
         }
         let mut state = self.shared.state.lock();
-        while (state.alive > stuck || !state.queue.is_empty()) && self.shared.link.clock.now() < due
+        while (state.alive > stuck || !state.queue.is_empty()) && self.shared.door.clock.now() < due
         {
-            let Some(instant) = self.shared.link.clock.instant(due) else { break };
+            let Some(instant) = self.shared.door.clock.instant(due) else { break };
             self.shared.ended.wait_until(&mut state, instant);
         }
         let values_of = |(job, _): &(Job, Time)| match job {
@@ -439,17 +438,17 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::sync::channel;
+    use crate::platform::clock::Clock;
+    use crate::platform::sync::channel;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
-        let (link, _inbox) = Link::new(Clock::start_now(), 1);
+        let (door, _inbox) = Door::new(Clock::start_now(), 1);
         let threads = Threads { name: "test".to_owned(), stack_size: None, hooks: None };
         let reports = channel::unbounded();
-        let mut workers = Workers::new(Arc::clone(&link), reports, threads, PRESPAWNED);
+        let mut workers = Workers::new(Arc::clone(&door), reports, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| workers.start_thread().unwrap());
         while workers.counts().idle < PRESPAWNED {
             thread::yield_now();
@@ -468,7 +467,7 @@ mod tests {
             let counts = workers.counts();
             assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
         }
-        let soon = link.clock.now().after(Duration::from_secs(60));
+        let soon = door.clock.now().after(Duration::from_secs(60));
         assert_eq!(workers.close(0, soon), 0);
     }
 }

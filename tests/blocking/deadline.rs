@@ -83,7 +83,7 @@ fn after_the_cancel_they_speak_of_the_grace() {
 
     // A grace without end has none, one that is over leaves the least that a socket takes.
     let (ctx, canceller) = TaskContext::detached();
-    canceller.cancel(CancelReason::Stop);
+    canceller.cancel();
     assert_eq!((ctx.deadline(), ctx.remaining(), ctx.io_timeout(HOUR)), (None, None, HOUR));
     let (ctx, canceller) = TaskContext::detached();
     canceller.cancel_with_grace(CancelReason::Stop, Duration::ZERO);

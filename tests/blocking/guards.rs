@@ -20,7 +20,7 @@ const ROUNDS: usize = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
 /// A thread that cancels whatever it is given, at once.
 fn cancelling_thread() -> (Sender<Canceller>, Receiver<()>) {
     let (give, given) = bounded::<Canceller>(0);
-    let done = on_thread(move || given.iter().for_each(|it| it.cancel(CancelReason::Stop)));
+    let done = on_thread(move || given.iter().for_each(|it| it.cancel()));
     (give, done)
 }
 
@@ -134,7 +134,7 @@ fn a_guard_may_be_dropped_by_its_own_hook_and_by_another_hook() {
     *other.lock().unwrap() = Some(ctx.on_cancel(move || {
         let _ = (&late, say.send("second"));
     }));
-    in_time(move || canceller.cancel(CancelReason::Stop));
+    in_time(move || canceller.cancel());
     // The second one was not reached when its guard was dropped.
     assert_eq!(said.iter().collect::<Vec<_>>(), ["first"]);
     assert_eq!(drops.count(), 2);
@@ -151,7 +151,7 @@ fn dropping_a_guard_waits_for_its_hook_that_runs_elsewhere_and_disarming_does_no
             hold();
             finish.store(true, Ordering::SeqCst);
         });
-        let told = on_thread(move || canceller.cancel(CancelReason::Stop));
+        let told = on_thread(move || canceller.cancel());
         gate.wait_entered();
         if disarm {
             assert!(!in_time(move || guard.disarm()), "a running hook was said not to run");
@@ -180,7 +180,7 @@ fn a_waiting_drop_is_not_over_while_the_hook_runs() {
     let gate = Gate::new();
     let (ctx, canceller) = TaskContext::detached();
     let guard = ctx.on_cancel(gate.hold());
-    let told = on_thread(move || canceller.cancel(CancelReason::Stop));
+    let told = on_thread(move || canceller.cancel());
     gate.wait_entered();
     let dropped = on_thread(move || drop(guard));
     assert!(dropped.recv_timeout(ms(50)).is_err(), "the drop is over and the hook is not");
@@ -200,7 +200,7 @@ fn disarming_says_whether_the_hook_still_runs() {
     let after = ctx.on_cancel(move || {
         let _ = (&two, 0);
     });
-    canceller.cancel(CancelReason::Stop);
+    canceller.cancel();
     assert!(after.disarm());
     assert_eq!(drops.count(), 2);
     // From inside itself: it is running.
@@ -212,7 +212,7 @@ fn disarming_says_whether_the_hook_still_runs() {
         let _ = say.send(guard.disarm());
     });
     *place.lock().unwrap() = Some(hook);
-    in_time(move || canceller.cancel(CancelReason::Stop));
+    in_time(move || canceller.cancel());
     assert!(!next(&said));
 }
 
@@ -266,7 +266,7 @@ fn a_panicking_destructor_of_a_hook_does_not_come_out_of_its_guard() {
     });
     let caught = panic::catch_unwind(AssertUnwindSafe(|| {
         drop(removed);
-        canceller.cancel(CancelReason::Stop);
+        canceller.cancel();
         drop(ran);
     }));
     assert!(caught.is_ok());
@@ -289,7 +289,7 @@ fn what_a_hook_holds_is_dropped_once_on_every_path() {
     ctx.on_cancel(hook()).forget();
     let kept = ctx.on_cancel(hook());
     assert_eq!(drops.count(), 2, "a forgotten guard, and one that is kept");
-    canceller.cancel(CancelReason::Stop);
+    canceller.cancel();
     assert_eq!(drops.count(), 4, "hooks that ran");
     drop(kept);
     ctx.on_cancel(hook()).forget();
@@ -308,7 +308,7 @@ fn what_a_hook_holds_is_dropped_once_on_every_path() {
         let _ = say.send(ctx.token().clone());
         Ok(())
     }));
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     assert_eq!(drops.count(), 8, "an attempt that returned, though its token is kept");
     let token: CancelToken = next(&tokens);
     let guard = token.on_cancel(hook());

@@ -60,7 +60,7 @@ fn a_hook_runs_for_every_reason_and_never_on_the_controller() {
     let heir = no_op("heir").slot("replaced");
     stage.handle.submit(heir, AdmissionPolicy::Replace).unwrap();
     check("replace");
-    outcome_of(&replaced);
+    let _ = outcome_of(&replaced);
     stage.end();
     check("shutdown");
 }
@@ -89,7 +89,7 @@ fn hooks_of_one_attempt_run_in_their_order_on_one_thread() {
     let task = stage.add(spec);
     next(&entered);
     task.cancel();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     let ran: Vec<_> = said.try_iter().collect();
     assert_eq!(ran.iter().map(|(n, _)| *n).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
     assert!(ran.iter().all(|(_, thread)| *thread == ran[0].1), "{ran:?}");
@@ -216,7 +216,7 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
         "{event}"
     );
     gate.open();
-    outcome_of(&slow);
+    let _ = outcome_of(&slow);
     assert_eq!(stage.seen(&slow, &["hook_slow"]).len(), 1);
     assert_eq!(stage.seen(&quick, &["hook_slow"]).len(), 0);
 }
@@ -231,7 +231,7 @@ fn a_slow_hook_on_its_callers_thread_is_an_event_too() {
         ctx.on_cancel(|| {}).forget();
         Ok(())
     }));
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     assert_eq!(stage.seen(&task, &["hook_slow"]).len(), 1);
 }
 
@@ -298,7 +298,7 @@ fn a_hook_may_call_everything_that_does_not_wait_for_it() {
     next(&entered);
     *own.lock().unwrap() = Some(task.clone());
     task.cancel();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     next(&said);
     let panicked = |event: &Event| event.kind.label() == "hook_panicked";
     stage.handle.flush_events().unwrap();
@@ -318,7 +318,7 @@ fn use_token(token: &CancelToken) {
     assert!(token.cancel_fd().is_ok());
 }
 
-fn use_handle(handle: &Handle) {
+fn use_handle(handle: &SupervisorHandle) {
     assert!(!handle.snapshot().unwrap().tasks.is_empty());
     assert!(handle.owner("busy").is_some());
     assert!(handle.add(no_op("added")).is_ok());
@@ -331,7 +331,7 @@ fn use_handle(handle: &Handle) {
 }
 
 fn use_task(task: &TaskHandle, told: bool) {
-    assert_eq!(task.decided().unwrap(), Decision::Admitted);
+    assert_eq!(task.wait_decided().unwrap(), Decision::Admitted);
     assert_eq!(task.state() == TaskState::Stopping, told);
     assert!(task.outcome().is_none());
     assert!(task.ended().try_recv().is_err());

@@ -24,14 +24,14 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver, RecvTimeoutError, Sender};
 use threadvisor::prelude::*;
-use threadvisor::{AbandonedAttempt, Builder, ShutdownReport, Snapshot, WaitError};
+use threadvisor::{AbandonedAttempt, ShutdownReport, Snapshot, SupervisorBuilder, WaitError};
 
 use support::{in_time, next, thread_name, WATCHDOG};
 
 /// A supervisor whose events can be waited for, whatever they are about.
 pub(crate) struct Stage {
     pub(crate) supervisor: Supervisor,
-    pub(crate) handle: Handle,
+    pub(crate) handle: SupervisorHandle,
     coming: Receiver<Event>,
     kept: RefCell<Vec<Event>>,
 }
@@ -41,7 +41,7 @@ impl Stage {
         Self::start(Supervisor::builder())
     }
 
-    pub(crate) fn start(builder: Builder) -> Self {
+    pub(crate) fn start(builder: SupervisorBuilder) -> Self {
         let (keep, coming) = unbounded();
         let keep = move |event: &Event| drop(keep.send(event.clone()));
         let supervisor = builder.event_capacity(1 << 16).on_event(keep).start().unwrap();
@@ -118,7 +118,7 @@ impl Stage {
     /// Shuts down; all events can be had afterwards.
     pub(crate) fn end(self) -> (ShutdownReport, Vec<Event>) {
         let Self { supervisor, handle: _, coming, kept } = self;
-        let report = in_time(move || supervisor.shutdown().unwrap());
+        let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
         let mut events = kept.into_inner();
         events.extend(coming.try_iter());
         (report, events)
@@ -184,7 +184,7 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    pub(crate) fn of(builder: Builder) -> (Builder, Self) {
+    pub(crate) fn of(builder: SupervisorBuilder) -> (SupervisorBuilder, Self) {
         let refuse = Arc::new(AtomicBool::new(false));
         let (start, started) = unbounded();
         let refuses = Arc::clone(&refuse);

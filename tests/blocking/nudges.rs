@@ -93,7 +93,7 @@ fn a_nudge_hung_up_after_its_attempt_has_returned_is_not_repeated() {
     }));
     let token = next(&tokens);
     ended.cancel();
-    outcome_of(&ended);
+    let _ = outcome_of(&ended);
     let (nudge, nudged) = unbounded();
     token
         .on_cancel_every(ms(1), move || {
@@ -105,7 +105,7 @@ fn a_nudge_hung_up_after_its_attempt_has_returned_is_not_repeated() {
     let other = stage.add(spec);
     next(&entered);
     other.cancel();
-    outcome_of(&other);
+    let _ = outcome_of(&other);
     assert_eq!(nudged.len(), 1);
 }
 
@@ -174,7 +174,7 @@ fn a_nudge_that_goes_on_for_long_is_neither_slow_nor_abandoned() {
     }));
     next(&entered);
     task.cancel();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     assert_eq!(stage.seen(&task, &["hook_slow"]).len(), 0);
     assert!(stage.snapshot().abandoned.is_empty());
 }
@@ -230,9 +230,9 @@ mod descriptors {
     fn the_descriptor_is_readable_for_ever_once_cancelled_made_before_or_after() {
         let (early, canceller) = TaskContext::detached();
         assert_eq!(read(early.token(), ms(1)), None);
-        canceller.cancel(CancelReason::Stop);
+        canceller.cancel();
         let (late, canceller) = TaskContext::detached();
-        canceller.cancel(CancelReason::Stop);
+        canceller.cancel();
         for ctx in [&early, &late] {
             for _ in 0..3 {
                 assert_eq!(read(ctx.token(), ms(10_000)), Some(0));
@@ -289,7 +289,7 @@ mod descriptors {
             }));
             next(&cancelled.1);
             task.cancel();
-            outcome_of(&task);
+            let _ = outcome_of(&task);
         }
         let (waits, asked) = unbounded();
         let hourly = stage.add(
@@ -298,10 +298,10 @@ mod descriptors {
                 let _ = waits.send(());
                 Ok(())
             })
-            .every(Duration::from_secs(3600)),
+            .repeat_after(Duration::from_secs(3600)),
         );
         next(&asked);
-        stage.until_label(&hourly, "pause_scheduled");
+        stage.until_label(&hourly, "run_scheduled");
         stage.snapshot();
         assert_eq!(made.load(Ordering::SeqCst), 50);
         assert_eq!(open(), before, "descriptors of attempts that have ended are open");

@@ -67,7 +67,7 @@ fn abort_ends_the_process_by_the_signal_and_only_for_a_panic() {
         println!("an error is survived");
         let body = |_: &TaskContext| panic!("that is too much");
         let spec = TaskSpec::new("aborts", body).panic_policy(PanicPolicy::Abort);
-        outcome_of(&stage.add(spec));
+        let _ = outcome_of(&stage.add(spec));
         return println!("the panic is survived");
     }
     let name = "panics::abort_ends_the_process_by_the_signal_and_only_for_a_panic";

@@ -11,19 +11,14 @@ use threadvisor::{AbandonPolicy, FailureCause, SlotStatus};
 use crate::support::{next, no_op, outcome_of, resident, Gate};
 use crate::{is_about, ms, Stage};
 
-/// Held by a gate in each attempt before this one; then it returns at once.
-struct StuckBefore<F> {
-    attempt: u64,
-    hold: F,
-}
-
-impl<F: Fn() + Send + Sync + 'static> Task for StuckBefore<F> {
-    fn run(&self, ctx: &TaskContext) -> TaskResult {
-        if ctx.attempt() < self.attempt {
-            (self.hold)();
+/// A shared body that a gate holds in each attempt before this one; then it returns at once.
+fn stuck_before(attempt: u64, name: &str, hold: impl Fn() + Send + Sync + 'static) -> TaskSpec {
+    TaskSpec::shared(name, move |ctx| {
+        if ctx.attempt() < attempt {
+            hold();
         }
         Ok(())
-    }
+    })
 }
 
 fn at_once() -> BackoffPolicy {
@@ -43,7 +38,7 @@ fn hold_keeps_slot_and_permit_until_the_body_returns() {
     ));
     let other = stage.add(no_op("other"));
     let heir = stage.handle.submit(no_op("heir").slot("port"), AdmissionPolicy::Queue).unwrap();
-    assert_eq!((other.state(), heir.state()), (TaskState::Ready, TaskState::Queued));
+    assert_eq!((other.state(), heir.state()), (TaskState::Runnable, TaskState::Queued));
     let snapshot = stage.snapshot();
     assert_eq!((snapshot.permits.held, snapshot.permits.waiting), (1, 1), "{snapshot}");
     let slot = snapshot.slot("port").unwrap();
@@ -71,7 +66,7 @@ fn hold_keeps_slot_and_permit_until_the_body_returns() {
 fn a_held_attempt_is_retried_only_when_it_has_returned() {
     let mut gate = Gate::new();
     let stage = Stage::new();
-    let spec = TaskSpec::from_task("held", StuckBefore { attempt: 2, hold: gate.hold() });
+    let spec = stuck_before(2, "held", gate.hold());
     let task = stage.add(spec.timeout(ms(10)).grace(ms(10)).backoff(at_once()));
     gate.wait_entered();
     stage.until_label(&task, "attempt_abandoned");
@@ -138,7 +133,7 @@ fn a_released_closure_ends_and_its_slot_and_permit_pass_on() {
 fn a_released_task_value_is_retried_beside_its_stuck_thread() {
     let mut gate = Gate::new();
     let stage = Stage::start(Supervisor::builder().max_concurrent(1));
-    let spec = TaskSpec::from_task("beside", StuckBefore { attempt: 3, hold: gate.hold() });
+    let spec = stuck_before(3, "beside", gate.hold());
     let spec = spec.timeout(ms(10)).grace(ms(10)).backoff(at_once());
     let task = stage.add(spec.abandon_policy(AbandonPolicy::Release));
     assert!(outcome_of(&task).is_success());
@@ -258,17 +253,17 @@ fn above_the_cap_nothing_is_taken_on_until_one_returns() {
     let two = stick("two", &second);
     let waiting = stage.handle.submit(no_op("w").slot("two"), AdmissionPolicy::Queue).unwrap();
     one.cancel();
-    outcome_of(&one);
+    let _ = outcome_of(&one);
     // At the cap: still open for work.
     assert!(outcome_of(&stage.add(no_op("a"))).is_success());
     two.cancel();
-    outcome_of(&two);
+    let _ = outcome_of(&two);
     let released: Vec<_> = stage.snapshot().abandoned.iter().map(|it| it.released).collect();
     assert_eq!(released.iter().filter(|it| **it).count(), 1, "the cap holds");
     assert_eq!(released.len(), 2);
     let refused = stage.handle.submit(no_op("b"), AdmissionPolicy::Queue).unwrap();
     let why = Rejection::TooManyAbandoned { limit: 1 };
-    assert_eq!(refused.decided().unwrap(), Decision::Rejected(why));
+    assert_eq!(refused.wait_decided().unwrap(), Decision::Rejected(why));
     assert!(matches!(outcome_of(&refused), Outcome::Rejected(own) if own == why));
     assert_eq!(waiting.state(), TaskState::Queued, "what was decided before stays");
     first.open();
@@ -387,7 +382,7 @@ fn a_stall_report_shows_what_a_spinning_body_costs() {
     }
     drop(end);
     spins.cancel();
-    outcome_of(&spins);
+    let _ = outcome_of(&spins);
 }
 
 #[test]
@@ -402,7 +397,7 @@ fn a_supervisor_is_healthy_again_when_the_streak_is_over() {
             }
             Err("mood".into())
         })
-        .every(ms(1))
+        .repeat_after(ms(1))
         .backoff(at_once()),
     );
     let _other = stage.add(resident("resident"));
@@ -411,7 +406,7 @@ fn a_supervisor_is_healthy_again_when_the_streak_is_over() {
     stage.until_label(&task, "retry_scheduled");
     assert!(!stage.snapshot().is_healthy());
     go.send(true).unwrap();
-    stage.until_label(&task, "pause_scheduled");
+    stage.until_label(&task, "run_scheduled");
     assert!(stage.snapshot().is_healthy());
     drop(go);
 }

@@ -67,7 +67,7 @@ fn a_dedicated_thread_is_fresh_for_each_attempt_and_gone_after_it() {
             seen.fetch_max(visit() as usize, Ordering::SeqCst);
             Ok(())
         });
-        outcome_of(&stage.add(pooled));
+        let _ = outcome_of(&stage.add(pooled));
         stage.events();
     }
     assert!(seen.load(Ordering::SeqCst) > 0);
@@ -280,7 +280,7 @@ fn the_hook_thread_is_refused_like_any_other_and_tried_again() {
     let (builder, refusals) = Refusals::of(Supervisor::builder());
     let stage = Stage::start(builder);
     let (enter, entered) = unbounded();
-    outcome_of(&stage.add(no_op("makes a worker")));
+    let _ = outcome_of(&stage.add(no_op("makes a worker")));
     refusals.begin();
     let task = loop {
         // Its worker may have been on its way to its seat.

@@ -10,7 +10,8 @@ use crate::support::{next, outcome_of, resident, Gate};
 use crate::{call_for, ms, Stage};
 
 fn labels(stage: &Stage, task: &TaskHandle) -> Vec<&'static str> {
-    let watched = ["attempt_silent", "attempt_resumed", "attempt_overdue", "attempt_unresponsive"];
+    let watched =
+        ["attempt_silent", "attempt_responsive", "attempt_overdue", "attempt_unresponsive"];
     stage.seen(task, &watched).iter().map(|event| event.kind.label()).collect()
 }
 
@@ -41,7 +42,7 @@ fn a_body_that_hangs_at_once_is_noticed_and_reported_and_goes_on_when_it_beats()
     assert!(now.task(task.id()).unwrap().silent && !now.is_healthy());
     assert_eq!(task.state(), TaskState::Running, "only reported");
     gate.open();
-    stage.until_label(&task, "attempt_resumed");
+    stage.until_label(&task, "attempt_responsive");
     // The next silence names the place.
     let again = |event: &Event| event.kind.label() == "attempt_silent";
     let event = stage.until_next("silent again", again);
@@ -49,7 +50,7 @@ fn a_body_that_hangs_at_once_is_noticed_and_reported_and_goes_on_when_it_beats()
     assert_eq!(&*mark.label, "opened");
     assert!(stage.snapshot().to_string().contains("at opened"));
     beat.send(()).unwrap();
-    stage.until_next("resumed again", |event| event.kind.label() == "attempt_resumed");
+    stage.until_next("resumed again", |event| event.kind.label() == "attempt_responsive");
     drop(beat);
     assert!(outcome_of(&task).is_success());
 }
@@ -240,10 +241,10 @@ fn nobody_wakes_up_for_tasks_that_are_not_watched_or_wait() {
             Ok(())
         })
         .watchdog(ms(4))
-        .every(Duration::from_secs(3600)),
+        .repeat_after(Duration::from_secs(3600)),
     );
     next(&said);
-    stage.until_label(&waiting, "pause_scheduled");
+    stage.until_label(&waiting, "run_scheduled");
     let controller = thread_named("ctl-quiet");
     // A flush, so that the event's lane is done; then what the last turn still had to do.
     stage.events();

@@ -38,8 +38,8 @@ impl Busy {
     #[track_caller]
     fn check_order(self, expected: &[&str]) {
         self.puppet.end(End::Ok);
-        outcome_of(&self.owner);
-        self.rig.handle.submit(no_op("last").slot(SLOT), Queue).unwrap().wait().unwrap();
+        let _ = outcome_of(&self.owner);
+        let _ = self.rig.handle.submit(no_op("last").slot(SLOT), Queue).unwrap().wait().unwrap();
         let events = self.rig.events();
         let starts =
             events.iter().filter(|event| matches!(event.kind, EventKind::AttemptStarting { .. }));
@@ -65,7 +65,7 @@ fn an_idle_slot_starts_every_submission() {
     let rig = Rig::new();
     for policy in POLICIES {
         let task = submit(&rig, "task", policy);
-        assert_eq!(task.decided(), Ok(Decision::Admitted), "{policy}");
+        assert_eq!(task.wait_decided(), Ok(Decision::Admitted), "{policy}");
         assert!(outcome_of(&task).is_success(), "{policy}");
         assert_eq!(rig.story(&task)[..2], [&*format!("submitted {policy}"), "admitted"]);
     }
@@ -76,13 +76,13 @@ fn an_idle_slot_starts_every_submission() {
 fn queue_waits_behind_all_that_wait_up_to_the_limit() {
     let busy = Busy::new();
     let [first, second] = &busy.waiting;
-    assert_eq!(first.decided(), Ok(Decision::Queued { ahead: 0 }));
-    assert_eq!(second.decided(), Ok(Decision::Queued { ahead: 1 }));
+    assert_eq!(first.wait_decided(), Ok(Decision::Queued { ahead: 0 }));
+    assert_eq!(second.wait_decided(), Ok(Decision::Queued { ahead: 1 }));
     let third = submit(&busy.rig, "third", Queue);
-    assert_eq!(third.decided(), Ok(Decision::Queued { ahead: 2 }));
+    assert_eq!(third.wait_decided(), Ok(Decision::Queued { ahead: 2 }));
     let full = submit(&busy.rig, "full", Queue);
     let why = Rejection::QueueFull { depth: 3, limit: 3 };
-    assert_eq!(full.decided(), Ok(Decision::Rejected(why)));
+    assert_eq!(full.wait_decided(), Ok(Decision::Rejected(why)));
     assert_eq!(rejection(&full), Some(why));
     assert_eq!(busy.rig.story(&full), ["submitted queue", "rejected queue_full"]);
     assert_eq!(busy.rig.story(&third), ["submitted queue", "queued 3"]);
@@ -95,11 +95,11 @@ fn replace_asks_the_owner_once_and_overwrites_the_head_beyond_any_limit() {
     let busy = Busy::new();
     submit(&busy.rig, "third", Queue);
     let older = submit(&busy.rig, "older", Replace);
-    assert_eq!(older.decided(), Ok(Decision::Queued { ahead: 0 }));
+    assert_eq!(older.wait_decided(), Ok(Decision::Queued { ahead: 0 }));
     assert_eq!(busy.puppet.told(), CancelReason::Replace);
     assert_eq!(rejection(&busy.waiting[0]), Some(Rejection::Superseded { by: older.id() }));
     let newer = submit(&busy.rig, "newer", Replace);
-    newer.decided().unwrap();
+    let _ = newer.wait_decided().unwrap();
     assert_eq!(rejection(&older), Some(Rejection::Superseded { by: newer.id() }));
     let transitions = busy.rig.story(&busy.owner);
     let terminating = |event: &&String| *event == "slot_transition true";
@@ -117,7 +117,7 @@ fn drop_if_running_is_refused_and_told_by_whom() {
     let since = busy.rig.until(&busy.owner, "admitted").since_start;
     let why = Rejection::SlotBusy { owner: busy.owner.id(), since };
     let refused = submit(&busy.rig, "refused", DropIfRunning);
-    assert_eq!(refused.decided(), Ok(Decision::Rejected(why)));
+    assert_eq!(refused.wait_decided(), Ok(Decision::Rejected(why)));
     assert_eq!(busy.rig.story(&refused), ["submitted drop_if_running", "rejected slot_busy"]);
     let error = busy.rig.handle.add(no_op("added").slot(SLOT)).unwrap_err();
     assert_eq!(error.rejection(), Some(why));
@@ -132,7 +132,7 @@ fn keep_latest_replaces_all_that_waits_and_leaves_the_owner_alone() {
     let busy = Busy::new();
     submit(&busy.rig, "third", Queue);
     let latest = submit(&busy.rig, "latest", KeepLatest);
-    assert_eq!(latest.decided(), Ok(Decision::Queued { ahead: 0 }));
+    assert_eq!(latest.wait_decided(), Ok(Decision::Queued { ahead: 0 }));
     for task in &busy.waiting {
         assert_eq!(rejection(task), Some(Rejection::Superseded { by: latest.id() }));
         assert_eq!(busy.rig.story(task).last().unwrap(), "rejected superseded");
@@ -160,7 +160,7 @@ fn a_slot_is_busy_while_its_owner_sleeps_or_lingers() {
     }
     // Whoever waits for the slot of an abandoned attempt runs once its body has really returned.
     let heir = rig.handle.submit(no_op("heir").slot("lingers"), Queue).unwrap();
-    assert_eq!(heir.decided(), Ok(Decision::Queued { ahead: 0 }));
+    assert_eq!(heir.wait_decided(), Ok(Decision::Queued { ahead: 0 }));
     let status = rig.handle.snapshot().unwrap().slot("lingers").unwrap().status;
     assert!(matches!(status, SlotStatus::Terminating { .. }));
     assert_eq!(heir.state(), TaskState::Queued);
@@ -185,10 +185,10 @@ fn a_replaced_owner_that_waits_for_its_permit_leaves_its_place_to_the_successor(
     let other = rig.handle.add(no_op("other")).unwrap();
     let heir = submit(&rig, "heir", Replace);
     assert_eq!(outcome_of(&owner).to_string(), "cancelled (replace)");
-    assert_eq!([heir.state(), other.state()], [TaskState::Ready; 2]);
+    assert_eq!([heir.state(), other.state()], [TaskState::Runnable; 2]);
     puppet.end(End::Ok);
-    outcome_of(&other);
-    outcome_of(&heir);
+    let _ = outcome_of(&other);
+    let _ = outcome_of(&heir);
     let start = |task| rig.until(task, "attempt_starting 1").seq;
     assert!(start(&heir) < start(&other));
 }
@@ -280,7 +280,7 @@ fn a_full_supervisor_refuses_until_a_task_has_ended() {
     let refused = rig.handle.add(resident("c")).unwrap_err();
     assert_eq!(refused.rejection(), Some(Rejection::TooManyTasks { limit: 2 }));
     tasks[0].cancel();
-    outcome_of(&tasks[0]);
+    let _ = outcome_of(&tasks[0]);
     rig.handle.add(refused.into_spec()).unwrap();
 }
 
@@ -293,9 +293,9 @@ fn a_closed_door_gives_every_spec_back() {
     assert!(matches!(handle.add(no_op("a")), Err(AddError::Closed { spec }) if spec.name() == "a"));
     let batch = handle.add_all(["a", "b"].map(no_op)).unwrap_err();
     assert!(matches!(batch, AddError::Closed { spec } if spec.len() == 2));
-    for submit in [Handle::submit, Handle::try_submit] {
+    for submit in [SupervisorHandle::submit, SupervisorHandle::try_submit] {
         let refused = submit(handle, no_op("a"), Queue).unwrap_err();
-        assert!(matches!(refused, SubmitError::Closed(spec) if spec.name() == "a"));
+        assert!(matches!(refused, SubmitError::Closed { spec } if spec.name() == "a"));
     }
 }
 
@@ -309,7 +309,7 @@ fn whoever_saw_the_outcome_is_never_refused_the_slot() {
             ok = !ok;
             let body = move |_: &TaskContext| if ok { Ok(()) } else { Err("boom".into()) };
             let task = handle.submit(TaskSpec::once(SLOT, body), DropIfRunning).unwrap();
-            assert_eq!(task.decided(), Ok(Decision::Admitted), "round {round}");
+            assert_eq!(task.wait_decided(), Ok(Decision::Admitted), "round {round}");
             if round % 3 == 0 {
                 let _ = task.ended().recv();
             }
@@ -335,7 +335,7 @@ fn a_full_intake_gives_the_spec_back_or_makes_the_caller_wait() {
     while full < 10 {
         match handle.try_submit(counted(), Queue) {
             Ok(task) => tasks.push(task),
-            Err(SubmitError::Full(spec)) => {
+            Err(SubmitError::Full { spec }) => {
                 full += 1;
                 assert_eq!(spec.name(), "counted");
                 tasks.push(handle.submit(spec, Queue).unwrap());
@@ -359,7 +359,7 @@ fn a_snapshot_shows_every_task_slot_and_permit_at_one_moment() {
     let runs = rig.handle.add(spec.slot("a").timeout(LONG)).unwrap();
     puppet.started();
     let queued = rig.handle.submit(no_op("queued").slot("a"), Queue).unwrap();
-    queued.decided().unwrap();
+    let _ = queued.wait_decided().unwrap();
 
     let snapshot = rig.handle.snapshot().unwrap();
     let ids: Vec<_> = snapshot.tasks.iter().map(|task| task.task.id).collect();
@@ -385,7 +385,7 @@ fn a_snapshot_shows_every_task_slot_and_permit_at_one_moment() {
 
     waits.skip_wait();
     flaky.end(End::Ok);
-    outcome_of(&waits);
+    let _ = outcome_of(&waits);
     assert!(rig.handle.snapshot().unwrap().is_healthy());
     // A name may come back, an id never does.
     assert!(rig.handle.add(no_op("flaky")).unwrap().id() > waits.id());

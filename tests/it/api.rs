@@ -11,11 +11,11 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::Receiver;
 use threadvisor::prelude::*;
 use threadvisor::{
-    AbandonedAttempt, AddError, Builder, CancelToken, Cancelled, Canceller, Closed, Failure,
+    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, FailedTask,
     FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RunReport,
     ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot, StartError,
-    SubmitError, TaskId, TaskRef, TaskSnapshot, WaitError, WorkerCounts, WouldDeadlock,
-    PANIC_ISOLATION,
+    SubmitError, SupervisorBuilder, TaskId, TaskRef, TaskSnapshot, WaitError, WorkerCounts,
+    WouldDeadlock, PANIC_ISOLATION,
 };
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
@@ -40,7 +40,7 @@ fn every_public_type_can_be_shared_and_printed() {
     shared::<TaskContext>();
     shared::<TaskSpec>();
     shared::<Canceller>();
-    cloned::<Handle>();
+    cloned::<SupervisorHandle>();
     cloned::<TaskHandle>();
     cloned::<CancelToken>();
     cloned::<TaskDefaults>();
@@ -53,11 +53,11 @@ fn every_public_type_can_be_shared_and_printed() {
     cloned::<LogEvents>();
     cloned::<Snapshot>();
     cloned::<(TaskSnapshot, SlotSnapshot, SlotStatus, WorkerCounts, PermitCounts)>();
-    cloned::<(RunReport, ShutdownReport, AbandonedAttempt, Failure, OutcomeCounts)>();
+    cloned::<(RunReport, ShutdownReport, AbandonedAttempt, FailedTask, OutcomeCounts)>();
     cloned::<(Outcome, Rejection, StopReason, CancelReason, ShutdownCause, FailureCause)>();
     cloned::<(RestartPolicy, AdmissionPolicy, PanicPolicy, BackoffPolicy, JitterPolicy)>();
     cloned::<(TaskState, SlotCancelled, InvalidSetting)>();
-    not_clone!(TaskSpec, Supervisor, TaskContext, Canceller, Builder);
+    not_clone!(TaskSpec, Supervisor, TaskContext, Canceller, SupervisorBuilder);
     shown::<Event>();
     shown::<Outcome>();
     shown::<Snapshot>();
@@ -152,23 +152,23 @@ fn every_error_converts_into_a_task_error_and_out() {
         ctx.check()?;
         Ok(ctx.sleep(Duration::ZERO)?)
     }
-    fn several(handle: &Handle) -> TaskResult<Receiver<std::convert::Infallible>> {
+    fn several(handle: &SupervisorHandle) -> TaskResult<Receiver<std::convert::Infallible>> {
         let task = handle.add(TaskSpec::once("a", |_| Ok(())))?;
         task.wait()?.into_result()?;
         let task = handle.submit(TaskSpec::once("b", |_| Ok(())), AdmissionPolicy::Queue)?;
-        task.decided()?;
+        let _ = task.wait_decided()?;
         handle.snapshot()?;
         handle.flush_events()?;
         "8".parse::<u8>()?;
         Ok(task.ended())
     }
-    fn out(handle: &Handle) -> Result<(), Box<dyn Error>> {
+    fn out(handle: &SupervisorHandle) -> Result<(), Box<dyn Error>> {
         let _ended = several(handle)?;
         Err(TaskError::fail("out"))?
     }
     let (ctx, canceller) = TaskContext::detached();
     assert!(cancelled(&ctx).is_ok());
-    canceller.cancel(CancelReason::Stop);
+    canceller.cancel();
     assert_eq!(cancelled(&ctx).unwrap_err().to_string(), "cancelled: stop");
     let supervisor = Supervisor::builder().start().unwrap();
     assert_eq!(out(&supervisor.handle()).unwrap_err().to_string(), "out");
@@ -194,12 +194,12 @@ fn the_example_of_the_front_page_is_a_program() {
             ctx.handle().request_shutdown();
             Ok(())
         })
-        .every(Duration::from_secs(1))
+        .repeat_after(Duration::from_secs(1))
         .backoff(BackoffPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30)))
         .timeout(Duration::from_secs(5));
         let report = supervisor.run([sensor])?;
         println!("{report}");
-        Ok(report.exit_code())
+        Ok(ExitCode::from(&report))
     }
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let code = main(manifest).unwrap();

@@ -64,7 +64,7 @@ fn tasks_added_by_many_threads_are_all_held_and_all_end() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 256, "an id was given twice");
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!((report.stopped, report.abandoned.len()), (256, 0));
 }
 
@@ -236,7 +236,7 @@ fn an_abandoned_attempt_keeps_its_permit_until_it_returns() {
     stuck.cancel();
     assert!(matches!(outcome_of(&stuck), Outcome::Abandoned { .. }));
     let next = handle.add(no_op("next")).unwrap();
-    assert_eq!(next.state(), TaskState::Ready);
+    assert_eq!(next.state(), TaskState::Runnable);
     let snapshot = handle.snapshot().unwrap();
     assert_eq!(snapshot.task(stuck.id()).map(|task| task.state), Some(TaskState::Abandoned));
     assert!(!snapshot.is_healthy());
@@ -296,7 +296,7 @@ fn a_storm_of_replacements_ends_with_the_newest_and_never_two_at_once() {
         (0..25).map(replace).collect::<Vec<_>>()
     });
     let mut tasks: Vec<_> = tasks.into_iter().flatten().collect();
-    assert!(tasks.iter().all(|task| task.decided().is_ok()));
+    assert!(tasks.iter().all(|task| task.wait_decided().is_ok()));
     // Whoever is left owns the slot or will; all others have ended or are about to.
     let last = loop {
         let snapshot = handle.snapshot().unwrap();
@@ -345,7 +345,7 @@ fn a_storm_of_drops_runs_one_and_refuses_the_rest() {
         (0..25).map(submit).collect::<Vec<_>>()
     });
     gate.wait_entered();
-    assert!(tasks.iter().flatten().all(|task| task.decided().is_ok()));
+    assert!(tasks.iter().flatten().all(|task| task.wait_decided().is_ok()));
     gate.open();
     let outcomes: Vec<_> = tasks.iter().flatten().map(outcome_of).collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_success()).count(), 1);
@@ -374,7 +374,7 @@ fn a_storm_of_adds_against_a_shutdown_ends_and_each_is_answered() {
         }
         added
     });
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 0, "{report}");
     for task in results.iter().flatten() {
         assert!(matches!(outcome_of(task), Outcome::Cancelled { .. }), "{task:?}");

@@ -50,7 +50,7 @@ fn ten_thousand_waiting_tasks_hold_three_threads_at_most_and_wake_none() {
     let handle = supervisor.handle();
     let hourly = |n| {
         let hour = Duration::from_secs(3600);
-        let spec = TaskSpec::new(format!("task {n}"), |_| Ok(())).every(hour);
+        let spec = TaskSpec::new(format!("task {n}"), |_| Ok(())).repeat_after(hour);
         handle.submit(spec, AdmissionPolicy::Queue).unwrap()
     };
     let tasks: Vec<_> = (0..TASKS).map(hourly).collect();

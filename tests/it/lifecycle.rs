@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(1);
 #[track_caller]
 fn check_story(rig: &Rig, spec: TaskSpec, expected: &[&str]) -> TaskHandle {
     let task = rig.handle.add(spec).unwrap();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     let story = rig.story(&task);
     assert_eq!(story[..2], ["submitted drop_if_running", "admitted"]);
     assert_eq!(story[2..], *expected);
@@ -80,7 +80,7 @@ fn a_context_knows_the_attempt_and_the_failures_before_it() {
     let rig = Rig::new();
     let spec = TaskSpec::new("counts", body).timeout(Duration::from_secs(1));
     let task = rig.handle.add(quickly(spec.restart(RestartPolicy::Always))).unwrap();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     let last = |text: &str, panic| Some((text.to_owned(), panic));
     let expected = [
         (1, 0, None),
@@ -112,7 +112,7 @@ fn a_restart_leaves_the_streak_and_its_last_failure_alone() {
         let task = rig.handle.add(quickly(TaskSpec::new("restarted", body))).unwrap();
         rig.until(&task, "attempt_starting 2");
         assert!(task.restart());
-        outcome_of(&task);
+        let _ = outcome_of(&task);
         let boom = || Some("boom".to_owned());
         let seen: Vec<_> = said.iter().collect();
         assert_eq!(seen, [(1, 0, None), (2, 1, boom()), (3, 1, boom())], "returned {end:?}");
@@ -151,19 +151,14 @@ fn a_body_keeps_its_state_through_failures_panics_and_deadlines() {
 }
 
 #[test]
-fn a_task_may_be_a_value_or_a_body_that_runs_once() {
-    struct Counter(Arc<AtomicUsize>);
-    impl Task for Counter {
-        fn run(&self, _: &TaskContext) -> TaskResult {
-            match self.0.fetch_add(1, Ordering::Relaxed) {
-                0 => Err("not yet".into()),
-                _ => Ok(()),
-            }
-        }
-    }
+fn a_body_may_be_shared_or_run_once() {
     let rig = Rig::new();
     let runs = Arc::new(AtomicUsize::new(0));
-    let spec = TaskSpec::from_task("value", Counter(Arc::clone(&runs)));
+    let counted = Arc::clone(&runs);
+    let spec = TaskSpec::shared("value", move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+        0 => Err("not yet".into()),
+        _ => Ok(()),
+    });
     let task = rig.handle.add(quickly(spec)).unwrap();
     assert!(outcome_of(&task).is_success());
     assert_eq!((runs.load(Ordering::Relaxed), Arc::strong_count(&runs)), (2, 1));
@@ -185,7 +180,7 @@ fn a_body_that_succeeds_at_once_runs_again_without_pause_or_retry() {
     };
     let spec = TaskSpec::new("eager", body).restart(RestartPolicy::Always);
     let task = rig.handle.add(spec).unwrap();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     let story = rig.story(&task);
     assert!(story.contains(&"attempt_starting 10".to_owned()));
     assert!(!story.iter().any(|event| event.contains("scheduled")), "{story:?}");
@@ -195,7 +190,7 @@ fn a_body_that_succeeds_at_once_runs_again_without_pause_or_retry() {
 #[track_caller]
 fn delay_after(rig: &Rig, task: &TaskHandle, event: &str) -> Duration {
     match rig.until(task, event).kind {
-        EventKind::RetryScheduled { delay, .. } | EventKind::PauseScheduled { delay, .. } => delay,
+        EventKind::RetryScheduled { delay, .. } | EventKind::RunScheduled { delay, .. } => delay,
         other => panic!("{other:?} has no delay"),
     }
 }
@@ -205,15 +200,16 @@ fn every_waits_its_delay_after_a_success_and_no_less_after_a_failure() {
     let rig = Rig::new();
     let (spec, puppet) = Puppet::new("every");
     let backoff = BackoffPolicy::constant(LONG * 2).factor(1.0);
-    let task = rig.handle.add(spec.every(LONG).backoff(BackoffPolicy::constant(SHORT))).unwrap();
+    let task =
+        rig.handle.add(spec.repeat_after(LONG).backoff(BackoffPolicy::constant(SHORT))).unwrap();
     puppet.end(End::Ok);
-    assert_eq!(delay_after(&rig, &task, "pause_scheduled 1"), LONG);
+    assert_eq!(delay_after(&rig, &task, "run_scheduled 1"), LONG);
     assert!(task.skip_wait());
     puppet.end(End::Fail);
     assert_eq!(delay_after(&rig, &task, "retry_scheduled 2: failed"), LONG);
 
     let (spec, puppet) = Puppet::new("backs off");
-    let task = rig.handle.add(spec.every(LONG).backoff(backoff)).unwrap();
+    let task = rig.handle.add(spec.repeat_after(LONG).backoff(backoff)).unwrap();
     puppet.end(End::Fail);
     assert_eq!(delay_after(&rig, &task, "retry_scheduled 1: failed"), LONG * 2);
 }
@@ -222,7 +218,7 @@ fn every_waits_its_delay_after_a_success_and_no_less_after_a_failure() {
 fn a_rate_keeps_its_grid_whatever_comes_between() {
     let rig = Rig::new();
     let (spec, puppet) = Puppet::new("rate");
-    let spec = spec.at_rate(LONG).backoff(BackoffPolicy::constant(SHORT));
+    let spec = spec.every(LONG).backoff(BackoffPolicy::constant(SHORT));
     let task = rig.handle.add(spec).unwrap();
     let mut ticks = Vec::new();
     for attempt in 1..=4_u64 {
@@ -230,7 +226,7 @@ fn a_rate_keeps_its_grid_whatever_comes_between() {
         let (end, text) = if attempt == 3 {
             (End::Fail, format!("retry_scheduled {attempt}: failed"))
         } else {
-            (End::Ok, format!("pause_scheduled {attempt}"))
+            (End::Ok, format!("run_scheduled {attempt}"))
         };
         puppet.end(end);
         let delay = delay_after(&rig, &task, &text);
@@ -249,20 +245,20 @@ fn a_rate_skips_the_ticks_it_misses() {
     let rig = Rig::new();
     let interval = Duration::from_millis(20);
     let (spec, puppet) = Puppet::new("late");
-    let task = rig.handle.add(spec.at_rate(interval)).unwrap();
+    let task = rig.handle.add(spec.every(interval)).unwrap();
     puppet.started();
     // Another task lets several ticks go by while the first attempt runs.
     let clock = TaskSpec::new("clock", |ctx| match ctx.attempt() {
         1..=5 => Ok(()),
         _ => Err(TaskError::cancelled()),
     });
-    outcome_of(&rig.handle.add(clock.every(interval)).unwrap());
+    let _ = outcome_of(&rig.handle.add(clock.repeat_after(interval)).unwrap());
     for _ in 0..3 {
         puppet.end(End::Ok);
     }
     rig.until(&task, "attempt_succeeded 3");
     for attempt in 1..=2 {
-        let delay = delay_after(&rig, &task, &format!("pause_scheduled {attempt}"));
+        let delay = delay_after(&rig, &task, &format!("run_scheduled {attempt}"));
         assert!(delay <= interval, "no tick is made up for, none is lost: {delay:?}");
     }
     let starts: Vec<_> =
@@ -350,7 +346,7 @@ fn attempts_of_one_task_never_overlap() {
         task.restart();
     }
     task.cancel();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     assert_eq!(peak.load(Ordering::SeqCst), 1);
     let story = rig.story(&task);
     assert!(!story.iter().any(|event| event.contains("scheduled")), "no restart is a failure");
@@ -377,7 +373,7 @@ fn whoever_sees_the_outcome_finds_closed_what_the_body_owned() {
             rig.until(&task, "attempt_starting 2");
             task.cancel();
         }
-        outcome_of(&task);
+        let _ = outcome_of(&task);
         assert!(jobs.send(round).is_err(), "the receiver is still open");
         TcpListener::bind(address).expect("the port is still taken");
     }
@@ -423,7 +419,7 @@ fn an_error_reaches_outcome_and_events_as_it_was_returned() {
     check(outcome.error().unwrap());
     assert_eq!((outcome.exit_code(), outcome.to_string()), (66, "failed: no such device".into()));
     match rig.until(&task, "attempt_failed 1: no such device").kind {
-        EventKind::AttemptFailed { error: Some(error), .. } => check(&error),
+        EventKind::AttemptFailed { error, .. } => check(&error),
         other => panic!("{other:?}"),
     }
     let not_completed = outcome.into_result().unwrap_err();
@@ -458,6 +454,6 @@ fn whoever_knows_that_a_body_runs_finds_it_running() {
         // A request is served after the reports that were sent before it.
         assert_eq!(rig.story(&task).last().unwrap(), "attempt_starting 1");
         puppet.end(End::Ok);
-        outcome_of(&task);
+        let _ = outcome_of(&task);
     }
 }

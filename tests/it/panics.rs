@@ -173,7 +173,7 @@ fn a_payload_whose_destructor_panics_is_contained() {
 }
 
 /// Takes specs with values through every end there is, and lets go of all handles.
-fn all_ends(drops: &Drops, builder: threadvisor::Builder) -> usize {
+fn all_ends(drops: &Drops, builder: threadvisor::SupervisorBuilder) -> usize {
     let supervisor = builder.max_slot_queue(1).max_concurrent(4).start().unwrap();
     let handle = supervisor.handle();
     let submit = |spec, policy| handle.submit(spec, policy).unwrap();
@@ -190,7 +190,7 @@ fn all_ends(drops: &Drops, builder: threadvisor::Builder) -> usize {
     refused.push(submit(spec("superseded too"), AdmissionPolicy::KeepLatest));
     let removed = submit(spec("removed"), AdmissionPolicy::KeepLatest);
     // Cancelled before it is decided, it would supersede nobody.
-    removed.decided().unwrap();
+    let _ = removed.wait_decided().unwrap();
     removed.cancel();
     refused.push(removed);
     refused.push(submit(spec("expired").expires_in(MS), AdmissionPolicy::Queue));
@@ -200,12 +200,12 @@ fn all_ends(drops: &Drops, builder: threadvisor::Builder) -> usize {
     }
     // Stopped while it runs; while it waits for its delay; replaced.
     owner.cancel();
-    outcome_of(&owner);
+    let _ = outcome_of(&owner);
     let waiting = submit(spec("waiting").initial_delay(Duration::MAX), AdmissionPolicy::Queue);
     let heir = submit(spec("heir"), AdmissionPolicy::Replace);
-    outcome_of(&waiting);
+    let _ = outcome_of(&waiting);
     let last = submit(spec("last"), AdmissionPolicy::Replace);
-    outcome_of(&heir);
+    let _ = outcome_of(&heir);
     // The spec of a refused `add` comes back here.
     let back = handle.add(spec("back")).unwrap_err().into_spec();
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(back)));
@@ -311,7 +311,7 @@ fn a_request_about_an_ended_task_does_not_drop_its_error_on_the_controller() {
     let handle = supervisor.handle();
     // The report keeps the first failures.
     for _ in 0..64 {
-        outcome_of(&handle.add(TaskSpec::once("kept", |_| Err("no".into()))).unwrap());
+        let _ = outcome_of(&handle.add(TaskSpec::once("kept", |_| Err("no".into()))).unwrap());
     }
     let calls: [fn(&TaskHandle); 4] = [
         TaskHandle::cancel,
@@ -323,7 +323,7 @@ fn a_request_about_an_ended_task_does_not_drop_its_error_on_the_controller() {
         let task = handle.add(TaskSpec::once("fails", drops.failing())).unwrap();
         assert!(task.ended().recv().is_err());
         // By now the handle has the last reference, or will soon.
-        outcome_of(&handle.add(no_op("between")).unwrap());
+        let _ = outcome_of(&handle.add(no_op("between")).unwrap());
         handle.snapshot().unwrap();
         calls[n % 4](&task);
         drop(task);
@@ -353,7 +353,7 @@ fn an_error_kept_for_a_stuck_attempt_is_not_dropped_on_the_controller() {
     next(&started);
     assert!(task.restart());
     gate.wait_entered();
-    assert_eq!(in_time(move || supervisor.shutdown().unwrap()).abandoned.len(), 1);
+    assert_eq!(in_time(move || supervisor.shutdown().unwrap().shutdown).abandoned.len(), 1);
     drop((task, gate));
     drops.check(1);
 }
@@ -379,7 +379,7 @@ fn what_a_stuck_attempt_brings_at_the_very_end_is_not_dropped_on_the_controller(
         Ok(())
     });
     handle.submit(queued.slot("stuck"), AdmissionPolicy::Queue).unwrap();
-    let report = on_thread(move || supervisor.shutdown().unwrap());
+    let report = on_thread(move || supervisor.shutdown().unwrap().shutdown);
     slow_drop.wait_entered();
     gate.open();
     // It came back in time to be heard, or not.
@@ -417,7 +417,7 @@ fn what_a_shutdown_refuses_is_dropped_though_all_workers_are_stuck() {
     }
     (0..6).for_each(|_| gate.wait_entered());
     handle.submit(drops.resident("queued").slot("stuck 0"), AdmissionPolicy::Queue).unwrap();
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!((report.abandoned.len(), report.rejected), (6, 1), "{report}");
     let dropped = drops.told.try_iter().count();
     assert_eq!(dropped + report.values_leaked, 1, "neither dropped nor counted as leaked");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
-use threadvisor::{AddError, Builder, InvalidSetting, StartError, SubmitError};
+use threadvisor::{AddError, InvalidSetting, StartError, SubmitError, SupervisorBuilder};
 
 use crate::support::{next, no_op, outcome_of, resident, End, Puppet, Rig};
 
@@ -69,7 +69,7 @@ fn a_failure_limit_ends_a_task_whose_streaks_a_success_resets() {
 /// The delays of all retries of a task that fails this often.
 fn delays(rig: &Rig, shape: impl FnOnce(TaskSpec) -> TaskSpec) -> Vec<Duration> {
     let task = rig.handle.add(shape(scripted(&[End::Fail; 6]))).unwrap();
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     let events = rig.events();
     let of_task = events.iter().filter(|e| e.task.as_ref().is_some_and(|t| t.id == task.id()));
     of_task
@@ -137,7 +137,10 @@ fn a_panic_means_what_its_policy_says() {
 }
 
 /// How long a body sees itself left.
-fn deadline_of(spec: impl FnOnce(TaskSpec) -> TaskSpec, handle: &Handle) -> Option<Duration> {
+fn deadline_of(
+    spec: impl FnOnce(TaskSpec) -> TaskSpec,
+    handle: &SupervisorHandle,
+) -> Option<Duration> {
     let (say, said) = bounded(1);
     let body = move |ctx: &TaskContext| Ok(say.send(ctx.remaining())?);
     handle.add(spec(TaskSpec::once("sees", body).no_slot())).unwrap();
@@ -193,7 +196,7 @@ fn defaults_apply_however_a_task_is_handed_over() {
     let handle = supervisor.handle();
     let mut tasks = handle.add_all([resident("a"), resident("b")]).unwrap();
     tasks.push(handle.add(resident("c")).unwrap());
-    for submit in [Handle::submit, Handle::try_submit] {
+    for submit in [SupervisorHandle::submit, SupervisorHandle::try_submit] {
         tasks.push(submit(&handle, resident("d").no_slot(), AdmissionPolicy::Queue).unwrap());
     }
     for task in tasks {
@@ -234,7 +237,7 @@ fn no_wait_of_its_own_counts_against_the_expiry() {
     let delayed = no_op("delayed").initial_delay(wait).expires_in(expiry);
     let delayed = rig.handle.add(delayed).unwrap();
     let (spec, puppet) = Puppet::new("started");
-    let started = rig.handle.add(spec.every(wait).expires_in(expiry)).unwrap();
+    let started = rig.handle.add(spec.repeat_after(wait).expires_in(expiry)).unwrap();
     puppet.end(End::Ok);
     puppet.end(End::Cancelled);
     assert!(outcome_of(&delayed).is_success());
@@ -260,7 +263,7 @@ fn refused(field: &str, value: &str, spec: impl Fn() -> TaskSpec) {
         AddError::Invalid { error, spec } => check(error, Some(&spec)),
         other => panic!("{other:?}"),
     }
-    for submit in [Handle::submit, Handle::try_submit] {
+    for submit in [SupervisorHandle::submit, SupervisorHandle::try_submit] {
         match submit(&handle, spec(), AdmissionPolicy::Queue).unwrap_err() {
             SubmitError::Invalid { error, spec } => check(error, Some(&spec)),
             other => panic!("{other:?}"),
@@ -285,8 +288,8 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("name", "\"a\\0b\"", || resident("a\0b"));
     refused("slot", "\"\"", || task().slot(""));
     refused("slot", "\"a\\0\"", || task().slot("a\0"));
+    refused("repeat_after", "0ns", || task().repeat_after(ZERO));
     refused("every", "0ns", || task().every(ZERO));
-    refused("at_rate", "0ns", || task().at_rate(ZERO));
     refused("timeout", "0ns", || task().timeout(ZERO));
     refused("expires_in", "0ns", || task().expires_in(ZERO));
     refused("failure_limit", "0", || task().failure_limit(0, LONG));
@@ -299,8 +302,8 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("backoff.factor", "inf", || task().backoff(infinite));
     refused("restart", "Always", || no_op("task").restart(RestartPolicy::Always));
     refused("restart", "OnFailure", || no_op("task").restart(RestartPolicy::OnFailure));
-    refused("every", "3600s", || no_op("task").every(LONG));
-    refused("restart", "Never", || task().every(LONG).restart(RestartPolicy::Never));
+    refused("repeat_after", "3600s", || no_op("task").repeat_after(LONG));
+    refused("restart", "Never", || task().repeat_after(LONG).restart(RestartPolicy::Never));
     // What sounds odd but works.
     let odd = task().initial_delay(ZERO).grace(ZERO).stable_after(ZERO).timeout(Duration::MAX);
     odd.max_retries(0).no_slot().validate().unwrap();
@@ -308,7 +311,7 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
 
 #[test]
 fn a_supervisor_that_cannot_work_does_not_start() {
-    let cases: [(&str, Shape<Builder>); 7] = [
+    let cases: [(&str, Shape<SupervisorBuilder>); 7] = [
         ("max_concurrent", |builder| builder.max_concurrent(0)),
         ("max_tasks", |builder| builder.max_tasks(0)),
         ("max_slot_queue", |builder| builder.max_slot_queue(0)),
@@ -348,15 +351,15 @@ fn the_largest_numbers_are_a_fault_or_no_trouble() {
 fn the_last_of_two_pauses_wins() {
     let rig = Rig::new();
     let shapes: [(Shape<TaskSpec>, Duration); 2] = [
-        (|spec| spec.at_rate(LONG).every(LONG * 9), LONG * 9),
-        (|spec| spec.every(LONG * 9).at_rate(LONG), LONG),
+        (|spec| spec.every(LONG).repeat_after(LONG * 9), LONG * 9),
+        (|spec| spec.repeat_after(LONG * 9).every(LONG), LONG),
     ];
     for (shape, expected) in shapes {
         let (spec, puppet) = Puppet::new("paused");
         puppet.end(End::Ok);
         let task = rig.handle.add(shape(spec.no_slot())).unwrap();
-        match rig.until(&task, "pause_scheduled 1").kind {
-            EventKind::PauseScheduled { delay, .. } => {
+        match rig.until(&task, "run_scheduled 1").kind {
+            EventKind::RunScheduled { delay, .. } => {
                 assert!(delay <= expected && delay > expected / 2, "{delay:?}, not {expected:?}");
             }
             other => panic!("{other:?}"),

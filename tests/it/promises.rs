@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use threadvisor::prelude::*;
 
-fn submit_all(handle: &Handle, count: usize, spec: impl Fn() -> TaskSpec) -> Vec<TaskHandle> {
+fn submit_all(
+    handle: &SupervisorHandle,
+    count: usize,
+    spec: impl Fn() -> TaskSpec,
+) -> Vec<TaskHandle> {
     let submit = |_| handle.submit(spec().no_slot(), AdmissionPolicy::Queue).unwrap();
     (0..count).map(submit).collect()
 }

@@ -69,7 +69,7 @@ fn an_old_handle_never_touches_a_newer_task_of_the_same_name() {
     let handle = supervisor.handle();
     let old = handle.add(resident("port")).unwrap();
     handle.cancel_slot("port");
-    outcome_of(&old);
+    let _ = outcome_of(&old);
     let new = handle.add(resident("port")).unwrap();
     assert!(new.id() > old.id());
     old.cancel();
@@ -126,7 +126,7 @@ fn a_shutdown_starts_nothing_that_was_queued() {
                 handle.submit(spec.slot("owner"), AdmissionPolicy::Queue).unwrap()
             })
             .collect();
-        in_time(move || supervisor.shutdown().unwrap());
+        in_time(move || supervisor.shutdown().unwrap().shutdown);
         for task in &queued {
             let outcome = outcome_of(task);
             assert!(matches!(outcome, Outcome::Rejected(Rejection::ShuttingDown)), "{outcome}");
@@ -140,7 +140,7 @@ fn the_last_events_are_delivered_before_shutdown_returns() {
     let trace = Trace::default();
     let supervisor = Supervisor::builder().subscriber(trace.clone()).start().unwrap();
     let task = supervisor.handle().add(resident("resident")).unwrap();
-    let report = supervisor.shutdown().unwrap();
+    let report = supervisor.shutdown().unwrap().shutdown;
     if report.events_dropped == 0 {
         let labels = trace.labels(None);
         assert!(labels.ends_with(&["shutdown_ended"]), "{labels:?}");
@@ -177,8 +177,8 @@ fn thread_locals_that_never_finish_dropping_do_not_delay_the_end() {
         AT_EXIT.with(|at_exit| *at_exit.borrow_mut() = Some(TellsAndHolds(Box::new(for_worker))));
         Ok(())
     });
-    outcome_of(&supervisor.handle().add(spec).unwrap());
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let _ = outcome_of(&supervisor.handle().add(spec).unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 0, "{report}");
     gate.wait_entered();
     gate.wait_entered();
@@ -254,7 +254,7 @@ fn a_flood_of_submissions_starves_neither_requests_nor_ends() {
             on_thread(move || {
                 for n in 0.. {
                     let spec = no_op(&format!("flood {thread} {n}")).no_slot();
-                    if let Err(SubmitError::Closed(_)) =
+                    if let Err(SubmitError::Closed { .. }) =
                         handle.try_submit(spec, AdmissionPolicy::Queue)
                     {
                         return n;
@@ -270,7 +270,7 @@ fn a_flood_of_submissions_starves_neither_requests_nor_ends() {
         task.cancel();
         assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
     }
-    in_time(move || supervisor.shutdown().unwrap());
+    in_time(move || supervisor.shutdown().unwrap().shutdown);
     for flood in &floods {
         next(flood);
     }
@@ -338,7 +338,7 @@ const NO_ROOM: usize = usize::MAX - (1 << 20);
 #[test]
 fn a_refused_thread_costs_no_task_and_no_end() {
     let builder = || Supervisor::builder().stack_size(NO_ROOM);
-    let refused = |builder: threadvisor::Builder| match builder.start() {
+    let refused = |builder: threadvisor::SupervisorBuilder| match builder.start() {
         Err(StartError::Thread { name, .. }) => name,
         other => panic!("{other:?}"),
     };
@@ -358,7 +358,7 @@ fn a_refused_thread_costs_no_task_and_no_end() {
     other.cancel();
     assert!(matches!(outcome_of(&other), Outcome::Cancelled { .. }));
     assert!(task.outcome().is_none());
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
     assert_eq!(report.abandoned.len(), 0, "{report}");
     // There was no thread on which users' destructors may run.
@@ -377,7 +377,7 @@ fn a_destructor_that_blocks_is_given_up_like_a_body() {
     });
     let task = supervisor.handle().add(spec).unwrap();
     gate.wait_entered();
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 1, "{report}");
     assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }));
 }

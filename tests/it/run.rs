@@ -34,7 +34,7 @@ fn run_ends_when_nothing_is_left_tasks_added_meanwhile_included() {
     assert_eq!(report.outcomes.completed, 22, "{report}");
     assert_eq!(report.outcomes.total(), 22, "{report}");
     assert_eq!(report.shutdown.cause, ShutdownCause::Idle);
-    assert_eq!(report.exit_status(), 0);
+    assert_eq!(report.exit_code(), 0);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn an_abandoned_task_with_its_outcome_does_not_keep_a_supervisor_busy() {
         supervisor.run([]).unwrap()
     });
     assert_eq!(report.outcomes.abandoned, 1, "{report}");
-    assert_eq!(report.exit_status(), 70);
+    assert_eq!(report.exit_code(), 70);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_wait_in_a_body_of_another_supervisor_ends_with_its_attempt() {
     other.handle().add_all([for_idle, for_task]).unwrap();
     next(&begun);
     next(&begun);
-    in_time(move || other.shutdown().unwrap());
+    in_time(move || other.shutdown().unwrap().shutdown);
     for _ in 0..2 {
         let error = next(&told);
         assert!(
@@ -236,10 +236,10 @@ fn the_exit_code_tells_how_it_went() {
         in_time(move || {
             for spec in specs {
                 // One after the other, so that the order of failures is known.
-                outcome_of(&supervisor.handle().add(spec).unwrap());
+                let _ = outcome_of(&supervisor.handle().add(spec).unwrap());
             }
             supervisor.shutdown().unwrap();
-            supervisor.wait_shutdown().unwrap().exit_status()
+            supervisor.wait_shutdown().unwrap().exit_code()
         })
     };
     assert_eq!(code_of(vec![]), 0);
@@ -254,9 +254,9 @@ fn the_exit_code_tells_how_it_went() {
     assert_eq!(code_of(vec![fatal]), 78);
     let panics = TaskSpec::once("p", |_| panic!("a body's own"));
     assert_eq!(code_of(vec![panics]), 1);
-    let job = failing("job", Some(9)).significant();
+    let job = failing("job", Some(9)).shutdown_on_end();
     assert_eq!(code_of(vec![failing("a", Some(3)), job]), 9);
-    let job = no_op("job").significant();
+    let job = no_op("job").shutdown_on_end();
     assert_eq!(code_of(vec![failing("a", Some(3)), job]), 3);
 }
 
@@ -272,13 +272,13 @@ fn seventy_says_that_all_failures_are_stuck_threads() {
     let supervisor = stuck();
     supervisor.shutdown().unwrap();
     let report = in_time(move || supervisor.wait_shutdown().unwrap());
-    assert_eq!(report.exit_status(), 70, "{report}");
+    assert_eq!(report.exit_code(), 70, "{report}");
 
     let supervisor = stuck();
-    outcome_of(&supervisor.handle().add(failing("a", Some(3))).unwrap());
+    let _ = outcome_of(&supervisor.handle().add(failing("a", Some(3))).unwrap());
     supervisor.shutdown().unwrap();
     let report = in_time(move || supervisor.wait_shutdown().unwrap());
-    assert_eq!(report.exit_status(), 3, "{report}");
+    assert_eq!(report.exit_code(), 3, "{report}");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn the_first_64_failures_are_kept_and_all_are_counted() {
     let supervisor = Supervisor::builder().start().unwrap();
     let handle = supervisor.handle();
     for n in 0..70 {
-        outcome_of(&handle.add(failing(&format!("task {n}"), None)).unwrap());
+        let _ = outcome_of(&handle.add(failing(&format!("task {n}"), None)).unwrap());
     }
     let report = in_time(move || supervisor.run([]).unwrap());
     assert_eq!((report.outcomes.failed, report.failures.len()), (70, 64));

@@ -35,12 +35,12 @@ fn concurrent_and_late_callers_get_the_same_report() {
             let (supervisor, together) = (Arc::clone(&supervisor), Arc::clone(&together));
             on_thread(move || {
                 together.wait();
-                supervisor.shutdown().unwrap()
+                supervisor.shutdown().unwrap().shutdown
             })
         })
         .collect();
     let mut reports: Vec<_> = callers.iter().map(|report| format!("{:?}", next(report))).collect();
-    reports.push(format!("{:?}", supervisor.shutdown().unwrap()));
+    reports.push(format!("{:?}", supervisor.shutdown().unwrap().shutdown));
     reports.dedup();
     assert_eq!(reports.len(), 1, "{reports:#?}");
     assert!(reports[0].contains("stopped: 4"), "{reports:?}");
@@ -65,7 +65,7 @@ fn stubborn_bodies_delay_a_shutdown_by_no_more_than_the_grace_and_are_named() {
     gate.wait_entered();
     let thread = handle.snapshot().unwrap().task(stuck.id()).unwrap().thread.clone().unwrap();
 
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert!(report.elapsed >= GRACE && report.elapsed < GRACE + MARGIN, "{report}");
     assert_eq!((report.stopped, report.rejected, report.abandoned.len()), (1, 1, 1), "{report}");
     let left = &report.abandoned[0];
@@ -124,7 +124,7 @@ fn an_attempt_abandoned_before_the_shutdown_is_listed_and_not_waited_for() {
     gate.wait_entered();
     stuck.cancel();
     assert!(matches!(outcome_of(&stuck), Outcome::Abandoned { .. }));
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 1, "{report}");
     assert_eq!(report.abandoned[0].reason, CancelReason::Stop);
 }
@@ -137,7 +137,7 @@ fn grace_zero_waits_for_nobody() {
     let spec = TaskSpec::new("stuck", gate.body()).grace(Duration::MAX);
     let stuck = supervisor.handle().add(spec).unwrap();
     gate.wait_entered();
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 1, "{report}");
     assert!(matches!(outcome_of(&stuck), Outcome::Abandoned { .. }));
 }
@@ -152,8 +152,8 @@ fn an_endless_grace_ends_with_the_last_obedient_body() {
     });
     let tidy = supervisor.handle().add(spec).unwrap();
     let started = no_op("after");
-    outcome_of(&supervisor.handle().add(started).unwrap());
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let _ = outcome_of(&supervisor.handle().add(started).unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!((report.stopped, report.abandoned.len()), (1, 0), "{report}");
     assert!(is_stopped(&outcome_of(&tidy)));
 }
@@ -167,11 +167,11 @@ fn what_waits_is_refused_or_cancelled_without_running() {
     handle.add(TaskSpec::new("owner", gate.body())).unwrap();
     gate.wait_entered();
     let queued = handle.submit(never("queued").slot("owner"), AdmissionPolicy::Queue).unwrap();
-    let ready = handle.add(never("ready")).unwrap();
+    let ready = handle.add(never("runnable")).unwrap();
     let delayed = handle.add(never("delayed").initial_delay(Duration::MAX)).unwrap();
-    assert_eq!(ready.state(), TaskState::Ready);
+    assert_eq!(ready.state(), TaskState::Runnable);
     assert_eq!(delayed.state(), TaskState::Waiting);
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!((report.stopped, report.rejected), (2, 1), "{report}");
     assert!(matches!(outcome_of(&queued), Outcome::Rejected(Rejection::ShuttingDown)));
     for task in [ready, delayed] {
@@ -182,7 +182,7 @@ fn what_waits_is_refused_or_cancelled_without_running() {
 }
 
 /// Submits by all three ways until the door is closed, and keeps what was accepted.
-fn submit_until_closed(handle: &Handle, number: usize) -> Vec<TaskHandle> {
+fn submit_until_closed(handle: &SupervisorHandle, number: usize) -> Vec<TaskHandle> {
     let mut accepted = Vec::new();
     for round in 0.. {
         let name = format!("task {number} {round}");
@@ -193,7 +193,7 @@ fn submit_until_closed(handle: &Handle, number: usize) -> Vec<TaskHandle> {
                     accepted.push(task);
                     None
                 }
-                Err(SubmitError::Closed(spec)) => Some(spec),
+                Err(SubmitError::Closed { spec }) => Some(spec),
                 Err(error) => panic!("{error}"),
             },
             1 => match handle.try_submit(spec, AdmissionPolicy::KeepLatest) {
@@ -201,8 +201,8 @@ fn submit_until_closed(handle: &Handle, number: usize) -> Vec<TaskHandle> {
                     accepted.push(task);
                     None
                 }
-                Err(SubmitError::Closed(spec)) => Some(spec),
-                Err(SubmitError::Full(_)) => None,
+                Err(SubmitError::Closed { spec }) => Some(spec),
+                Err(SubmitError::Full { .. }) => None,
                 Err(error) => panic!("{error}"),
             },
             _ => match handle.add(spec) {
@@ -246,13 +246,13 @@ fn every_submission_against_a_closing_door_is_answered() {
         for _ in 0..round {
             let _ = supervisor.handle().snapshot();
         }
-        let report = in_time(move || supervisor.shutdown().unwrap());
+        let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
         assert_eq!(report.abandoned.len(), 0, "round {round}: {report}");
         for submitter in &submitters {
             for task in next(submitter) {
                 let outcome = outcome_of(&task);
                 assert!(!outcome.is_failure(), "round {round}: {task:?} ended as {outcome}");
-                assert!(task.decided().is_ok(), "round {round}: {task:?}");
+                assert!(task.wait_decided().is_ok(), "round {round}: {task:?}");
             }
         }
     }
@@ -271,7 +271,7 @@ fn requested_by_a_body_or_a_subscriber_it_comes_to_its_end() {
     assert_eq!(report.shutdown.cause, ShutdownCause::Requested);
     assert!(is_stopped(&outcome_of(&task)));
 
-    let own: Arc<OnceLock<Handle>> = Arc::default();
+    let own: Arc<OnceLock<SupervisorHandle>> = Arc::default();
     let handle = Arc::clone(&own);
     let supervisor = Supervisor::builder()
         .on_event(move |event| {
@@ -288,26 +288,26 @@ fn requested_by_a_body_or_a_subscriber_it_comes_to_its_end() {
 }
 
 #[test]
-fn a_significant_task_takes_the_supervisor_with_it_only_by_its_own_end() {
+fn shutdown_on_end_takes_the_supervisor_along_only_by_the_tasks_own_end() {
     let supervisor = Supervisor::builder().start().unwrap();
     let handle = supervisor.handle();
-    let stopped = handle.add(resident("stopped").significant()).unwrap();
+    let stopped = handle.add(resident("stopped").shutdown_on_end()).unwrap();
     stopped.cancel();
-    outcome_of(&stopped);
+    let _ = outcome_of(&stopped);
     assert!(!handle.is_shutting_down(), "a stop is not the task's own end");
     let owner = handle.add(resident("other")).unwrap();
-    let refused = no_op("refused").slot("other").significant();
+    let refused = no_op("refused").slot("other").shutdown_on_end();
     let refused = handle.submit(refused, AdmissionPolicy::DropIfRunning).unwrap();
-    outcome_of(&refused);
+    let _ = outcome_of(&refused);
     assert!(!handle.is_shutting_down(), "a refusal is not the task's own end");
 
-    let job = handle.add(no_op("job").significant()).unwrap();
+    let job = handle.add(no_op("job").shutdown_on_end()).unwrap();
     assert!(outcome_of(&job).is_success());
     assert!(handle.is_shutting_down(), "the shutdown begins before the outcome is given");
     let report = in_time(move || supervisor.wait_shutdown().unwrap());
-    assert_eq!(report.shutdown.cause, ShutdownCause::Significant(job.id()));
+    assert_eq!(report.shutdown.cause, ShutdownCause::TaskEnded(job.id()));
     assert!(is_stopped(&outcome_of(&owner)));
-    assert_eq!(report.exit_status(), 0);
+    assert_eq!(report.exit_code(), 0);
 }
 
 /// Sets its flag when dropped.
@@ -424,8 +424,11 @@ fn after_the_end_every_method_answers_and_none_hangs() {
         assert!(matches!(&specs, AddError::Closed { spec } if spec.len() == 2), "{specs}");
         assert!(handle.add_all([]).is_ok_and(|tasks| tasks.is_empty()));
         for policy in [AdmissionPolicy::Queue, AdmissionPolicy::Replace] {
-            assert!(matches!(handle.submit(no_op("a"), policy), Err(SubmitError::Closed(_))));
-            assert!(matches!(handle.try_submit(no_op("a"), policy), Err(SubmitError::Closed(_))));
+            assert!(matches!(handle.submit(no_op("a"), policy), Err(SubmitError::Closed { .. })));
+            assert!(matches!(
+                handle.try_submit(no_op("a"), policy),
+                Err(SubmitError::Closed { .. })
+            ));
         }
         assert!(handle.task(task.id()).is_none());
         assert!(handle.owner("port").is_none());
@@ -436,7 +439,7 @@ fn after_the_end_every_method_answers_and_none_hangs() {
         assert_eq!(handle.flush_events(), Err(WaitError::Closed));
 
         assert_eq!(task.state(), TaskState::Over);
-        assert_eq!(task.decided(), Ok(Decision::Admitted));
+        assert_eq!(task.wait_decided(), Ok(Decision::Admitted));
         assert!(task.wait().is_ok_and(|outcome| is_stopped(&outcome)));
         assert!(task.wait_timeout(Duration::ZERO).is_ok_and(|outcome| outcome.is_some()));
         assert!(task.ended().recv().is_err());
@@ -455,7 +458,7 @@ fn requests_are_answered_while_a_shutdown_waits() {
     let handle = supervisor.handle();
     let slow = handle.add(TaskSpec::new("slow", gate.body())).unwrap();
     gate.wait_entered();
-    let report = on_thread(move || supervisor.shutdown().unwrap());
+    let report = on_thread(move || supervisor.shutdown().unwrap().shutdown);
     handle.request_shutdown();
     let snapshot = handle.snapshot().unwrap();
     assert!(snapshot.shutting_down);

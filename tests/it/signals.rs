@@ -34,7 +34,7 @@ mod unix {
     fn leave(report: &RunReport) -> ! {
         say(&format!("{:?}", report.shutdown.cause));
         say(&format!("{} abandoned", report.shutdown.abandoned.len()));
-        exit(i32::from(report.exit_status()))
+        exit(i32::from(report.exit_code()))
     }
 
     #[test]
@@ -42,12 +42,12 @@ mod unix {
         if is_child() {
             let supervisor = Supervisor::builder().start().unwrap();
             supervisor.handle().add(resident("resident")).unwrap();
-            say("ready");
+            say("runnable");
             leave(&supervisor.wait_shutdown().unwrap());
         }
         let name = "signals::unix::without_being_asked_a_supervisor_leaves_signals_alone";
         let program = Program::start(name, &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("TERM");
         assert_eq!(program.status().signal(), Some(SIGTERM));
     }
@@ -57,12 +57,12 @@ mod unix {
         if is_child() {
             let supervisor = listening();
             supervisor.handle().add(resident("resident")).unwrap();
-            say("ready");
+            say("runnable");
             leave(&supervisor.wait_shutdown().unwrap());
         }
         for (name, number) in [("TERM", SIGTERM), ("INT", SIGINT)] {
             let program = Program::start("signals::unix::a_signal_is_a_clean_stop", &[]);
-            program.expect("ready");
+            program.expect("runnable");
             program.signal(name);
             program.expect(&format!("{:?}", ShutdownCause::Signal(number)));
             program.expect("0 abandoned");
@@ -75,13 +75,13 @@ mod unix {
         if is_child() {
             let supervisor = listening();
             let spec = TaskSpec::new("says", |ctx| {
-                say("ready");
+                say("runnable");
                 Ok(ctx.sleep(Duration::MAX)?)
             });
             leave(&supervisor.run([spec]).unwrap());
         }
         let program = Program::start("signals::unix::a_signal_ends_run", &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("INT");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
         assert_eq!(program.status().code(), Some(0));
@@ -92,7 +92,7 @@ mod unix {
         if is_child() {
             let supervisor = listening();
             let spec = TaskSpec::new("tidy", |ctx| {
-                say("ready");
+                say("runnable");
                 ctx.sleep(Duration::MAX).unwrap_err();
                 // At once, as by a parent that forwards what the process group got as well.
                 signal_hook::low_level::raise(SIGTERM)?;
@@ -105,7 +105,7 @@ mod unix {
         }
         let mut program =
             Program::start("signals::unix::the_echo_of_a_signal_is_no_second_one", &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("TERM");
         program.expect("told");
         program.go_on();
@@ -118,7 +118,7 @@ mod unix {
         if is_child() {
             let supervisor = listening();
             let spec = TaskSpec::new("stuck", |ctx| {
-                say("ready");
+                say("runnable");
                 ctx.sleep(Duration::MAX).unwrap_err();
                 // The span within which a signal counts as an echo has to pass.
                 let _ = after(Duration::from_millis(400)).recv();
@@ -128,16 +128,12 @@ mod unix {
             });
             supervisor.handle().add(spec).unwrap();
             let report = supervisor.wait_shutdown().unwrap();
-            say(&format!(
-                "{} abandoned, {}",
-                report.shutdown.abandoned.len(),
-                report.exit_status()
-            ));
+            say(&format!("{} abandoned, {}", report.shutdown.abandoned.len(), report.exit_code()));
             let _ = never::<()>().recv();
         }
         let name = "signals::unix::a_later_signal_ends_the_grace_and_one_more_the_process";
         let program = Program::start(name, &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("TERM");
         program.expect("told");
         program.signal("INT");
@@ -170,7 +166,7 @@ mod unix {
     fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
         if is_child() {
             let supervisor = listening();
-            say("ready");
+            say("runnable");
             leave(&supervisor.wait_shutdown().unwrap());
         }
         if !runner().is_empty() {
@@ -180,7 +176,7 @@ mod unix {
         let name = "signals::unix::a_signal_that_is_ignored_from_the_start_stays_ignored";
         let ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
         let program = Program::start(name, &ignoring);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("INT");
         program.signal("TERM");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
@@ -193,7 +189,7 @@ mod unix {
             let (first, second) = (listening(), listening());
             let third = listening();
             third.shutdown().unwrap();
-            say("ready");
+            say("runnable");
             let ended = on_thread(move || first.wait_shutdown().unwrap());
             let report = second.wait_shutdown().unwrap();
             let cause = ended.recv().unwrap().shutdown.cause;
@@ -203,7 +199,7 @@ mod unix {
         let name = "signals::unix::\
                     two_supervisors_hear_the_same_signal_and_one_that_ends_leaves_it_to_the_other";
         let program = Program::start(name, &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("TERM");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
         assert_eq!(program.status().code(), Some(0));
@@ -218,13 +214,13 @@ mod unix {
             }
             assert!(!keep.handle().is_shutting_down());
             drop(keep);
-            say("ready");
+            say("runnable");
             let _ = never::<()>().recv();
         }
         let name = "signals::unix::\
                     many_supervisors_may_come_and_go_and_the_last_gives_the_signals_back";
         let program = Program::start(name, &[]);
-        program.expect("ready");
+        program.expect("runnable");
         program.signal("INT");
         assert_eq!(program.status().signal(), Some(SIGINT));
     }

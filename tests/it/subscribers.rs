@@ -13,7 +13,7 @@ use crate::support::{
     in_time, next, no_op, on_thread, outcome_of, resident, thread_name, Gate, Trace,
 };
 
-fn run_tasks(handle: &Handle, count: usize) {
+fn run_tasks(handle: &SupervisorHandle, count: usize) {
     for n in 0..count {
         assert!(outcome_of(&handle.add(no_op(&format!("task {n}"))).unwrap()).is_success());
     }
@@ -105,7 +105,7 @@ fn a_full_lane_drops_counts_and_reports_once() {
     assert_eq!(dropped, last - first + 1);
     // No gap: nothing is missing without being counted.
     assert_eq!((first, last), (u64::from(CAPACITY) + 2, 21 * 5));
-    let report = supervisor.shutdown().unwrap();
+    let report = supervisor.shutdown().unwrap().shutdown;
     assert_eq!(report.events_dropped, dropped);
 }
 
@@ -163,7 +163,7 @@ fn a_panicking_subscriber_is_reported_stays_subscribed_and_disturbs_nobody() {
     // Once for the events, once for the reports about them; the other lane's may be under way.
     handle.flush_events().unwrap();
     handle.flush_events().unwrap();
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.events_dropped, 0);
 
     let events = trace.events();
@@ -232,7 +232,10 @@ fn a_blocked_dedicated_subscriber_delays_nobody() {
     });
     assert_eq!(trace.labels(None).len(), 21 * 5);
     gate.open();
-    assert!(supervisor.shutdown().unwrap().events_dropped > 0, "its own lane held one event");
+    assert!(
+        supervisor.shutdown().unwrap().shutdown.events_dropped > 0,
+        "its own lane held one event"
+    );
 }
 
 #[test]
@@ -248,7 +251,7 @@ fn a_blocked_subscriber_delays_no_task_and_no_request() {
     let resident = handle.add(resident("resident")).unwrap();
     assert_eq!(handle.snapshot().unwrap().tasks.len(), 1);
     resident.cancel();
-    outcome_of(&resident);
+    let _ = outcome_of(&resident);
     drop(gate);
 }
 
@@ -339,7 +342,7 @@ fn a_flush_ends_with_its_supervisor_even_if_a_subscriber_never_returns() {
     for _ in 0..200 {
         handle.snapshot().unwrap();
     }
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert!(report.events_dropped > 0, "{report}");
     // The events were counted as dropped, so the wait for them is over.
     assert_eq!(next(&flushed), Err(WaitError::Closed));
@@ -362,7 +365,7 @@ fn a_blocked_subscriber_delays_the_end_by_the_drain_only_and_its_events_are_coun
         .unwrap();
     run_tasks(&supervisor.handle(), 10);
     gate.wait_entered();
-    let report = in_time(move || supervisor.shutdown().unwrap());
+    let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(report.abandoned.len(), 0);
     // 50 of the tasks and 2 of the shutdown; not even the first was called back to its end.
     assert_eq!(report.events_dropped, 52);
@@ -378,14 +381,14 @@ fn without_a_subscriber_there_is_no_lane_and_no_thread_for_one() {
     let supervisor = Supervisor::builder().thread_name("silent").start().unwrap();
     let handle = supervisor.handle();
     run_tasks(&handle, 1);
-    outcome_of(&handle.add(TaskSpec::once("fails", |_| Err("no".into()))).unwrap());
+    let _ = outcome_of(&handle.add(TaskSpec::once("fails", |_| Err("no".into()))).unwrap());
     let names: Vec<_> = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("comm")).ok())
         .collect();
     assert!(names.iter().any(|name| name.trim() == "ctl-silent"), "{names:?}");
     assert!(!names.iter().any(|name| name.trim() == "ev-silent"), "{names:?}");
-    assert_eq!(supervisor.shutdown().unwrap().events_dropped, 0);
+    assert_eq!(supervisor.shutdown().unwrap().shutdown.events_dropped, 0);
 }
 
 /// Reads a line of `key=value` pairs, values with other signs than usual in quotes.
@@ -437,14 +440,16 @@ fn every_event_is_one_line_of_key_and_value() {
     let handle = supervisor.handle();
     let ms = Duration::from_millis(1);
     let nasty = |n: u32| TaskSpec::new(format!("{NASTY}{n}"), |_| Err(NASTY.into())).slot(NASTY);
-    outcome_of(&handle.add(nasty(1).max_retries(1).backoff(BackoffPolicy::constant(ms))).unwrap());
+    let _ = outcome_of(
+        &handle.add(nasty(1).max_retries(1).backoff(BackoffPolicy::constant(ms))).unwrap(),
+    );
     let panics = TaskSpec::once("p", |_| std::panic::resume_unwind(Box::new(NASTY)));
-    outcome_of(&handle.add(panics).unwrap());
+    let _ = outcome_of(&handle.add(panics).unwrap());
     let late = TaskSpec::once("late", |ctx| {
         ctx.sleep(Duration::MAX).unwrap_err();
         Err(NASTY.into())
     });
-    outcome_of(&handle.add(late.timeout(ms)).unwrap());
+    let _ = outcome_of(&handle.add(late.timeout(ms)).unwrap());
     let stuck = TaskSpec::once(NASTY, move |_| {
         hold();
         Err(NASTY.into())
@@ -452,17 +457,18 @@ fn every_event_is_one_line_of_key_and_value() {
     let stuck = handle.add(stuck.grace(Duration::ZERO)).unwrap();
     gate.wait_entered();
     let queued = handle.submit(no_op("q").slot(NASTY), AdmissionPolicy::Queue).unwrap();
-    outcome_of(&handle.submit(no_op("d").slot(NASTY), AdmissionPolicy::DropIfRunning).unwrap());
+    let _ =
+        outcome_of(&handle.submit(no_op("d").slot(NASTY), AdmissionPolicy::DropIfRunning).unwrap());
     stuck.cancel();
-    outcome_of(&stuck);
+    let _ = outcome_of(&stuck);
     let holder = handle.add(resident("holder")).unwrap();
-    let ready = handle.add(no_op("ready")).unwrap();
+    let ready = handle.add(no_op("runnable")).unwrap();
     gate.open();
-    outcome_of(&queued);
-    outcome_of(&ready);
-    let ticks = handle.add(TaskSpec::new("ticks", |_| Ok(())).every(ms)).unwrap();
-    outcome_of(&handle.add(TaskSpec::new("t", |_| Err(TaskError::cancelled()))).unwrap());
-    while !trace.labels(Some(&ticks)).contains(&"pause_scheduled") {
+    let _ = outcome_of(&queued);
+    let _ = outcome_of(&ready);
+    let ticks = handle.add(TaskSpec::new("ticks", |_| Ok(())).repeat_after(ms)).unwrap();
+    let _ = outcome_of(&handle.add(TaskSpec::new("t", |_| Err(TaskError::cancelled()))).unwrap());
+    while !trace.labels(Some(&ticks)).contains(&"run_scheduled") {
         handle.flush_events().unwrap();
     }
     holder.cancel();

@@ -10,7 +10,7 @@ use threadvisor::crossbeam_channel::{
     bounded, select, unbounded, Receiver, RecvTimeoutError, Sender,
 };
 use threadvisor::prelude::*;
-use threadvisor::{Builder, WaitError};
+use threadvisor::{SupervisorBuilder, WaitError};
 
 /// No wait takes this long unless the promise is broken.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
@@ -132,7 +132,7 @@ impl Subscribe for Trace {
 /// A supervisor whose events are kept, and can be waited for.
 pub(crate) struct Rig {
     pub(crate) supervisor: Supervisor,
-    pub(crate) handle: Handle,
+    pub(crate) handle: SupervisorHandle,
     coming: Receiver<Event>,
     kept: RefCell<Vec<Event>>,
 }
@@ -142,7 +142,7 @@ impl Rig {
         Self::start(Supervisor::builder())
     }
 
-    pub(crate) fn start(builder: Builder) -> Self {
+    pub(crate) fn start(builder: SupervisorBuilder) -> Self {
         let (keep, coming) = unbounded();
         let keep = move |event: &Event| drop(keep.send(event.clone()));
         let supervisor = builder.event_capacity(1 << 20).on_event(keep).start().unwrap();
@@ -218,13 +218,13 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::AttemptStarting { attempt }
         | EventKind::AttemptSucceeded { attempt, .. }
         | EventKind::AttemptOverdue { attempt, .. }
-        | EventKind::PauseScheduled { attempt, .. } => attempt.to_string(),
+        | EventKind::RunScheduled { attempt, .. } => attempt.to_string(),
         EventKind::AttemptCancelled { attempt, error, .. }
-        | EventKind::AttemptFailed { attempt, error, .. }
-        | EventKind::AttemptPanicked { attempt, error, .. }
         | EventKind::AttemptTimedOut { attempt, error, .. } => {
             format!("{attempt}: {}", text(error))
         }
+        EventKind::AttemptFailed { attempt, error, .. }
+        | EventKind::AttemptPanicked { attempt, error, .. } => format!("{attempt}: {error}"),
         EventKind::AttemptReturned { attempt, returned_ok: true, .. } => format!("{attempt}: ok"),
         EventKind::AttemptReturned { attempt, error, .. } => format!("{attempt}: {}", text(error)),
         EventKind::AttemptAbandoned { attempt, reason, .. } => format!("{attempt}: {reason}"),
@@ -309,7 +309,7 @@ fn perform(end: End, ctx: &TaskContext) -> TaskResult {
         End::Obey => Ok(ctx.check()?),
         End::Foreign => {
             let (other, canceller) = TaskContext::detached();
-            canceller.cancel(CancelReason::Stop);
+            canceller.cancel();
             Ok(other.check()?)
         }
         // Spares the log what the hook of an unexpected panic writes.

@@ -68,7 +68,7 @@ fn check(told: &[Told], end: End, shape: fn(TaskSpec) -> TaskSpec, rest: &[&str]
 }
 
 fn play(
-    handle: &Handle,
+    handle: &SupervisorHandle,
     told: &[Told],
     end: End,
     shape: fn(TaskSpec) -> TaskSpec,
@@ -97,7 +97,7 @@ fn play(
     if again {
         assert_eq!(puppet.started(), 2);
     } else {
-        outcome_of(&task);
+        let _ = outcome_of(&task);
     }
     (task, puppet)
 }
@@ -221,9 +221,9 @@ fn a_success_completes_the_task_unless_it_always_runs_again() {
         check(&[], End::Obey, shape, &["attempt_succeeded 1", "task_ended completed"]);
     }
     check(&[], End::Ok, always, &["attempt_succeeded 1", "attempt_starting 2"]);
-    let paused = ["attempt_succeeded 1", "pause_scheduled 1", "attempt_starting 2"];
+    let paused = ["attempt_succeeded 1", "run_scheduled 1", "attempt_starting 2"];
+    check(&[], End::Ok, |spec| spec.repeat_after(SHORT), &paused);
     check(&[], End::Ok, |spec| spec.every(SHORT), &paused);
-    check(&[], End::Ok, |spec| spec.at_rate(SHORT), &paused);
 }
 
 /// Where a task can be. Two places that share a state are told apart where requests are.
@@ -288,7 +288,7 @@ impl Held {
         }
         match place {
             Place::Queued => TaskState::Queued,
-            Place::Ready => TaskState::Ready,
+            Place::Ready => TaskState::Runnable,
             Place::Starting => {
                 let earlier = self.earlier.as_ref().unwrap();
                 earlier.task.cancel();
@@ -314,13 +314,13 @@ impl Held {
             }
             Place::AbandonedOver => {
                 task.cancel();
-                outcome_of(task);
+                let _ = outcome_of(task);
                 TaskState::Over
             }
             Place::Waiting => TaskState::Waiting,
             Place::Over => {
                 puppet.end(End::Ok);
-                outcome_of(task);
+                let _ = outcome_of(task);
                 TaskState::Over
             }
         }
@@ -372,7 +372,7 @@ fn ask(place: Place, request: fn(&Held), state: TaskState, outcome: Option<&str>
     let rested = puppet.rests();
     drop((holder, earlier));
     puppet.end(End::Ok);
-    outcome_of(&task);
+    let _ = outcome_of(&task);
     rig.supervisor.shutdown().unwrap();
     let story = rig.story(&task);
     assert!(rested && puppet.rests(), "{place:?}: {story:?}");

@@ -1,39 +1,46 @@
-//! The style of the sources, as a test: layers, sizes, and the places where certain calls may stand.
+//! The style of the sources, as a test: layers, sizes, and the places where certain calls may
+//! stand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each file or folder of `src` belongs to a layer, and may use the layers named behind its own.
-const LAYERS: [(&str, &[&str], &[&str]); 5] = [
-    ("vocabulary", &["backoff", "id", "policy", "reason", "time"], &["vocabulary"]),
-    ("machine", &["machine"], &["vocabulary", "machine"]),
-    (
-        "shared",
-        &[
-            "cell", "clock", "context", "current", "error", "event", "handle", "hook", "leftover",
-            "line", "linger", "link", "outcome", "pulse", "record", "report", "settings",
-            "snapshot", "spec", "stall", "sync", "threads", "unwind", "wait_io", "wake_fd",
-        ],
-        &["vocabulary", "shared"],
-    ),
-    ("runtime", &["runtime"], &["vocabulary", "shared", "machine", "runtime"]),
-    ("front", &["supervisor", "waking"], &["vocabulary", "shared", "runtime"]),
+/// What each folder of `src` may use. The order of the modules inside a folder is that of its
+/// `mod.rs`: each may use only those listed below it.
+const FOLDERS: [(&str, &[&str]); 8] = [
+    ("vocabulary", &["vocabulary"]),
+    ("machine", &["vocabulary", "machine"]),
+    ("platform", &["vocabulary", "platform"]),
+    ("output", &["vocabulary", "platform", "output"]),
+    ("task", &["vocabulary", "platform", "output", "task"]),
+    ("runtime", &["vocabulary", "machine", "platform", "output", "task", "runtime"]),
+    ("api", &["vocabulary", "platform", "output", "task", "runtime", "api"]),
+    ("guide", &[]),
 ];
+
+/// The one circle of imports, see `src/task/README.md`: a body is called with a context that can
+/// submit a spec that holds a body. No module may join it or another begin.
+const KNOT: (&str, &[&str]) = (
+    "task",
+    &[
+        "body", "cell", "context", "door", "envelope", "guards", "leftover", "record", "request",
+        "spec", "token",
+    ],
+);
 
 /// What may be called in one place only, and why.
 const ONE_PLACE: [(&str, &str); 11] = [
-    ("Instant::now", "src/clock.rs"),
-    ("SystemTime::now", "src/clock.rs"),
-    ("catch_unwind", "src/unwind.rs"),
-    ("thread::Builder", "src/threads.rs"),
-    ("select!", "src/handle.rs"),
+    ("Instant::now", "src/platform/clock.rs"),
+    ("SystemTime::now", "src/platform/clock.rs"),
+    ("catch_unwind", "src/platform/unwind.rs"),
+    ("thread::Builder", "src/platform/threads.rs"),
+    ("select!", "src/api/supervisor_handle.rs src/api/task_handle.rs"),
     ("Select::new", "src/runtime/controller.rs"),
     ("process::abort", "src/runtime/worker.rs"),
-    ("parking_lot", "src/sync.rs"),
-    ("crossbeam_channel", "src/sync.rs src/lib.rs"),
+    ("parking_lot", "src/platform/sync.rs"),
+    ("crossbeam_channel", "src/platform/sync.rs src/lib.rs"),
     // The flag that the crate signal-hook takes is std's.
-    ("std::sync::atomic", "src/sync.rs src/runtime/signals.rs"),
-    ("use std::thread", "src/sync.rs"),
+    ("std::sync::atomic", "src/platform/sync.rs src/runtime/signals.rs"),
+    ("use std::thread", "src/platform/sync.rs"),
 ];
 
 /// What may stand nowhere, tests included. Small boards have no atomics of 64 bits.
@@ -64,13 +71,57 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        !self.path.starts_with("src/") || self.path.starts_with("src/machine/tests")
+        !self.path.starts_with("src/")
+            || self.path.starts_with("src/machine/tests")
+            || self.path.ends_with("_tests.rs")
     }
 
-    fn module(&self) -> &str {
-        let inner = self.path.trim_start_matches("src/");
-        inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs")
+    /// Its place among the modules: `["task", "cell"]` for `src/task/cell.rs`.
+    fn place(&self) -> Vec<&str> {
+        let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs");
+        inner.split('/').filter(|part| *part != "mod").collect()
     }
+
+    fn folder(&self) -> &str {
+        self.place()[0]
+    }
+
+    /// The modules it names, each as a path from the root of the crate, with the line.
+    fn uses(&self) -> Vec<(usize, Vec<String>)> {
+        let words = |path: &str| -> Vec<String> {
+            let end = |c: char| !c.is_alphanumeric() && c != '_' && c != ':';
+            let path = path.split(end).next().unwrap_or_default();
+            path.split("::").filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        };
+        let mut found = Vec::new();
+        for (number, line) in self.code().take_while(|(_, line)| *line != "#[cfg(test)]") {
+            for path in line.split("crate::").skip(1) {
+                found.push((number, words(path)));
+            }
+            let Some((_, path)) = line.split_once("super::") else { continue };
+            let (ups, down) = (path.matches("super::").count() + 1, path.rsplit("super::").next());
+            let mut place: Vec<_> = self.place().into_iter().map(str::to_owned).collect();
+            place.truncate(place.len().saturating_sub(ups));
+            // `pub(super)` and the like name nothing.
+            if let Some(down) = down.filter(|_| !line.contains("(in super")) {
+                place.extend(words(down));
+                found.push((number, place));
+            }
+        }
+        found
+    }
+}
+
+/// The modules of a folder in the order in which its `mod.rs` lists them.
+fn modules(sources: &[Source], folder: &[&str]) -> Vec<String> {
+    let path = format!("src/{}/mod.rs", folder.join("/"));
+    let Some(source) = sources.iter().find(|source| source.path == path) else { return Vec::new() };
+    let name = |line: &str| {
+        let words: Vec<_> = line.trim_end_matches(';').split(' ').collect();
+        let at = words.iter().position(|word| *word == "mod")?;
+        line.ends_with(';').then(|| words[at + 1].to_owned())
+    };
+    source.code().filter_map(|(_, line)| name(line)).collect()
 }
 
 fn sources() -> Vec<Source> {
@@ -132,24 +183,18 @@ fn every_file_says_what_it_is_and_can_be_held_in_the_head() {
 }
 
 #[test]
-fn imports_follow_the_layers() {
-    let layer_of = |module: &str| LAYERS.iter().find(|(_, modules, _)| modules.contains(&module));
+fn folders_use_only_what_they_may() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_test()) {
-        if source.module() == "lib" {
-            continue;
-        }
-        let Some((layer, _, allowed)) = layer_of(source.module()) else {
-            faults.push(format!("{}: give it a layer in this test", source.path));
+    for source in sources().iter().filter(|source| !source.is_test() && source.folder() != "lib") {
+        let folder = source.folder();
+        let Some((_, allowed)) = FOLDERS.iter().find(|(name, _)| *name == folder) else {
+            faults.push(format!("{}: give its folder a row in this test", source.path));
             continue;
         };
-        for (number, line) in source.code() {
-            for used in line.split("crate::").skip(1) {
-                let module = used.split(|c: char| !c.is_alphanumeric() && c != '_').next();
-                let Some((target, ..)) = module.and_then(layer_of) else { continue };
-                if !allowed.contains(target) {
-                    faults.push(format!("{}:{number}: {layer} uses {target}", source.path));
-                }
+        for (number, used) in source.uses() {
+            let target = used.first().map_or("", String::as_str);
+            if FOLDERS.iter().any(|(name, _)| *name == target) && !allowed.contains(&target) {
+                faults.push(format!("{}:{number}: {folder} uses {target}", source.path));
             }
         }
     }
@@ -157,11 +202,73 @@ fn imports_follow_the_layers() {
 }
 
 #[test]
+fn inside_a_folder_imports_point_down_its_list() {
+    let sources = sources();
+    let mut faults = Vec::new();
+    for source in sources.iter().filter(|source| !source.is_test() && source.folder() != "lib") {
+        let place = source.place();
+        if place[0] == "runtime" {
+            continue; // taken apart next
+        }
+        // Of each folder around the file: what it uses of that folder's other modules.
+        for depth in 1..place.len() {
+            let (folder, own) = (&place[..depth], place[depth]);
+            let listed = modules(&sources, folder);
+            let position = |name: &str| listed.iter().position(|module| module == name);
+            for (number, used) in source.uses() {
+                if used.len() <= depth || used[..depth] != *folder || used[depth] == own {
+                    continue;
+                }
+                let target = used[depth].as_str();
+                let tied = |name: &str| KNOT.0 == folder.join("/") && KNOT.1.contains(&name);
+                let up = position(target).is_some() && position(target) < position(own);
+                if up && !(tied(own) && tied(target)) {
+                    faults.push(format!("{}:{number}: {own} uses {target}", source.path));
+                }
+            }
+        }
+    }
+    check(&faults);
+}
+
+/// Whoever has left the knot must not be allowed back in.
+#[test]
+fn the_knot_is_no_larger_than_it_says() {
+    let sources = sources();
+    let arrows = |from: &str| -> Vec<String> {
+        let path = format!("src/{}/{from}.rs", KNOT.0);
+        let uses = sources.iter().filter(|source| source.path == path).flat_map(Source::uses);
+        uses.filter(|(_, used)| used[0] == KNOT.0 && used.len() > 1)
+            .map(|(_, mut used)| used.remove(1))
+            .filter(|name| KNOT.1.contains(&name.as_str()))
+            .collect()
+    };
+    for start in KNOT.1 {
+        let mut reached = vec![(*start).to_owned()];
+        let mut next = 0;
+        while next < reached.len() {
+            for name in arrows(&reached[next].clone()) {
+                if !reached.contains(&name) {
+                    reached.push(name);
+                }
+            }
+            next += 1;
+        }
+        let missing: Vec<_> =
+            KNOT.1.iter().filter(|it| !reached.contains(&(**it).into())).collect();
+        assert!(
+            missing.is_empty(),
+            "{start} does not lead to {missing:?}: take it out of the knot"
+        );
+    }
+}
+
+#[test]
 fn the_machine_and_its_vocabulary_do_without_std() {
-    let pure = [LAYERS[0].1, LAYERS[1].1].concat();
+    let pure = ["vocabulary", "machine"];
     let mut faults = Vec::new();
     for source in sources().iter().filter(|source| !source.is_test()) {
-        if !pure.contains(&source.module()) {
+        if !pure.contains(&source.folder()) {
             continue;
         }
         for (number, line) in source.code() {
@@ -199,7 +306,8 @@ fn certain_calls_stand_in_one_place() {
 #[test]
 fn the_picture_of_the_states_names_every_state() {
     let sources = sources();
-    let text = &sources.iter().find(|source| source.path == "src/reason.rs").unwrap().text;
+    let text =
+        &sources.iter().find(|source| source.path == "src/vocabulary/reason.rs").unwrap().text;
     let (picture, rest) = text.split_once("pub enum TaskState {").unwrap();
     let picture = picture.rsplit_once("/// ```text").unwrap().1;
     let (variants, _) = rest.split_once('}').unwrap();

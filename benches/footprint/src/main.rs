@@ -123,7 +123,7 @@ fn resident(n: usize) {
 }
 
 fn started() -> Supervisor {
-    let builder = Supervisor::builder().unlimited().max_slot_queue(1_000_000);
+    let builder = Supervisor::builder().max_concurrent(None).max_slot_queue(1_000_000);
     builder.start().expect("it starts")
 }
 

@@ -45,9 +45,9 @@ impl<'a> Filled<'a> {
         }
         for i in 0..n {
             submit(match state {
-                "interval" => no_op().every(HOUR),
-                "interval, a slot each" => no_op().every(HOUR).slot(format!("slot-{i:06}")),
-                "interval of 100 ms" => no_op().every(Duration::from_millis(100)),
+                "interval" => no_op().repeat_after(HOUR),
+                "interval, a slot each" => no_op().repeat_after(HOUR).slot(format!("slot-{i:06}")),
+                "interval of 100 ms" => no_op().repeat_after(Duration::from_millis(100)),
                 "delayed" => no_op().initial_delay(HOUR),
                 "backoff" => {
                     let spec = TaskSpec::new(Arc::clone(&name), |_| Err("not yet")?).no_slot();

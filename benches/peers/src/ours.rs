@@ -87,6 +87,6 @@ fn no_op(name: &Arc<str>) -> TaskSpec {
     TaskSpec::once(Arc::clone(name), |_| Ok(())).no_slot()
 }
 
-fn submit(handle: &Handle, spec: TaskSpec) -> TaskHandle {
+fn submit(handle: &SupervisorHandle, spec: TaskSpec) -> TaskHandle {
     handle.submit(spec, AdmissionPolicy::Queue).unwrap()
 }

@@ -3,10 +3,11 @@
 
 use core::time::Duration;
 
-use super::super::{Input, Return};
+use super::super::Input;
 use super::rig::{ms, task, Rig};
-use crate::id::SlotKey;
-use crate::policy::AdmissionPolicy::{self, DropIfRunning, KeepLatest, Queue, Replace};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::SlotKey;
+use crate::vocabulary::policy::AdmissionPolicy::{self, DropIfRunning, KeepLatest, Queue, Replace};
 
 const POLICIES: [AdmissionPolicy; 4] = [Queue, Replace, DropIfRunning, KeepLatest];
 
@@ -164,7 +165,7 @@ fn keep_latest_replaces_the_head_of_a_replace_too_and_the_stop_stays() {
 #[test]
 fn a_slot_whose_owner_waits_is_busy() {
     let mut rig = Rig::new();
-    rig.run(task("owner").slot("s").every(ms(3_600_000)));
+    rig.run(task("owner").slot("s").repeat_after(ms(3_600_000)));
     rig.returns("owner", Return::Ok).whatever();
     assert_eq!(rig.state("owner"), "waiting");
     rig.submit(task("a").slot("s").policy(DropIfRunning))
@@ -400,7 +401,7 @@ fn a_submission_expires_while_it_waits_for_a_permit_and_the_slot_passes_on() {
     rig.run(task("other"));
     rig.submit(task("a").slot("s").expires_in(ms(10))).whatever();
     rig.submit(task("b").slot("s")).whatever();
-    assert_eq!((rig.state("a"), rig.permits()), ("ready", (1, 1)));
+    assert_eq!((rig.state("a"), rig.permits()), ("runnable", (1, 1)));
     rig.due_at(ms(10)).gives(
         "* a rejected(expired)
         discard a before b

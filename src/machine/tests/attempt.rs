@@ -1,9 +1,11 @@
 //! All that a world was told about one attempt, and what must hold of it.
 
-use super::super::{Ending, Return, TellAnswer};
-use crate::policy::{PanicPolicy, Plan};
-use crate::reason::{CancelReason, StopReason};
-use crate::time::Time;
+use super::super::Ending;
+use crate::vocabulary::answer::{Return, TellAnswer};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::PanicPolicy;
+use crate::vocabulary::reason::{CancelReason, StopReason};
+use crate::vocabulary::time::Time;
 
 /// Looks in a row that find nothing make an attempt silent.
 pub(super) const MISSES: u32 = 4;

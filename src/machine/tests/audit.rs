@@ -4,12 +4,12 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::super::list::List;
-use super::super::stop::Phase;
+use super::super::phase::Phase;
 use super::super::task::{State, Task, Watch, LOOKS};
 use super::super::Machine;
-use crate::id::TaskKey;
-use crate::policy::WatchdogPolicy;
-use crate::time::Time;
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::policy::WatchdogPolicy;
+use crate::vocabulary::time::Time;
 
 /// Panics unless every invariant of the machine holds.
 pub(super) fn audit(machine: &Machine) {
@@ -31,7 +31,7 @@ pub(super) fn audit_empty(machine: &Machine) {
     audit(machine);
     assert_eq!(machine.tasks.len(), 0, "a task is left");
     assert_eq!(machine.timers.len(), 0, "a timer is left");
-    assert_eq!((machine.permits, machine.ready.len), (0, 0), "a permit is left");
+    assert_eq!((machine.permits, machine.runnable.len), (0, 0), "a permit is left");
     assert!(machine.slots.iter().all(|(_, slot)| slot.is_vacant()), "a slot is left");
     assert_eq!((machine.stuck, machine.released.len()), (0, 0), "something is stuck for ever");
 }
@@ -60,13 +60,13 @@ fn audit_permits(machine: &Machine) {
     let held = machine.tasks.iter().filter(|task| task.state.holds_permit()).count();
     assert_eq!(machine.permits as usize, held, "permits are not conserved");
     assert!(machine.permits <= machine.limits.max_concurrent, "too many permits are out");
-    let waiting = members(machine, machine.ready);
+    let waiting = members(machine, machine.runnable);
     assert!(
         waiting.is_empty() || machine.permits == machine.limits.max_concurrent,
         "a task waits although a permit is free"
     );
-    assert!(waiting.iter().all(|&key| machine.tasks[key].state == State::Ready));
-    let ready = machine.tasks.iter().filter(|task| task.state == State::Ready).count();
+    assert!(waiting.iter().all(|&key| machine.tasks[key].state == State::Runnable));
+    let ready = machine.tasks.iter().filter(|task| task.state == State::Runnable).count();
     assert_eq!(waiting.len(), ready, "a ready task is not in the queue for permits");
 }
 
@@ -86,7 +86,7 @@ fn audit_timers(machine: &Machine) {
 fn audit_task(machine: &Machine, task: &Task) {
     let due = machine.timers.due(task.task.key);
     let right = match task.state {
-        State::Queued | State::Ready | State::Starting { stop: None, expired: false } => {
+        State::Queued | State::Runnable | State::Starting { stop: None, expired: false } => {
             due == task.expiry()
         }
         State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
@@ -156,14 +156,14 @@ fn audit_phase(machine: &Machine) {
             State::Abandoned { over, .. } => over,
             State::Intake
             | State::Queued
-            | State::Ready
+            | State::Runnable
             | State::Running { .. }
             | State::Waiting(_)
             | State::Over => false,
         };
         assert!(ends, "{task:?} goes on in a shutdown");
     }
-    let complete = matches!(machine.phase, Phase::Draining { .. } | Phase::Ended);
+    let complete = matches!(machine.phase, Phase::Flushing { .. } | Phase::Ended);
     assert_eq!(complete, machine.is_idle(), "the drain begins with the last outcome");
 }
 

@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::id::TaskId;
+use crate::vocabulary::id::TaskId;
 
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "copies may be in several places")]

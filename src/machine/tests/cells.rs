@@ -6,11 +6,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{AbandonAnswer, Finality, Return, RevokeAnswer, TellAnswer};
+use super::super::Finality;
 use super::attempt::MISSES;
-use crate::id::{AttemptRef, TaskId};
-use crate::reason::CancelReason;
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, TaskId};
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {

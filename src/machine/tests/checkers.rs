@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::{
-    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, TellAnswer, Verdict,
+    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Verdict,
 };
 use super::attempt::Finding;
 use super::coverage::Coverage;
@@ -13,10 +13,12 @@ use super::line::{Permits, Slots};
 use super::record::Record;
 use super::rig::ms;
 use super::stuck::Stuck;
-use crate::id::{AttemptRef, TaskAddr, TaskId};
-use crate::policy::{AbandonPolicy, AdmissionPolicy, Limits, Plan};
-use crate::reason::{CancelReason, Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::plan::{Limits, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
+use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 pub(super) struct Checker {
     limits: Limits,
@@ -192,7 +194,7 @@ impl Checker {
         let finding = self.record(attempt.task).looked(attempt.attempt, alive);
         let found = match effects.first() {
             Some(Effect::Publish(Notice::AttemptSilent { .. })) => Finding::Silent,
-            Some(Effect::Publish(Notice::AttemptResumed { .. })) => Finding::Resumed,
+            Some(Effect::Publish(Notice::AttemptResponsive { .. })) => Finding::Resumed,
             _ => Finding::Nothing,
         };
         assert_eq!(found, finding, "a look at {attempt:?} is misread");
@@ -248,7 +250,7 @@ impl Checker {
                 let held = self.records.values_mut().filter(|record| record.is_held());
                 held.for_each(|record| record.asked(StopReason::Shutdown));
             }
-            Effect::DrainEvents => {
+            Effect::FlushEvents => {
                 let open = self.records.values().filter(|record| record.is_open()).count();
                 assert_eq!(open, 0, "the drain begins before the last outcome");
                 self.drained = true;
@@ -337,7 +339,7 @@ impl Checker {
                 self.record(attempt.task).starting(attempt.attempt);
             }
             Notice::AttemptSilent { .. }
-            | Notice::AttemptResumed { .. }
+            | Notice::AttemptResponsive { .. }
             | Notice::AttemptOverdue { .. }
             | Notice::AttemptEnded { .. }
             | Notice::AttemptAbandoned { .. }
@@ -345,7 +347,7 @@ impl Checker {
             Notice::RetryScheduled { attempt, delay, cause } => {
                 self.record(attempt.task).retry(attempt.attempt, delay, cause);
             }
-            Notice::PauseScheduled { attempt, delay } => {
+            Notice::RunScheduled { attempt, delay } => {
                 self.record(attempt.task).pause(attempt.attempt, delay);
             }
             Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
@@ -365,7 +367,7 @@ impl Checker {
                 self.record(attempt.task).live(attempt.attempt).silent();
                 self.sight("silent");
             }
-            Notice::AttemptResumed { attempt } => {
+            Notice::AttemptResponsive { attempt } => {
                 self.record(attempt.task).live(attempt.attempt).resumed();
                 self.sight("resumed");
             }

@@ -5,16 +5,17 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::{
-    AbandonAnswer, Answer, Effect, End, Ending, Input, Machine, Notice, Return, RevokeAnswer,
-    State, Submission, TellAnswer, Verdict,
+    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Verdict,
 };
-use crate::backoff::JitterPolicy;
-use crate::id::{AttemptRef, TaskAddr};
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, PanicPolicy, Pause, Plan, RestartPolicy, WatchdogPolicy,
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::backoff::JitterPolicy;
+use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
-use crate::reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason};
-use crate::time::Time;
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason};
+use crate::vocabulary::time::Time;
 
 type Name = &'static str;
 
@@ -38,7 +39,7 @@ variants! {
     Input {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
         RestartRequested, ShutdownRequested, SignalReceived, Claimed, Returned, RevokeAnswered,
-        TellAnswered, AbandonAnswered, Looked, HookAbandoned, HookReturned, EventsDrained, TimerDue,
+        TellAnswered, AbandonAnswered, Looked, HookAbandoned, HookReturned, EventsFlushed, TimerDue,
     }
     RevokeAnswer { Revoked, AlreadyClaimed }
     TellAnswer { Told, AlreadyReturned, DeadlineMoved }
@@ -47,13 +48,14 @@ variants! {
     Effect {
         Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, Release, ForgetReleased,
         Discard, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor, RestoreSignals,
-        DrainEvents, Finish,
+        FlushEvents, Finish,
     }
     Verdict { Admitted, Queued, Rejected }
     Answer { Taken, SlotStopped }
     Notice {
         Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
-        AttemptEnded, RetryScheduled, PauseScheduled, AttemptOverdue, AttemptSilent, AttemptResumed,
+        AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
+        AttemptResponsive,
         AttemptAbandoned, AttemptReturned, TaskEnded, ShutdownRequested, ShutdownEnded,
     }
     Ending { Succeeded, Cancelled, Failed, Panicked, TimedOut, Unresponsive }
@@ -77,14 +79,14 @@ variants! {
 }
 
 /// The causes that a machine is told of or makes; a controller that panics is none.
-const CAUSES: &[Name] = &["requested", "dropped", "idle", "signal", "significant"];
+const CAUSES: &[Name] = &["requested", "dropped", "idle", "signal", "task_ended"];
 
 /// What may happen to a task in each state: the table of the documentation, with the answers to
 /// orders, and with the messages that come too late.
 const PAIRS: &[(Name, &[Name])] = &[
     ("intake", &["stop", "timer", "shutdown"]),
     ("queued", &["stop", "stop of the slot", "timer", "skip", "restart", "shutdown", "superseded"]),
-    ("ready", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    ("runnable", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
     (
         "starting",
         &[
@@ -288,7 +290,7 @@ impl Coverage {
                 let due = machine.tasks().iter().filter(|task| machine.due(task.task.key) <= now);
                 due.for_each(|task| self.met(name(task.state), "timer"));
             }
-            Input::HookAbandoned | Input::HookReturned | Input::EventsDrained => {}
+            Input::HookAbandoned | Input::HookReturned | Input::EventsFlushed => {}
         }
     }
 
@@ -385,7 +387,7 @@ fn name(state: State) -> Name {
     match state {
         State::Intake => "intake",
         State::Queued => "queued",
-        State::Ready => "ready",
+        State::Runnable => "runnable",
         State::Starting { stop: None, expired: false } => "starting",
         State::Starting { .. } => "revoking",
         State::Running { watch: None, .. } => "running",

@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
-use super::super::{AbandonAnswer, Input, Return, RevokeAnswer, TellAnswer};
+use super::super::Input;
 use super::rig::{ms, task, Rig};
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 
 /// "t" outlived its deadline of 10 ms and its grace of 5 ms and was abandoned, its heir waiting.
 fn abandoned() -> Rig {
@@ -236,8 +237,8 @@ fn an_abandoned_attempt_is_never_stable() {
     let spec = task("t").timeout(ms(10)).grace(ms(5)).plan(|plan| plan.stable_after = ms(1));
     rig.run(
         spec.backoff(
-            crate::backoff::BackoffPolicy::exponential(ms(10), ms(99))
-                .jitter(crate::backoff::JitterPolicy::None),
+            crate::vocabulary::backoff::BackoffPolicy::exponential(ms(10), ms(99))
+                .jitter(crate::vocabulary::backoff::JitterPolicy::None),
         ),
     );
     for (n, delay) in [(1, 10), (2, 20), (3, 40)] {
@@ -295,7 +296,8 @@ fn answers_that_come_after_the_report_are_stale() {
     let mut rig = Rig::new();
     rig.run(task("t").timeout(ms(10)).grace(ms(0)));
     rig.due().whatever();
-    rig.returns_told("t", Some(crate::reason::CancelReason::Timeout), Return::Ok).whatever();
+    rig.returns_told("t", Some(crate::vocabulary::reason::CancelReason::Timeout), Return::Ok)
+        .whatever();
     let stale = rig.stale();
     rig.told("t").gives("");
     rig.abandoned("t").gives("");

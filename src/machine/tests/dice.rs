@@ -3,14 +3,14 @@
 use core::time::Duration;
 
 use super::super::rng::Rng;
-use super::super::Return;
 use super::cells::{Body, Extension};
 use super::families::{Families, Family, Profile};
 use super::rig::ms;
-use crate::backoff::{BackoffPolicy, JitterPolicy};
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
-    Watchdog, WatchdogPolicy,
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
 
 const PANICS: [PanicPolicy; 5] = [
@@ -80,7 +80,7 @@ impl Dice {
             max_tasks: self.one_of(&[5, 20, 1000]),
             max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
             grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
-            event_drain: self.one_of(&[ms(0), ms(20), ms(250)]),
+            event_flush: self.one_of(&[ms(0), ms(20), ms(250)]),
         };
         let max_concurrent = self.one_of(&[2, 6, u32::MAX]);
         let plenty = Limits {
@@ -142,7 +142,7 @@ impl Dice {
             panic: self.one_of(&PANICS),
             abandon: AbandonPolicy::Hold,
             watchdog: is_watched.then_some(watchdog),
-            significant: self.chance(profile.significant),
+            shutdown_on_end: self.chance(profile.shutdown_on_end),
             once,
             shared: self.chance(profile.shared) && !once,
         };

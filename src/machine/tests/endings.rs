@@ -1,9 +1,11 @@
 //! How an attempt ends and what follows: the crate's table, line by line.
 
-use super::super::Return;
 use super::rig::{ms, task, Orders, Rig, Spec};
-use crate::policy::{AdmissionPolicy, PanicPolicy};
-use crate::reason::CancelReason::{self, Replace, Restart, Shutdown, Stop, Timeout, Unresponsive};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy};
+use crate::vocabulary::reason::CancelReason::{
+    self, Replace, Restart, Shutdown, Stop, Timeout, Unresponsive,
+};
 
 const EVERY_RETURN: [Return; 5] =
     [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked];
@@ -139,7 +141,7 @@ fn told_of_its_silence_is_a_failure_whatever_it_returned() {
 
 #[test]
 fn told_to_restart_and_no_panic_goes_on_at_once_under_every_policy() {
-    for spec in [|| task("t").never(), || task("t"), || task("t").every(ms(500))] {
+    for spec in [|| task("t").never(), || task("t"), || task("t").repeat_after(ms(500))] {
         check(spec(), Some(Restart), Return::Ok, "succeeded", "again");
         check(spec(), Some(Restart), Return::Failed, "cancelled", "again");
         check(spec(), Some(Restart), Return::Cancelled, "cancelled", "again");
@@ -333,7 +335,8 @@ fn the_order_to_start_says_which_ends_are_final() {
         let mut rig = Rig::new();
         rig.submit(spec).whatever();
         let finality = rig.finality("t");
-        let is_final = |told, ret| finality.is_final(told, ret, crate::time::Time::ZERO);
+        let is_final =
+            |told, ret| finality.is_final(told, ret, crate::vocabulary::time::Time::ZERO);
         let ends = EVERY_RETURN.map(|ret| is_final(None, ret));
         assert!(NOT_FATAL.iter().all(|&ret| is_final(Some(Stop), ret)));
         assert_eq!(is_final(Some(Timeout), Return::Ok), is_final(None, Return::Failed));

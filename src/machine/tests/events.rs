@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::{Ending, Notice};
-use crate::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -164,7 +164,7 @@ impl Events {
                 let story = self.runs(attempt);
                 assert!(!core::mem::replace(&mut story.is_silent, true), "silent twice");
             }
-            Notice::AttemptResumed { attempt } => {
+            Notice::AttemptResponsive { attempt } => {
                 let story = self.runs(attempt);
                 assert!(core::mem::replace(&mut story.is_silent, false), "was not silent");
             }
@@ -196,7 +196,7 @@ impl Events {
                 story.place = Place::Owner;
                 assert!(!self.has_begun_to_end, "a retry in a shutdown");
             }
-            Notice::PauseScheduled { attempt, .. } => {
+            Notice::RunScheduled { attempt, .. } => {
                 let story = self.story(attempt.task);
                 assert_eq!(story.place, Place::Between(Between::Success), "{story:?}");
                 story.place = Place::Owner;

@@ -1,8 +1,8 @@
 //! Bodies that ask for more time: the machine hears of it when it tells them of a deadline that has
 //! moved.
 
-use super::super::Return;
 use super::rig::{ms, task, Rig};
+use crate::vocabulary::answer::Return;
 
 /// "t" runs since 0 with a deadline of 10 ms, has moved it, and has just been told of it.
 fn told_of_the_old_deadline() -> Rig {

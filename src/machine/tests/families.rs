@@ -117,7 +117,7 @@ pub(super) struct Profile {
     pub(super) delays: u32,
     pub(super) extremes: u32,
     pub(super) hard_end: bool,
-    pub(super) significant: u32,
+    pub(super) shutdown_on_end: u32,
 }
 
 impl Profile {
@@ -151,7 +151,7 @@ impl Profile {
             budgets: chance(Family::Budgets, &[30, 70]),
             delays: chance(Family::Delays, &[15, 60]),
             extremes: chance(Family::Extremes, &[5, 20]),
-            significant: chance(Family::Significant, &[1, 3]),
+            shutdown_on_end: chance(Family::Significant, &[1, 3]),
             hard_end: families.have(Family::HardEnd),
             shared: dice.one_of(&[0, 50, 100, 100]),
             gap: dice.one_of(&[ms(1), ms(4), ms(10)]),

@@ -11,10 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{
-    AbandonAnswer, Answer, Effect, End, Input, Machine, Return, RevokeAnswer, Submission,
-    TellAnswer,
-};
+use super::super::{Answer, Effect, End, Input, Machine, Submission};
 use super::audit::{audit, members};
 use super::dice::Dice;
 use super::job::Place;
@@ -22,11 +19,13 @@ use super::reference::Model;
 use super::rig::ms;
 use super::simulation::number;
 use super::trial::{fewest, survives, Failure};
-use crate::backoff::{BackoffPolicy, JitterPolicy};
-use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::{AbandonPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy};
-use crate::reason::{CancelReason, ShutdownCause};
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 /// Histories of an ordinary run.
 const HISTORIES: u64 = 1500;
@@ -88,7 +87,7 @@ impl Pair {
         let anybody = [
             Place::Queued,
             Place::Waiting,
-            Place::Ready,
+            Place::Runnable,
             Place::Starting,
             Place::Running,
             Place::Stopping,
@@ -103,7 +102,7 @@ impl Pair {
             }
             Act::Stop(which) => {
                 let Some(AttemptRef { task, .. }) = of(which) else { return };
-                self.model.stop(task.id, crate::reason::StopReason::Stop);
+                self.model.stop(task.id, crate::vocabulary::reason::StopReason::Stop);
                 self.feed(Input::StopRequested(task));
             }
             Act::StopSlot(slot) => {
@@ -221,7 +220,7 @@ impl Pair {
             let known: Vec<_> = known.iter().map(|key| machine.tasks()[*key].task.id).collect();
             assert_eq!(known, queue, "the queue of slot {slot}");
         }
-        let line = members(machine, machine.ready);
+        let line = members(machine, machine.runnable);
         let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].task.id).collect();
         assert_eq!((machine.permits_held(), line), (model.permits(), model.line.clone()));
         let mut released: Vec<_> = machine.released.iter().map(|it| it.attempt).collect();
@@ -287,7 +286,7 @@ fn plan(dice: &mut Dice) -> Plan {
         panic: dice.one_of(&[PanicPolicy::Failure, PanicPolicy::Fatal]),
         abandon: dice.one_of(&[AbandonPolicy::Hold, AbandonPolicy::Release]),
         watchdog: None,
-        significant: dice.chance(1),
+        shutdown_on_end: dice.chance(1),
         once,
         shared: !once && dice.chance(60),
     }
@@ -336,7 +335,7 @@ fn history(seed: u64) -> (Limits, Vec<Act>) {
         max_tasks: dice.one_of(&[6, 1000]),
         max_abandoned: dice.one_of(&[0, 1, 3, 1000]),
         grace: dice.one_of(&[Duration::ZERO, ms(5), Duration::MAX]),
-        event_drain: Duration::MAX,
+        event_flush: Duration::MAX,
     };
     let n_acts = 20 + u64::from(dice.below(80));
     let mut acts = Vec::new();

@@ -3,16 +3,17 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::TaskId;
-use crate::policy::{Plan, RestartPolicy};
-use crate::reason::{CancelReason, StopReason};
-use crate::time::Time;
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{CancelReason, StopReason};
+use crate::vocabulary::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Queued,
     Waiting,
-    Ready,
+    Runnable,
     Starting,
     Running,
     Stopping,

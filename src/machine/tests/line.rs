@@ -5,9 +5,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::{End, Machine, Verdict};
-use crate::id::TaskId;
-use crate::policy::AdmissionPolicy;
-use crate::reason::{Rejection, StopReason};
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::{Rejection, StopReason};
 
 #[derive(Default)]
 struct Slot {

@@ -1,7 +1,7 @@
 //! The right to run an attempt: who holds one, who waits, in which order.
 
-use super::super::Return;
 use super::rig::{ms, task, Rig};
+use crate::vocabulary::answer::Return;
 
 /// Runs "busy" with the only permit.
 fn taken() -> Rig {
@@ -27,7 +27,7 @@ fn no_more_attempts_than_permits() {
         * c waits for a permit",
     );
     assert_eq!(rig.permits(), (2, 1));
-    assert_eq!((rig.state("a"), rig.state("c")), ("starting", "ready"));
+    assert_eq!((rig.state("a"), rig.state("c")), ("starting", "runnable"));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_later_attempt_can_be_replaced_in_line() {
     rig.run(task("busy"));
     rig.due_at(ms(10)).whatever();
     rig.submit(task("b")).whatever();
-    assert_eq!(rig.state("a"), "ready");
+    assert_eq!(rig.state("a"), "runnable");
     rig.submit(task("a2").slot("a").replace()).has("deliver a: cancelled by replace");
     give_back(&mut rig, "busy", "a2");
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::super::pool::{Counts, Orders, Pool};
 use super::rig::ms;
-use crate::time::Time;
+use crate::vocabulary::time::Time;
 
 const EAGER: u32 = 2;
 

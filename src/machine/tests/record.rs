@@ -4,13 +4,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{End, Ending, Submission, TellAnswer, Verdict};
+use super::super::{End, Ending, Submission, Verdict};
 use super::attempt::{Attempt, Finding};
 use super::rig::ms;
-use crate::id::{SlotKey, TaskAddr, TaskId};
-use crate::policy::{AdmissionPolicy, PanicPolicy, Pause, Plan, RestartPolicy, WatchdogPolicy};
-use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
+use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Record {
@@ -300,7 +302,10 @@ impl Record {
         let task = self.task;
         assert_eq!(self.delivered.replace(end), None, "{task:?} has two outcomes");
         assert_eq!(self.announced, Some(end), "the outcome of {task:?} is not its end");
-        assert!(!self.plan.significant || !is_own(end) || closed, "{task:?} was significant");
+        assert!(
+            !self.plan.shutdown_on_end || !is_own(end) || closed,
+            "{task:?} had shutdown_on_end"
+        );
         let rejected = matches!(end, End::Rejected(_));
         assert!(
             rejected || matches!(self.decision, Some(Verdict::Admitted | Verdict::Queued { .. }))
@@ -378,7 +383,7 @@ impl Record {
     }
 }
 
-/// Whether an end makes a significant task take the supervisor with it.
+/// Whether an end makes a task with `shutdown_on_end` take the supervisor with it.
 fn is_own(end: End) -> bool {
     match end {
         End::Rejected(_) => false,

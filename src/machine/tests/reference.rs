@@ -5,15 +5,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{End, Return, Submission};
+use super::super::{End, Submission};
 use super::job::{Job, Place};
 use super::rig::ms;
-use crate::id::TaskId;
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
-};
-use crate::reason::{CancelReason, FailureCause, Rejection, StopReason};
-use crate::time::Time;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::plan::{Limits, Pause, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy};
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
 
 pub(super) struct Model {
     pub(super) now: Time,
@@ -134,7 +134,7 @@ impl Model {
     fn get_ready(&mut self, id: TaskId) {
         self.line.push(id);
         let expiry = self.expiry(id);
-        self.put(id, Place::Ready, expiry);
+        self.put(id, Place::Runnable, expiry);
         self.settle();
     }
 
@@ -180,7 +180,7 @@ impl Model {
                 if self.job(heir).plan.initial_delay.is_zero() {
                     self.line.insert(place, heir);
                     let expiry = self.expiry(heir);
-                    self.put(heir, Place::Ready, expiry);
+                    self.put(heir, Place::Runnable, expiry);
                 } else {
                     self.own(heir);
                 }
@@ -201,7 +201,7 @@ impl Model {
             End::Abandoned { stop, .. } => stop.is_none(),
             _ => true,
         };
-        if job.plan.significant && own {
+        if job.plan.shutdown_on_end && own {
             self.shut_down();
         }
     }
@@ -214,7 +214,7 @@ impl Model {
         match job.place {
             Place::Queued if shutdown => self.end(id, End::Rejected(Rejection::ShuttingDown)),
             Place::Queued => self.end(id, End::Rejected(Rejection::Removed)),
-            Place::Ready | Place::Starting | Place::Waiting => {
+            Place::Runnable | Place::Starting | Place::Waiting => {
                 self.end(id, End::Cancelled { reason, returned_ok: false });
             }
             Place::Running => {
@@ -249,7 +249,7 @@ impl Model {
             return;
         }
         self.closes = Some(self.now.after(self.limits.grace));
-        let waits = |job: &Job| matches!(job.place, Place::Ready | Place::Waiting);
+        let waits = |job: &Job| matches!(job.place, Place::Runnable | Place::Waiting);
         let ids = |of: &dyn Fn(&Job) -> bool| -> Vec<_> {
             self.jobs.iter().filter(|job| !job.over && of(job)).map(|job| job.id).collect()
         };
@@ -436,7 +436,7 @@ impl Model {
             let Some((due, _, id)) = next.filter(|(due, ..)| *due <= until) else { break };
             self.now = self.now.max(due);
             match self.job(id).place {
-                Place::Queued | Place::Ready | Place::Starting => {
+                Place::Queued | Place::Runnable | Place::Starting => {
                     self.end(id, End::Rejected(Rejection::Expired));
                 }
                 Place::Running => self.tell(id, CancelReason::Timeout),

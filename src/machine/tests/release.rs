@@ -1,10 +1,11 @@
 //! Attempts that are given up without being waited for, by `Release`, and the count of all
 //! that is stuck.
 
-use super::super::{Input, Return};
+use super::super::Input;
 use super::rig::{ms, task, Orders, Rig, Spec};
-use crate::policy::PanicPolicy;
-use crate::reason::CancelReason;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::policy::PanicPolicy;
+use crate::vocabulary::reason::CancelReason;
 
 const TIMEOUT: Option<CancelReason> = Some(CancelReason::Timeout);
 
@@ -159,7 +160,7 @@ fn it_counts_as_a_failure_until_no_retry_is_left() {
     // All three are still stuck, and come back in any order.
     assert_eq!((rig.permits(), rig.stuck()), ((0, 0), (3, 3)));
     for n in [2, 3, 1] {
-        let attempt = crate::id::AttemptRef { task: rig.task("t"), attempt: n };
+        let attempt = crate::vocabulary::id::AttemptRef { task: rig.task("t"), attempt: n };
         let orders = rig.attempt_returns(attempt, TIMEOUT, Return::Panicked);
         orders.has(&format!("forget released t/{n}"));
     }
@@ -211,23 +212,23 @@ fn an_unresponsive_attempt_is_released_as_well() {
 }
 
 #[test]
-fn a_significant_task_that_is_released_for_good_ends_everything() {
+fn a_task_with_shutdown_on_end_that_is_released_for_good_ends_everything() {
     let mut rig = Rig::new();
-    rig.run(short(task("t").release().significant()));
+    rig.run(short(task("t").release().shutdown_on_end()));
     outlive(&mut rig, "t").gives(
         "* t/1 abandoned after 15ms, timeout, released
         examine t/1
         finalize t/1 until 15ms
         release t/1
         * t ended: abandoned, timeout
-        * shutdown requested: significant t
+        * shutdown requested: end of t
         close door
         discard t
         deliver t: abandoned, timeout
         forget t
         forget slot t
         * shutdown ended
-        drain events",
+        flush events",
     );
 }
 
@@ -408,7 +409,7 @@ fn a_shutdown_does_not_wait_for_what_was_released() {
         "* shutdown requested: requested
         close door
         * shutdown ended
-        drain events",
+        flush events",
     );
     // It may come back at any time.
     rig.at(ms(21)).returns("t", Return::Ok).has("forget released t/1");
@@ -424,7 +425,7 @@ fn what_a_shutdown_gives_up_is_released_too() {
     let orders = rig.give_up("t");
     orders.has("* t/1 abandoned after 5ms, shutdown, released");
     orders.has("deliver t: abandoned, shutdown, asked by shutdown");
-    orders.has("drain events");
+    orders.has("flush events");
     rig.drained().gives("finish");
     assert_eq!(rig.stuck(), (1, 1));
     rig.returns("t", Return::Ok).has("forget released t/1");
@@ -439,13 +440,13 @@ fn a_shutdown_ends_the_wait_beside_a_released_attempt() {
     outlive(&mut rig, "t").whatever();
     let orders = rig.at(ms(20)).shutdown();
     orders.has("deliver t: cancelled by shutdown");
-    orders.has("drain events");
+    orders.has("flush events");
 }
 
 #[test]
 fn a_grid_is_kept_beside_a_released_attempt() {
     let mut rig = Rig::new();
-    rig.run(short(task("t").release_shared().at_rate(ms(40))));
+    rig.run(short(task("t").release_shared().every(ms(40))));
     outlive(&mut rig, "t").has("* t/1 retry in 25ms, abandoned");
     rig.due_at(ms(40)).gives("start t/2");
 }

@@ -7,9 +7,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::super::{Answer, Effect, End, Ending, Notice, Verdict};
-use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::reason::{Rejection, ShutdownCause};
-use crate::time::Time;
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::reason::{Rejection, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 #[derive(Default)]
 pub(super) struct Names {
@@ -102,7 +102,7 @@ impl Names {
             Effect::Publish(notice) => format!("* {}", self.notice(notice)),
             Effect::CloseDoor => "close door".to_owned(),
             Effect::RestoreSignals => "restore signals".to_owned(),
-            Effect::DrainEvents => "drain events".to_owned(),
+            Effect::FlushEvents => "flush events".to_owned(),
             Effect::Finish => "finish".to_owned(),
         }
     }
@@ -134,7 +134,7 @@ impl Names {
             Notice::RetryScheduled { attempt, delay, cause } => {
                 format!("{} retry in {delay:?}, {cause}", self.attempt(attempt))
             }
-            Notice::PauseScheduled { attempt, delay } => {
+            Notice::RunScheduled { attempt, delay } => {
                 format!("{} pause for {delay:?}", self.attempt(attempt))
             }
             Notice::AttemptOverdue { attempt, ran } => {
@@ -143,7 +143,7 @@ impl Names {
             Notice::AttemptSilent { attempt, silent_for } => {
                 format!("{} silent for {silent_for:?}", self.attempt(attempt))
             }
-            Notice::AttemptResumed { attempt } => format!("{} resumed", self.attempt(attempt)),
+            Notice::AttemptResponsive { attempt } => format!("{} resumed", self.attempt(attempt)),
             Notice::AttemptAbandoned { attempt, reason, ran, released } => {
                 let released = if released { ", released" } else { "" };
                 format!("{} abandoned after {ran:?}, {reason}{released}", self.attempt(attempt))
@@ -153,8 +153,8 @@ impl Names {
                 format!("{} returned {ret}, late by {late_by:?}", self.attempt(attempt))
             }
             Notice::TaskEnded { task, end } => format!("{} ended: {}", name(task), self.end(end)),
-            Notice::ShutdownRequested { cause: ShutdownCause::Significant(id) } => {
-                format!("shutdown requested: significant {}", self.task(id))
+            Notice::ShutdownRequested { cause: ShutdownCause::TaskEnded(id) } => {
+                format!("shutdown requested: end of {}", self.task(id))
             }
             Notice::ShutdownRequested { cause } => format!("shutdown requested: {cause}"),
             Notice::ShutdownEnded => "shutdown ended".to_owned(),

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::Return::{self, Failed, Panicked};
 use super::rig::{ms, task, Rig, Spec};
-use crate::backoff::{BackoffPolicy, JitterPolicy};
-use crate::policy::Plan;
+use crate::vocabulary::answer::Return::{self, Failed, Panicked};
+use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::plan::Plan;
 
 const OK: Return = Return::Ok;
 
@@ -61,9 +61,9 @@ fn always_runs_again_after_a_success_too() {
 fn two_starts_are_a_millisecond_apart() {
     let spec = task("t").always();
     assert_eq!(starts(spec, &[(0, OK), (0, OK), (0, OK), (0, Return::Fatal)]), [1, 2, 3]);
-    let spec = task("t").every(Duration::from_micros(1));
+    let spec = task("t").repeat_after(Duration::from_micros(1));
     assert_eq!(starts(spec, &[(0, OK), (0, OK), (0, Return::Fatal)]), [1, 2]);
-    let spec = task("t").at_rate(Duration::from_micros(1));
+    let spec = task("t").every(Duration::from_micros(1));
     assert_eq!(starts(spec, &[(0, OK), (0, OK), (0, Return::Fatal)]), [1, 2]);
     // A millisecond after the last start is late enough, without another wait.
     let mut rig = Rig::new();
@@ -90,10 +90,10 @@ fn a_success_begins_the_backoff_anew() {
 
 #[test]
 fn every_waits_from_the_end_of_one_attempt_to_the_next() {
-    let spec = task("t").every(ms(30));
+    let spec = task("t").repeat_after(ms(30));
     assert_eq!(starts(spec, &[(5, OK), (40, OK), (5, Return::Fatal)]), [35, 105]);
     let mut rig = Rig::new();
-    rig.run(task("t").every(ms(30)));
+    rig.run(task("t").repeat_after(ms(30)));
     rig.at(ms(5)).returns("t", OK).gives(
         "* t/1 succeeded after 5ms ok
         * t/1 pause for 30ms",
@@ -105,7 +105,7 @@ fn every_waits_from_the_end_of_one_attempt_to_the_next() {
 
 #[test]
 fn a_failure_under_every_waits_for_the_longer_of_backoff_and_pause() {
-    let spec = task("t").every(ms(30)).backoff(growing());
+    let spec = task("t").repeat_after(ms(30)).backoff(growing());
     let attempts = [(0, Failed), (0, Failed), (0, Failed), (0, Failed), (0, Return::Fatal)];
     assert_eq!(starts(spec, &attempts), [30, 60, 100, 150]);
 }
@@ -113,7 +113,7 @@ fn a_failure_under_every_waits_for_the_longer_of_backoff_and_pause() {
 #[test]
 fn at_rate_keeps_to_the_grid_of_the_first_start_and_skips_missed_ticks() {
     let mut rig = Rig::new();
-    rig.at(ms(3)).run(task("t").at_rate(ms(10)));
+    rig.at(ms(3)).run(task("t").every(ms(10)));
     rig.at(ms(7)).returns("t", OK).has("* t/1 pause for 6ms");
     rig.due_at(ms(13)).whatever();
     // It is claimed late; the grid does not move.
@@ -127,19 +127,19 @@ fn at_rate_keeps_to_the_grid_of_the_first_start_and_skips_missed_ticks() {
 
 #[test]
 fn a_failure_under_at_rate_waits_for_the_first_tick_after_the_backoff() {
-    let spec = task("t").at_rate(ms(20)).backoff(growing());
+    let spec = task("t").every(ms(20)).backoff(growing());
     // The backoff ends at 11, 50, 102 and 170.
     let attempts = [(1, Failed), (10, Failed), (2, Failed), (0, Failed), (0, Return::Fatal)];
     assert_eq!(starts(spec, &attempts), [20, 60, 120, 180]);
     // One that ends on a tick has not missed it.
-    let spec = task("t").at_rate(ms(20)).backoff(BackoffPolicy::constant(ms(15)));
+    let spec = task("t").every(ms(20)).backoff(BackoffPolicy::constant(ms(15)));
     assert_eq!(starts(spec, &[(5, Failed), (0, Return::Fatal)]), [20]);
 }
 
 #[test]
 fn skipping_a_wait_does_not_move_the_grid() {
     let mut rig = Rig::new();
-    rig.run(task("t").at_rate(ms(10)));
+    rig.run(task("t").every(ms(10)));
     rig.at(ms(1)).returns("t", OK).whatever();
     rig.at(ms(4)).skip("t").gives(
         "start t/2
@@ -252,7 +252,7 @@ fn skip_wait_keeps_two_starts_apart() {
 #[test]
 fn a_wait_without_end_is_ended_by_a_request() {
     let mut rig = Rig::new();
-    rig.run(task("t").every(Duration::MAX));
+    rig.run(task("t").repeat_after(Duration::MAX));
     rig.at(ms(5)).returns("t", OK).whatever();
     rig.idle();
     assert_eq!(rig.state("t"), "waiting");
@@ -265,7 +265,7 @@ fn a_wait_without_end_is_ended_by_a_request() {
 #[test]
 fn restart_ends_this_attempt_and_begins_the_next_at_once() {
     let mut rig = Rig::new();
-    rig.run(task("t").every(ms(500)));
+    rig.run(task("t").repeat_after(ms(500)));
     rig.at(ms(8)).restart("t").gives(
         "tell t/1 restart until 108ms
         answer true",

@@ -8,17 +8,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{
-    AbandonAnswer, Effect, Finality, Input, Machine, Notice, Return, RevokeAnswer, Submission,
-    TellAnswer,
-};
+use super::super::{Effect, Finality, Input, Machine, Notice, Submission};
 use super::audit::audit;
 use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
-use crate::id::{AttemptRef, TaskAddr, TaskId};
-use crate::policy::Limits;
-use crate::reason::{CancelReason, ShutdownCause};
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::plan::Limits;
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::time::Time;
 
 /// What one or several steps ordered, written out.
 #[must_use]
@@ -115,7 +113,7 @@ impl Rig {
             max_tasks: 20,
             max_abandoned: 16,
             grace: ms(1000),
-            event_drain: ms(250),
+            event_flush: ms(250),
         }
     }
 
@@ -343,7 +341,7 @@ impl Rig {
     }
 
     pub(super) fn drained(&mut self) -> Orders {
-        self.input(Input::EventsDrained)
+        self.input(Input::EventsFlushed)
     }
 
     /// The state's name; "gone" for a task that is forgotten.

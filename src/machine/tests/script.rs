@@ -8,10 +8,11 @@ use core::time::Duration;
 use super::dice::Dice;
 use super::families::{Families, Family, Profile, FAMILIES};
 use super::rig::ms;
-use crate::id::TaskId;
-use crate::policy::{AdmissionPolicy, Plan};
-use crate::reason::ShutdownCause;
-use crate::time::Time;
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::time::Time;
 
 /// What makes a world; the same recipe, the same world.
 #[derive(Clone)]

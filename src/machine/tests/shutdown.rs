@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use super::super::{Input, Return};
+use super::super::Input;
 use super::rig::{ms, task, Rig};
-use crate::reason::ShutdownCause;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::reason::ShutdownCause;
 
 #[test]
 fn an_idle_supervisor_drains_and_finishes() {
@@ -13,7 +14,7 @@ fn an_idle_supervisor_drains_and_finishes() {
         "* shutdown requested: requested
         close door
         * shutdown ended
-        drain events",
+        flush events",
     );
     rig.at(ms(4)).drained().gives("finish");
     rig.drained().gives("");
@@ -21,7 +22,7 @@ fn an_idle_supervisor_drains_and_finishes() {
 }
 
 #[test]
-fn the_drain_has_a_deadline() {
+fn the_event_flush_has_a_deadline() {
     let mut rig = Rig::new();
     rig.at(ms(3)).shutdown().whatever();
     rig.due_at(ms(253)).gives("finish");
@@ -38,7 +39,7 @@ fn what_waits_ends_first_and_what_runs_is_told() {
     rig.run(task("stopped"));
     rig.stop_told("stopped");
     rig.submit(task("starts")).whatever();
-    rig.submit(task("ready")).whatever();
+    rig.submit(task("runnable")).whatever();
     rig.at(ms(5)).shutdown().gives(
         "* shutdown requested: requested
         close door
@@ -51,11 +52,11 @@ fn what_waits_ends_first_and_what_runs_is_told() {
         deliver waits: cancelled by shutdown
         forget waits
         forget slot waits
-        * ready ended: cancelled by shutdown
-        discard ready
-        deliver ready: cancelled by shutdown
-        forget ready
-        forget slot ready
+        * runnable ended: cancelled by shutdown
+        discard runnable
+        deliver runnable: cancelled by shutdown
+        forget runnable
+        forget slot runnable
         * runs slot terminating
         tell runs/1 shutdown until 105ms
         finalize stopped/1 until 100ms
@@ -79,7 +80,7 @@ fn what_waits_ends_first_and_what_runs_is_told() {
         forget runs
         forget slot s
         * shutdown ended
-        drain events",
+        flush events",
     );
 }
 
@@ -97,7 +98,7 @@ fn nothing_is_accepted_any_more() {
     );
     rig.submit_all([task("c"), task("d")]).has("decide d: rejected(batch_refused for c)");
     rig.told("a").whatever();
-    rig.returns("a", Return::Ok).has("drain events");
+    rig.returns("a", Return::Ok).has("flush events");
     // The drain is a state in which requests are still answered.
     rig.submit(task("e")).has("deliver e: rejected(shutting_down)");
     rig.skip("a").gives("answer false");
@@ -134,7 +135,7 @@ fn nothing_starts_any_more() {
     rig.returns("b", Return::Ok).has("deliver b: cancelled by shutdown, ok");
     let orders = rig.returns("c", Return::Failed);
     orders.has("deliver c: cancelled by shutdown");
-    orders.has("drain events");
+    orders.has("flush events");
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn the_grace_of_the_supervisor_bounds_the_whole() {
     rig.abandoned("long").has("deliver long: abandoned, shutdown, asked by shutdown");
     let orders = rig.abandoned("told");
     orders.has("deliver told: abandoned, stop, asked by stop");
-    orders.has("drain events");
+    orders.has("flush events");
     rig.due_at(ms(320)).gives("finish");
     // A late return finds the books still open.
     rig.at(ms(400)).returns("long", Return::Ok).orders(
@@ -185,7 +186,7 @@ fn an_attempt_abandoned_earlier_is_not_waited_for() {
         * t ended: abandoned, timeout, asked by shutdown
         deliver t: abandoned, timeout, asked by shutdown
         * shutdown ended
-        drain events",
+        flush events",
     );
     assert_eq!(rig.state("t"), "abandoned");
 }
@@ -200,7 +201,7 @@ fn a_grace_of_zero_gives_up_at_once() {
         abandon t/1",
     );
     rig.told("t").gives("");
-    rig.abandoned("t").has("drain events");
+    rig.abandoned("t").has("flush events");
 }
 
 #[test]
@@ -215,62 +216,62 @@ fn a_shutdown_asked_for_again_is_the_same_one() {
 }
 
 #[test]
-fn a_significant_task_takes_the_supervisor_with_it() {
+fn a_task_with_shutdown_on_end_takes_the_supervisor_with_it() {
     let mut rig = Rig::with_permits(1);
-    rig.run(task("t").significant());
+    rig.run(task("t").shutdown_on_end());
     rig.submit(task("queued").slot("t")).whatever();
-    rig.submit(task("ready")).whatever();
+    rig.submit(task("runnable")).whatever();
     // The shutdown begins before slot and permit pass on: nobody starts in vain.
     rig.at(ms(5)).returns("t", Return::Ok).gives(
         "* t/1 succeeded after 5ms ok
         * t ended: completed
-        * shutdown requested: significant t
+        * shutdown requested: end of t
         close door
         * queued rejected(shutting_down)
         discard queued
         deliver queued: rejected(shutting_down)
         forget queued
-        * ready ended: cancelled by shutdown
-        discard ready
-        deliver ready: cancelled by shutdown
-        forget ready
-        forget slot ready
+        * runnable ended: cancelled by shutdown
+        discard runnable
+        deliver runnable: cancelled by shutdown
+        forget runnable
+        forget slot runnable
         discard t
         deliver t: completed
         forget t
         forget slot t
         * shutdown ended
-        drain events",
+        flush events",
     );
 }
 
 #[test]
-fn a_significant_task_that_goes_on_or_is_stopped_takes_nobody_with_it() {
+fn a_task_with_shutdown_on_end_that_goes_on_or_is_stopped_takes_nobody_with_it() {
     let mut rig = Rig::new();
-    rig.run(task("a").significant());
+    rig.run(task("a").shutdown_on_end());
     rig.returns("a", Return::Failed).has_none("close door");
     rig.stop("a").has_none("close door");
-    rig.run(task("b").significant());
+    rig.run(task("b").shutdown_on_end());
     rig.stop_told("b");
     rig.returns("b", Return::Ok).has_none("close door");
     rig.run(task("c"));
-    rig.submit(task("d").slot("c").significant()).whatever();
+    rig.submit(task("d").slot("c").shutdown_on_end()).whatever();
     rig.stop("d").has_none("close door");
-    rig.run(task("e").significant().grace(ms(1)));
+    rig.run(task("e").shutdown_on_end().grace(ms(1)));
     rig.stop_told("e");
     rig.due().whatever();
     rig.abandoned("e").has_none("close door");
 }
 
 #[test]
-fn every_end_of_its_own_makes_a_significant_task_count() {
+fn every_end_of_its_own_counts_for_shutdown_on_end() {
     for ret in [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked] {
         let mut rig = Rig::new();
-        rig.run(task("t").never().significant());
-        rig.returns("t", ret).has("* shutdown requested: significant t");
+        rig.run(task("t").never().shutdown_on_end());
+        rig.returns("t", ret).has("* shutdown requested: end of t");
     }
     let mut rig = Rig::new();
-    rig.run(task("t").never().significant().timeout(ms(5)).grace(ms(0)));
+    rig.run(task("t").never().shutdown_on_end().timeout(ms(5)).grace(ms(0)));
     rig.due().whatever();
     rig.abandoned("t").gives(
         "* t/1 abandoned after 5ms, timeout
@@ -278,20 +279,20 @@ fn every_end_of_its_own_makes_a_significant_task_count() {
         * t slot terminating
         finalize t/1 until 5ms
         * t ended: abandoned, timeout
-        * shutdown requested: significant t
+        * shutdown requested: end of t
         close door
         deliver t: abandoned, timeout
         * shutdown ended
-        drain events",
+        flush events",
     );
 }
 
 #[test]
 fn the_first_cause_counts() {
     let mut rig = Rig::new();
-    rig.run(task("a").never().significant());
-    rig.run(task("b").never().significant());
-    rig.returns("a", Return::Ok).has("* shutdown requested: significant a");
+    rig.run(task("a").never().shutdown_on_end());
+    rig.run(task("b").never().shutdown_on_end());
+    rig.returns("a", Return::Ok).has("* shutdown requested: end of a");
     rig.not_told("b").whatever();
     rig.returns("b", Return::Ok).has_none("* shutdown requested");
     rig.signal().gives("");
@@ -321,7 +322,7 @@ fn an_echo_of_the_signal_is_nothing_and_a_second_one_ends_the_grace() {
     );
     rig.idle();
     rig.abandoned("a").has("deliver a: abandoned, shutdown, asked by shutdown");
-    rig.abandoned("b").has("drain events");
+    rig.abandoned("b").has("flush events");
     rig.at(ms(302)).signal().gives("");
 }
 

@@ -19,7 +19,7 @@ use super::families::{Families, Family};
 use super::script::{Recipe, Wish};
 use super::trial::{fewest, survives, Failure};
 use super::world::{Journal, Life, World};
-use crate::policy::AdmissionPolicy;
+use crate::vocabulary::policy::AdmissionPolicy;
 
 /// Worlds of an ordinary run.
 const SEEDS: u64 = 1500;

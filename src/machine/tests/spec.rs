@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::backoff::BackoffPolicy;
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, FailureLimit, PanicPolicy, Pause, Plan, RestartPolicy,
-    Watchdog, WatchdogPolicy,
+use crate::vocabulary::backoff::BackoffPolicy;
+use crate::vocabulary::plan::{FailureLimit, Pause, Plan, Watchdog};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
 
 pub(super) const fn ms(n: u64) -> Duration {
@@ -45,7 +45,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             panic: PanicPolicy::Failure,
             abandon: AbandonPolicy::Hold,
             watchdog: None,
-            significant: false,
+            shutdown_on_end: false,
             once: false,
             shared: false,
         },
@@ -102,11 +102,11 @@ impl Spec {
         self.never().plan(|plan| plan.once = true)
     }
 
-    pub(super) fn every(self, pause: Duration) -> Self {
+    pub(super) fn repeat_after(self, pause: Duration) -> Self {
         self.always().plan(|plan| plan.pause = Pause::Delay(pause))
     }
 
-    pub(super) fn at_rate(self, step: Duration) -> Self {
+    pub(super) fn every(self, step: Duration) -> Self {
         self.always().plan(|plan| plan.pause = Pause::Rate(step))
     }
 
@@ -164,7 +164,7 @@ impl Spec {
         self.plan(|plan| plan.watchdog = Some(Watchdog { max_silence, policy }))
     }
 
-    pub(super) fn significant(self) -> Self {
-        self.plan(|plan| plan.significant = true)
+    pub(super) fn shutdown_on_end(self) -> Self {
+        self.plan(|plan| plan.shutdown_on_end = true)
     }
 }

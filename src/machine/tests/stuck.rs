@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 
 use super::super::Machine;
-use crate::id::{AttemptRef, TaskId};
+use crate::vocabulary::id::{AttemptRef, TaskId};
 
 pub(super) struct Stuck {
     cap: u32,

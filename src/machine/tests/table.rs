@@ -1,9 +1,10 @@
 //! Every state × event, row by row.
 
-use super::super::{Input, Return};
+use super::super::Input;
 use super::rig::{ms, task, Orders, Rig};
+use crate::vocabulary::answer::Return;
 
-/// Puts "t" into a state; the one permit is its own, or that of "busy" in Ready.
+/// Puts "t" into a state; the one permit is its own, or that of "busy" in Runnable.
 fn rig(state: &str) -> Rig {
     let mut rig = Rig::with_permits(1);
     match state {
@@ -11,7 +12,7 @@ fn rig(state: &str) -> Rig {
             rig.run(task("owner"));
             rig.submit(task("t").slot("owner").expires_in(ms(50))).whatever();
         }
-        "ready" => {
+        "runnable" => {
             rig.run(task("busy"));
             rig.submit(task("t").expires_in(ms(50))).whatever();
         }
@@ -128,11 +129,11 @@ fn queued() {
 #[test]
 fn ready() {
     let ends = |end: &str| format!("discard t\n deliver t: {end}\n forget t\n forget slot t");
-    check("ready", stop, &ends("cancelled by stop"));
-    check("ready", |rig| rig.due_at(ms(50)), &ends("rejected(expired)"));
-    shutdown(&mut rig("ready")).has("deliver t: cancelled by shutdown");
-    check("ready", |rig| rig.skip("t"), "answer false");
-    check("ready", |rig| rig.restart("t"), "answer false");
+    check("runnable", stop, &ends("cancelled by stop"));
+    check("runnable", |rig| rig.due_at(ms(50)), &ends("rejected(expired)"));
+    shutdown(&mut rig("runnable")).has("deliver t: cancelled by shutdown");
+    check("runnable", |rig| rig.skip("t"), "answer false");
+    check("runnable", |rig| rig.restart("t"), "answer false");
 }
 
 #[test]
@@ -304,7 +305,7 @@ fn abandoned_with_its_outcome_open() {
 fn abandoned_with_its_outcome_given() {
     check("abandoned for good", stop, "");
     rig("abandoned for good").idle();
-    check("abandoned for good", shutdown, "close door\n drain events");
+    check("abandoned for good", shutdown, "close door\n flush events");
     check("abandoned for good", |rig| rig.skip("t"), "answer false");
     check("abandoned for good", |rig| rig.restart("t"), "answer false");
     let mut rig = rig("abandoned for good");
@@ -336,7 +337,7 @@ fn abandoned_with_release_for_good() {
     check("released for good", |rig| rig.looked("t", true), "");
     check("released for good", |rig| rig.abandoned("t"), "");
     rig("released for good").idle();
-    check("released for good", shutdown, "close door\n drain events");
+    check("released for good", shutdown, "close door\n flush events");
     check("released for good", |rig| rig.skip("t"), "answer false");
     check("released for good", |rig| rig.restart("t"), "answer false");
     check("released for good", |rig| rig.returns("t", Return::Ok), "forget released t/1");
@@ -379,7 +380,7 @@ fn over() {
     assert_eq!(rig.stale(), stale + 9);
     // Its key may belong to another by now.
     let mut other = attempt.task;
-    other.id = crate::id::TaskId::new(99);
+    other.id = crate::vocabulary::id::TaskId::new(99);
     rig.input(Input::StopRequested(other)).gives("");
     assert_eq!(rig.stale(), stale + 10);
 }

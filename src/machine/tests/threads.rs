@@ -3,8 +3,8 @@
 use super::super::{Finality, Input};
 use super::rig::ms;
 use super::world::{Chance, Happening, World, MAX_DELAY, MAX_REACTION};
-use crate::id::AttemptRef;
-use crate::time::Time;
+use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::time::Time;
 
 impl World {
     pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {

@@ -7,9 +7,9 @@ use super::dice::Dice;
 use super::rig::ms;
 use super::script::{Draft, Request, Target, Wish};
 use super::world::{Happening, World};
-use crate::id::{SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::{AbandonPolicy, AdmissionPolicy};
-use crate::time::Time;
+use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
+use crate::vocabulary::time::Time;
 
 /// The ids of those who react to the end of others begin here.
 const REACTIONS: u64 = 1_000_000;
@@ -38,7 +38,7 @@ impl World {
             Wish::Signal(number) => self.feed(Input::SignalReceived(number)),
             Wish::Repeat(which) => self.repeat_a_message(which),
             Wish::Wake => self.feed(Input::TimerDue),
-            Wish::Drained => self.feed(Input::EventsDrained),
+            Wish::Drained => self.feed(Input::EventsFlushed),
             Wish::Hook(span) => {
                 self.schedule(span, Happening::Message(Input::HookReturned));
                 self.feed(Input::HookAbandoned);
@@ -127,7 +127,7 @@ fn is_odd(state: State) -> bool {
         | State::Stopping { .. }
         | State::Abandoned { .. }
         | State::Waiting(_)
-        | State::Ready => true,
+        | State::Runnable => true,
         State::Intake | State::Queued | State::Running { .. } | State::Over => false,
     }
 }

@@ -6,12 +6,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{Answer, Effect, Input, Notice, Submission, TellAnswer, Verdict};
+use super::super::{Answer, Effect, Input, Notice, Submission, Verdict};
 use super::world::{MAX_DELAY, MAX_LATENESS, MAX_REACTION};
-use crate::backoff::MIN_SPACING;
-use crate::id::{SlotKey, TaskId};
-use crate::policy::{AdmissionPolicy, Limits, Plan};
-use crate::time::Time;
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::backoff::MIN_SPACING;
+use crate::vocabulary::id::{SlotKey, TaskId};
+use crate::vocabulary::plan::{Limits, Plan};
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::time::Time;
 
 /// A stop may take an answer to a revocation, one to a tell, one to an abandonment, and a report;
 /// each of them at its slowest, and behind a timer at its latest.
@@ -148,12 +150,12 @@ impl Waits {
                 self.ends.retain(|(of, _), _| *of != task.id);
             }
             Effect::CloseDoor => {
-                let end = now.after(self.grace).after(self.limits.event_drain);
+                let end = now.after(self.grace).after(self.limits.event_flush);
                 self.shutdown = slow(end);
                 self.ask_all(now, self.limits.grace);
             }
             Effect::RestoreSignals => {
-                self.shutdown = self.shutdown.min(slow(now.after(self.limits.event_drain)));
+                self.shutdown = self.shutdown.min(slow(now.after(self.limits.event_flush)));
                 self.ask_all(now, Duration::ZERO);
             }
             Effect::Finish => (self.shutdown, self.finished) = (Time::NEVER, true),
@@ -189,7 +191,7 @@ impl Waits {
             }
             Notice::AttemptAbandoned { attempt, .. } => self.end(attempt.task.id, Wait::Grace),
             Notice::RetryScheduled { attempt, delay, .. }
-            | Notice::PauseScheduled { attempt, delay } => {
+            | Notice::RunScheduled { attempt, delay } => {
                 let next = now.after(delay).after(MIN_SPACING);
                 self.begin(attempt.task.id, Wait::Next, next);
             }

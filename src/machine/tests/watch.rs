@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use super::super::{Input, Return};
+use super::super::Input;
 use super::rig::{ms, task, Rig};
-use crate::reason::CancelReason;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::reason::CancelReason;
 
 /// "t" runs since 0 under a watchdog that reports after 40 ms, so that it looks every 10 ms.
 fn watched() -> Rig {
@@ -190,8 +191,9 @@ fn a_panic_of_an_unresponsive_body_is_judged_as_unresponsive() {
 #[test]
 fn a_silent_attempt_is_never_stable() {
     let mut rig = Rig::new();
-    let jitter = crate::backoff::JitterPolicy::None;
-    let backoff = crate::backoff::BackoffPolicy::exponential(ms(10), ms(99)).jitter(jitter);
+    let jitter = crate::vocabulary::backoff::JitterPolicy::None;
+    let backoff =
+        crate::vocabulary::backoff::BackoffPolicy::exponential(ms(10), ms(99)).jitter(jitter);
     let spec = task("t").guarded(ms(8)).plan(|plan| plan.stable_after = ms(1));
     rig.run(spec.backoff(backoff));
     for (n, delay) in [(1, 10), (2, 20), (3, 40)] {

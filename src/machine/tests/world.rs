@@ -24,10 +24,11 @@ use super::families::{Families, Family, Profile};
 use super::rig::ms;
 use super::script::{Recipe, Request};
 use super::waits::Waits;
-use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::policy::{Plan, RestartPolicy};
-use crate::reason::{ShutdownCause, StopReason};
-use crate::time::Time;
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{ShutdownCause, StopReason};
+use crate::vocabulary::time::Time;
 
 /// No message takes longer than this.
 pub(super) const MAX_DELAY: Duration = ms(5);
@@ -358,9 +359,9 @@ impl World {
                 assert_eq!(self.slots.len() + 1, n_known, "a slot is forgotten once");
                 self.free_slots.push(slot);
             }
-            Effect::DrainEvents => {
+            Effect::FlushEvents => {
                 let delay = Dice::of(&[self.seed, 7]).span(ms(100));
-                self.schedule(delay, Happening::Message(Input::EventsDrained));
+                self.schedule(delay, Happening::Message(Input::EventsFlushed));
             }
             Effect::Finish => self.finished = true,
             Effect::Deliver { task, end } => {
@@ -454,7 +455,7 @@ fn attempt_of(input: &Input) -> Option<AttemptRef> {
         | Input::SignalReceived(_)
         | Input::HookAbandoned
         | Input::HookReturned
-        | Input::EventsDrained
+        | Input::EventsFlushed
         | Input::TimerDue => None,
     }
 }

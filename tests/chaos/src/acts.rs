@@ -19,7 +19,7 @@ const POLICIES: [AdmissionPolicy; 4] = [
 ];
 
 /// One act of any kind, from any thread.
-pub fn act(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+pub fn act(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     match dice.below(10) {
         0..=4 => submit(world, handle, dice),
         5 => add(world, handle, dice),
@@ -27,7 +27,7 @@ pub fn act(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
     }
 }
 
-pub fn submit(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+pub fn submit(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     let (spec, policy) = (specs::any(world, dice), dice.pick(&POLICIES));
     let (fault, name) = (spec.validate().err(), spec.name().to_owned());
     let submitted =
@@ -42,7 +42,9 @@ pub fn submit(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
         Err(SubmitError::Invalid { spec, .. }) if fault.is_some() => {
             check_name(world, &spec, &name);
         }
-        Err(SubmitError::Closed(spec) | SubmitError::Full(spec)) => check_name(world, &spec, &name),
+        Err(SubmitError::Closed { spec } | SubmitError::Full { spec }) => {
+            check_name(world, &spec, &name);
+        }
         Err(error) => world.fault(format!("refused as {error}")),
     }
 }
@@ -53,7 +55,7 @@ fn check_name(world: &World, spec: &TaskSpec, name: &str) {
     }
 }
 
-fn add(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+fn add(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     if dice.one_in(2) {
         match handle.add(specs::any(world, dice)) {
             Ok(task) => world.accepted(task),
@@ -74,7 +76,7 @@ fn add(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
     }
 }
 
-fn note_refusal<S: std::fmt::Debug>(world: &World, error: &AddError<S>, count: usize) {
+fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count: usize) {
     match error {
         AddError::Rejected { .. } | AddError::Closed { .. } => {
             world.refused_adds.fetch_add(count, Ordering::SeqCst);
@@ -85,7 +87,7 @@ fn note_refusal<S: std::fmt::Debug>(world: &World, error: &AddError<S>, count: u
 }
 
 /// Asks and orders, without handing anything over.
-pub fn meddle(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
+pub fn meddle(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     let Some(task) = world.recent(|len| dice.below(len)) else { return };
     let slot = format!("s{}", dice.below(world.slots()));
     match dice.below(24) {
@@ -93,7 +95,7 @@ pub fn meddle(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
         6 | 7 => drop(task.skip_wait()),
         8 | 9 => drop(task.restart()),
         10 => drop(task.state()),
-        11 => drop(task.decided()),
+        11 => drop(task.wait_decided()),
         12 => drop(task.wait_timeout(dice.up_to_ms(3))),
         13 => drop(task.ended().try_recv()),
         14 => drop(task.wait_timeout(Duration::ZERO)),
@@ -108,7 +110,7 @@ pub fn meddle(world: &Arc<World>, handle: &Handle, dice: &mut Dice) {
 }
 
 /// A snapshot is one moment, in which everything fits together.
-fn snapshot(world: &World, handle: &Handle) {
+fn snapshot(world: &World, handle: &SupervisorHandle) {
     let Ok(snapshot) = handle.snapshot() else { return };
     let permits = snapshot.permits;
     if permits.limit.is_some_and(|limit| permits.held > limit) {

@@ -70,7 +70,7 @@ impl Subscribe for Bookkeeper {
 pub struct Nuisance {
     pub value: Value,
     pub dice: Dice,
-    pub handle: Arc<OnceLock<Handle>>,
+    pub handle: Arc<OnceLock<SupervisorHandle>>,
     pub nameless: bool,
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
-use threadvisor::{Builder, RunReport, ShutdownCause, ShutdownReport, StartError};
+use threadvisor::{RunReport, ShutdownCause, ShutdownReport, StartError, SupervisorBuilder};
 
 use crate::dice::Dice;
 use crate::listen::{self, Bookkeeper, Nuisance};
@@ -96,9 +96,9 @@ pub fn name_of(seed: u64) -> String {
 fn builder(
     world: &Arc<World>,
     dice: &mut Dice,
-    handle: &Arc<OnceLock<Handle>>,
+    handle: &Arc<OnceLock<SupervisorHandle>>,
     wishes: Wishes,
-) -> Builder {
+) -> SupervisorBuilder {
     let grace = match dice.below(6) {
         0 => Duration::ZERO,
         // Only where every body comes back by itself.
@@ -167,7 +167,12 @@ fn clock_free_chance(world: &World) -> usize {
 }
 
 /// Lets threads act on it, and ends it, perhaps while they do.
-fn drive(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut Dice) -> Known {
+fn drive(
+    world: &Arc<World>,
+    supervisor: Supervisor,
+    handle: &SupervisorHandle,
+    dice: &mut Dice,
+) -> Known {
     thread::scope(|scope| {
         let drivers: Vec<_> = (0..=dice.below(3))
             .filter_map(|_| {
@@ -208,7 +213,12 @@ fn drive(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut
 }
 
 /// Ends it in one of many ways.
-fn end(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut Dice) -> Known {
+fn end(
+    world: &Arc<World>,
+    supervisor: Supervisor,
+    handle: &SupervisorHandle,
+    dice: &mut Dice,
+) -> Known {
     let mut known = Known::default();
     match dice.below(8) {
         0 => drop(supervisor),
@@ -248,16 +258,16 @@ fn end(world: &Arc<World>, supervisor: Supervisor, handle: &Handle, dice: &mut D
         5 => thread::scope(|scope| {
             let ask = || drop(supervisor.shutdown());
             let other = thread::Builder::new().name("other".into()).spawn_scoped(scope, ask);
-            known.shutdown = supervisor.shutdown().ok();
+            known.shutdown = supervisor.shutdown().ok().map(|report| report.shutdown);
             drop(other.map(thread::ScopedJoinHandle::join));
         }),
-        _ => known.shutdown = supervisor.shutdown().ok(),
+        _ => known.shutdown = supervisor.shutdown().ok().map(|report| report.shutdown),
     }
     known
 }
 
 /// A drop may have only asked.
-fn await_end(world: &World, handle: &Handle) {
+fn await_end(world: &World, handle: &SupervisorHandle) {
     for _ in 0..FOREVER.as_millis() / 2 {
         let mut ended = false;
         contained(|| ended = handle.snapshot().is_err());

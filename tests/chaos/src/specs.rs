@@ -13,16 +13,6 @@ use crate::world::{lock, World};
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// A body that is a value, and so may run beside a stuck attempt of its own.
-struct Shared(Mutex<Dice>, Actor);
-
-impl Task for Shared {
-    fn run(&self, ctx: &TaskContext) -> TaskResult {
-        let mut dice = lock(&self.0).child();
-        bodies::run(&self.1, ctx, &mut dice)
-    }
-}
-
 pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
     let slot = Some(dice.below(world.slots())).filter(|_| !dice.one_in(8));
     let name = format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -41,7 +31,10 @@ pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
                 returned
             })
         }
-        1 => TaskSpec::from_task(name, Shared(Mutex::new(own), actor)),
+        1 => {
+            let own = Mutex::new(own);
+            TaskSpec::shared(name, move |ctx| bodies::run(&actor, ctx, &mut lock(&own).child()))
+        }
         _ => TaskSpec::new(name, move |ctx| bodies::run(&actor, ctx, &mut own)),
     };
     spec = match slot {
@@ -66,8 +59,8 @@ fn restarts(spec: TaskSpec, dice: &mut Dice) -> TaskSpec {
     let mut spec = match dice.below(8) {
         0 => spec.restart(RestartPolicy::Never),
         1 => spec.restart(RestartPolicy::Always),
-        2 => spec.every(dice.up_to_ms(20) + MS),
-        3 => spec.at_rate(dice.up_to_ms(20) + MS),
+        2 => spec.repeat_after(dice.up_to_ms(20) + MS),
+        3 => spec.every(dice.up_to_ms(20) + MS),
         _ => spec,
     };
     if dice.one_in(4) {
@@ -123,7 +116,7 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
         spec = spec.dedicated_thread(ThreadOptions::new().name("own").stack_size(256 * 1024));
     }
     if dice.one_in(2000) {
-        spec = spec.significant();
+        spec = spec.shutdown_on_end();
     }
     spec
 }
@@ -132,7 +125,7 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
 fn invalid(spec: TaskSpec, dice: &mut Dice) -> TaskSpec {
     match dice.below(6) {
         0 => spec.timeout(Duration::ZERO),
-        1 => spec.every(Duration::ZERO),
+        1 => spec.repeat_after(Duration::ZERO),
         2 => spec.slot("nul\0"),
         3 => spec.watchdog(MS),
         4 => spec.backoff(BackoffPolicy::constant(MS).factor(f64::NAN)),

@@ -28,12 +28,18 @@ pub struct Watch {
 struct Stage {
     seed: u64,
     at: &'static str,
-    handle: Option<Handle>,
+    handle: Option<SupervisorHandle>,
 }
 
 impl Watch {
     /// Notes progress.
-    pub fn note(&self, arena: usize, seed: u64, at: &'static str, handle: Option<&Handle>) {
+    pub fn note(
+        &self,
+        arena: usize,
+        seed: u64,
+        at: &'static str,
+        handle: Option<&SupervisorHandle>,
+    ) {
         self.steps.fetch_add(1, Ordering::Relaxed);
         let old = lock(&self.stages).insert(arena, Stage { seed, at, handle: handle.cloned() });
         // It may bring the report of the end with it.

@@ -1,16 +1,16 @@
 //! What holds of the machine between two steps, as far as its face shows it. The crate's own audit,
 //! in its simulation, also looks inside.
 
-use crate::id::SlotKey;
 use crate::machine::{Machine, State, Task};
-use crate::time::Time;
+use crate::vocabulary::id::SlotKey;
+use crate::vocabulary::time::Time;
 
 pub(crate) fn audit(machine: &Machine, now: Time) {
     let count = |is: fn(&Task) -> bool| machine.tasks().iter().filter(|task| is(task)).count();
     let held = count(|task| task.state.holds_permit());
     assert_eq!(machine.permits_held() as usize, held, "permits are not conserved");
     assert!(machine.permits_held() <= machine.limits().max_concurrent);
-    let ready = count(|task| task.state == State::Ready);
+    let ready = count(|task| task.state == State::Runnable);
     assert_eq!(machine.waiting_for_permit() as usize, ready);
     assert!(ready == 0 || machine.permits_held() == machine.limits().max_concurrent);
     let open = count(|task| !matches!(task.state, State::Abandoned { over: true, .. }));
@@ -41,7 +41,7 @@ fn audit_timer(machine: &Machine, task: &Task, now: Time) {
     let due = machine.due(task.task.key);
     let right = match task.state {
         State::Intake | State::Over => panic!("{task:?} was left within a step"),
-        State::Queued | State::Ready => {
+        State::Queued | State::Runnable => {
             due.is_never() || (task.attempt == 0 && task.plan.expires_in.is_some())
         }
         State::Starting { stop: None, expired: false } => {
@@ -66,7 +66,7 @@ const fn ends(task: &Task) -> bool {
         State::Abandoned { over, .. } => over,
         State::Intake
         | State::Queued
-        | State::Ready
+        | State::Runnable
         | State::Running { .. }
         | State::Waiting(_)
         | State::Over => false,

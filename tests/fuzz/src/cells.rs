@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::id::{AttemptRef, SlotKey, TaskId};
-use crate::machine::{AbandonAnswer, RevokeAnswer, TellAnswer};
-use crate::reason::CancelReason;
-use crate::time::Time;
+use crate::vocabulary::answer::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskId};
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use crate::audit::{audit, audit_empty};
 use crate::bytes::Bytes;
 use crate::cells::{Cell, Cells};
-use crate::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::machine::{Effect, Input, Machine, Notice, Return, Submission, Verdict};
+use crate::machine::{Effect, Input, Machine, Notice, Submission, Verdict};
 use crate::plans;
-use crate::policy::Plan;
-use crate::reason::ShutdownCause;
-use crate::time::Time;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::time::Time;
 
 /// More steps than this to the end, and it does not end.
 const MAX_STEPS: u32 = 5000;
@@ -391,10 +392,10 @@ impl History {
                 assert!(!self.closed, "the door closes twice");
                 self.closed = true;
             }
-            Effect::DrainEvents => {
+            Effect::FlushEvents => {
                 assert!(self.closed && !self.draining && self.machine.is_idle());
                 self.draining = true;
-                self.under_way.push(Input::EventsDrained);
+                self.under_way.push(Input::EventsFlushed);
             }
             Effect::Finish => {
                 assert!(self.draining && !self.finished, "the end comes too soon, or twice");

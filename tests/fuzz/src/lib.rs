@@ -19,18 +19,10 @@ mod plans;
 mod settings;
 mod supervisor;
 
-#[path = "../../../src/backoff.rs"]
-mod backoff;
-#[path = "../../../src/id.rs"]
-mod id;
 #[path = "../../../src/machine/mod.rs"]
 mod machine;
-#[path = "../../../src/policy.rs"]
-mod policy;
-#[path = "../../../src/reason.rs"]
-mod reason;
-#[path = "../../../src/time.rs"]
-mod time;
+#[path = "../../../src/vocabulary/mod.rs"]
+mod vocabulary;
 
 pub use history::history;
 pub use settings::settings;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::backoff::{BackoffPolicy, JitterPolicy};
 use crate::bytes::Bytes;
-use crate::policy::{
-    AbandonPolicy, AdmissionPolicy, FailureLimit, Limits, PanicPolicy, Pause, Plan, RestartPolicy,
-    Watchdog, WatchdogPolicy,
+use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
 
 const MOMENT: Duration = Duration::from_nanos(1);
@@ -18,7 +18,7 @@ pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
         max_tasks: bytes.pick(&[u32::MAX - 1, 1, 3, 10]),
         max_abandoned: bytes.pick(&[16, 0, 1, 2]),
         grace: bytes.span(),
-        event_drain: Duration::from_millis(250),
+        event_flush: Duration::from_millis(250),
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
             max_silence: bytes.span().max(Duration::from_millis(4)),
             policy: bytes.pick(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]),
         }),
-        significant: bytes.seldom(),
+        shutdown_on_end: bytes.seldom(),
         once,
         shared: !once && bytes.flag(),
     }

@@ -116,14 +116,6 @@ fn body(kind: u8, text: String) -> impl Fn(&TaskContext) -> TaskResult + Send + 
     }
 }
 
-struct Shared<F>(F);
-
-impl<F: Fn(&TaskContext) -> TaskResult + Send + Sync + 'static> Task for Shared<F> {
-    fn run(&self, ctx: &TaskContext) -> TaskResult {
-        (self.0)(ctx)
-    }
-}
-
 pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
     let name = bytes.text();
     let body = body(bytes.byte(), bytes.text());
@@ -131,7 +123,7 @@ pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
     let mut spec = match kind {
         0 => TaskSpec::new(name.as_str(), body),
         1 => TaskSpec::once(name.as_str(), body),
-        _ => TaskSpec::from_task(name.as_str(), Shared(body)),
+        _ => TaskSpec::shared(name.as_str(), body),
     };
     let mut slot = Some(name.clone());
     let (mut pause, mut restart) = (None, (kind == 1).then_some(RestartPolicy::Never));
@@ -149,15 +141,15 @@ pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
             2 => {
                 let span = bytes.span();
                 (pause, restart) = (Some(("every", span)), Some(RestartPolicy::Always));
-                spec.every(span)
+                spec.repeat_after(span)
             }
             3 => {
                 let span = bytes.span();
-                (pause, restart) = (Some(("at_rate", span)), Some(RestartPolicy::Always));
-                spec.at_rate(span)
+                (pause, restart) = (Some(("every", span)), Some(RestartPolicy::Always));
+                spec.every(span)
             }
             4 => spec.initial_delay(bytes.span()),
-            5 => spec.significant(),
+            5 => spec.shutdown_on_end(),
             6 => spec.dedicated_thread(options(bytes)),
             7 => {
                 restart = Some(bytes.pick(&RESTARTS));
@@ -284,7 +276,7 @@ fn context(bytes: &mut Bytes<'_>) {
     let (reason, grace, max) = (bytes.pick(&reasons), bytes.span(), bytes.span());
     let _guard = ctx.on_cancel_every(bytes.span(), || ());
     canceller.cancel_with_grace(reason, grace);
-    canceller.cancel(bytes.pick(&reasons));
+    canceller.cancel_for(bytes.pick(&reasons));
     assert_eq!(ctx.sleep(bytes.span()).map_err(|it| it.reason()), Err(reason));
     assert_eq!(ctx.reason(), Some(reason));
     assert!(ctx.remaining().map_or(true, |left| left <= grace));

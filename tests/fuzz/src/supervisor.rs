@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
-use threadvisor::{AddError, Builder, RunReport, StartError, SubmitError};
+use threadvisor::{AddError, RunReport, StartError, SubmitError, SupervisorBuilder};
 
 use crate::bytes::Bytes;
 use crate::line::pairs;
@@ -39,19 +39,19 @@ pub fn supervisor(data: &[u8]) {
         supervisor.handle().request_shutdown();
         look_at_run(supervisor.run([made.spec]));
     } else {
-        let report = supervisor.shutdown().expect("on a thread of my own");
+        let report = supervisor.shutdown().expect("on a thread of my own").shutdown;
         let _ = format!("{report} {report:?} {supervisor:?}");
     }
     for task in tasks {
         let outcome = task.outcome().unwrap_or_else(|| panic!("{task:?} has no outcome"));
-        let _ = format!("{outcome} {outcome:?} {:?}", task.decided());
+        let _ = format!("{outcome} {outcome:?} {:?}", task.wait_decided());
         assert!(!task.skip_wait() && !task.restart());
     }
     let events = events.lock().expect("nobody panics");
     events.iter().for_each(look_at_event);
 }
 
-fn builder(bytes: &mut Bytes<'_>, events: &Events) -> (Builder, Vec<&'static str>, bool) {
+fn builder(bytes: &mut Bytes<'_>, events: &Events) -> (SupervisorBuilder, Vec<&'static str>, bool) {
     let mut sizes = [1024, 1000, 100, 16, 64, 4096];
     let mut lane = None;
     let mut odd_threads = false;
@@ -64,7 +64,7 @@ fn builder(bytes: &mut Bytes<'_>, events: &Events) -> (Builder, Vec<&'static str
                 sizes[usize::from(which)] = bytes.size();
                 builder
             }
-            6 => builder.unlimited().seed(bytes.number()),
+            6 => builder.max_concurrent(None).seed(bytes.number()),
             7 => builder.grace(bytes.span()),
             8 => builder.thread_name(bytes.text()).prespawn(bytes.below(3)),
             9 => {
@@ -103,7 +103,7 @@ fn builder(bytes: &mut Bytes<'_>, events: &Events) -> (Builder, Vec<&'static str
     (builder.on_event(keep), faults, odd_threads)
 }
 
-fn use_it(bytes: &mut Bytes<'_>, handle: &Handle, tasks: &mut Vec<TaskHandle>) {
+fn use_it(bytes: &mut Bytes<'_>, handle: &SupervisorHandle, tasks: &mut Vec<TaskHandle>) {
     let policies = [
         AdmissionPolicy::Queue,
         AdmissionPolicy::Replace,
@@ -121,8 +121,8 @@ fn use_it(bytes: &mut Bytes<'_>, handle: &Handle, tasks: &mut Vec<TaskHandle>) {
                     check_fault(&error, &faults, Some(&name));
                     assert_eq!(spec.name(), name);
                 }
-                // A significant task may have ended already.
-                Err(SubmitError::Closed(spec)) => assert_eq!(spec.name(), name),
+                // A task with `shutdown_on_end` may have ended already.
+                Err(SubmitError::Closed { spec }) => assert_eq!(spec.name(), name),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -185,7 +185,7 @@ fn keep(task: TaskHandle, name: &str, faults: &[&str], tasks: &mut Vec<TaskHandl
     tasks.push(task);
 }
 
-fn look_at<S: std::fmt::Debug>(error: &AddError<S>) {
+fn look_at<S: AsRef<[TaskSpec]>>(error: &AddError<S>) {
     let _ = format!("{error} {error:?}");
 }
 
@@ -209,7 +209,7 @@ fn look_at_event(event: &Event) {
         let slot = task.slot.as_deref().filter(|slot| *slot != &*task.name);
         assert_eq!(value("slot"), slot, "{event}");
     }
-    if let EventKind::AttemptFailed { error: Some(error), .. } = &event.kind {
+    if let EventKind::AttemptFailed { error, .. } = &event.kind {
         assert_eq!(value("error"), Some(error.to_string().as_str()));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
-use threadvisor::{Builder, StartError};
+use threadvisor::{StartError, SupervisorBuilder};
 
 use crate::panics::{Drops, Value};
 use crate::support::{in_time, next, no_op, on_thread, outcome_of, Gate, Trace};
@@ -154,7 +154,7 @@ fn body_and_error_of_a_stuck_attempt_may_both_panic_at_the_very_end() {
         Ok(())
     });
     handle.submit(queued.slot("stuck 0"), AdmissionPolicy::Queue).unwrap();
-    let report = on_thread(move || supervisor.shutdown().unwrap());
+    let report = on_thread(move || supervisor.shutdown().unwrap().shutdown);
     slow_drop.wait_entered();
     gate.open();
     next(&report);
@@ -193,7 +193,7 @@ fn the_hooks_of_the_threads_may_both_panic_when_dropped() {
         });
         let supervisor = builder.on_thread_stop(stop).start().unwrap();
         if used {
-            outcome_of(&supervisor.handle().add(no_op("uses a worker")).unwrap());
+            let _ = outcome_of(&supervisor.handle().add(no_op("uses a worker")).unwrap());
         }
         in_time(move || drop(supervisor));
         drops.check(2);
@@ -215,7 +215,7 @@ fn subscribers_may_panic_when_dropped() {
         builder = builder.on_event(move |_| own());
     }
     let supervisor = builder.start().unwrap();
-    outcome_of(&supervisor.handle().add(no_op("makes events")).unwrap());
+    let _ = outcome_of(&supervisor.handle().add(no_op("makes events")).unwrap());
     in_time(move || drop(supervisor));
     drops.check(3);
 }
@@ -235,7 +235,7 @@ fn all_that_a_builder_was_given_may_panic_when_nothing_comes_of_it() {
             .dedicated_subscriber(Listens(drops.value()), 1)
             .on_thread_stop(owns_shared(drops.value()))
     };
-    let vain: [fn(Builder); 3] = [
+    let vain: [fn(SupervisorBuilder); 3] = [
         drop,
         |builder| assert!(matches!(builder.max_tasks(0).start(), Err(StartError::Invalid(_)))),
         |builder| {
@@ -287,7 +287,7 @@ fn errors_in_events_that_nobody_heard_may_all_panic() {
     // More than a report keeps.
     for n in 0..100 {
         let spec = TaskSpec::new(format!("fails {n}"), drops.failing());
-        outcome_of(&handle.add(spec.restart(RestartPolicy::Never)).unwrap());
+        let _ = outcome_of(&handle.add(spec.restart(RestartPolicy::Never)).unwrap());
     }
     gate.wait_entered();
     drop(handle);
@@ -380,7 +380,7 @@ fn errors_that_only_nudges_keep_are_dropped_by_a_worker() {
             Err(make().into())
         });
         let spec = spec.restart(RestartPolicy::Never).timeout(Duration::from_millis(1));
-        outcome_of(&supervisor.handle().add(spec).unwrap());
+        let _ = outcome_of(&supervisor.handle().add(spec).unwrap());
     }
     in_time(move || drop(supervisor));
     drops.check(70);
@@ -446,7 +446,7 @@ fn the_late_error_of_a_released_attempt_is_dropped_by_a_worker() {
                 Err(make().into())
             };
             let spec = if shared {
-                TaskSpec::from_task("released", Shared(body))
+                TaskSpec::shared("released", body)
             } else {
                 TaskSpec::new("released", body)
             };
@@ -464,13 +464,5 @@ fn the_late_error_of_a_released_attempt_is_dropped_by_a_worker() {
             in_time(move || drop(supervisor));
             drops.check(1);
         }
-    }
-}
-
-struct Shared<F>(F);
-
-impl<F: Fn(&TaskContext) -> TaskResult + Send + Sync + 'static> Task for Shared<F> {
-    fn run(&self, ctx: &TaskContext) -> TaskResult {
-        (self.0)(ctx)
     }
 }

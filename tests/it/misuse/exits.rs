@@ -69,13 +69,13 @@ fn a_parked_thread_is_a_stuck_body_and_comes_back_when_unparked() {
     while handle.owner("parks").is_some() {
         std::thread::yield_now();
     }
-    assert!(in_time(move || supervisor.shutdown().unwrap()).abandoned.is_empty());
+    assert!(in_time(move || supervisor.shutdown().unwrap().shutdown).abandoned.is_empty());
 }
 
 /// What a body leaves to its thread.
 struct CallsAtExit {
     supervisor: std::sync::Arc<Supervisor>,
-    handle: Handle,
+    handle: SupervisorHandle,
     say: Sender<[bool; 2]>,
 }
 
@@ -103,7 +103,7 @@ fn a_thread_local_may_call_everything_when_its_thread_ends() {
         AT_EXIT.with(|at_exit| *at_exit.borrow_mut() = Some(left));
         Ok(())
     });
-    outcome_of(&handle.add(spec).unwrap());
-    in_time(move || supervisor.shutdown().unwrap());
+    let _ = outcome_of(&handle.add(spec).unwrap());
+    in_time(move || supervisor.shutdown().unwrap().shutdown);
     assert_eq!(next(&said), [true; 2]);
 }

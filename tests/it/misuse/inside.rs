@@ -1,5 +1,5 @@
-//! Every method of a `Handle`, a `Supervisor` and a `TaskHandle`, from every thread that runs user
-//! code: each answers, or refuses with an error of its type; none waits for itself.
+//! Every method of a `SupervisorHandle`, a `Supervisor` and a `TaskHandle`, from every thread that
+//! runs user code: each answers, or refuses with an error of its type; none waits for itself.
 //!
 //! `Supervisor::run` and `wait_shutdown`, which take the supervisor, are in `run`.
 
@@ -15,7 +15,7 @@ use crate::support::{in_time, next, no_op, outcome_of, resident, OnDrop};
 /// What the calls are made on.
 struct Actors {
     supervisor: Mutex<Option<Supervisor>>,
-    handle: Handle,
+    handle: SupervisorHandle,
     /// A task that runs until it is told.
     other: TaskHandle,
     /// A task that has ended.
@@ -52,7 +52,7 @@ const ROWS: [Row; 40] = [
     ("slot", |it| it.other.slot().unwrap().to_owned(), "other"),
     ("state", |it| it.other.state().to_string(), "running"),
     ("state, ended", |it| it.ended.state().to_string(), "over"),
-    ("decided", |it| format!("{:?}", it.other.decided()), "Ok(Admitted)"),
+    ("decided", |it| format!("{:?}", it.other.wait_decided()), "Ok(Admitted)"),
     ("wait, ended", |it| it.ended.wait().unwrap().to_string(), "completed"),
     ("wait_timeout", |it| waited(&it.other, Duration::from_millis(2)), "nothing"),
     ("wait_timeout, ended", |it| waited(&it.ended, Duration::MAX), "completed"),
@@ -76,7 +76,7 @@ fn free(name: &str) -> TaskSpec {
     no_op(name).no_slot()
 }
 
-fn added<T, S: std::fmt::Debug>(result: Result<T, AddError<S>>) -> String {
+fn added<T, S: AsRef<[TaskSpec]>>(result: Result<T, AddError<S>>) -> String {
     match result {
         Ok(_) => "added".to_owned(),
         Err(AddError::Invalid { .. }) => "invalid".to_owned(),
@@ -100,9 +100,9 @@ fn cancel_queued(it: &Actors) -> String {
     let owner = it.handle.submit(resident("crowd"), AdmissionPolicy::Replace).unwrap();
     let queued = queue("queued");
     // What an earlier caller has left there may still be on its way out.
-    queued.decided().unwrap();
+    let _ = queued.wait_decided().unwrap();
     let found = it.handle.cancel_slot("crowd");
-    assert!(owner.decided().is_ok());
+    assert!(owner.wait_decided().is_ok());
     format!("{} removed", found.removed.min(1))
 }
 
@@ -120,7 +120,7 @@ type Place = (&'static str, fn(&Arc<OnceLock<Actors>>, &Sender<String>) -> Setup
 
 /// What the place needs of the builder, and a task that goes there.
 struct Setup {
-    builder: threadvisor::Builder,
+    builder: threadvisor::SupervisorBuilder,
     visitor: Option<TaskSpec>,
 }
 
@@ -283,7 +283,7 @@ fn every_method_answers_from_every_thread_that_runs_user_code() {
         let other = handle.add(other).unwrap();
         next(&started);
         let ended = handle.add(no_op("ended")).unwrap();
-        outcome_of(&ended);
+        let _ = outcome_of(&ended);
         let supervisor = Mutex::new(Some(supervisor));
         let all = Actors { supervisor, handle: handle.clone(), other: other.clone(), ended };
         assert!(actors.set(all).is_ok());
@@ -306,8 +306,8 @@ fn a_body_may_call_every_method_of_its_own_task() {
         let own = ctx.handle().owner("own").expect("it runs");
         assert_eq!((own.id(), own.name(), own.slot()), (ctx.id(), "own", Some("own")));
         assert_eq!(own.state(), TaskState::Running);
-        assert_eq!(own.decided(), Ok(Decision::Admitted));
-        let refused = Some(threadvisor::WaitError::WouldDeadlock);
+        assert_eq!(own.wait_decided(), Ok(Decision::Admitted));
+        let refused = Some(WaitError::WouldDeadlock);
         assert_eq!(own.wait().err(), refused);
         assert_eq!(own.wait_timeout(Duration::MAX).err(), refused);
         assert_eq!(own.wait_timeout(Duration::ZERO).err(), refused);

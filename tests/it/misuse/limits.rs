@@ -56,16 +56,16 @@ const ROWS: [(&str, Duration, Body, Set, Happens); 50] = [
     ("grace", MAX, Succeeds, |spec, it| spec.grace(it), Ends("completed")),
     ("grace, told", MAX, Sleeps, |spec, it| spec.grace(it).timeout(MS).max_retries(0),
         Ends("timed_out")),
+    ("repeat_after", ZERO, Succeeds, |spec, it| spec.repeat_after(it), Refused("repeat_after")),
+    ("repeat_after", NANO, Succeeds, |spec, it| spec.repeat_after(it), Ends("cancelled")),
+    ("repeat_after", MICRO, Succeeds, |spec, it| spec.repeat_after(it), Ends("cancelled")),
+    ("repeat_after", MAX, Succeeds, |spec, it| spec.repeat_after(it), Waits("cancelled")),
+    ("failed", MAX, Fails, |spec, it| spec.repeat_after(it).max_retries(1), Waits("waiting")),
     ("every", ZERO, Succeeds, |spec, it| spec.every(it), Refused("every")),
     ("every", NANO, Succeeds, |spec, it| spec.every(it), Ends("cancelled")),
     ("every", MICRO, Succeeds, |spec, it| spec.every(it), Ends("cancelled")),
     ("every", MAX, Succeeds, |spec, it| spec.every(it), Waits("cancelled")),
     ("every, failed", MAX, Fails, |spec, it| spec.every(it).max_retries(1), Waits("waiting")),
-    ("at_rate", ZERO, Succeeds, |spec, it| spec.at_rate(it), Refused("at_rate")),
-    ("at_rate", NANO, Succeeds, |spec, it| spec.at_rate(it), Ends("cancelled")),
-    ("at_rate", MICRO, Succeeds, |spec, it| spec.at_rate(it), Ends("cancelled")),
-    ("at_rate", MAX, Succeeds, |spec, it| spec.at_rate(it), Waits("cancelled")),
-    ("at_rate, failed", MAX, Fails, |spec, it| spec.at_rate(it).max_retries(1), Waits("waiting")),
     ("initial_delay", ZERO, Succeeds, |spec, it| spec.initial_delay(it), Ends("completed")),
     ("initial_delay", NANO, Succeeds, |spec, it| spec.initial_delay(it), Ends("completed")),
     ("initial_delay", MAX, Succeeds, |spec, it| spec.initial_delay(it), Waits("completed")),
@@ -95,8 +95,8 @@ const ROWS: [(&str, Duration, Body, Set, Happens); 50] = [
     ("watchdog", MAX, Succeeds, |spec, it| spec.watchdog(it), Ends("completed")),
     ("all", NANO, Fails, |spec, it| all(spec, it).max_retries(1), Ends("completed")),
     ("all", MAX, Succeeds, |spec, it| all(spec, it).timeout(it), Waits("completed")),
+    ("all, repeat", MAX, Succeeds, |spec, it| all(spec, it).repeat_after(it), Waits("waiting")),
     ("all, every", MAX, Succeeds, |spec, it| all(spec, it).every(it), Waits("waiting")),
-    ("all, at_rate", MAX, Succeeds, |spec, it| all(spec, it).at_rate(it), Waits("waiting")),
 ];
 
 const fn constant(delay: Duration) -> BackoffPolicy {
@@ -196,7 +196,7 @@ fn the_supervisors_own_grace_may_have_any_length() {
     for grace in [ZERO, NANO, MICRO, MAX] {
         let supervisor = Supervisor::builder().grace(grace).start().unwrap();
         let task = supervisor.handle().add(spec_of(Sleeps)).unwrap();
-        let report = in_time(move || supervisor.shutdown().unwrap());
+        let report = in_time(move || supervisor.shutdown().unwrap().shutdown);
         // Where there is no time to obey, it may be given up, and still be back before the report.
         let gave_up = matches!(outcome_of(&task), Outcome::Abandoned { .. });
         assert_eq!(report.stopped, usize::from(!gave_up), "{grace:?}: {report}");
@@ -223,7 +223,7 @@ const SILENCE: &str = "SilenceGuard { .. }";
 /// Hung up once told, a nudge runs at once, whatever its period.
 fn nudge(_: &TaskContext, period: Duration) -> String {
     let (ctx, canceller) = TaskContext::detached();
-    canceller.cancel(CancelReason::Stop);
+    canceller.cancel();
     let (tell, told) = unbounded();
     let _guard = ctx.on_cancel_every(period, move || tell.send(()).unwrap_or_default());
     if told.len() == 1 { "once" } else { "not once" }.to_owned()
@@ -275,7 +275,7 @@ fn every_call_takes_any_duration() {
             if value == MAX {
                 task.cancel();
             }
-            outcome_of(&task);
+            let _ = outcome_of(&task);
             let got = next(&told);
             // It may be told before it calls.
             let late = value == MAX && what == "extend_deadline" && got.starts_with("cancelled");

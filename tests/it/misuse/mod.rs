@@ -3,7 +3,7 @@
 //! | table | what is tried |
 //! |---|---|
 //! | `destructors` | values of the user that panic when they are dropped, one at a time and several at once |
-//! | `inside` | every method of `Handle`, `Supervisor` and `TaskHandle`, from every thread that runs user code |
+//! | `inside` | every method of `SupervisorHandle`, `Supervisor` and `TaskHandle`, from every thread that runs user code |
 //! | `places` | the supervisor is dropped, or its shutdown waited for, where that would wait for itself |
 //! | `limits` | every setting and call that takes a duration, with the shortest and the longest |
 //! | `exits` | bodies that end their thread or their process |

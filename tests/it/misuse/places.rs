@@ -18,7 +18,11 @@ fn take(seat: &Seat) {
 }
 
 /// The place, and what drops it there: on the builder's threads, or in a task.
-type Place = (&'static str, fn(threadvisor::Builder, &Seat) -> threadvisor::Builder, Visit);
+type Place = (
+    &'static str,
+    fn(threadvisor::SupervisorBuilder, &Seat) -> threadvisor::SupervisorBuilder,
+    Visit,
+);
 type Visit = fn(&Seat) -> TaskSpec;
 
 const PLACES: [Place; 9] = [
@@ -33,7 +37,7 @@ const PLACES: [Place; 9] = [
     ("a panicking body", plain, while_panicking),
 ];
 
-fn plain(builder: threadvisor::Builder, _: &Seat) -> threadvisor::Builder {
+fn plain(builder: threadvisor::SupervisorBuilder, _: &Seat) -> threadvisor::SupervisorBuilder {
     builder
 }
 
@@ -94,7 +98,10 @@ fn is_about_visitor(event: &Event) -> bool {
     event.task.as_ref().is_some_and(|task| &*task.name == "visitor")
 }
 
-fn in_subscriber(builder: threadvisor::Builder, seat: &Seat) -> threadvisor::Builder {
+fn in_subscriber(
+    builder: threadvisor::SupervisorBuilder,
+    seat: &Seat,
+) -> threadvisor::SupervisorBuilder {
     let seat = Arc::clone(seat);
     builder.on_event(move |event| {
         if is_about_visitor(event) {
@@ -103,7 +110,10 @@ fn in_subscriber(builder: threadvisor::Builder, seat: &Seat) -> threadvisor::Bui
     })
 }
 
-fn in_dedicated(builder: threadvisor::Builder, seat: &Seat) -> threadvisor::Builder {
+fn in_dedicated(
+    builder: threadvisor::SupervisorBuilder,
+    seat: &Seat,
+) -> threadvisor::SupervisorBuilder {
     struct Drops(Seat);
     impl Subscribe for Drops {
         fn on_event(&mut self, event: &Event) {
@@ -115,7 +125,10 @@ fn in_dedicated(builder: threadvisor::Builder, seat: &Seat) -> threadvisor::Buil
     builder.dedicated_subscriber(Drops(Arc::clone(seat)), 100)
 }
 
-fn in_start_hook(builder: threadvisor::Builder, seat: &Seat) -> threadvisor::Builder {
+fn in_start_hook(
+    builder: threadvisor::SupervisorBuilder,
+    seat: &Seat,
+) -> threadvisor::SupervisorBuilder {
     let seat = Arc::clone(seat);
     builder.on_thread_start(move || {
         take(&seat);
@@ -139,7 +152,7 @@ fn a_supervisor_dropped_on_any_of_its_own_threads_ends() {
         let outcome = outcome_of(&other);
         let stopped = matches!(outcome, Outcome::Cancelled { reason: StopReason::Shutdown, .. });
         assert!(stopped, "{place}: {outcome}");
-        outcome_of(&visitor);
+        let _ = outcome_of(&visitor);
         assert!(handle.is_shutting_down(), "{place}");
         // It has ended when nobody answers any more.
         while handle.snapshot().is_ok() {

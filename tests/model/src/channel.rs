@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::platform::sync::{thread, Condvar, Mutex};
 pub(crate) use crate::select;
-use crate::sync::{thread, Condvar, Mutex};
-use crate::time::Time;
+use crate::vocabulary::time::Time;
 use crate::world;
 
 struct Core<T> {
@@ -250,7 +250,7 @@ macro_rules! select {
         recv($a:expr) -> $pa:pat => $do_a:expr,
         recv($b:expr) -> $pb:pat => $do_b:expr $(,)?
     ) => {
-        $crate::select!(@ $crate::time::Time::NEVER, None.expect("no timer fires here"),
+        $crate::select!(@ $crate::vocabulary::time::Time::NEVER, None.expect("no timer fires here"),
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
     (

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::time::Time;
+use crate::vocabulary::time::Time;
 
 /// When a wait with a timeout ends for want of anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{me, Stage, LONG};
-use crate::cell::{Allowance, Found};
-use crate::reason::CancelReason;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::sync::thread;
-use crate::time::Time;
+use crate::task::cell::Allowance;
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::every("attempt: claimed or revoked", claimed_or_revoked),
@@ -40,7 +41,7 @@ fn told_or_returned() {
     });
     let found = cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
     let seen = worker.join().unwrap();
-    assert_eq!(found == Found::Running, seen.told.is_some());
+    assert_eq!(found == TellAnswer::Told, seen.told.is_some());
     assert_eq!(cell.reason(), seen.told, "a token is not cancelled after the return");
     assert_eq!(seen.last, seen.told.is_some());
 }
@@ -88,12 +89,12 @@ fn extended_or_told() {
     let found = cell.tell(CancelReason::Timeout, deadline, Time::NEVER);
     let extended = body.join().unwrap();
     match found {
-        Found::Running => assert!(extended.is_err()),
-        Found::DeadlineMoved(until) => {
+        TellAnswer::Told => assert!(extended.is_err()),
+        TellAnswer::DeadlineMoved(until) => {
             assert!(extended.is_ok() && until > deadline);
             assert_eq!(cell.reason(), None);
             assert_eq!(cell.until(), until);
         }
-        Found::AlreadyReturned => panic!("it has not returned"),
+        TellAnswer::AlreadyReturned => panic!("it has not returned"),
     }
 }

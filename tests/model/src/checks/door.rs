@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::link::{Inbox, Link, NotTaken};
-use crate::outcome::Outcome;
-use crate::policy::AdmissionPolicy;
-use crate::reason::ShutdownCause;
-use crate::record::Record;
-use crate::report::RunReport;
+use crate::output::outcome::Outcome;
+use crate::output::report::RunReport;
+use crate::platform::clock::Clock;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::spec::TaskSpec;
-use crate::sync::thread;
+use crate::task::door::{Door, Inbox, NotTaken};
+use crate::task::record::Record;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::ShutdownCause;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("door: nothing is lost behind it", 2000, nothing_is_lost_behind_it),
@@ -21,17 +21,17 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("door: the end wakes who waits for it", 1500, the_end_wakes),
 ];
 
-fn submit(link: &Arc<Link>, blocking: bool) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
+fn submit(door: &Arc<Door>, blocking: bool) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
     let spec = TaskSpec::once("task", |_| Ok(()));
-    link.hand_over(spec, AdmissionPolicy::Queue, false, blocking)
+    door.hand_over(spec, AdmissionPolicy::Queue, false, blocking)
 }
 
 /// The controller closes the door, looks into the intake for the last time, and is gone. Says how
 /// many submissions it refused.
-fn close(link: &Link, inbox: Inbox) -> usize {
-    link.close_door();
+fn close(door: &Door, inbox: Inbox) -> usize {
+    door.close_door();
     let mut refused = 0;
-    for envelope in link.empty_intake() {
+    for envelope in door.empty_intake() {
         refused += envelope.len();
         drop(envelope.refuse());
     }
@@ -67,25 +67,25 @@ fn whoever_waits_for_room_gets_out() {
 }
 
 fn crowd(capacity: usize, users: usize, blocking: bool) {
-    let (link, inbox) = Link::new(Clock::start_now(), capacity);
+    let (door, inbox) = Door::new(Clock::start_now(), capacity);
     let users: Vec<_> = (0..users)
         .map(|_| {
-            let link = Arc::clone(&link);
-            thread::spawn(move || submit(&link, blocking))
+            let door = Arc::clone(&door);
+            thread::spawn(move || submit(&door, blocking))
         })
         .collect();
-    let refused = close(&link, inbox);
+    let refused = close(&door, inbox);
     let handed_over: Vec<_> = users.into_iter().map(|user| user.join().unwrap()).collect();
     let accepted = handed_over.into_iter().map(is_accepted).filter(|&accepted| accepted).count();
-    assert_eq!(accepted, refused + link.refused_behind_door(), "each is counted once");
+    assert_eq!(accepted, refused + door.refused_behind_door(), "each is counted once");
 }
 
 fn the_end_wakes() {
-    let (link, inbox) = Link::new(Clock::start_now(), 1);
-    let (owner, other) = (Arc::clone(&link), Arc::clone(&link));
+    let (door, inbox) = Door::new(Clock::start_now(), 1);
+    let (owner, other) = (Arc::clone(&door), Arc::clone(&door));
     let owner = thread::spawn(move || drop(owner.wait_ended()));
     let other = thread::spawn(move || other.wait_ended_for(Duration::from_secs(60)));
-    link.end(RunReport::of_nothing(ShutdownCause::Requested));
+    door.end(RunReport::of_nothing(ShutdownCause::Requested));
     drop(inbox);
     owner.join().unwrap();
     other.join().unwrap();

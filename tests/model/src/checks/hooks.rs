@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::{cancel, Stage, LONG};
-use crate::cell::Cell;
-use crate::context::CancelToken;
-use crate::reason::CancelReason;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::sync::thread;
-use crate::time::Time;
+use crate::task::cell::Cell;
+use crate::task::token::CancelToken;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("hooks: hung up or told, it runs once", 2000, it_runs_once),
@@ -284,7 +284,7 @@ fn a_refused_thread_is_asked_for() {
         thread::spawn(move || body.on_cancel(|| ()).forget())
     });
     assert!(stage.inbox.requests.recv().is_ok());
-    stage.cell.record.link.hook_thread_refused();
+    stage.cell.record.door.hook_thread_refused();
     token(&stage.cell).on_cancel(|| ()).forget();
     bodies.into_iter().for_each(|body| body.join().unwrap());
     assert_eq!(stage.hook_threads_asked(), 1);

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use crate::leftover::Leftover;
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::{atomic, thread};
 use crate::runner::Check;
-use crate::spec::Body;
-use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::{atomic, thread};
+use crate::task::body::Body;
+use crate::task::leftover::Leftover;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::every("leftover: gone before anybody goes on", gone_before_anybody_goes_on),

@@ -16,15 +16,16 @@ pub(crate) mod whole;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cell::{Allowance, Cell, Load, Thread};
-use crate::clock::Clock;
-use crate::id::{AttemptRef, TaskAddr, TaskId, TaskKey};
-use crate::leftover::Leftover;
-use crate::link::{Inbox, Link, Request};
-use crate::reason::CancelReason;
-use crate::record::Record;
-use crate::spec::Body;
-use crate::time::Time;
+use crate::platform::clock::Clock;
+use crate::task::body::Body;
+use crate::task::cell::{Allowance, Cell, Load, Thread};
+use crate::task::door::{Door, Inbox};
+use crate::task::leftover::Leftover;
+use crate::task::record::Record;
+use crate::task::request::Request;
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 /// An attempt, and what its supervisor would hear of it.
 pub(crate) struct Stage {
@@ -40,12 +41,12 @@ pub(crate) fn body() -> Body {
 
 /// One that only its handles know.
 pub(crate) fn record() -> Arc<Record> {
-    let (link, _inbox) = Link::new(Clock::start_now(), 1);
-    record_of(&link)
+    let (door, _inbox) = Door::new(Clock::start_now(), 1);
+    record_of(&door)
 }
 
-pub(crate) fn record_of(link: &Arc<Link>) -> Arc<Record> {
-    Arc::new(Record::new(Arc::clone(link), TaskId::new(1), Arc::from("task"), None))
+pub(crate) fn record_of(door: &Arc<Door>) -> Arc<Record> {
+    Arc::new(Record::new(Arc::clone(door), TaskId::new(1), Arc::from("task"), None))
 }
 
 pub(crate) const fn attempt(attempt: u64) -> AttemptRef {
@@ -62,9 +63,9 @@ pub(crate) fn me() -> Thread {
 
 impl Stage {
     pub(crate) fn offered(allowance: Allowance) -> Self {
-        let (link, inbox) = Link::new(Clock::start_now(), 4);
+        let (door, inbox) = Door::new(Clock::start_now(), 4);
         let load = load(body(), Vec::new(), allowance);
-        Self { cell: Arc::new(Cell::offer(record_of(&link), attempt(1), load)), inbox }
+        Self { cell: Arc::new(Cell::offer(record_of(&door), attempt(1), load)), inbox }
     }
 
     pub(crate) fn claimed(allowance: Allowance) -> Self {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stage;
-use crate::cell::Cell;
-use crate::context::CancelToken;
-use crate::link::Request;
-use crate::reason::CancelReason;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::sync::thread;
-use crate::time::Time;
+use crate::task::cell::Cell;
+use crate::task::request::Request;
+use crate::task::token::CancelToken;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 use crate::world;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -33,7 +33,7 @@ fn due(stage: &Stage, ran: Option<Time>) -> Vec<Time> {
     ran.into_iter().chain(late).collect()
 }
 
-fn nudge(cell: &Arc<Cell>, runs: &Arc<AtomicUsize>) -> crate::hook::CancelGuard {
+fn nudge(cell: &Arc<Cell>, runs: &Arc<AtomicUsize>) -> crate::task::guards::CancelGuard {
     let runs = Arc::clone(runs);
     CancelToken(Arc::clone(cell)).on_cancel_every(PERIOD, move || {
         runs.fetch_add(1, Ordering::Relaxed);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{record, LONG};
-use crate::outcome::Outcome;
-use crate::reason::Rejection;
-use crate::record::{Decision, Promise};
+use crate::output::outcome::Outcome;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::spec::TaskSpec;
-use crate::sync::thread;
+use crate::task::record::Promise;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::reason::Decision;
+use crate::vocabulary::reason::Rejection;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("record: all who wait are woken", 1500, all_who_wait_are_woken),
@@ -59,7 +60,7 @@ fn wait_for(span: Duration) {
 
 fn a_wait_ends_when_over() {
     let record = record();
-    let (waiter, clock) = (Arc::clone(&record), record.link.clock);
+    let (waiter, clock) = (Arc::clone(&record), record.door.clock);
     let waiter = thread::spawn(move || {
         let due = clock.now().after(LONG);
         (waiter.wait(LONG), due, clock.now())

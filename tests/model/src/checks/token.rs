@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Stage, LONG};
-use crate::cell::Found;
-use crate::reason::CancelReason;
+use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::sync::thread;
-use crate::time::Time;
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::every("token: a sleep for ever ends when told", a_sleep_ends_when_told),
@@ -37,7 +37,7 @@ fn sleep_until_told(span: Duration) {
     let Stage { cell, .. } = Stage::running();
     let sleeper = Arc::clone(&cell);
     let sleeper = thread::spawn(move || sleeper.sleep(span));
-    assert_eq!(cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER), Found::Running);
+    assert_eq!(cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER), TellAnswer::Told);
     let woken = sleeper.join().unwrap();
     assert_eq!(woken.unwrap_err().reason(), CancelReason::Stop);
 }
@@ -110,7 +110,7 @@ fn the_first_reason_counts() {
         let (cell, seen) = (Arc::clone(&cell), Arc::clone(&seen));
         thread::spawn(move || {
             let found = cell.tell(reason, Time::NEVER, Time::from_nanos(grace));
-            assert_eq!(found, Found::Running);
+            assert_eq!(found, TellAnswer::Told);
             let first = cell.reason().unwrap();
             seen.fetch_add(usize::from(first == CancelReason::Stop), Ordering::Relaxed);
         })

@@ -4,16 +4,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::context::TaskContext;
-use crate::error::TaskResult;
-use crate::event::EventKind;
-use crate::outcome::Outcome;
-use crate::policy::AdmissionPolicy;
-use crate::reason::StopReason;
+use crate::api::builder::SupervisorBuilder;
+use crate::api::supervisor::Supervisor;
+use crate::output::error::TaskResult;
+use crate::output::event::EventKind;
+use crate::output::outcome::Outcome;
+use crate::platform::sync::{channel, thread};
 use crate::runner::Check;
-use crate::spec::TaskSpec;
-use crate::supervisor::{Builder, Supervisor};
-use crate::sync::{channel, thread};
+use crate::task::context::TaskContext;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::StopReason;
 use crate::world;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -26,7 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 /// Where timers fire at any time, a grace would as well, before the body could return.
-fn builder() -> Builder {
+fn builder() -> SupervisorBuilder {
     Supervisor::builder().seed(1).max_concurrent(2).grace(Duration::MAX)
 }
 
@@ -47,7 +48,7 @@ fn added_and_waited_for() {
     assert!(task.wait().unwrap().is_success());
     handle.flush_events().unwrap();
     assert_eq!(*terminal.lock().unwrap(), 1);
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
 }
 
 fn cancelled_at_any_time() {
@@ -71,7 +72,7 @@ fn a_body_waits_for_another() {
     let awaited = other.clone();
     let waiter = TaskSpec::once("waiter", move |ctx| {
         let _ = inside.send(());
-        ctx.wait_for(&awaited)?;
+        let _ = ctx.wait_for(&awaited)?;
         Ok(())
     });
     let waiter = handle.add(waiter).unwrap();
@@ -81,7 +82,7 @@ fn a_body_waits_for_another() {
     let outcome = waiter.wait().unwrap();
     assert!(outcome.is_success() || matches!(outcome, Outcome::Cancelled { .. }), "{outcome}");
     user.join().unwrap();
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
 }
 
 fn submitted_while_it_shuts_down() {
@@ -96,7 +97,7 @@ fn submitted_while_it_shuts_down() {
             }
         })
     });
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
     for outcome in users.map(|user| user.join().unwrap()).into_iter().flatten() {
         assert!(matches!(outcome, Outcome::Cancelled { .. } | Outcome::Rejected(_)), "{outcome}");
     }
@@ -110,7 +111,7 @@ fn a_timeout_meets_the_return() {
     let task = supervisor.handle().add(spec).unwrap();
     let outcome = task.wait().unwrap();
     assert!(matches!(outcome, Outcome::Completed | Outcome::TimedOut { .. }), "{outcome}");
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
 }
 
 fn the_successor_replaces() {
@@ -123,5 +124,5 @@ fn the_successor_replaces() {
     assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Replace, .. }), "{outcome}");
     second.cancel();
     assert!(matches!(second.wait().unwrap(), Outcome::Cancelled { .. }));
-    drop(supervisor.shutdown().unwrap());
+    drop(supervisor.shutdown().unwrap().shutdown);
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use crate::spec::Body;
-use crate::sync::thread::{self, ThreadId};
+use crate::platform::sync::thread::{self, ThreadId};
+use crate::task::body::Body;
 
 /// Says when it is dropped, which must not be by the controller.
 #[derive(Debug)]

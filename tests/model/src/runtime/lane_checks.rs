@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use super::lane::Lane;
 use super::Report;
-use crate::clock::Clock;
-use crate::event::{Event, EventKind, Subscribe};
-use crate::link::Link;
+use crate::output::event::{Event, EventKind, Subscribe};
+use crate::platform::clock::Clock;
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::{thread, Mutex};
+use crate::platform::threads::Threads;
+use crate::platform::unwind::Caught;
 use crate::runner::Check;
-use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::{thread, Mutex};
-use crate::threads::Threads;
-use crate::unwind::Caught;
+use crate::task::door::Door;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("lane: called back or counted as lost", 2000, called_back_or_counted),
@@ -87,10 +87,10 @@ fn threads() -> Threads {
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Report>) {
-    let (link, _inbox) = Link::new(Clock::start_now(), 1);
+    let (door, _inbox) = Door::new(Clock::start_now(), 1);
     let (reports_in, reports) = channel::unbounded();
     let subscribers = subscribers.into_iter().map(Caught::new).collect();
-    let lane = Lane::start("ev", subscribers, capacity, &threads(), &link, &reports_in).unwrap();
+    let lane = Lane::start("ev", subscribers, capacity, &threads(), &door, &reports_in).unwrap();
     (lane, reports)
 }
 
@@ -104,7 +104,7 @@ fn drained(reports: &Receiver<Report>) -> usize {
     let mut panics = 0;
     while let Ok(report) = reports.recv() {
         match report {
-            Report::LaneDrained => return panics,
+            Report::LaneFlushed => return panics,
             Report::SubscriberPanicked { .. } => panics += 1,
             _ => panic!("a lane says no such thing"),
         }

@@ -23,6 +23,8 @@ mod reports;
 pub(crate) mod signals;
 #[path = "../../../../src/runtime/tables.rs"]
 mod tables;
+#[path = "../../../../src/runtime/tally.rs"]
+pub(crate) mod tally;
 #[path = "../../../../src/runtime/view.rs"]
 mod view;
 #[path = "../../../../src/runtime/worker.rs"]

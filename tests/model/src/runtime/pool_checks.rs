@@ -13,23 +13,24 @@ use super::garbage::Garbage;
 use super::worker::{Attempt, Dedicated, Job};
 use super::workers::Workers;
 use super::{Report, Returned};
-use crate::cell::{Allowance, Cell, Load};
 use crate::checks::{attempt, load, record_of};
-use crate::clock::Clock;
-use crate::context::TaskContext;
-use crate::error::{TaskError, TaskResult};
-use crate::leftover::Leftover;
-use crate::link::{Inbox, Link, Request};
 use crate::machine::Finality;
-use crate::policy::PanicPolicy;
-use crate::reason::CancelReason;
+use crate::output::error::{TaskError, TaskResult};
+use crate::platform::clock::Clock;
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::thread;
+use crate::platform::threads::{ThreadHooks, ThreadOptions, Threads};
+use crate::platform::unwind::Caught;
 use crate::runner::Check;
-use crate::spec::Body;
-use crate::sync::channel::{self, Receiver, Sender};
-use crate::sync::thread;
-use crate::threads::{ThreadHooks, ThreadOptions, Threads};
-use crate::time::Time;
-use crate::unwind::Caught;
+use crate::task::body::Body;
+use crate::task::cell::{Allowance, Cell, Load};
+use crate::task::context::TaskContext;
+use crate::task::door::{Door, Inbox};
+use crate::task::leftover::Leftover;
+use crate::task::request::Request;
+use crate::vocabulary::policy::PanicPolicy;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 use crate::world::{self, Timers};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -54,7 +55,7 @@ struct Ground {
     workers: Workers,
     reports: Receiver<Report>,
     inbox: Inbox,
-    link: Arc<Link>,
+    door: Arc<Door>,
     runs: Arc<AtomicUsize>,
     /// Threads that have begun and not ended.
     living: Arc<AtomicUsize>,
@@ -69,7 +70,7 @@ impl Ground {
     }
 
     fn with(on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let (link, inbox) = Link::new(Clock::start_now(), 1);
+        let (door, inbox) = Door::new(Clock::start_now(), 1);
         let (reports_in, reports) = channel::unbounded();
         let ends = (reports_in, reports.clone());
         let name = "model".to_owned();
@@ -87,8 +88,8 @@ impl Ground {
         let on_stop = Some(Caught::new(Box::new(on_stop) as _));
         let hooks = Some(Arc::new(ThreadHooks { on_start, on_stop }));
         let threads = Threads { name, stack_size: None, hooks };
-        let workers = Workers::new(Arc::clone(&link), ends, threads, 0);
-        Self { workers, reports, inbox, link, runs: Arc::default(), living, jobs: 0 }
+        let workers = Workers::new(Arc::clone(&door), ends, threads, 0);
+        Self { workers, reports, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }
 
     /// Pushes an attempt whose runs are counted.
@@ -109,7 +110,7 @@ impl Ground {
         }));
         self.jobs += 1;
         let load = load(body, inherited, Allowance::default());
-        let cell = Arc::new(Cell::offer(record_of(&self.link), attempt(self.jobs), load));
+        let cell = Arc::new(Cell::offer(record_of(&self.door), attempt(self.jobs), load));
         let attempt = Attempt {
             cell: Arc::clone(&cell),
             finality: Finality {
@@ -132,7 +133,7 @@ impl Ground {
 
     fn manage(&mut self) {
         // Refusals are retried when the deadline says so.
-        drop(self.workers.manage(self.link.clock.now()));
+        drop(self.workers.manage(self.door.clock.now()));
     }
 
     /// Goes on like the controller until so many more attempts have returned.
@@ -152,7 +153,7 @@ impl Ground {
     }
 
     fn serve(&mut self, report: Report) -> Option<Returned> {
-        let now = self.link.clock.now();
+        let now = self.door.clock.now();
         match report {
             Report::Returned(returned) => return Some(returned),
             Report::ThreadRefused { error, unserved: None } => {
@@ -176,7 +177,7 @@ impl Ground {
     fn close(self) -> usize {
         world::set_timers(Timers::Never);
         world::refuse_threads(false);
-        let due = self.link.clock.now().after(HOUR);
+        let due = self.door.clock.now().after(HOUR);
         let leaked = self.workers.close(0, due);
         assert_eq!(self.living.load(Ordering::Relaxed), 0, "a thread is left");
         assert_eq!(leaked, 0);
@@ -256,7 +257,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
 
 fn the_end_leaves_who_is_stuck() {
     let (ground, free, gone) = stuck_with_something_left();
-    let due = ground.link.clock.now().after(HOUR);
+    let due = ground.door.clock.now().after(HOUR);
     assert_eq!(ground.workers.close(1, due), 0);
     assert!(gone.load(Ordering::Relaxed), "what was left was not dropped");
     drop(free);
@@ -267,7 +268,7 @@ fn the_end_is_served_late() {
     let (ground, free, gone) = stuck_with_something_left();
     world::refuse_workers();
     let user = thread::spawn(move || drop(free));
-    let due = ground.link.clock.now().after(HOUR);
+    let due = ground.door.clock.now().after(HOUR);
     assert_eq!(ground.workers.close(1, due), 0);
     user.join().unwrap();
     while !gone.load(Ordering::Relaxed) {
@@ -285,7 +286,7 @@ fn what_comes_back_late_is_dropped() {
         kinds.push(None);
     }
     if world::coin() {
-        ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+        ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
     }
     let (free, go_on) = channel::unbounded::<()>();
     let (mut gone, mut cells) = (Vec::new(), Vec::new());
@@ -305,7 +306,7 @@ fn what_comes_back_late_is_dropped() {
     let stuck = u32::try_from(cells.len()).unwrap();
     drop(cells);
     let user = thread::spawn(move || drop(free));
-    let due = ground.link.clock.now().after(HOUR);
+    let due = ground.door.clock.now().after(HOUR);
     assert_eq!(ground.workers.close(stuck, due), 0);
     user.join().unwrap();
     for gone in gone {
@@ -362,7 +363,7 @@ fn the_last_resort_serves() {
     });
     ground.manage();
     assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
-    ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+    ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
         while cell.claimed_at().is_none() {
@@ -407,7 +408,7 @@ fn refused_threads() {
             assert!(ground.serve(report).is_none(), "nothing wakes it yet");
         }
     }
-    ground.workers.start_hook_thread(ground.link.clock.now(), &mut Vec::new());
+    ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
     cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
     if cell.has_hooks() {
         ground.workers.run_hooks(&cell);

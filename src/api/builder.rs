@@ -1,0 +1,337 @@
+//! [`SupervisorBuilder`]: the settings of a supervisor, and its start.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::time::Duration;
+
+use crate::api::supervisor::Supervisor;
+use crate::output::error::{InvalidSetting, StartError};
+use crate::output::event::{Event, Subscribe, Subscriber};
+use crate::platform::clock::Clock;
+use crate::platform::threads::Threads;
+use crate::platform::unwind::Caught;
+use crate::runtime::controller::{self, Setup};
+use crate::runtime::signals::Listener;
+use crate::runtime::Subscribers;
+use crate::task::door::Door;
+use crate::task::setters::TaskDefaults;
+use crate::vocabulary::plan::Limits;
+
+/// The settings of a supervisor. Nothing is checked before [`start`](Self::start).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// let error = Supervisor::builder().max_concurrent(0).start().unwrap_err();
+/// let text = "max_concurrent cannot be 0: give at least 1, or None for no limit";
+/// assert_eq!(error.to_string(), text);
+/// let supervisor = Supervisor::builder().max_concurrent(4).grace(Duration::from_secs(1)).start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until started"]
+pub struct SupervisorBuilder {
+    max_concurrent: Option<usize>,
+    max_tasks: usize,
+    max_slot_queue: usize,
+    max_abandoned: usize,
+    intake_capacity: usize,
+    event_capacity: usize,
+    grace: Duration,
+    seed: Option<u64>,
+    defaults: TaskDefaults,
+    threads: Threads,
+    prespawn: usize,
+    shared: Vec<Subscriber>,
+    dedicated: Vec<(Subscriber, usize)>,
+    signals: bool,
+}
+
+impl Supervisor {
+    /// Returns a builder; every setting has a default.
+    pub fn builder() -> SupervisorBuilder {
+        SupervisorBuilder::new()
+    }
+}
+
+/// How long the last events may take once everything has ended.
+const EVENT_FLUSH: Duration = Duration::from_millis(250);
+/// The intake's channel takes all its memory at once, and would panic if there is not so much.
+const MAX_INTAKE: usize = 1 << 20;
+/// Below what the fastest init systems leave between asking and killing, BusyBox excepted.
+const GRACE: Duration = Duration::from_secs(3);
+
+impl SupervisorBuilder {
+    fn new() -> Self {
+        Self {
+            max_concurrent: Some(1024),
+            max_tasks: 1_000_000,
+            max_slot_queue: 100,
+            intake_capacity: 1024,
+            event_capacity: 1024,
+            grace: GRACE,
+            seed: None,
+            defaults: TaskDefaults::default(),
+            threads: Threads { name: "threadvisor".to_owned(), stack_size: None, hooks: None },
+            max_abandoned: 16,
+            prespawn: 0,
+            shared: Vec::new(),
+            dedicated: Vec::new(),
+            signals: false,
+        }
+    }
+
+    /// Sets how many attempts may run at once, those included that were abandoned and still run;
+    /// `None` for as many as there are tasks, each of which may need a thread. Default: 1024.
+    pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {
+        self.max_concurrent = attempts.into();
+        self
+    }
+
+    /// Sets how many tasks may be held, in whatever state; more are refused as `TooManyTasks`.
+    /// Default: 1 000 000.
+    pub fn max_tasks(mut self, tasks: usize) -> Self {
+        self.max_tasks = tasks;
+        self
+    }
+
+    /// Sets how many submissions may wait for one slot; `Queue` refuses more as `QueueFull`.
+    /// Default: 100.
+    pub fn max_slot_queue(mut self, submissions: usize) -> Self {
+        self.max_slot_queue = submissions;
+        self
+    }
+
+    /// Sets how many attempts and cancel hooks may outlive their grace and still run before
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While there are
+    /// more, submissions are refused as `TooManyAbandoned`. Stuck threads are thus never more than
+    /// this and the number of tasks. Default: 16.
+    pub fn max_abandoned(mut self, attempts: usize) -> Self {
+        self.max_abandoned = attempts;
+        self
+    }
+
+    /// Sets how many hand-overs may lie in the intake, undecided. The controller takes them out at
+    /// once, so it fills only in a burst; then `submit` waits. Its memory is taken at the start, so
+    /// at most 1 048 576. Default: 1024.
+    pub fn intake_capacity(mut self, submissions: usize) -> Self {
+        self.intake_capacity = submissions;
+        self
+    }
+
+    /// Sets how many events the shared lane holds; more are dropped and counted. Default: 1024.
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        self.event_capacity = events;
+        self
+    }
+
+    /// Sets how long a body has to return once told, unless its task has a grace of its own; and
+    /// how long a shutdown may take as a whole. Default: 3 s, since procd kills after 5 s; BusyBox
+    /// init after 1 s.
+    pub fn grace(mut self, span: Duration) -> Self {
+        self.grace = span;
+        self
+    }
+
+    /// Fixes the random numbers of jitter, for tests. Default: from the system, so that identical
+    /// boards differ.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets what applies to every task that does not set it itself.
+    pub fn defaults(mut self, defaults: TaskDefaults) -> Self {
+        self.defaults = defaults;
+        self
+    }
+
+    /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
+    /// what distinguishes threads comes first: `w3-NAME`. Default: `threadvisor`.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.threads.name = name.into();
+        self
+    }
+
+    /// Sets the stack of the threads that run user code, in bytes. Default: that of the standard
+    /// library, 2 MiB, of which only what is used costs memory.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.threads.stack_size = Some(bytes);
+        self
+    }
+
+    /// Calls this first on each thread that runs bodies and hooks: to set its priority or affinity,
+    /// or to attach it to a virtual machine. If it fails or panics, the thread counts as refused:
+    /// an event, another try later, nothing lost.
+    ///
+    /// The channels and locks in between know nothing of priorities. A thread with a real-time
+    /// policy may have to wait for one with a lower priority that was preempted, on one core until
+    /// the kernel's throttling lets that run (`sched_rt_runtime_us`, within a second by default).
+    pub fn on_thread_start(
+        mut self,
+        hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.threads.hooks_mut().on_start = Some(Caught::new(Box::new(hook)));
+        self
+    }
+
+    /// Calls this last on each thread on which `on_thread_start` succeeded.
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.threads.hooks_mut().on_stop = Some(Caught::new(Box::new(hook)));
+        self
+    }
+
+    /// Starts so many workers at once and never retires them: for systems where a thread may be
+    /// refused later. Default: 0.
+    pub fn prespawn(mut self, workers: usize) -> Self {
+        self.prespawn = workers;
+        self
+    }
+
+    /// Calls this for every event, on the shared lane's thread.
+    pub fn on_event(self, callback: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.subscriber(Callback(callback))
+    }
+
+    /// Adds a subscriber to the shared lane.
+    pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
+        self.shared.push(Caught::new(Box::new(subscriber)));
+        self
+    }
+
+    /// Gives a subscriber a lane of its own, a thread and a queue of `capacity` events: for one
+    /// that may block, and should delay nobody.
+    pub fn dedicated_subscriber(
+        mut self,
+        subscriber: impl Subscribe + 'static,
+        capacity: usize,
+    ) -> Self {
+        self.dedicated.push((Caught::new(Box::new(subscriber)), capacity));
+        self
+    }
+
+    /// Shuts down on SIGINT and SIGTERM. A second one, more than 300 ms after the shutdown began,
+    /// makes the grace zero; after that, and after the end, they have their default effect again.
+    /// One that the process was started to ignore stays ignored. Without this, no handler is ever
+    /// installed.
+    ///
+    /// Needs Unix and the feature `signals`; else [`start`](Self::start) says `Unsupported`.
+    pub fn shutdown_on_signals(mut self) -> Self {
+        self.signals = true;
+        self
+    }
+
+    /// Checks the settings and starts the supervisor: one controller thread, one for each lane with
+    /// subscribers, one for signals if asked for, and the workers to be started at once. All other
+    /// workers come when there is work.
+    ///
+    /// # Errors
+    /// Nothing is left running then.
+    /// - `Invalid`: a setting cannot work; the error says which and what to do.
+    /// - `Thread`: the system refused a thread.
+    /// - `Signals`, `Unsupported`: see [`shutdown_on_signals`](Self::shutdown_on_signals).
+    pub fn start(self) -> Result<Supervisor, StartError> {
+        if let Some(error) = self.find_fault() {
+            return Err(StartError::Invalid(error));
+        }
+        let limits = Limits {
+            max_concurrent: self.max_concurrent.map_or(u32::MAX, saturate),
+            max_slot_queue: saturate(self.max_slot_queue),
+            max_tasks: saturate(self.max_tasks).min(u32::MAX - 1),
+            max_abandoned: saturate(self.max_abandoned),
+            grace: self.grace,
+            event_flush: EVENT_FLUSH,
+        };
+        let (door, inbox) = Door::new(Clock::start_now(), self.intake_capacity);
+        let signals =
+            if self.signals { Some(Listener::start(&self.threads, &door)?) } else { None };
+        let setup = Setup {
+            limits,
+            seed: self.seed.unwrap_or_else(seed_from_system),
+            defaults: self.defaults.0,
+            threads: self.threads,
+            prespawn: saturate(self.prespawn),
+            subscribers: Subscribers {
+                shared: self.shared,
+                shared_capacity: self.event_capacity,
+                dedicated: self.dedicated,
+            },
+            signals,
+        };
+        controller::start(setup, &door, inbox)?;
+        let patience = self.grace.saturating_add(EVENT_FLUSH);
+        Ok(Supervisor { door, patience })
+    }
+
+    fn find_fault(&self) -> Option<InvalidSetting> {
+        let fault = |field, value: usize, remedy| {
+            (value == 0).then(|| InvalidSetting {
+                task: None,
+                field,
+                value: "0".to_owned(),
+                remedy,
+            })
+        };
+        let defaults = self.defaults.0.find_fault().map(|(field, value, remedy)| InvalidSetting {
+            task: None,
+            field,
+            value,
+            remedy,
+        });
+        let remedy = "give at least 1";
+        fault(
+            "max_concurrent",
+            self.max_concurrent.unwrap_or(1),
+            "give at least 1, or None for no limit",
+        )
+        .or_else(|| fault("max_tasks", self.max_tasks, remedy))
+        .or_else(|| fault("max_slot_queue", self.max_slot_queue, remedy))
+        .or_else(|| fault("intake_capacity", self.intake_capacity, remedy))
+        .or_else(|| {
+            (self.intake_capacity > MAX_INTAKE).then(|| InvalidSetting {
+                task: None,
+                field: "intake_capacity",
+                value: self.intake_capacity.to_string(),
+                remedy: "give at most 1048576: `submit` waits while it is full",
+            })
+        })
+        .or_else(|| fault("event_capacity", self.event_capacity, remedy))
+        .or_else(|| {
+            let smallest = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
+            fault("dedicated_subscriber", smallest.unwrap_or(1), remedy)
+        })
+        .or(defaults)
+    }
+}
+
+impl fmt::Debug for SupervisorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisorBuilder")
+            .field("max_concurrent", &self.max_concurrent)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A closure as a subscriber. There is no blanket implementation, because closures could not leave
+/// out the type of their argument then.
+struct Callback<F>(F);
+
+impl<F: FnMut(&Event) + Send> Subscribe for Callback<F> {
+    fn on_event(&mut self, event: &Event) {
+        (self.0)(event);
+    }
+
+    fn name(&self) -> &'static str {
+        "on_event"
+    }
+}
+
+fn saturate(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// The standard library's hash keys come from the kernel, and never wait for it at an early boot.
+fn seed_from_system() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,12 @@
+//! What users hold: the supervisor, its builder, the handles to it and to one task.
+//!
+//! Each module uses only those listed below it.
+
+pub(crate) mod builder;
+
+pub(crate) mod supervisor;
+
+pub(crate) mod supervisor_handle;
+
+pub(crate) mod refused;
+pub(crate) mod task_handle;

@@ -1,0 +1,194 @@
+//! What comes back when a hand-over is refused: why, and the specs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::output::error::{InvalidSetting, TaskError};
+use crate::task::record::Record;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::reason::{Decision, Rejection};
+
+/// An error returned from `SupervisorHandle::add`, `SupervisorHandle::add_all` and
+/// `Supervisor::run`. `S` is what was handed in: one spec, or all of them.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
+    /// The supervisor is shutting down. Nothing was started; there is no remedy but another
+    /// supervisor.
+    #[error("the supervisor is shutting down and takes no more tasks")]
+    Closed {
+        /// What was handed in.
+        spec: S,
+    },
+    /// A setting cannot work. Mend it and try again.
+    #[error("{error}")]
+    Invalid {
+        /// Which one, and how to mend it.
+        error: InvalidSetting,
+        /// What was handed in.
+        spec: S,
+    },
+    /// The task, or one of the batch, was refused; none of them was started.
+    #[error("task {task:?} was refused: {why}")]
+    Rejected {
+        /// The name of the refused task.
+        task: Arc<str>,
+        /// Why.
+        why: Rejection,
+        /// What was handed in.
+        spec: S,
+    },
+    /// `run` was called on a thread of the same supervisor, which it would wait for.
+    #[error("waiting for a supervisor on one of its own threads would never end")]
+    WouldDeadlock {
+        /// What was handed in.
+        spec: S,
+    },
+}
+
+impl<S: AsRef<[TaskSpec]>> AddError<S> {
+    /// What was handed in.
+    pub fn into_spec(self) -> S {
+        match self {
+            Self::Closed { spec }
+            | Self::Invalid { spec, .. }
+            | Self::Rejected { spec, .. }
+            | Self::WouldDeadlock { spec } => spec,
+        }
+    }
+
+    fn spec(&self) -> &S {
+        match self {
+            Self::Closed { spec }
+            | Self::Invalid { spec, .. }
+            | Self::Rejected { spec, .. }
+            | Self::WouldDeadlock { spec } => spec,
+        }
+    }
+
+    /// Why the task was refused; `None` if it never got so far.
+    pub const fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::Rejected { why, .. } => Some(*why),
+            Self::Closed { .. } | Self::Invalid { .. } | Self::WouldDeadlock { .. } => None,
+        }
+    }
+}
+
+/// An error returned from `SupervisorHandle::submit` and `SupervisorHandle::try_submit`, with the
+/// spec that was handed in.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
+    /// The supervisor is shutting down.
+    #[error("the supervisor is shutting down and takes no more tasks")]
+    Closed {
+        /// What was handed in.
+        spec: S,
+    },
+    /// The intake is full; only `try_submit` says so, `submit` waits. Try again later or raise
+    /// `intake_capacity`.
+    #[error("the intake is full")]
+    Full {
+        /// What was handed in.
+        spec: S,
+    },
+    /// A setting cannot work. Mend it and try again.
+    #[error("{error}")]
+    Invalid {
+        /// Which one, and how to mend it.
+        error: InvalidSetting,
+        /// What was handed in.
+        spec: S,
+    },
+}
+
+impl<S: AsRef<[TaskSpec]>> SubmitError<S> {
+    /// What was handed in.
+    pub fn into_spec(self) -> S {
+        match self {
+            Self::Closed { spec } | Self::Full { spec } | Self::Invalid { spec, .. } => spec,
+        }
+    }
+
+    fn spec(&self) -> &S {
+        match self {
+            Self::Closed { spec } | Self::Full { spec } | Self::Invalid { spec, .. } => spec,
+        }
+    }
+}
+
+/// What `main` prints of an error is its `Debug`: the message, and which tasks come back with it.
+fn debug<S: AsRef<[TaskSpec]>>(
+    f: &mut fmt::Formatter<'_>,
+    error: &dyn fmt::Display,
+    spec: &S,
+) -> fmt::Result {
+    let names: Vec<_> = spec.as_ref().iter().map(TaskSpec::name).collect();
+    write!(f, "{error} (handed back: {names:?})")
+}
+
+impl<S: AsRef<[TaskSpec]>> fmt::Debug for AddError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, self, self.spec())
+    }
+}
+
+impl<S: AsRef<[TaskSpec]>> fmt::Debug for SubmitError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, self, self.spec())
+    }
+}
+
+/// Why a task was not added, before it is known what comes back with the error.
+pub(super) enum Refusal {
+    Closed,
+    Rejected { task: Arc<str>, why: Rejection },
+}
+
+impl Refusal {
+    /// The reason is that of another task of the same batch.
+    pub(super) const fn is_borrowed(&self) -> bool {
+        matches!(self, Self::Rejected { why: Rejection::BatchRefused { .. }, .. })
+    }
+
+    pub(super) fn with_spec<S: AsRef<[TaskSpec]>>(self, spec: S) -> AddError<S> {
+        match self {
+            Self::Closed | Self::Rejected { why: Rejection::ShuttingDown, .. } => {
+                AddError::Closed { spec }
+            }
+            Self::Rejected { task, why } => AddError::Rejected { task, why, spec },
+        }
+    }
+}
+
+/// Waits for the decision about an added task.
+pub(super) fn refusal(record: &Record) -> Option<Refusal> {
+    match record.wait_decided() {
+        Some(Decision::Admitted | Decision::Queued { .. }) => None,
+        Some(Decision::Rejected(why)) => {
+            Some(Refusal::Rejected { task: Arc::clone(&record.name), why })
+        }
+        None => Some(Refusal::Closed),
+    }
+}
+
+/// The spec of a refused submission. Only a controller that panicked keeps one.
+pub(super) fn reclaim(record: &Record) -> TaskSpec {
+    record.take_refused().unwrap_or_else(|| {
+        TaskSpec::once(Arc::clone(&record.name), |_| Err(TaskError::fatal("the body was lost")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    fn errors_that_carry_a_spec_stay_small() {
+        assert_eq!(std::mem::size_of::<TaskSpec>(), std::mem::size_of::<usize>());
+        assert!(std::mem::size_of::<AddError>() < 128);
+        assert!(std::mem::size_of::<SubmitError>() < 128);
+    }
+}

@@ -1,0 +1,15 @@
+//! What comes out, as values: errors, outcomes, events, snapshots, reports.
+//!
+//! Each module uses only those listed below it.
+
+pub(crate) mod line;
+
+pub(crate) mod event;
+pub(crate) mod snapshot;
+
+pub(crate) mod report;
+
+pub(crate) mod outcome;
+
+pub(crate) mod error;
+pub(crate) mod mark;

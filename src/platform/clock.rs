@@ -1,0 +1,40 @@
+//! The only place where time is read.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::vocabulary::time::Time;
+
+/// The scale of one supervisor: `Time` counts from its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
+    pub(crate) fn start_now() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO.after(Instant::now().saturating_duration_since(self.start))
+    }
+
+    /// The moment on the system's own scale; `None` for one too far away to have a name there.
+    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
+        if time.is_never() {
+            return None;
+        }
+        self.start.checked_add(time.since_start())
+    }
+
+    /// How long until `time`; zero if it has passed, `None` for never.
+    pub(crate) fn remaining(&self, time: Time) -> Option<Duration> {
+        (!time.is_never()).then(|| self.now().until(time))
+    }
+
+    pub(crate) fn wall() -> SystemTime {
+        SystemTime::now()
+    }
+}

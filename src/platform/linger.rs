@@ -1,0 +1,133 @@
+//! A short wait by yielding the processor, before a thread parks.
+//!
+//! Parking and waking cost two switches through the kernel's sleep; where the answer is a few
+//! microseconds away, giving up the processor a few times costs less. It is bounded, and yields
+//! instead of spinning, so that it helps on one core as well.
+//!
+//! Where others compute, a yield gives them whole slices of the processor, milliseconds each, while
+//! a parked thread is let in as soon as it is woken. Hence a yield that comes back late, and to
+//! nothing, ends the lingering for a time that makes up for it.
+
+use std::time::Duration;
+
+use crate::platform::clock::Clock;
+use crate::platform::sync::atomic::{AtomicU32, Ordering};
+use crate::platform::sync::thread;
+use crate::vocabulary::time::Time;
+
+/// About what parking and waking cost.
+const LINGER: Duration = Duration::from_micros(20);
+
+/// Longer than threads take that only pass the processor on; less than the slice of one that
+/// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
+const LATE: Duration = Duration::from_micros(500);
+
+/// After a late yield there is no lingering for so many times as long as it took: it may cost a
+/// tenth.
+const PAUSE: u32 = 10;
+
+/// No pause is longer, or it would not be told from the time's wrapping around.
+const LONGEST_PAUSE: u32 = 10_000;
+
+/// Each kind of thread has its own: under a burst those of the other kinds are what makes a yield
+/// late.
+#[derive(Debug, Default)]
+pub(crate) struct Linger {
+    /// Nobody lingers before: milliseconds since the start, wrapping around after 49 days. Not 64
+    /// bits wide, for there are processors without such atomics.
+    resumes: AtomicU32,
+}
+
+impl Linger {
+    /// Yields until `look` finds something, for a moment at the most.
+    pub(crate) fn until<T>(&self, clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+        let found = look();
+        if found.is_some() {
+            return found;
+        }
+        let began = clock.now();
+        if self.is_paused(began) {
+            return None;
+        }
+        let end = began.after(LINGER);
+        loop {
+            thread::yield_now();
+            let (found, now) = (look(), clock.now());
+            if found.is_some() {
+                return found;
+            }
+            if now >= end {
+                self.took(began, now);
+                return None;
+            }
+        }
+    }
+
+    fn is_paused(&self, now: Time) -> bool {
+        let left = self.resumes.load(Ordering::Relaxed).wrapping_sub(wrapped_millis(now));
+        (1..=LONGEST_PAUSE).contains(&left)
+    }
+
+    fn took(&self, began: Time, now: Time) {
+        let span = began.until(now);
+        if span > LATE {
+            let pause = span.saturating_mul(PAUSE).min(Duration::from_millis(LONGEST_PAUSE.into()));
+            let end = now.after(pause);
+            if !self.is_paused(end) {
+                self.resumes.store(wrapped_millis(end), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "it is to wrap around")]
+fn wrapped_millis(time: Time) -> u32 {
+    time.since_start().as_millis() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Time {
+        Time::from_nanos(n * 1_000_000)
+    }
+
+    #[test]
+    fn a_late_yield_is_made_up_for_a_prompt_one_is_not() {
+        let linger = Linger::default();
+        linger.took(ms(0), Time::from_nanos(100_000));
+        assert!(!linger.is_paused(ms(0)));
+        linger.took(ms(7), ms(10));
+        // Another that was less late ends no pause.
+        linger.took(ms(9), ms(10));
+        for (now, paused) in [(10, true), (39, true), (40, false), (100_000, false)] {
+            assert_eq!(linger.is_paused(ms(now)), paused, "at {now} ms");
+        }
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_lingers_again_after_ten_seconds() {
+        let linger = Linger::default();
+        linger.took(ms(0), ms(3_600_000));
+        assert!(linger.is_paused(ms(3_609_999)));
+        assert!(!linger.is_paused(ms(3_610_000)));
+    }
+
+    #[test]
+    fn pauses_pass_the_wrapping_of_the_scale() {
+        let linger = Linger::default();
+        let wrap = 1 << 32;
+        linger.took(ms(wrap - 2), ms(wrap - 1));
+        assert!(linger.is_paused(ms(wrap + 8)));
+        assert!(!linger.is_paused(ms(wrap + 9)));
+    }
+
+    #[test]
+    fn what_lies_there_is_found_even_in_a_pause() {
+        let (linger, clock) = (Linger::default(), Clock::start_now());
+        let now = clock.now();
+        linger.took(now, now.after(Duration::from_secs(60)));
+        assert_eq!(linger.until(&clock, || Some(1)), Some(1));
+    }
+}

@@ -1,0 +1,15 @@
+//! What the standard library and the kernel give: locks, threads, time, panics. Each is named in
+//! one place only.
+//!
+//! Each module uses only those listed below it.
+
+pub(crate) mod linger;
+
+pub(crate) mod clock;
+pub(crate) mod stall;
+pub(crate) mod threads;
+
+pub(crate) mod sync;
+pub(crate) mod unwind;
+#[cfg(unix)]
+pub(crate) mod wake_fd;

@@ -1,0 +1,124 @@
+//! How threads are made: their names, their stacks, and what the user wants done on each.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::platform::sync::thread;
+use crate::platform::unwind::Caught;
+
+/// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let options = ThreadOptions::new().name("modem").stack_size(256 * 1024);
+/// let modem = TaskSpec::once("modem", |_| {
+///     assert_eq!(std::thread::current().name(), Some("modem"));
+///     Ok(())
+/// });
+/// let modem = supervisor.handle().add(modem.dedicated_thread(options))?;
+/// assert!(modem.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until given to a spec"]
+pub struct ThreadOptions {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl ThreadOptions {
+    /// A thread named as the supervisor's workers are, with a stack like theirs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the thread's name, of which Linux shows 15 bytes.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the size of the thread's stack, in bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+}
+
+type StartHook = dyn Fn() -> io::Result<()> + Send + Sync;
+type StopHook = dyn Fn() + Send + Sync;
+
+/// What the user chose about all threads of a supervisor.
+#[derive(Clone)]
+pub(crate) struct Threads {
+    /// The part of thread names that tells this supervisor from others.
+    pub(crate) name: String,
+    pub(crate) stack_size: Option<usize>,
+    /// Nothing, if the user wants nothing done on each thread.
+    pub(crate) hooks: Option<Arc<ThreadHooks>>,
+}
+
+/// What the user wants done on each thread that runs bodies and hooks.
+#[derive(Default)]
+pub(crate) struct ThreadHooks {
+    pub(crate) on_start: Option<Caught<Box<StartHook>>>,
+    pub(crate) on_stop: Option<Caught<Box<StopHook>>>,
+}
+
+/// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.
+const MAX_NAME: usize = 15;
+
+impl Threads {
+    /// To set one of the hooks; nobody else has seen them yet.
+    pub(crate) fn hooks_mut(&mut self) -> &mut ThreadHooks {
+        let hooks = self.hooks.get_or_insert_with(Arc::default);
+        Arc::get_mut(hooks).expect("the builder has the only reference")
+    }
+
+    /// Starts a thread of this role.
+    pub(crate) fn spawn(
+        &self,
+        role: &str,
+        stack_size: Option<usize>,
+        run: impl FnOnce(Arc<str>) + Send + 'static,
+    ) -> io::Result<()> {
+        spawn(&format!("{role}-{}", self.name), stack_size, run)
+    }
+
+    /// Starts a thread as a task wants it, or else of this role.
+    pub(crate) fn spawn_with(
+        &self,
+        options: &ThreadOptions,
+        role: &str,
+        run: impl FnOnce(Arc<str>) + Send + 'static,
+    ) -> io::Result<()> {
+        let name = options.name.clone().unwrap_or_else(|| format!("{role}-{}", self.name));
+        spawn(&name, options.stack_size.or(self.stack_size), run)
+    }
+}
+
+/// The one place where a thread is made.
+fn spawn(
+    name: &str,
+    stack_size: Option<usize>,
+    run: impl FnOnce(Arc<str>) + Send + 'static,
+) -> io::Result<()> {
+    let mut name = name.replace('\0', "");
+    while name.len() > MAX_NAME {
+        name.pop();
+    }
+    let shown: Arc<str> = Arc::from(name.as_str());
+    let mut builder = thread::Builder::new().name(name);
+    if let Some(size) = stack_size {
+        builder = builder.stack_size(size);
+    }
+    builder.spawn(move || run(shown)).map(drop)
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Whose thread this is: how a wait knows that it would wait for itself, and which token ends it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::platform::sync::thread_local;
+use crate::task::door::Door;
+use crate::task::record::Record;
+use crate::task::token::CancelToken;
+
+thread_local! {
+    static CURRENT: RefCell<Current> =
+        const { RefCell::new(Current { supervisor: None, attempt: None }) };
+}
+
+struct Current {
+    /// The address of the supervisor's door: compared, never followed.
+    supervisor: Option<usize>,
+    /// The token of the body that runs.
+    attempt: Option<CancelToken>,
+}
+
+/// Marks this thread as the supervisor's own, for the rest of its life.
+pub(crate) fn belong_to(door: &Arc<Door>) {
+    let address = Arc::as_ptr(door) as usize;
+    CURRENT.with(|current| current.borrow_mut().supervisor = Some(address));
+}
+
+/// Whether this thread is one of the supervisor's own.
+pub(crate) fn belongs_to(door: &Arc<Door>) -> bool {
+    let address = Arc::as_ptr(door) as usize;
+    with(|current| current.supervisor == Some(address)).unwrap_or(false)
+}
+
+/// Notes which body runs on this thread, until the guard is dropped.
+pub(crate) fn enter(token: &CancelToken) -> impl Drop {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            let left = CURRENT.with(|current| current.borrow_mut().attempt.take());
+            drop(left);
+        }
+    }
+    CURRENT.with(|current| current.borrow_mut().attempt = Some(token.clone()));
+    Leave
+}
+
+/// Whether this thread runs a body of that task.
+pub(crate) fn runs(record: &Arc<Record>) -> bool {
+    let is_it = |token: &CancelToken| Arc::ptr_eq(&token.0.record, record);
+    with(|current| current.attempt.as_ref().is_some_and(is_it)).unwrap_or(false)
+}
+
+/// The token of the body that runs on this thread.
+pub(crate) fn token() -> Option<CancelToken> {
+    with(|current| current.attempt.clone()).flatten()
+}
+
+/// `None` while the thread's locals are being destroyed, when user code may still call us.
+fn with<T>(look: impl FnOnce(&Current) -> T) -> Option<T> {
+    CURRENT.try_with(|current| look(&current.borrow())).ok()
+}

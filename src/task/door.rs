@@ -1,0 +1,290 @@
+//! Where callers and the controller of a supervisor meet: the door itself, the intake behind it,
+//! the requests, and the end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::output::report::{FailedTask, RunReport};
+use crate::platform::clock::Clock;
+use crate::platform::linger::Linger;
+use crate::platform::sync::atomic::{AtomicBool, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
+use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::unwind;
+use crate::task::envelope::{Entries, Entry, Envelope};
+use crate::task::record::Record;
+use crate::task::request::Request;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::ShutdownCause;
+
+pub(crate) struct Door {
+    pub(crate) clock: Clock,
+    /// Of those who wait for the end of a task.
+    pub(crate) linger: Linger,
+    latch: Mutex<Latch>,
+    intake: Sender<Envelope>,
+    /// A receiver of our own, so that whoever finds the door closed behind a submission can answer
+    /// for it.
+    behind_door: Receiver<Envelope>,
+    requests: Sender<Request>,
+    shutdown_asked: AtomicBool,
+    /// The thread of last resort for hooks exists, or was asked for.
+    hook_thread_asked: AtomicBool,
+    report: Mutex<Option<Arc<RunReport>>>,
+    ended: Condvar,
+}
+
+/// Ids are drawn where the door is seen to be open. A lock, since 64-bit atomics are not
+/// everywhere.
+struct Latch {
+    closed: bool,
+    next_id: u64,
+    /// Submissions that other callers have answered instead of the controller.
+    refused: usize,
+}
+
+/// The controller's ends of the channels.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) intake: Receiver<Envelope>,
+    pub(crate) requests: Receiver<Request>,
+}
+
+/// Why a hand-over did not happen.
+#[derive(Debug)]
+pub(crate) enum NotTaken<S> {
+    Closed(S),
+    Full(S),
+}
+
+impl<S> NotTaken<S> {
+    fn map<T>(self, f: impl FnOnce(S) -> T) -> NotTaken<T> {
+        match self {
+            Self::Closed(spec) => NotTaken::Closed(f(spec)),
+            Self::Full(spec) => NotTaken::Full(f(spec)),
+        }
+    }
+}
+
+impl Door {
+    pub(crate) fn new(clock: Clock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
+        let (intake, behind_door) = channel::bounded(intake_capacity);
+        let (requests, asked) = channel::unbounded();
+        let inbox = Inbox { intake: behind_door.clone(), requests: asked };
+        let door = Self {
+            clock,
+            linger: Linger::default(),
+            latch: Mutex::new(Latch { closed: false, next_id: 1, refused: 0 }),
+            intake,
+            behind_door,
+            requests,
+            shutdown_asked: AtomicBool::new(false),
+            hook_thread_asked: AtomicBool::new(false),
+            report: Mutex::new(None),
+            ended: Condvar::new(),
+        };
+        (Arc::new(door), inbox)
+    }
+
+    /// The door of a supervisor that has ended.
+    pub(crate) fn ended() -> Arc<Self> {
+        let (door, _inbox) = Self::new(Clock::start_now(), 1);
+        door.close_door();
+        door.end(RunReport::of_nothing(ShutdownCause::Requested));
+        door
+    }
+
+    /// Puts a spec into the intake; waits for room unless `blocking` is false.
+    pub(crate) fn hand_over(
+        self: &Arc<Self>,
+        spec: TaskSpec,
+        policy: AdmissionPolicy,
+        returns_spec: bool,
+        blocking: bool,
+    ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
+        let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
+        let entry = Entry::new(self, id, spec, returns_spec);
+        let record = Arc::clone(&entry.promise.0);
+        self.put(Entries::One(entry), id, policy, blocking)
+            .map(|()| record)
+            .map_err(|not_taken| not_taken.map(|mut entries| entries.remove(0)))
+    }
+
+    /// Puts specs into the intake, to be admitted all or none; waits for room.
+    pub(crate) fn hand_over_batch(
+        self: &Arc<Self>,
+        specs: Vec<TaskSpec>,
+        policy: AdmissionPolicy,
+    ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
+        let Some(first) = self.draw_ids(specs.len()) else { return Err(NotTaken::Closed(specs)) };
+        let entries = (first..).zip(specs).map(|(id, spec)| Entry::new(self, id, spec, true));
+        let entries: Vec<_> = entries.collect();
+        let records = entries.iter().map(|entry| Arc::clone(&entry.promise.0)).collect();
+        self.put(Entries::Batch(entries), first, policy, true).map(|()| records)
+    }
+
+    fn put(
+        &self,
+        entries: Entries,
+        first_id: u64,
+        policy: AdmissionPolicy,
+        blocking: bool,
+    ) -> Result<(), NotTaken<Vec<TaskSpec>>> {
+        let envelope = Envelope { entries, policy, submitted_at: self.clock.now() };
+        if blocking {
+            // Cannot fail: we hold a receiver.
+            let _ = self.intake.send(envelope);
+        } else if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
+            self.intake.try_send(envelope)
+        {
+            let specs = envelope.into_specs();
+            // What fills it now will be refused: whoever comes again finds nothing better.
+            let closed = self.latch.lock().closed;
+            return Err(if closed { NotTaken::Closed(specs) } else { NotTaken::Full(specs) });
+        }
+        match self.answer_behind_door(first_id) {
+            Some(own) => Err(NotTaken::Closed(own.into_specs())),
+            None => Ok(()),
+        }
+    }
+
+    fn draw_ids(&self, count: usize) -> Option<u64> {
+        let mut latch = self.latch.lock();
+        let first = latch.next_id;
+        latch.next_id += count as u64;
+        (!latch.closed).then_some(first)
+    }
+
+    /// If the door closed behind a submission, the controller may have looked into the intake for
+    /// the last time before the submission lay there. So whoever put it there looks as well, and
+    /// answers all it finds; its own comes back.
+    fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
+        let mut latch = self.latch.lock();
+        if !latch.closed {
+            return None;
+        }
+        // Under the lock, so that whoever counts finds each of them here or in the intake.
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.behind_door.try_iter().partition(|found| found.first_id() == Some(own_id));
+        latch.refused += others.iter().map(Envelope::len).sum::<usize>();
+        drop(latch);
+        // The caller's own call must not fail by another's destructor.
+        for spec in others.into_iter().flat_map(Envelope::refuse) {
+            let _ = unwind::drop_caught(spec);
+        }
+        own.into_iter().next()
+    }
+
+    /// How many submissions were answered behind the door.
+    pub(crate) fn refused_behind_door(&self) -> usize {
+        self.latch.lock().refused
+    }
+
+    /// Nothing is accepted any more. The controller empties the intake after this.
+    pub(crate) fn close_door(&self) {
+        self.shutdown_asked.store(true, Ordering::Release);
+        self.latch.lock().closed = true;
+    }
+
+    /// What lies in the intake, for the controller to refuse.
+    pub(crate) fn empty_intake(&self) -> impl Iterator<Item = Envelope> + '_ {
+        self.behind_door.try_iter()
+    }
+
+    /// Sends a request; false if the supervisor has ended.
+    pub(crate) fn send(&self, request: Request) -> bool {
+        self.requests.send(request).is_ok()
+    }
+
+    /// Sends a request and waits for its answer, which the controller gives without waiting for
+    /// anything. `None` if the supervisor has ended.
+    pub(crate) fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = channel::bounded(1);
+        self.requests.send(request(reply)).ok()?;
+        answer.recv().ok()
+    }
+
+    /// A hook was hung up: makes sure that there will be a thread to run it.
+    pub(crate) fn want_hook_thread(&self) {
+        if !self.hook_thread_asked.load(Ordering::Relaxed)
+            && !self.hook_thread_asked.swap(true, Ordering::AcqRel)
+        {
+            self.send(Request::HookThread);
+        }
+    }
+
+    /// The thread was refused: the next hook asks again.
+    pub(crate) fn hook_thread_refused(&self) {
+        self.hook_thread_asked.store(false, Ordering::Release);
+    }
+
+    /// Asks for shutdown; sends only the first time.
+    pub(crate) fn request_shutdown(&self, cause: ShutdownCause) {
+        if !self.shutdown_asked.swap(true, Ordering::AcqRel) {
+            self.send(Request::Shutdown(cause));
+        }
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutdown_asked.load(Ordering::Acquire)
+    }
+
+    /// The controller has ended. The first report counts.
+    pub(crate) fn end(&self, report: RunReport) {
+        let mut slot = self.report.lock();
+        if slot.is_none() {
+            *slot = Some(Arc::new(report));
+        }
+        self.ended.notify_all();
+    }
+
+    /// The user values that nobody else can reach any more.
+    pub(crate) fn take_failures(&mut self) -> Vec<FailedTask> {
+        let last = self.report.get_mut().take().and_then(Arc::into_inner);
+        last.map(|report| report.failures).unwrap_or_default()
+    }
+
+    /// Blocks until the controller has ended.
+    pub(crate) fn wait_ended(&self) -> Arc<RunReport> {
+        let mut slot = self.report.lock();
+        loop {
+            if let Some(report) = &*slot {
+                return Arc::clone(report);
+            }
+            self.ended.wait(&mut slot);
+        }
+    }
+
+    /// Blocks until the controller has ended or `span` has passed.
+    pub(crate) fn wait_ended_for(&self, span: Duration) {
+        let due = self.clock.now().after(span);
+        let mut slot = self.report.lock();
+        while slot.is_none() && self.clock.now() < due {
+            match self.clock.instant(due) {
+                Some(instant) => {
+                    self.ended.wait_until(&mut slot, instant);
+                }
+                None => self.ended.wait(&mut slot),
+            }
+        }
+    }
+}
+
+/// Each error in the report is a user value that may panic when dropped; two at once must not.
+impl Drop for Door {
+    fn drop(&mut self) {
+        for failure in self.take_failures() {
+            let _ = unwind::drop_caught(failure);
+        }
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door")
+            .field("shutting_down", &self.is_shutting_down())
+            .finish_non_exhaustive()
+    }
+}

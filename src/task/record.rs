@@ -1,0 +1,189 @@
+//! The record of one submission, shared by its handles and the controller: who it is, what was
+//! decided, how it ended.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::output::outcome::Outcome;
+use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::unwind;
+use crate::task::door::Door;
+use crate::task::request::Request;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
+use crate::vocabulary::reason::Decision;
+
+pub(crate) struct Record {
+    pub(crate) door: Arc<Door>,
+    pub(crate) id: TaskId,
+    pub(crate) name: Arc<str>,
+    pub(crate) slot: Option<Arc<str>>,
+    /// Where the controller keeps the task; `UNDECIDED` until it does.
+    key: AtomicU32,
+    cancel_asked: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    decision: Option<Decision>,
+    outcome: Option<Outcome>,
+    /// The spec of a refused `add`, on its way back.
+    refused: Option<TaskSpec>,
+    /// Made when first asked for; disconnected by dropping the sender.
+    ended: Option<Box<Ended>>,
+}
+
+struct Ended {
+    sender: Option<Sender<Infallible>>,
+    receiver: Receiver<Infallible>,
+}
+
+const UNDECIDED: u32 = u32::MAX;
+
+impl Record {
+    pub(crate) fn new(door: Arc<Door>, id: TaskId, name: Arc<str>, slot: Option<Arc<str>>) -> Self {
+        Self {
+            door,
+            id,
+            name,
+            slot,
+            key: AtomicU32::new(UNDECIDED),
+            cancel_asked: AtomicBool::new(false),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The task as events and reports name it.
+    pub(crate) fn task_ref(&self) -> TaskRef {
+        TaskRef { id: self.id, name: Arc::clone(&self.name), slot: self.slot.clone() }
+    }
+
+    /// Only the controller reads and writes the key.
+    pub(crate) fn key(&self) -> Option<TaskKey> {
+        Some(self.key.load(Ordering::Relaxed)).filter(|&key| key != UNDECIDED).map(TaskKey)
+    }
+
+    pub(crate) fn set_key(&self, key: TaskKey) {
+        self.key.store(key.0, Ordering::Relaxed);
+    }
+
+    /// Notes that a cancel was asked. True for the first time.
+    pub(crate) fn ask_cancel(&self) -> bool {
+        !self.cancel_asked.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn cancel_asked(&self) -> bool {
+        self.cancel_asked.load(Ordering::Acquire)
+    }
+
+    /// The first decision counts.
+    pub(crate) fn decide(&self, decision: Decision, refused: Option<TaskSpec>) {
+        let mut state = self.state.lock();
+        if state.decision.is_none() {
+            state.decision = Some(decision);
+            state.refused = refused;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The first outcome counts. A submission that ended undecided was lost.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        let mut state = self.state.lock();
+        if state.outcome.is_none() {
+            state.outcome = Some(outcome);
+            if let Some(ended) = &mut state.ended {
+                ended.sender = None;
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Blocks until decided; `None` if the controller ended without a decision.
+    pub(crate) fn wait_decided(&self) -> Option<Decision> {
+        let mut state = self.state.lock();
+        while state.decision.is_none() && state.outcome.is_none() {
+            self.changed.wait(&mut state);
+        }
+        state.decision
+    }
+
+    pub(crate) fn take_refused(&self) -> Option<TaskSpec> {
+        self.state.lock().refused.take()
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.state.lock().outcome.clone()
+    }
+
+    /// Blocks until the outcome is there, or `span` has passed.
+    pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
+        let clock = &self.door.clock;
+        let soon = self.door.linger.until(clock, || self.outcome());
+        if soon.is_some() {
+            return soon;
+        }
+        let due = clock.now().after(span);
+        let instant = clock.instant(due);
+        let mut state = self.state.lock();
+        loop {
+            match (&state.outcome, instant) {
+                (Some(outcome), _) => return Some(outcome.clone()),
+                (None, None) => self.changed.wait(&mut state),
+                (None, Some(_)) if clock.now() >= due => return None,
+                (None, Some(instant)) => {
+                    self.changed.wait_until(&mut state, instant);
+                }
+            }
+        }
+    }
+
+    /// A channel that disconnects when the outcome is there.
+    pub(crate) fn ended(&self) -> Receiver<Infallible> {
+        let mut state = self.state.lock();
+        let over = state.outcome.is_some();
+        let ended = state.ended.get_or_insert_with(|| {
+            let (sender, receiver) = channel::bounded(0);
+            Box::new(Ended { sender: Some(sender).filter(|_| !over), receiver })
+        });
+        ended.receiver.clone()
+    }
+}
+
+/// Whoever drops the last reference, maybe in passing, has no part in the error of the end and in
+/// the spec that came back: their destructors may panic, which must not end that thread.
+impl Drop for Record {
+    fn drop(&mut self) {
+        let State { outcome, refused, .. } = std::mem::take(self.state.get_mut());
+        for dropped in [unwind::drop_caught(outcome), unwind::drop_caught(refused)] {
+            if let Err(message) = dropped {
+                self.door.send(Request::DropPanicked { message });
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The duty to end a record: dropped without having done so, it says that the task was lost.
+#[derive(Debug)]
+pub(crate) struct Promise(pub(crate) Arc<Record>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.end(Outcome::Lost);
+    }
+}

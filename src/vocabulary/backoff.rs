@@ -1,0 +1,210 @@
+//! How long to wait before a retry: growth, cap and jitter, in integer nanoseconds.
+
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use crate::vocabulary::time::nanos;
+
+/// Two starts of one task are never closer than this, whatever the reason.
+pub(crate) const MIN_SPACING: Duration = Duration::from_millis(1);
+
+/// How the delay before a retry is spread, so that tasks which failed together do not come back
+/// together.
+///
+/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015, where `d` is
+/// the grown and capped delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum JitterPolicy {
+    /// Exactly `d`.
+    None,
+    /// Uniform in `0..=d`.
+    Full,
+    /// Half of `d`, and uniform in the other half. The default.
+    #[default]
+    Equal,
+    /// Uniform between `first` and three times the delay before it, capped at `max`; grows by
+    /// chance, not by `factor`.
+    Decorrelated,
+}
+
+impl JitterPolicy {
+    /// A stable `snake_case` name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Full => "full",
+            Self::Equal => "equal",
+            Self::Decorrelated => "decorrelated",
+        }
+    }
+}
+
+/// The delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, never
+/// below 1 ms.
+///
+/// The default is 100 ms, doubled each time up to 30 s, with [`JitterPolicy::Equal`]. Values are
+/// checked where the task is handed over.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::{BackoffPolicy, JitterPolicy};
+/// let ms = Duration::from_millis;
+/// let backoff = BackoffPolicy::exponential(ms(100), ms(500)).jitter(JitterPolicy::None);
+/// let delays: Vec<_> = backoff.preview(4).into_iter().map(|range| *range.end()).collect();
+/// assert_eq!(delays, [ms(100), ms(200), ms(400), ms(500)]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BackoffPolicy {
+    pub(crate) first: Duration,
+    pub(crate) max: Duration,
+    pub(crate) factor: f64,
+    pub(crate) jitter: JitterPolicy,
+}
+
+impl Default for BackoffPolicy {
+    fn default() -> Self {
+        Self::exponential(Duration::from_millis(100), Duration::from_secs(30))
+    }
+}
+
+impl BackoffPolicy {
+    /// Starts at `first`, doubles, stops growing at `max` (at least 1 ms and not below `first`).
+    pub const fn exponential(first: Duration, max: Duration) -> Self {
+        Self { first, max, factor: 2.0, jitter: JitterPolicy::Equal }
+    }
+
+    /// The same delay each time, without jitter.
+    pub const fn constant(delay: Duration) -> Self {
+        Self { first: delay, max: delay, factor: 1.0, jitter: JitterPolicy::None }
+    }
+
+    /// Sets what each delay is multiplied by to get the next; finite and at least 1.
+    pub const fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets the jitter.
+    pub const fn jitter(mut self, jitter: JitterPolicy) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The shortest and longest delay possible before each of the first `n` retries.
+    pub fn preview(&self, n: usize) -> Vec<RangeInclusive<Duration>> {
+        let mut low = BackoffState::default();
+        let mut high = BackoffState::default();
+        (0..n).map(|_| self.delay(&mut low, 0)..=self.delay(&mut high, u64::MAX)).collect()
+    }
+
+    /// The delay before the next retry of a streak. `draw` is a random number: 0 gives the shortest
+    /// delay, the largest gives the longest.
+    pub(crate) fn delay(&self, state: &mut BackoffState, draw: u64) -> Duration {
+        let (first, max) = (nanos(self.first), nanos(self.max));
+        let BackoffState(reached) = *state;
+        let grown = reached.unwrap_or(first).min(max);
+        let delay = match self.jitter {
+            JitterPolicy::None => grown,
+            JitterPolicy::Full => pick(0, grown, draw),
+            JitterPolicy::Equal => pick(grown - grown / 2, grown, draw),
+            JitterPolicy::Decorrelated => {
+                pick(first, grown.saturating_mul(3).max(first), draw).min(max)
+            }
+        };
+        state.0 = Some(match self.jitter {
+            JitterPolicy::None | JitterPolicy::Full | JitterPolicy::Equal => self.grow(grown),
+            JitterPolicy::Decorrelated => delay,
+        });
+        Duration::from_nanos(delay).max(MIN_SPACING)
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "`as` saturates, and a delay needs no more than the 53 exact bits of an f64"
+    )]
+    fn grow(&self, delay: u64) -> u64 {
+        (delay as f64 * self.factor) as u64
+    }
+}
+
+/// How far the delays of a streak have grown, or with `Decorrelated` the latest of them; the
+/// default is the beginning of a streak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BackoffState(Option<u64>);
+
+/// A number in `low..=high`, by multiplication instead of remainder (Lemire 2019), so that its bias
+/// is below 2⁻⁶⁴ of the range.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the product shifted by 64 is at most `high - low`"
+)]
+fn pick(low: u64, high: u64, draw: u64) -> u64 {
+    let span = u128::from(high - low) + 1;
+    low + ((u128::from(draw) * span) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[track_caller]
+    fn check(policy: BackoffPolicy, expected: &[(u64, u64)]) {
+        let ranges: Vec<_> = expected.iter().map(|&(low, high)| ms(low)..=ms(high)).collect();
+        assert_eq!(policy.preview(expected.len()), ranges);
+    }
+
+    #[test]
+    fn delays_grow_by_the_factor_up_to_the_cap() {
+        let plain = BackoffPolicy::exponential(ms(100), ms(1000)).jitter(JitterPolicy::None);
+        check(plain, &[(100, 100), (200, 200), (400, 400), (800, 800), (1000, 1000), (1000, 1000)]);
+        check(plain.factor(1.0), &[(100, 100), (100, 100)]);
+        check(plain.factor(1.5), &[(100, 100), (150, 150), (225, 225)]);
+    }
+
+    #[test]
+    fn each_jitter_keeps_its_range() {
+        let base = BackoffPolicy::exponential(ms(100), ms(1000));
+        check(base.jitter(JitterPolicy::Full), &[(1, 100), (1, 200), (1, 400)]);
+        check(base.jitter(JitterPolicy::Equal), &[(50, 100), (100, 200), (200, 400)]);
+        check(base.jitter(JitterPolicy::Decorrelated), &[(100, 300), (100, 900), (100, 1000)]);
+    }
+
+    #[test]
+    fn every_draw_lies_in_the_preview() {
+        let mut draw: u64 = 1;
+        for jitter in [
+            JitterPolicy::None,
+            JitterPolicy::Full,
+            JitterPolicy::Equal,
+            JitterPolicy::Decorrelated,
+        ] {
+            let policy = BackoffPolicy::exponential(ms(3), ms(700)).jitter(jitter);
+            for _ in 0..200 {
+                let mut state = BackoffState::default();
+                for range in policy.preview(12) {
+                    draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let delay = policy.delay(&mut state, draw);
+                    assert!(range.contains(&delay), "{jitter:?}: {delay:?} outside {range:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_neither_overflow_nor_go_below_a_millisecond() {
+        let huge = BackoffPolicy::exponential(Duration::MAX, Duration::MAX).factor(f64::MAX);
+        for range in huge.preview(5) {
+            assert!(*range.end() > Duration::from_secs(1 << 33));
+        }
+        check(BackoffPolicy::exponential(Duration::ZERO, ms(1)), &[(1, 1), (1, 1)]);
+        check(BackoffPolicy::constant(Duration::from_nanos(5)), &[(1, 1)]);
+    }
+}

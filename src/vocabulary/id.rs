@@ -1,0 +1,89 @@
+//! Names for things: the public [`TaskId`], and the dense keys under which the machine's tables are
+//! addressed.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::num::NonZeroU64;
+
+/// Identifies one accepted or refused submission within its supervisor; never reused there.
+///
+/// Ids grow in the order in which submissions were handed over. Shown as `#7`.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let first = supervisor.handle().add(TaskSpec::once("a", |_| Ok(())))?;
+/// let second = supervisor.handle().add(TaskSpec::once("b", |_| Ok(())))?;
+/// assert!(first.id() < second.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(NonZeroU64);
+
+impl TaskId {
+    /// The id numbered `n`, or the first one for 0.
+    pub(crate) const fn new(n: u64) -> Self {
+        match NonZeroU64::new(n) {
+            Some(n) => Self(n),
+            None => Self(NonZeroU64::MIN),
+        }
+    }
+
+    /// The number behind the id, from 1.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A task as events and reports name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskRef {
+    /// Its id.
+    pub id: TaskId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The key of its slot, if it has one.
+    pub slot: Option<Arc<str>>,
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, self.id)
+    }
+}
+
+/// Where a task lies in the tables; reused once the task is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskKey(pub(crate) u32);
+
+/// Where a slot lies in the tables; reused once the slot is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SlotKey(pub(crate) u32);
+
+/// A task as messages name it: the key finds it, the id proves that it is still the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskAddr {
+    pub(crate) key: TaskKey,
+    pub(crate) id: TaskId,
+}
+
+/// One attempt as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptRef {
+    pub(crate) task: TaskAddr,
+    /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond
+    /// apart.
+    pub(crate) attempt: u64,
+}

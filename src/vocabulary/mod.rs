@@ -1,0 +1,14 @@
+//! The vocabulary: plain values that every other folder speaks in. Without `std`.
+//!
+//! Each module uses only those listed below it.
+
+pub(crate) mod plan;
+
+pub(crate) mod answer;
+pub(crate) mod reason;
+
+pub(crate) mod backoff;
+pub(crate) mod policy;
+
+pub(crate) mod id;
+pub(crate) mod time;

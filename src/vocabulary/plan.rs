@@ -1,0 +1,71 @@
+//! What a supervisor knows of a task's settings, and its own limits, with all defaults filled in.
+
+use core::time::Duration;
+
+use crate::vocabulary::backoff::BackoffPolicy;
+use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
+
+/// How long a watched attempt may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watchdog {
+    pub(crate) max_silence: Duration,
+    pub(crate) policy: WatchdogPolicy,
+}
+
+/// What follows a success under [`RestartPolicy::Always`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Pause {
+    #[default]
+    None,
+    /// A fixed delay from the end of one attempt to the start of the next.
+    Delay(Duration),
+    /// The next point of a grid anchored at the first start.
+    Rate(Duration),
+}
+
+/// At most so many failures within a sliding span; one more ends the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FailureLimit {
+    pub(crate) failures: u32,
+    pub(crate) within: Duration,
+}
+
+/// Everything about a task that is not a user value, with all defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) restart: RestartPolicy,
+    pub(crate) pause: Pause,
+    pub(crate) initial_delay: Duration,
+    pub(crate) backoff: BackoffPolicy,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) stable_after: Duration,
+    pub(crate) failure_limit: Option<FailureLimit>,
+    pub(crate) timeout: Option<Duration>,
+    /// How far a body may extend its deadline.
+    pub(crate) max_timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) panic: PanicPolicy,
+    pub(crate) abandon: AbandonPolicy,
+    pub(crate) watchdog: Option<Watchdog>,
+    pub(crate) shutdown_on_end: bool,
+    /// The body is consumed by its first attempt.
+    pub(crate) once: bool,
+    /// The body can run again beside an attempt that never came back.
+    pub(crate) shared: bool,
+}
+
+/// The bounds of one supervisor.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Limits {
+    /// Attempts at a time; `u32::MAX` is unlimited.
+    pub(crate) max_concurrent: u32,
+    pub(crate) max_slot_queue: u32,
+    pub(crate) max_tasks: u32,
+    /// Attempts and hooks past their grace, before `Release` acts as `Hold`.
+    pub(crate) max_abandoned: u32,
+    /// Bounds a shutdown as a whole.
+    pub(crate) grace: Duration,
+    /// Bounds the delivery of the last events after that.
+    pub(crate) event_flush: Duration,
+}

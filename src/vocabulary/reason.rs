@@ -1,0 +1,314 @@
+//! Why things happen: reasons for cancelling, stopping, refusing, failing and shutting down; and
+//! the task states.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::policy::{labels, named};
+
+/// Why a token was cancelled: the first request that reached the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// Somebody called `cancel` on the task or `cancel_slot` on its slot.
+    Stop,
+    /// A newer submission takes over the slot.
+    Replace,
+    /// The supervisor shuts down.
+    Shutdown,
+    /// The attempt ran past its deadline.
+    Timeout,
+    /// The attempt gave no sign of life for too long.
+    Unresponsive,
+    /// Somebody called `restart`: the next attempt follows at once.
+    Restart,
+}
+
+named!(CancelReason {
+    Self::Stop => "stop",
+    Self::Replace => "replace",
+    Self::Shutdown => "shutdown",
+    Self::Timeout => "timeout",
+    Self::Unresponsive => "unresponsive",
+    Self::Restart => "restart",
+});
+
+impl CancelReason {
+    /// The stop behind this reason; `None` for an interruption, after which the task may go on.
+    pub(crate) const fn as_stop(self) -> Option<StopReason> {
+        match self {
+            Self::Stop => Some(StopReason::Stop),
+            Self::Replace => Some(StopReason::Replace),
+            Self::Shutdown => Some(StopReason::Shutdown),
+            Self::Timeout | Self::Unresponsive | Self::Restart => None,
+        }
+    }
+}
+
+/// Why a task ended as cancelled: the first stop that was asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The body ended itself with `TaskError::cancelled()`.
+    ByTask,
+    /// Somebody called `cancel` on the task or `cancel_slot` on its slot.
+    Stop,
+    /// A newer submission took over the slot.
+    Replace,
+    /// The supervisor shut down.
+    Shutdown,
+}
+
+named!(StopReason {
+    Self::ByTask => "by_task",
+    Self::Stop => "stop",
+    Self::Replace => "replace",
+    Self::Shutdown => "shutdown",
+});
+
+impl StopReason {
+    /// What the token is told. A stop of the task's own making is never told; it maps to `Stop`.
+    pub(crate) const fn as_cancel(self) -> CancelReason {
+        match self {
+            Self::ByTask | Self::Stop => CancelReason::Stop,
+            Self::Replace => CancelReason::Replace,
+            Self::Shutdown => CancelReason::Shutdown,
+        }
+    }
+}
+
+/// What a retry follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// The body returned an error.
+    Failed,
+    /// The body panicked.
+    Panicked,
+    /// The body ran past its deadline.
+    TimedOut,
+    /// The body gave no sign of life.
+    Unresponsive,
+    /// The body outlived its grace.
+    Abandoned,
+}
+
+named!(FailureCause {
+    Self::Failed => "failed",
+    Self::Panicked => "panicked",
+    Self::TimedOut => "timed_out",
+    Self::Unresponsive => "unresponsive",
+    Self::Abandoned => "abandoned",
+});
+
+/// Why a submission never ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Another task of the same batch was refused, and a batch is admitted whole or not at all.
+    BatchRefused {
+        /// The task that was refused for a reason of its own.
+        culprit: TaskId,
+    },
+    /// It was still waiting when its `expires_in` had passed.
+    Expired,
+    /// As many submissions as `max_slot_queue` allows wait for the slot already.
+    QueueFull {
+        /// How many wait.
+        depth: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// It was cancelled before it became the owner of its slot, or had no chance to start.
+    Removed,
+    /// The supervisor was shutting down.
+    ShuttingDown,
+    /// The slot has an owner, and the policy was `DropIfRunning`.
+    SlotBusy {
+        /// The task that owns the slot.
+        owner: TaskId,
+        /// When it became the owner, counted from the supervisor's start.
+        since: Duration,
+    },
+    /// A newer submission took its place in the queue.
+    Superseded {
+        /// The newer submission.
+        by: TaskId,
+    },
+    /// More attempts than `max_abandoned` allows are stuck.
+    TooManyAbandoned {
+        /// How many may be.
+        limit: usize,
+    },
+    /// The supervisor holds as many tasks as `max_tasks` allows.
+    TooManyTasks {
+        /// How many it may hold.
+        limit: usize,
+    },
+}
+
+labels!(Rejection {
+    Self::BatchRefused { .. } => "batch_refused",
+    Self::Expired => "expired",
+    Self::QueueFull { .. } => "queue_full",
+    Self::Removed => "removed",
+    Self::ShuttingDown => "shutting_down",
+    Self::SlotBusy { .. } => "slot_busy",
+    Self::Superseded { .. } => "superseded",
+    Self::TooManyAbandoned { .. } => "too_many_abandoned",
+    Self::TooManyTasks { .. } => "too_many_tasks",
+});
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BatchRefused { culprit } => {
+                write!(f, "task {culprit} of the same batch was refused")
+            }
+            Self::Expired => f.write_str("expired before its first attempt"),
+            Self::QueueFull { depth, limit } => {
+                write!(f, "{depth} submissions wait for the slot already, {limit} may")
+            }
+            Self::Removed => f.write_str("removed before its first attempt"),
+            Self::ShuttingDown => f.write_str("the supervisor is shutting down"),
+            Self::SlotBusy { owner, since } => {
+                write!(
+                    f,
+                    "the slot is owned by task {owner} since second {:.3}",
+                    since.as_secs_f64()
+                )
+            }
+            Self::Superseded { by } => write!(f, "superseded by task {by}"),
+            Self::TooManyAbandoned { limit } => {
+                write!(f, "more than {limit} attempts are abandoned and still run")
+            }
+            Self::TooManyTasks { limit } => write!(f, "more than the {limit} tasks allowed"),
+        }
+    }
+}
+
+/// What became of a submission at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[must_use = "a decision may be a refusal"]
+pub enum Decision {
+    /// It owns its slot, or has none, and starts as soon as it may.
+    Admitted,
+    /// It waits for its slot.
+    Queued {
+        /// How many wait before it.
+        ahead: usize,
+    },
+    /// It will never run.
+    Rejected(Rejection),
+}
+
+labels!(Decision {
+    Self::Admitted => "admitted",
+    Self::Queued { .. } => "queued",
+    Self::Rejected(_) => "rejected",
+});
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admitted => f.write_str(self.label()),
+            Self::Queued { ahead } => write!(f, "queued behind {ahead}"),
+            Self::Rejected(why) => write!(f, "rejected: {why}"),
+        }
+    }
+}
+
+/// What `SupervisorHandle::cancel_slot` found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotCancelled {
+    /// Whether the slot had an owner that had not been asked to stop before.
+    pub owner_asked: bool,
+    /// How many waiting submissions were removed.
+    pub removed: usize,
+}
+
+/// Why a supervisor shut down: the first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShutdownCause {
+    /// `Supervisor::shutdown` or `request_shutdown` was called.
+    Requested,
+    /// The `Supervisor` was dropped.
+    Dropped,
+    /// `Supervisor::run` found nothing left to do.
+    Idle,
+    /// The process received this signal.
+    Signal(i32),
+    /// This task ended by itself, and was to take the supervisor along:
+    /// `TaskSpec::shutdown_on_end`.
+    TaskEnded(TaskId),
+    /// The controller thread panicked: a bug in this crate.
+    ControllerPanicked,
+}
+
+labels!(ShutdownCause {
+    Self::Requested => "requested",
+    Self::Dropped => "dropped",
+    Self::Idle => "idle",
+    Self::Signal(_) => "signal",
+    Self::TaskEnded(_) => "task_ended",
+    Self::ControllerPanicked => "controller_panicked",
+});
+
+impl fmt::Display for ShutdownCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(number) => write!(f, "signal {number}"),
+            Self::TaskEnded(id) => write!(f, "task {id} ended"),
+            Self::Requested | Self::Dropped | Self::Idle | Self::ControllerPanicked => {
+                f.write_str(self.label())
+            }
+        }
+    }
+}
+
+/// Where a task is in its life.
+///
+/// ```text
+/// Intake ─► Queued ─► Runnable ─► Starting ─► Running ─► Stopping ─► Abandoned
+///    │         │        ▲  ▲                  │           │           │
+///    │         └──► Waiting └─ Waiting ◄──────┴───────────┴───────────┤
+///    └────────────────────────────────────────────────────────────► Over
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// Handed over, not decided yet.
+    Intake,
+    /// Waits in its slot's queue.
+    Queued,
+    /// Owns its slot and waits for a permit.
+    Runnable,
+    /// Has a permit and is offered to a thread.
+    Starting,
+    /// Its body runs.
+    Running,
+    /// Its body was told to return and has its grace.
+    Stopping,
+    /// Its body outlived the grace and still runs.
+    Abandoned,
+    /// Waits for its initial delay, backoff, interval or tick; holds no thread and no permit.
+    Waiting,
+    /// Ended; the outcome is known.
+    Over,
+}
+
+named!(TaskState {
+    Self::Intake => "intake",
+    Self::Queued => "queued",
+    Self::Runnable => "runnable",
+    Self::Starting => "starting",
+    Self::Running => "running",
+    Self::Stopping => "stopping",
+    Self::Abandoned => "abandoned",
+    Self::Waiting => "waiting",
+    Self::Over => "over",
+});

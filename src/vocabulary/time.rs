@@ -1,0 +1,67 @@
+//! [`Time`]: nanoseconds since the supervisor started.
+//!
+//! Not `Instant`, which has neither a zero nor a "never" and cannot be made up by a test. All
+//! arithmetic saturates.
+
+use core::fmt;
+use core::time::Duration;
+
+/// A moment on the supervisor's own scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Time(u64);
+
+impl Time {
+    /// The moment the supervisor started.
+    pub(crate) const ZERO: Self = Self(0);
+    /// Later than every moment that can come (584 years).
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time since the supervisor started.
+    pub(crate) const fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// The moment `span` later; `NEVER` once out of range.
+    pub(crate) fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// The time from here to `later`, zero if that has passed.
+    pub(crate) const fn until(self, later: Self) -> Duration {
+        Duration::from_nanos(later.0.saturating_sub(self.0))
+    }
+
+    pub(crate) fn is_never(self) -> bool {
+        self == Self::NEVER
+    }
+
+    /// The first point after this moment of the grid `anchor + k * step`. A step of zero counts as
+    /// one nanosecond.
+    pub(crate) fn next_tick(self, anchor: Self, step: Duration) -> Self {
+        let step = nanos(step).max(1);
+        let passed = self.0.saturating_sub(anchor.0) / step;
+        Self(anchor.0.saturating_add(passed.saturating_add(1).saturating_mul(step)))
+    }
+}
+
+/// Whole nanoseconds, saturating at 584 years.
+pub(crate) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A span as seconds with milliseconds.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0.as_secs(), self.0.subsec_millis())
+    }
+}

@@ -1,0 +1,8 @@
+//! Of the crate's `api`, what needs no threads behind it.
+
+#[path = "../../../src/api/refused.rs"]
+pub(crate) mod refused;
+#[path = "../../../src/api/supervisor_handle.rs"]
+pub(crate) mod supervisor_handle;
+#[path = "../../../src/api/task_handle.rs"]
+pub(crate) mod task_handle;

@@ -1,0 +1,15 @@
+//! The crate's platform with a model checker's: `sync` has its primitives, `clock` the time of an
+//! execution, `linger` looks once.
+
+pub(crate) mod clock;
+pub(crate) mod linger;
+#[path = "../../../../src/platform/stall.rs"]
+pub(crate) mod stall;
+pub(crate) mod sync;
+#[path = "../../../../src/platform/threads.rs"]
+pub(crate) mod threads;
+#[path = "../../../../src/platform/unwind.rs"]
+pub(crate) mod unwind;
+#[cfg(unix)]
+#[path = "../../../../src/platform/wake_fd.rs"]
+pub(crate) mod wake_fd;

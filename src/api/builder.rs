@@ -10,7 +10,7 @@ use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::clock::Clock;
 use crate::platform::threads::Threads;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 use crate::runtime::controller::{self, Setup};
 use crate::runtime::signals::Listener;
 use crate::runtime::Subscribers;
@@ -171,13 +171,13 @@ impl SupervisorBuilder {
         mut self,
         hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.threads.hooks_mut().on_start = Some(Caught::new(Box::new(hook)));
+        self.threads.hooks_mut().on_start = Some(UserValue::new(Box::new(hook)));
         self
     }
 
     /// Calls this last on each thread on which `on_thread_start` succeeded.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.threads.hooks_mut().on_stop = Some(Caught::new(Box::new(hook)));
+        self.threads.hooks_mut().on_stop = Some(UserValue::new(Box::new(hook)));
         self
     }
 
@@ -195,7 +195,7 @@ impl SupervisorBuilder {
 
     /// Adds a subscriber to the shared lane.
     pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
-        self.shared.push(Caught::new(Box::new(subscriber)));
+        self.shared.push(UserValue::new(Box::new(subscriber)));
         self
     }
 
@@ -206,7 +206,7 @@ impl SupervisorBuilder {
         subscriber: impl Subscribe + 'static,
         capacity: usize,
     ) -> Self {
-        self.dedicated.push((Caught::new(Box::new(subscriber)), capacity));
+        self.dedicated.push((UserValue::new(Box::new(subscriber)), capacity));
         self
     }
 

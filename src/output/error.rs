@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::platform::unwind::UserValue;
 use crate::vocabulary::reason::CancelReason;
 
 /// What a body returns.
@@ -36,7 +37,7 @@ pub struct TaskError(Arc<Inner>);
 struct Inner {
     kind: Kind,
     exit_code: Option<u8>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<UserValue<Box<dyn Error + Send + Sync>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ enum Kind {
 
 impl TaskError {
     fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::new(Inner { kind, exit_code: None, source }))
+        Self(Arc::new(Inner { kind, exit_code: None, source: source.map(UserValue::new) }))
     }
 
     /// A failure that may be retried: what `?` makes, for use without it.
@@ -81,7 +82,7 @@ impl TaskError {
             Err(shared) => Self(Arc::new(Inner {
                 kind: shared.kind,
                 exit_code: Some(code.max(1)),
-                source: Some(Box::new(Shared(Self(shared)))),
+                source: Some(UserValue::new(Box::new(Shared(Self(shared))))),
             })),
         }
     }
@@ -108,7 +109,7 @@ impl TaskError {
 
     /// The error behind this one; `None` for [`cancelled`](Self::cancelled).
     pub fn as_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.0.source.as_deref()
+        self.0.source.as_deref().map(|source| &**source)
     }
 
     /// The error behind this one, if it is an `E`.
@@ -137,7 +138,7 @@ impl From<TaskError> for Box<dyn Error> {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.source {
-            Some(source) => fmt::Display::fmt(source, f),
+            Some(source) => fmt::Display::fmt(&**source, f),
             None => f.write_str("cancelled by itself"),
         }
     }
@@ -153,7 +154,7 @@ impl fmt::Debug for TaskError {
         };
         let mut tuple = f.debug_tuple(name);
         if let Some(source) = &self.0.source {
-            tuple.field(source);
+            tuple.field(&**source);
         }
         tuple.finish()
     }

@@ -7,7 +7,7 @@ use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
@@ -45,7 +45,7 @@ pub trait Subscribe: Send {
 }
 
 /// A subscriber that a supervisor keeps.
-pub(crate) type Subscriber = Caught<Box<dyn Subscribe>>;
+pub(crate) type Subscriber = UserValue<Box<dyn Subscribe>>;
 
 /// Something that happened. Shown as one line of `key=value` pairs.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ pub(crate) mod clock;
 pub(crate) mod stall;
 pub(crate) mod threads;
 
-pub(crate) mod sync;
 pub(crate) mod unwind;
+
+pub(crate) mod sync;
 #[cfg(unix)]
 pub(crate) mod wake_fd;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::platform::sync::thread;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
 ///
@@ -63,8 +63,8 @@ pub(crate) struct Threads {
 /// What the user wants done on each thread that runs bodies and hooks.
 #[derive(Default)]
 pub(crate) struct ThreadHooks {
-    pub(crate) on_start: Option<Caught<Box<StartHook>>>,
-    pub(crate) on_stop: Option<Caught<Box<StopHook>>>,
+    pub(crate) on_start: Option<UserValue<Box<StartHook>>>,
+    pub(crate) on_stop: Option<UserValue<Box<StopHook>>>,
 }
 
 /// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.

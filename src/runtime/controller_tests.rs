@@ -8,7 +8,7 @@ use crate::output::outcome::Outcome;
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::Threads;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
 use crate::task::settings::Settings;
@@ -48,7 +48,7 @@ impl Drop for Token {
 }
 
 fn setup(subscriber: impl Subscribe + 'static) -> Setup {
-    let shared = vec![Caught::new(Box::new(subscriber) as _)];
+    let shared = vec![UserValue::new(Box::new(subscriber) as _)];
     Setup {
         limits: Limits {
             max_concurrent: 3,

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::Report;
 use crate::output::event::{Event, EventKind, Subscriber};
 use crate::platform::clock::Clock;
 use crate::platform::linger::Linger;
@@ -16,6 +15,7 @@ use crate::platform::threads::Threads;
 use crate::platform::unwind;
 use crate::task::current;
 use crate::task::door::Door;
+use crate::task::fact::Fact;
 
 pub(super) struct Lane {
     shared: Arc<Shared>,
@@ -82,7 +82,6 @@ impl Lane {
         capacity: usize,
         options: &Threads,
         door: &Arc<Door>,
-        reports: &Sender<Report>,
     ) -> io::Result<Self> {
         let state = Mutex::new(State::default());
         let (in_hand, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -91,10 +90,10 @@ impl Lane {
         let shared = Shared { state, ready, capacity, in_hand, given_up, lossy, linger };
         let shared = Arc::new(shared);
         let lane = Self { shared: Arc::clone(&shared) };
-        let (door, reports) = (Arc::clone(door), reports.clone());
+        let door = Arc::clone(door);
         options.spawn(role, options.stack_size, move |_| {
             current::belong_to(&door);
-            shared.serve(subscribers, &door.clock, &reports);
+            shared.serve(subscribers, &door);
         })?;
         Ok(lane)
     }
@@ -152,7 +151,7 @@ impl Lane {
 }
 
 impl Shared {
-    fn serve(&self, subscribers: Vec<Subscriber>, clock: &Clock, reports: &Sender<Report>) {
+    fn serve(&self, subscribers: Vec<Subscriber>, door: &Door) {
         let mut subscribers: Vec<_> = subscribers
             .into_iter()
             .map(|subscriber| {
@@ -162,36 +161,40 @@ impl Shared {
             .collect();
         let mut hand = VecDeque::new();
         loop {
-            match self.next(&mut hand, clock) {
+            match self.next(&mut hand, &door.clock) {
                 Next::Events => {
+                    // A loss is told before the next event, and nobody waits for the rest of one
+                    // that was given up.
                     while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
                         let Some(event) = hand.pop_front() else { break };
-                        call_all(&mut subscribers, &event, reports);
-                        // The last reference may carry user values, whose destructors may panic.
-                        let _ = unwind::drop_caught(event);
+                        call_all(&mut subscribers, &event, door);
+                        drop(event);
                         self.in_hand.fetch_sub(1, Ordering::Release);
                     }
                 }
                 Next::Lost(lost) => {
-                    call_all(&mut subscribers, &overflow(lost, clock), reports);
+                    call_all(&mut subscribers, &overflow(lost, &door.clock), door);
                 }
                 Next::End => break,
             }
         }
-        // One by one: what panics while a panic is under way ends the process.
+
+        // What is left carries user values: not under the lock.
         let rest = std::mem::take(&mut self.state.lock().queue);
-        for event in hand.into_iter().chain(rest) {
-            let _ = unwind::drop_caught(event);
-        }
-        drop(subscribers);
-        // Not heard by a controller that has ended.
-        let _ = reports.send(Report::LaneFlushed);
+        drop((hand, rest, subscribers));
+        door.tell(Fact::LaneFlushed);
     }
 
     /// Waits for something to do.
     fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
         let mut state = self.state.lock();
-        let mut lingers = true;
+        if hand.is_empty() && !self.has_news(&state) {
+            // Whoever has served may be needed again in a moment.
+            self.answer_flushes(&mut state);
+            drop(state);
+            self.linger.until(clock, || self.has_news(&self.state.lock()).then_some(()));
+            state = self.state.lock();
+        }
         loop {
             self.answer_flushes(&mut state);
             if self.is_given_up() {
@@ -217,23 +220,15 @@ impl Shared {
             if state.closed {
                 return Next::End;
             }
-            if lingers {
-                drop(state);
-                self.linger.until(clock, || self.has_news().then_some(()));
-                state = self.state.lock();
-            } else {
-                // The room of a flood is not kept.
-                state.queue.shrink_to(KEPT);
-                hand.shrink_to(KEPT);
-                state.waiting = true;
-                self.ready.wait(&mut state);
-            }
-            lingers = !lingers;
+            // The room of a flood is not kept.
+            state.queue.shrink_to(KEPT);
+            hand.shrink_to(KEPT);
+            state.waiting = true;
+            self.ready.wait(&mut state);
         }
     }
 
-    fn has_news(&self) -> bool {
-        let state = self.state.lock();
+    fn has_news(&self, state: &State) -> bool {
         self.is_given_up() || state.closed || state.lost.is_some() || !state.queue.is_empty()
     }
 
@@ -243,7 +238,7 @@ impl Shared {
 
     /// Events that were accepted and not yet called back.
     fn unserved(&self, state: &State) -> u64 {
-        // What the thread counts down it has done.
+        // The thread counts an event down once it was called back.
         (state.queue.len() + self.in_hand.load(Ordering::Acquire)) as u64
     }
 
@@ -279,13 +274,12 @@ fn overflow(lost: Lost, clock: &Clock) -> Event {
     }
 }
 
-fn call_all(subscribers: &mut [Named], event: &Event, reports: &Sender<Report>) {
+fn call_all(subscribers: &mut [Named], event: &Event, door: &Door) {
     for Named { subscriber, name } in subscribers {
         let called = unwind::catch(|| subscriber.on_event(event));
         if let (Err(message), false) = (called, event.kind.is_diagnostic()) {
             let subscriber = Arc::clone(name);
-            // Not heard by a controller that has ended.
-            let _ = reports.send(Report::SubscriberPanicked { subscriber, message });
+            door.tell(Fact::SubscriberPanicked { subscriber, message });
         }
     }
 }

@@ -1,32 +1,26 @@
-//! Events: made of the machine's notices, the wall clock and the user's values, and put into the
-//! lanes.
+//! Events on their way: numbered, dated, and put into the lanes.
 
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::lane::Lane;
-use super::perform::certain;
-use super::tables::{Job, Jobs};
-use super::Report;
-use crate::machine::{Ending, Machine, Notice};
+use super::notice;
+use crate::machine::{Machine, Notice};
 use crate::output::event::{Event, EventKind, Subscriber};
 use crate::output::line::LogEvents;
 use crate::platform::clock::Clock;
-use crate::platform::sync::channel::{Receiver, Sender};
+use crate::platform::sync::channel::Receiver;
 use crate::platform::threads::Threads;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 use crate::task::door::Door;
-use crate::vocabulary::answer::Return;
-use crate::vocabulary::id;
 use crate::vocabulary::id::TaskRef;
-use crate::vocabulary::reason::FailureCause;
 use crate::vocabulary::time::Time;
+
 
 /// All lanes, and the numbering of events.
 pub(super) struct Publisher {
     door: Arc<Door>,
-    reports: Sender<Report>,
     options: Threads,
     shared: Option<Lane>,
     dedicated: Vec<Lane>,
@@ -51,13 +45,11 @@ impl Publisher {
     pub(super) fn start(
         subscribers: Subscribers,
         door: Arc<Door>,
-        reports: Sender<Report>,
         options: Threads,
     ) -> io::Result<Self> {
         let nobody = subscribers.shared.is_empty() && subscribers.dedicated.is_empty();
         let mut publisher = Self {
             door,
-            reports,
             options,
             shared: None,
             dedicated: Vec::new(),
@@ -79,7 +71,7 @@ impl Publisher {
     }
 
     fn lane(&self, role: &str, subscribers: Vec<Subscriber>, capacity: usize) -> io::Result<Lane> {
-        Lane::start(role, subscribers, capacity, &self.options, &self.door, &self.reports)
+        Lane::start(role, subscribers, capacity, &self.options, &self.door)
     }
 
     /// Whether somebody hears of everything.
@@ -87,13 +79,9 @@ impl Publisher {
         !self.nobody
     }
 
-    /// Makes the event of a notice and puts it into the lanes; costs nothing where nobody listens.
-    pub(super) fn notice(&mut self, now: Time, notice: Notice, jobs: &Jobs, machine: &Machine) {
-        if self.nobody && !is_worth_a_warning(notice, machine) {
-            return;
-        }
-        let job = task_of(notice).and_then(|task| jobs.get(task.key));
-        self.publish(now, job.map(Job::task_ref), kind_of(notice, job));
+    /// Whether the event of this notice would reach anybody.
+    pub(super) fn wants(&self, notice: Notice, machine: &Machine) -> bool {
+        !self.nobody || notice::is_worth_a_warning(notice, machine)
     }
 
     /// Puts an event into every lane.
@@ -125,7 +113,7 @@ impl Publisher {
             return false;
         }
         if self.shared.is_none() {
-            let logger = Caught::new(Box::new(LogEvents::new()) as _);
+            let logger = UserValue::new(Box::new(LogEvents::new()) as _);
             self.shared = self.lane("ev", vec![logger], CAPACITY).ok();
             self.dropped += u64::from(self.shared.is_none());
         }
@@ -146,127 +134,5 @@ impl Publisher {
     /// Nobody waits for the lanes any more. Says how many events subscribers did not get.
     pub(super) fn give_up(&self) -> u64 {
         self.dropped + self.shared.iter().chain(&self.dedicated).map(Lane::give_up).sum::<u64>()
-    }
-}
-
-/// Without a subscriber, the first failure of a streak and every failed outcome are logged, and who
-/// is stuck.
-fn is_worth_a_warning(notice: Notice, machine: &Machine) -> bool {
-    match notice {
-        Notice::AttemptEnded { attempt, ending, .. } => {
-            let failed = !matches!(ending, Ending::Succeeded | Ending::Cancelled);
-            let task = machine.tasks().get(attempt.task.key);
-            // The step that made the notice has counted it.
-            failed && task.is_some_and(|task| task.streak <= 1)
-        }
-        Notice::TaskEnded { end, .. } => end.is_failure(),
-        Notice::AttemptAbandoned { .. } => true,
-        Notice::Submitted { .. }
-        | Notice::Admitted { .. }
-        | Notice::Queued { .. }
-        | Notice::Rejected { .. }
-        | Notice::SlotTransition { .. }
-        | Notice::WaitingForPermit { .. }
-        | Notice::AttemptStarting { .. }
-        | Notice::RetryScheduled { .. }
-        | Notice::RunScheduled { .. }
-        | Notice::AttemptOverdue { .. }
-        | Notice::AttemptSilent { .. }
-        | Notice::AttemptResponsive { .. }
-        | Notice::AttemptReturned { .. }
-        | Notice::ShutdownRequested { .. }
-        | Notice::ShutdownEnded => false,
-    }
-}
-
-fn task_of(notice: Notice) -> Option<id::TaskAddr> {
-    match notice {
-        Notice::Submitted { task, .. }
-        | Notice::Admitted { task }
-        | Notice::Queued { task, .. }
-        | Notice::Rejected { task, .. }
-        | Notice::SlotTransition { task, .. }
-        | Notice::WaitingForPermit { task }
-        | Notice::TaskEnded { task, .. } => Some(task),
-        Notice::AttemptStarting { attempt }
-        | Notice::AttemptEnded { attempt, .. }
-        | Notice::RetryScheduled { attempt, .. }
-        | Notice::RunScheduled { attempt, .. }
-        | Notice::AttemptOverdue { attempt, .. }
-        | Notice::AttemptSilent { attempt, .. }
-        | Notice::AttemptResponsive { attempt }
-        | Notice::AttemptAbandoned { attempt, .. }
-        | Notice::AttemptReturned { attempt, .. } => Some(attempt.task),
-        Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
-    }
-}
-
-fn kind_of(notice: Notice, job: Option<&Job>) -> EventKind {
-    let error = job.and_then(|job| job.error.clone());
-    let cell = job.and_then(|job| job.cell.as_ref());
-    match notice {
-        Notice::Submitted { policy, .. } => EventKind::Submitted { policy },
-        Notice::Admitted { .. } => EventKind::Admitted,
-        Notice::Queued { depth, .. } => EventKind::Queued { depth: depth as usize },
-        Notice::Rejected { why, .. } => EventKind::Rejected { why },
-        Notice::SlotTransition { terminating, .. } => EventKind::SlotTransition { terminating },
-        Notice::WaitingForPermit { .. } => EventKind::WaitingForPermit,
-        Notice::AttemptStarting { attempt } => {
-            EventKind::AttemptStarting { attempt: attempt.attempt }
-        }
-        Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok } => {
-            let attempt = attempt.attempt;
-            match ending {
-                Ending::Succeeded => EventKind::AttemptSucceeded { attempt, ran, told },
-                Ending::Cancelled => EventKind::AttemptCancelled { attempt, ran, told, error },
-                Ending::Failed => EventKind::AttemptFailed {
-                    attempt,
-                    ran,
-                    error: certain(error, FailureCause::Failed),
-                },
-                Ending::Panicked => EventKind::AttemptPanicked {
-                    attempt,
-                    ran,
-                    error: certain(error, FailureCause::Panicked),
-                },
-                Ending::TimedOut => {
-                    EventKind::AttemptTimedOut { attempt, ran, late_by, returned_ok, error }
-                }
-                Ending::Unresponsive => {
-                    EventKind::AttemptUnresponsive { attempt, ran, returned_ok, error }
-                }
-            }
-        }
-        Notice::RetryScheduled { attempt, delay, cause } => {
-            EventKind::RetryScheduled { attempt: attempt.attempt, delay, cause }
-        }
-        Notice::RunScheduled { attempt, delay } => {
-            EventKind::RunScheduled { attempt: attempt.attempt, delay }
-        }
-        Notice::AttemptOverdue { attempt, ran } => {
-            EventKind::AttemptOverdue { attempt: attempt.attempt, ran }
-        }
-        Notice::AttemptSilent { attempt, silent_for } => {
-            let mark = cell.and_then(|cell| cell.pulse.last_mark());
-            EventKind::AttemptSilent { attempt: attempt.attempt, silent_for, mark }
-        }
-        Notice::AttemptResponsive { attempt } => {
-            EventKind::AttemptResponsive { attempt: attempt.attempt }
-        }
-        Notice::AttemptAbandoned { attempt, reason, ran, released } => {
-            let mark = cell.and_then(|cell| cell.pulse.last_mark());
-            let thread = cell.and_then(|cell| cell.thread()).map(|thread| thread.name);
-            let attempt = attempt.attempt;
-            EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released }
-        }
-        Notice::AttemptReturned { attempt, late_by, ret } => {
-            let (attempt, returned_ok) = (attempt.attempt, ret == Return::Ok);
-            EventKind::AttemptReturned { attempt, late_by, returned_ok, error }
-        }
-        Notice::TaskEnded { end, .. } => {
-            EventKind::TaskEnded { outcome: super::perform::outcome_of(end, job) }
-        }
-        Notice::ShutdownRequested { cause } => EventKind::ShutdownRequested { cause },
-        Notice::ShutdownEnded => EventKind::ShutdownEnded,
     }
 }

@@ -3,20 +3,36 @@
 use std::sync::Arc;
 
 use crate::output::error::{TaskError, TaskResult};
+use crate::platform::unwind::UserValue;
 use crate::task::context::TaskContext;
 
 /// What runs: moves to the worker for each attempt and comes back with its report.
 pub(crate) enum Body {
-    Repeat(Box<dyn FnMut(&TaskContext) -> TaskResult + Send>),
+    Repeat(UserValue<Box<RepeatBody>>),
     /// Empty once it has run.
-    Once(Option<OnceBody>),
-    Shared(Arc<SharedBody>),
+    Once(UserValue<Box<OnceBody>>),
+    Shared(Arc<UserValue<Box<SharedBody>>>),
 }
 
+type RepeatBody = dyn FnMut(&TaskContext) -> TaskResult + Send;
+type OnceBody = dyn FnOnce(&TaskContext) -> TaskResult + Send;
 type SharedBody = dyn Fn(&TaskContext) -> TaskResult + Send + Sync;
-type OnceBody = Box<dyn FnOnce(&TaskContext) -> TaskResult + Send>;
 
 impl Body {
+    pub(super) fn repeat(body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static) -> Self {
+        Self::Repeat(UserValue::new(Box::new(body)))
+    }
+
+    pub(super) fn once(body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static) -> Self {
+        Self::Once(UserValue::new(Box::new(body)))
+    }
+
+    pub(super) fn shared(
+        body: impl Fn(&TaskContext) -> TaskResult + Send + Sync + 'static,
+    ) -> Self {
+        Self::Shared(Arc::new(UserValue::new(Box::new(body))))
+    }
+
     /// Another reference to a body that can run beside itself.
     pub(crate) fn share(&self) -> Option<Self> {
         match self {

@@ -1,18 +1,18 @@
-//! Where callers and the controller of a supervisor meet: the door itself, the intake behind it,
-//! the requests, and the end.
+//! Where callers, threads and the controller of a supervisor meet: the door and the intake behind
+//! it, the requests, the facts, and the end.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::report::{FailedTask, RunReport};
+use crate::output::report::RunReport;
 use crate::platform::clock::Clock;
 use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind;
-use crate::task::envelope::{Entries, Entry, Envelope};
+use crate::task::envelope::{Entry, Envelope, Refused};
+use crate::task::fact::Fact;
 use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
@@ -29,6 +29,7 @@ pub(crate) struct Door {
     /// for it.
     behind_door: Receiver<Envelope>,
     requests: Sender<Request>,
+    facts: Sender<Fact>,
     shutdown_asked: AtomicBool,
     /// The thread of last resort for hooks exists, or was asked for.
     hook_thread_asked: AtomicBool,
@@ -46,14 +47,20 @@ struct Latch {
 }
 
 /// The controller's ends of the channels.
-#[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) intake: Receiver<Envelope>,
     pub(crate) requests: Receiver<Request>,
+    pub(crate) facts: Receiver<Fact>,
+}
+
+/// What a hand-over does while the intake is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Wait,
+    GiveUp,
 }
 
 /// Why a hand-over did not happen.
-#[derive(Debug)]
 pub(crate) enum NotTaken<S> {
     Closed(S),
     Full(S),
@@ -72,7 +79,8 @@ impl Door {
     pub(crate) fn new(clock: Clock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
         let (intake, behind_door) = channel::bounded(intake_capacity);
         let (requests, asked) = channel::unbounded();
-        let inbox = Inbox { intake: behind_door.clone(), requests: asked };
+        let (facts, told) = channel::unbounded();
+        let inbox = Inbox { intake: behind_door.clone(), requests: asked, facts: told };
         let door = Self {
             clock,
             linger: Linger::default(),
@@ -80,6 +88,7 @@ impl Door {
             intake,
             behind_door,
             requests,
+            facts,
             shutdown_asked: AtomicBool::new(false),
             hook_thread_asked: AtomicBool::new(false),
             report: Mutex::new(None),
@@ -91,63 +100,74 @@ impl Door {
     /// The door of a supervisor that has ended.
     pub(crate) fn ended() -> Arc<Self> {
         let (door, _inbox) = Self::new(Clock::start_now(), 1);
-        door.close_door();
+        door.close();
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door
     }
 
-    /// Puts a spec into the intake; waits for room unless `blocking` is false.
+    /// Puts a spec into the intake.
     pub(crate) fn hand_over(
         self: &Arc<Self>,
         spec: TaskSpec,
         policy: AdmissionPolicy,
-        returns_spec: bool,
-        blocking: bool,
+        refused: Refused,
+        when_full: WhenFull,
     ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
         let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
-        let entry = Entry::new(self, id, spec, returns_spec);
-        let record = Arc::clone(&entry.promise.0);
-        self.put(Entries::One(entry), id, policy, blocking)
+        let first = Entry::new(self, id, spec, refused);
+        let record = Arc::clone(&first.promise.0);
+        self.put(first, Vec::new(), policy, when_full)
             .map(|()| record)
-            .map_err(|not_taken| not_taken.map(|mut entries| entries.remove(0)))
+            .map_err(|not_taken| not_taken.map(|envelope| envelope.first.spec))
     }
 
-    /// Puts specs into the intake, to be admitted all or none; waits for room.
+    /// Puts specs into the intake, to be admitted all or none; waits for room. Refused ones are
+    /// given back.
     pub(crate) fn hand_over_batch(
         self: &Arc<Self>,
         specs: Vec<TaskSpec>,
         policy: AdmissionPolicy,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
-        let Some(first) = self.draw_ids(specs.len()) else { return Err(NotTaken::Closed(specs)) };
-        let entries = (first..).zip(specs).map(|(id, spec)| Entry::new(self, id, spec, true));
-        let entries: Vec<_> = entries.collect();
-        let records = entries.iter().map(|entry| Arc::clone(&entry.promise.0)).collect();
-        self.put(Entries::Batch(entries), first, policy, true).map(|()| records)
+        let Some(first_id) = self.draw_ids(specs.len()) else {
+            return Err(NotTaken::Closed(specs));
+        };
+        let entries = (first_id..).zip(specs);
+        let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, Refused::GivenBack));
+        let Some(first) = entries.next() else { return Ok(Vec::new()) };
+        let rest: Vec<_> = entries.collect();
+
+        let all = std::iter::once(&first).chain(&rest);
+        let records = all.map(|entry| Arc::clone(&entry.promise.0)).collect();
+        self.put(first, rest, policy, WhenFull::Wait)
+            .map(|()| records)
+            .map_err(|not_taken| not_taken.map(Envelope::into_specs))
     }
 
     fn put(
         &self,
-        entries: Entries,
-        first_id: u64,
+        first: Entry,
+        rest: Vec<Entry>,
         policy: AdmissionPolicy,
-        blocking: bool,
-    ) -> Result<(), NotTaken<Vec<TaskSpec>>> {
-        let envelope = Envelope { entries, policy, submitted_at: self.clock.now() };
-        if blocking {
+        when_full: WhenFull,
+    ) -> Result<(), NotTaken<Envelope>> {
+        let envelope = Envelope { first, rest, policy, submitted_at: self.clock.now() };
+        let first_id = envelope.first_id();
+        match when_full {
             // Cannot fail: we hold a receiver.
-            let _ = self.intake.send(envelope);
-        } else if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
-            self.intake.try_send(envelope)
-        {
-            let specs = envelope.into_specs();
-            // What fills it now will be refused: whoever comes again finds nothing better.
-            let closed = self.latch.lock().closed;
-            return Err(if closed { NotTaken::Closed(specs) } else { NotTaken::Full(specs) });
+            WhenFull::Wait => drop(self.intake.send(envelope)),
+            WhenFull::GiveUp => {
+                if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
+                    self.intake.try_send(envelope)
+                {
+                    // What fills the intake of a closed door will be refused: whoever comes again
+                    // finds nothing better.
+                    let closed = self.latch.lock().closed;
+                    let why = if closed { NotTaken::Closed } else { NotTaken::Full };
+                    return Err(why(envelope));
+                }
+            }
         }
-        match self.answer_behind_door(first_id) {
-            Some(own) => Err(NotTaken::Closed(own.into_specs())),
-            None => Ok(()),
-        }
+        self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
     fn draw_ids(&self, count: usize) -> Option<u64> {
@@ -167,13 +187,11 @@ impl Door {
         }
         // Under the lock, so that whoever counts finds each of them here or in the intake.
         let (own, others): (Vec<_>, Vec<_>) =
-            self.behind_door.try_iter().partition(|found| found.first_id() == Some(own_id));
+            self.behind_door.try_iter().partition(|found| found.first_id() == own_id);
         latch.refused += others.iter().map(Envelope::len).sum::<usize>();
         drop(latch);
-        // The caller's own call must not fail by another's destructor.
-        for spec in others.into_iter().flat_map(Envelope::refuse) {
-            let _ = unwind::drop_caught(spec);
-        }
+
+        others.into_iter().for_each(Envelope::refuse);
         own.into_iter().next()
     }
 
@@ -183,7 +201,7 @@ impl Door {
     }
 
     /// Nothing is accepted any more. The controller empties the intake after this.
-    pub(crate) fn close_door(&self) {
+    pub(crate) fn close(&self) {
         self.shutdown_asked.store(true, Ordering::Release);
         self.latch.lock().closed = true;
     }
@@ -191,6 +209,11 @@ impl Door {
     /// What lies in the intake, for the controller to refuse.
     pub(crate) fn empty_intake(&self) -> impl Iterator<Item = Envelope> + '_ {
         self.behind_door.try_iter()
+    }
+
+    /// Tells the controller something. Never waits; one that has ended hears nothing.
+    pub(crate) fn tell(&self, fact: Fact) {
+        let _ = self.facts.send(fact);
     }
 
     /// Sends a request; false if the supervisor has ended.
@@ -206,12 +229,12 @@ impl Door {
         answer.recv().ok()
     }
 
-    /// A hook was hung up: makes sure that there will be a thread to run it.
+    /// A hook was registered: makes sure that there will be a thread to run it.
     pub(crate) fn want_hook_thread(&self) {
         if !self.hook_thread_asked.load(Ordering::Relaxed)
             && !self.hook_thread_asked.swap(true, Ordering::AcqRel)
         {
-            self.send(Request::HookThread);
+            self.tell(Fact::HookRegistered);
         }
     }
 
@@ -233,17 +256,8 @@ impl Door {
 
     /// The controller has ended. The first report counts.
     pub(crate) fn end(&self, report: RunReport) {
-        let mut slot = self.report.lock();
-        if slot.is_none() {
-            *slot = Some(Arc::new(report));
-        }
+        self.report.lock().get_or_insert_with(|| Arc::new(report));
         self.ended.notify_all();
-    }
-
-    /// The user values that nobody else can reach any more.
-    pub(crate) fn take_failures(&mut self) -> Vec<FailedTask> {
-        let last = self.report.get_mut().take().and_then(Arc::into_inner);
-        last.map(|report| report.failures).unwrap_or_default()
     }
 
     /// Blocks until the controller has ended.
@@ -268,15 +282,6 @@ impl Door {
                 }
                 None => self.ended.wait(&mut slot),
             }
-        }
-    }
-}
-
-/// Each error in the report is a user value that may panic when dropped; two at once must not.
-impl Drop for Door {
-    fn drop(&mut self) {
-        for failure in self.take_failures() {
-            let _ = unwind::drop_caught(failure);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Hooks: what a body hangs on its cancel token to wake a call that a flag cannot wake.
+//! Hooks: what a body registers with its cancel token, to wake a call that a flag cannot wake.
 //!
 //! ```text
 //! Armed ──run──► Running ──► Spent       once
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::platform::sync::thread::{self, ThreadId};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind;
+use crate::platform::unwind::{self, UserValue};
 
 pub(crate) struct Hook {
     state: Mutex<State>,
@@ -20,7 +20,7 @@ pub(crate) struct Hook {
     pub(crate) period: Option<Duration>,
 }
 
-type Call = Box<dyn FnMut() + Send>;
+type Call = UserValue<Box<dyn FnMut() + Send>>;
 
 enum State {
     Armed(Call),
@@ -45,13 +45,14 @@ impl Hook {
         Self::new(Some(period), Box::new(call))
     }
 
-    fn new(period: Option<Duration>, call: Call) -> Self {
-        Self { state: Mutex::new(State::Armed(call)), ran: Condvar::new(), period }
+    fn new(period: Option<Duration>, call: Box<dyn FnMut() + Send>) -> Self {
+        let state = Mutex::new(State::Armed(UserValue::new(call)));
+        Self { state, ran: Condvar::new(), period }
     }
 
-    /// Runs it on this thread, unless it is spent or runs elsewhere. Gives back the message of its
-    /// panic.
-    pub(crate) fn run(&self) -> Option<String> {
+    /// Runs it on this thread, unless it is spent or runs elsewhere. Gives back the messages of its
+    /// panics.
+    pub(crate) fn run(&self) -> Vec<String> {
         let running = State::Running { on: thread::current().id(), removed: false };
         let mut call = {
             let mut state = self.state.lock();
@@ -59,22 +60,22 @@ impl Hook {
                 State::Armed(call) => call,
                 other => {
                     *state = other;
-                    return None;
+                    return Vec::new();
                 }
             }
         };
-        let panicked = unwind::catch(&mut call).err();
+        let mut panics: Vec<_> = unwind::catch(&mut **call).err().into_iter().collect();
         let mut state = self.state.lock();
         if self.period.is_some() && matches!(*state, State::Running { removed: false, .. }) {
             *state = State::Armed(call);
-            return panicked;
+            return panics;
         }
         // What the hook holds is gone before anybody who waits for it goes on.
         drop(state);
-        let dropped = unwind::drop_caught(call).err();
+        panics.extend(unwind::panics_of(|| drop(call)));
         *self.state.lock() = State::Spent;
         self.ran.notify_all();
-        panicked.or(dropped)
+        panics
     }
 
     /// From now on it is not run, if it was not yet. One that runs on another thread is waited for
@@ -84,8 +85,7 @@ impl Hook {
         if let State::Armed(_) = *state {
             let call = std::mem::replace(&mut *state, State::Spent);
             drop(state);
-            // The panic of a destructor must not come out of a guard that is dropped by a panic.
-            let _ = unwind::drop_caught(call);
+            drop(call);
             return true;
         }
         loop {

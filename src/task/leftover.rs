@@ -3,44 +3,41 @@
 use std::sync::Arc;
 
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind;
-use crate::task::body::Body;
 
-/// A body that will not run again. Whoever needs it gone drops it, or waits for who is doing so: an
-/// attempt that is revoked meanwhile passes on the wait, not the hope.
-#[derive(Clone)]
-pub(crate) struct Leftover(Arc<(Mutex<Remains>, Condvar)>);
+/// A value that is out of use and must be gone before somebody else goes on. Whoever needs it gone
+/// drops it, or waits for the thread that is doing so: an attempt that is revoked meanwhile passes
+/// on this duty, not just the hope that somebody else does it.
+pub(crate) struct Leftover<T>(Arc<(Mutex<Remains<T>>, Condvar)>);
 
-enum Remains {
-    Here(Body),
+enum Remains<T> {
+    Here(T),
     BeingDropped,
     Gone,
 }
 
-impl Leftover {
-    pub(crate) fn new(body: Body) -> Self {
-        Self(Arc::new((Mutex::new(Remains::Here(body)), Condvar::new())))
+impl<T> Leftover<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new((Mutex::new(Remains::Here(value)), Condvar::new())))
     }
 
-    /// Drops the body, or waits until it is dropped or that is `pointless`. Gives back the message
-    /// of a panic in that.
-    pub(crate) fn clear(&self, pointless: impl Fn() -> bool) -> Option<String> {
+    /// Drops the value, or waits until it is dropped or that is `pointless`.
+    pub(crate) fn clear(&self, pointless: impl Fn() -> bool) {
         let (remains, changed) = &*self.0;
         let mut state = remains.lock();
         match std::mem::replace(&mut *state, Remains::BeingDropped) {
-            Remains::Here(body) => {
+            // Its destructor may take long: not under the lock.
+            Remains::Here(value) => {
                 drop(state);
-                let panicked = unwind::drop_caught(body).err();
+                drop(value);
                 *remains.lock() = Remains::Gone;
                 changed.notify_all();
-                return panicked;
+                return;
             }
             other => *state = other,
         }
         while matches!(*state, Remains::BeingDropped) && !pointless() {
             changed.wait(&mut state);
         }
-        None
     }
 
     /// Whoever waits should see whether that is still worth it.
@@ -48,5 +45,11 @@ impl Leftover {
         let (remains, changed) = &*self.0;
         drop(remains.lock());
         changed.notify_all();
+    }
+}
+
+impl<T> Clone for Leftover<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }

@@ -2,7 +2,6 @@
 //! decided, how it ended.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::unwind;
 use crate::task::door::Door;
-use crate::task::request::Request;
+use crate::task::fact::Fact;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
 use crate::vocabulary::reason::Decision;
@@ -157,29 +156,17 @@ impl Record {
 }
 
 /// Whoever drops the last reference, maybe in passing, has no part in the error of the end and in
-/// the spec that came back: their destructors may panic, which must not end that thread.
+/// the spec that came back: what their destructors do is the supervisor's affair.
 impl Drop for Record {
     fn drop(&mut self) {
-        let State { outcome, refused, .. } = std::mem::take(self.state.get_mut());
-        for dropped in [unwind::drop_caught(outcome), unwind::drop_caught(refused)] {
-            if let Err(message) = dropped {
-                self.door.send(Request::DropPanicked { message });
-            }
+        let state = std::mem::take(self.state.get_mut());
+        for message in unwind::panics_of(|| drop(state)) {
+            self.door.tell(Fact::DropPanicked { message });
         }
     }
 }
 
-impl fmt::Debug for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The duty to end a record: dropped without having done so, it says that the task was lost.
-#[derive(Debug)]
 pub(crate) struct Promise(pub(crate) Arc<Record>);
 
 impl Drop for Promise {

@@ -1,78 +1,41 @@
-//! What a caller asks of the controller.
+//! What a caller asks of the controller. Each reply is sent without blocking.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{Receiver, Sender};
-use crate::task::cell::Cell;
 use crate::task::record::Record;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
-use crate::vocabulary::time::Time;
 
-/// What a caller asks of the controller. Each reply is sent without blocking.
+/// Something that somebody wants done, or wants to know.
 pub(crate) enum Request {
+    /// Stop this task.
     Cancel(Arc<Record>),
+    /// Stop the owner of this slot, and remove what waits there.
     CancelSlot(String, Sender<SlotCancelled>),
-    /// A destructor that ran wherever the last reference to a record was given up.
-    DropPanicked {
-        message: String,
-    },
+    /// Say when the shared lane has called back every event up to now; `None` if it has already.
     Flush(Sender<Option<Receiver<()>>>),
-    HookPanicked {
-        cell: Arc<Cell>,
-        message: String,
-    },
-    HookSlow {
-        cell: Arc<Cell>,
-        ran: Duration,
-    },
-    HookThread,
-    Idle {
-        or_shutdown: bool,
-        reply: Sender<()>,
-    },
-    /// A hook that was hung up late is to be run again.
-    Nudge {
-        cell: Arc<Cell>,
-        due: Time,
-    },
+    /// Say when no task is without outcome, or when a shutdown begins if that is enough.
+    Idle { or_shutdown: bool, reply: Sender<()> },
+    /// Who owns this slot?
     Owner(String, Sender<Option<Arc<Record>>>),
+    /// End this attempt and start the next one. Says whether there was one.
     Restart(Arc<Record>, Sender<bool>),
+    /// Shut down.
     Shutdown(ShutdownCause),
+    /// The process received a signal that means "end".
     #[cfg_attr(
         not(all(unix, feature = "signals")),
         allow(dead_code, reason = "only a signal makes one")
     )]
     Signal(i32),
+    /// Start the next attempt now. Says whether the task waited for it.
     SkipWait(Arc<Record>, Sender<bool>),
+    /// How is everything?
     Snapshot(Sender<Snapshot>),
+    /// How is this task?
     State(Arc<Record>, Sender<TaskState>),
+    /// Which task has this id?
     Task(TaskId, Sender<Option<Arc<Record>>>),
-}
-
-impl Request {
-    /// The record that came with it.
-    pub(crate) fn into_record(self) -> Option<Arc<Record>> {
-        match self {
-            Self::Cancel(record)
-            | Self::Restart(record, _)
-            | Self::SkipWait(record, _)
-            | Self::State(record, _) => Some(record),
-            Self::HookPanicked { cell, .. }
-            | Self::HookSlow { cell, .. }
-            | Self::Nudge { cell, .. } => Some(Arc::clone(&cell.record)),
-            Self::CancelSlot(..)
-            | Self::DropPanicked { .. }
-            | Self::Flush(_)
-            | Self::HookThread
-            | Self::Idle { .. }
-            | Self::Owner(..)
-            | Self::Shutdown(_)
-            | Self::Signal(_)
-            | Self::Snapshot(_)
-            | Self::Task(..) => None,
-        }
-    }
 }

@@ -82,7 +82,7 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Self {
-        Self::with_body(name.into(), Body::Repeat(Box::new(body)))
+        Self::with_body(name.into(), Body::repeat(body))
     }
 
     /// A task whose body runs once at most: implies [`RestartPolicy::Never`].
@@ -90,7 +90,7 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Self {
-        let mut spec = Self::with_body(name.into(), Body::Once(Some(Box::new(body))));
+        let mut spec = Self::with_body(name.into(), Body::once(body));
         spec.0.once = true;
         spec.restart(RestartPolicy::Never)
     }
@@ -118,7 +118,7 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl Fn(&TaskContext) -> TaskResult + Send + Sync + 'static,
     ) -> Self {
-        Self::with_body(name.into(), Body::Shared(Arc::new(body)))
+        Self::with_body(name.into(), Body::shared(body))
     }
 
     fn with_body(name: Arc<str>, body: Body) -> Self {

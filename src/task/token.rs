@@ -24,7 +24,7 @@ pub struct CancelToken(pub(crate) Arc<Cell>);
 impl CancelToken {
     /// Whether the attempt should return. One atomic load.
     pub fn is_cancelled(&self) -> bool {
-        self.0.reason().is_some()
+        self.0.is_told()
     }
 
     /// As [`TaskContext::check`].
@@ -53,9 +53,9 @@ impl CancelToken {
         self.0.done()
     }
 
-    /// Hangs up a hook that is run once when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, by shutting down its socket, say. The crate's page "Waking blocked work"
-    /// tells which call is woken how.
+    /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
+    /// flag cannot wake, by shutting down its socket, say. The page
+    /// [`guide::waking`](crate::guide::waking) tells which call is woken how.
     ///
     /// The hook runs on a thread of the supervisor, after the flag is set, in the order of
     /// registration with the attempt's other hooks; at once on the calling thread, if the attempt
@@ -84,10 +84,10 @@ impl CancelToken {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
-        self.hang(Hook::once(hook))
+        self.register(Hook::once(hook))
     }
 
-    /// Hangs up a hook that is run when the attempt is told to return, and again each `period` (at
+    /// Registers a hook that runs when the attempt is told to return, and again each `period` (at
     /// least 1 ms) until the guard is dropped: for calls that lose an interrupt which comes before
     /// them, such as `sqlite3_interrupt`. Otherwise as [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
@@ -95,12 +95,12 @@ impl CancelToken {
         period: Duration,
         hook: impl FnMut() + Send + 'static,
     ) -> CancelGuard {
-        self.hang(Hook::nudge(period.max(Duration::from_millis(1)), hook))
+        self.register(Hook::nudge(period.max(Duration::from_millis(1)), hook))
     }
 
-    fn hang(&self, hook: Hook) -> CancelGuard {
+    fn register(&self, hook: Hook) -> CancelGuard {
         let hook = Arc::new(hook);
-        self.0.hook(&hook);
+        self.0.register(&hook);
         CancelGuard::new(Arc::clone(&self.0), hook)
     }
 

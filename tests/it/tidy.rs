@@ -22,8 +22,8 @@ const FOLDERS: [(&str, &[&str]); 8] = [
 const KNOT: (&str, &[&str]) = (
     "task",
     &[
-        "body", "cell", "context", "door", "envelope", "guards", "leftover", "record", "request",
-        "spec", "token",
+        "body", "cell", "context", "door", "envelope", "fact", "guards", "record", "request", "spec",
+        "token",
     ],
 );
 

@@ -10,34 +10,33 @@
 //! late does no harm. The cell is also the cancel token: sticky, first reason wins, and fresh for
 //! each attempt, so that an old cancel cannot hit a new attempt.
 
-use std::convert::Infallible;
+mod hooks;
+mod told;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::error::{Cancelled, ExtendError, TaskError};
+use crate::output::error::{ExtendError, TaskError};
 use crate::platform::clock::Clock;
-use crate::platform::sync::atomic::{AtomicU8, Ordering};
-use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind;
 use crate::task::body::Body;
 use crate::task::door::Door;
-use crate::task::hook::Hook;
 use crate::task::leftover::Leftover;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
-use crate::task::request::Request;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
+pub(crate) use hooks::{Armed, SLOW_HOOK};
+
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,
     pub(crate) attempt: AttemptRef,
-    /// The reason, or `NOT_TOLD`: a copy of what is under the lock, for reading without it.
-    told: AtomicU8,
+    /// A copy of what is under the lock, for reading without it.
+    told: told::Told,
     /// It was offered with bodies of earlier owners of its slot.
     inherits: bool,
     /// Signs of life, for the watchdog.
@@ -61,13 +60,8 @@ struct State {
     abandoned: bool,
     /// Who runs it, once claimed.
     thread: Option<Thread>,
-    /// Made when first asked for; disconnected by dropping the sender.
-    done: Option<(Option<Sender<Infallible>>, Receiver<Infallible>)>,
-    hooks: Vec<Armed>,
-    /// When the controller was asked to have nudges run again: one wake-up serves them all.
-    nudge_due: Time,
-    /// Some thread runs the hooks.
-    hooks_run: bool,
+    done: told::Done,
+    hooks: hooks::Hooks,
 }
 
 enum Phase {
@@ -89,17 +83,11 @@ pub(crate) struct Thread {
     pub(crate) tid: Option<u32>,
 }
 
-/// A hook, and when it is to be run (again) once the token is cancelled.
-pub(crate) struct Armed {
-    hook: Arc<Hook>,
-    due: Time,
-}
-
 /// What an attempt carries to its worker.
 pub(crate) struct Load {
     pub(crate) body: Body,
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
-    pub(crate) inherited: Vec<Leftover>,
+    pub(crate) inherited: Vec<Leftover<Body>>,
     pub(crate) allowance: Allowance,
     /// Failures since the last success, and the latest of them.
     pub(crate) failures: u32,
@@ -123,19 +111,6 @@ pub(crate) struct Seen {
     pub(crate) last: bool,
 }
 
-/// A hook that runs longer than this is worth an event.
-pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
-
-const NOT_TOLD: u8 = u8::MAX;
-const REASONS: [CancelReason; 6] = [
-    CancelReason::Stop,
-    CancelReason::Replace,
-    CancelReason::Shutdown,
-    CancelReason::Timeout,
-    CancelReason::Unresponsive,
-    CancelReason::Restart,
-];
-
 impl Cell {
     pub(crate) fn offer(record: Arc<Record>, attempt: AttemptRef, load: Load) -> Self {
         Self::new(record, attempt, Phase::Offered(load))
@@ -151,7 +126,7 @@ impl Cell {
         Self {
             record,
             attempt,
-            told: AtomicU8::new(NOT_TOLD),
+            told: told::Told::default(),
             inherits: matches!(&phase, Phase::Offered(load) if !load.inherited.is_empty()),
             pulse: Pulse::default(),
             state: Mutex::new(State {
@@ -162,10 +137,8 @@ impl Cell {
                 finalized: false,
                 abandoned: false,
                 thread: None,
-                done: None,
-                hooks: Vec::new(),
-                nudge_due: Time::NEVER,
-                hooks_run: false,
+                done: told::Done::default(),
+                hooks: hooks::Hooks::default(),
             }),
             changed: Condvar::new(),
             #[cfg(unix)]
@@ -190,7 +163,8 @@ impl Cell {
     }
 
     /// Worker: what must be gone before the attempt is claimed.
-    pub(crate) fn inherited(&self) -> Vec<Leftover> {
+    pub(crate) fn inherited(&self) -> Vec<Leftover<Body>> {
+        // Few attempts inherit: the others need not take the lock twice.
         if !self.inherits {
             return Vec::new();
         }
@@ -203,7 +177,7 @@ impl Cell {
     fn begin(&self, state: &mut State, allowance: Allowance) -> Time {
         let now = self.clock().now();
         state.claimed_at = now;
-        if self.reason().is_none() {
+        if !self.told.is_set() {
             state.until = allowance.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
         }
         state.max_until = match allowance.timeout {
@@ -225,14 +199,14 @@ impl Cell {
         let last = state.finalized || (!state.abandoned && is_final(told, at));
         state.phase = Phase::Leaving { last };
         let seen = Seen { claimed_at: state.claimed_at, at, told, last };
-        (seen, std::mem::take(&mut state.hooks))
+        (seen, state.hooks.take_all())
     }
 
     /// Worker: everything is dropped. Nothing the controller orders reaches the attempt any more.
     pub(crate) fn left(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Returned;
-        // Who was given up is about to be named.
+        // The thread of an abandoned attempt is about to be named in an event.
         if !state.abandoned {
             state.thread = None;
         }
@@ -256,18 +230,16 @@ impl Cell {
         if !matches!(state.phase, Phase::Claimed) {
             return TellAnswer::AlreadyReturned;
         }
-        if self.reason().is_some() {
+        if self.told.is_set() {
             return TellAnswer::Told;
         }
         if reason == CancelReason::Timeout && state.until > now {
             return TellAnswer::DeadlineMoved(state.until);
         }
-        let position = REASONS.iter().position(|&known| known == reason).unwrap_or_default();
-        self.told.store(u8::try_from(position).unwrap_or_default(), Ordering::Release);
+
+        self.told.set(reason);
         state.until = grace_until;
-        if let Some((sender, _)) = &mut state.done {
-            *sender = None;
-        }
+        state.done.disconnect();
         self.changed.notify_all();
         #[cfg(unix)]
         self.fd.wake();
@@ -279,7 +251,7 @@ impl Cell {
         let mut state = self.state.lock();
         state.finalized = true;
         // One that was not told, having asked for more time, is about to be.
-        if self.reason().is_some() {
+        if self.told.is_set() {
             state.until = grace_until;
         }
     }
@@ -290,12 +262,29 @@ impl Cell {
         let mut state = self.state.lock();
         let last = match state.phase {
             // One that was not told, having asked for more time, is not given up either.
-            Phase::Claimed if self.reason().is_some() => state.finalized,
+            Phase::Claimed if self.told.is_set() => state.finalized,
             Phase::Leaving { last } => last,
             Phase::Claimed | Phase::Offered(_) | Phase::Returned | Phase::Revoked => return None,
         };
         state.abandoned = true;
         Some(last)
+    }
+
+    /// Body: moves the deadline to `span` from now, unless it is later already.
+    pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
+        let mut state = self.state.lock();
+        self.check()?;
+        let now = self.clock().now();
+        let wanted = now.after(span);
+        let Some(most) = state.max_until else { return Err(ExtendError::NoMaxTimeout) };
+        if state.until.is_never() {
+            return Ok(());
+        }
+        if wanted > most {
+            return Err(ExtendError::BeyondMaxTimeout { left: now.until(most) });
+        }
+        state.until = state.until.max(wanted);
+        Ok(())
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -311,7 +300,7 @@ impl Cell {
         }
     }
 
-    /// Whether a thread is in the body.
+    /// Whether a thread is in the body, or in what that leaves.
     pub(crate) fn is_claimed(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
     }
@@ -321,160 +310,9 @@ impl Cell {
         self.state.lock().thread.clone()
     }
 
-    pub(crate) fn reason(&self) -> Option<CancelReason> {
-        REASONS.get(usize::from(self.told.load(Ordering::Acquire))).copied()
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Cancelled> {
-        self.reason().map_or(Ok(()), |reason| Err(Cancelled::new(reason)))
-    }
-
-    /// Sleeps until `span` has passed, or the token is cancelled.
-    pub(crate) fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
-        let due = self.clock().now().after(span);
-        let instant = self.clock().instant(due);
-        let mut state = self.state.lock();
-        loop {
-            self.check()?;
-            match instant {
-                None => self.changed.wait(&mut state),
-                Some(_) if self.clock().now() >= due => return Ok(()),
-                Some(instant) => {
-                    self.changed.wait_until(&mut state, instant);
-                }
-            }
-        }
-    }
-
-    /// A channel that disconnects when the token is cancelled.
-    pub(crate) fn done(&self) -> Receiver<Infallible> {
-        let mut state = self.state.lock();
-        let told = self.reason().is_some();
-        let (_, receiver) = state.done.get_or_insert_with(|| {
-            let (sender, receiver) = channel::bounded(0);
-            (Some(sender).filter(|_| !told), receiver)
-        });
-        receiver.clone()
-    }
-
-    /// A descriptor that is readable for ever once the token is cancelled.
-    #[cfg(unix)]
-    pub(crate) fn fd(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
-        let fd = self.fd.get()?;
-        // Who told before the descriptor was there could not wake it. The lock orders the two.
-        let _state = self.state.lock();
-        if self.reason().is_some() {
-            self.fd.wake();
-        }
-        Ok(fd)
-    }
-
     /// When the attempt should be over: its deadline until it is told, then the end of its grace.
     pub(crate) fn until(&self) -> Time {
         self.state.lock().until
-    }
-
-    /// Body: moves the deadline to `span` from now, unless it is later already.
-    pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
-        let mut state = self.state.lock();
-        self.check().map_err(ExtendError::Cancelled)?;
-        let wanted = self.clock().now().after(span);
-        let Some(most) = state.max_until else { return Err(ExtendError::NoMaxTimeout) };
-        if state.until.is_never() {
-            return Ok(());
-        }
-        if wanted > most {
-            return Err(ExtendError::BeyondMaxTimeout { left: self.clock().now().until(most) });
-        }
-        state.until = state.until.max(wanted);
-        Ok(())
-    }
-
-    /// Body: hangs a hook on the token. If that is cancelled already, the hook runs now, here.
-    pub(crate) fn hook(self: &Arc<Self>, hook: &Arc<Hook>) {
-        let mut state = self.state.lock();
-        let told = self.reason().is_some();
-        if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
-            // Never to be cancelled: the guard keeps what is left.
-            return;
-        }
-        let due = match (told, hook.period) {
-            (false, _) => Time::ZERO,
-            // Once the body has returned, nobody is left to be woken again.
-            (true, Some(period)) if matches!(state.phase, Phase::Claimed) => {
-                self.clock().now().after(period)
-            }
-            (true, _) => Time::NEVER,
-        };
-        state.hooks.push(Armed { hook: Arc::clone(hook), due });
-        let sooner = told && due < state.nudge_due;
-        if sooner {
-            state.nudge_due = due;
-        }
-        drop(state);
-        if told {
-            let began = self.clock().now();
-            self.run_hook(Arc::clone(hook));
-            let ran = began.until(self.clock().now());
-            if ran > SLOW_HOOK {
-                self.door().send(Request::HookSlow { cell: Arc::clone(self), ran });
-            }
-            if sooner {
-                self.door().send(Request::Nudge { cell: Arc::clone(self), due });
-            }
-        } else {
-            self.door().want_hook_thread();
-        }
-    }
-
-    /// Runs the hooks that are due, in the order in which they were hung up. Says when one is due
-    /// again. One thread at a time does so for an attempt.
-    pub(crate) fn run_hooks(self: &Arc<Self>) -> Option<Time> {
-        if std::mem::replace(&mut self.state.lock().hooks_run, true) {
-            return None;
-        }
-        // Each hook once at most: a nudge that takes longer than its period must not starve the
-        // others.
-        let now = self.clock().now();
-        loop {
-            let mut state = self.state.lock();
-            let Some(armed) = state.hooks.iter_mut().find(|armed| armed.due <= now) else {
-                state.hooks_run = false;
-                if state.nudge_due <= self.clock().now() {
-                    state.nudge_due = Time::NEVER;
-                }
-                let next = state.hooks.iter().map(|armed| armed.due).min();
-                let next = next.filter(|due| *due < state.nudge_due)?;
-                state.nudge_due = next;
-                return Some(next);
-            };
-            armed.due = armed.hook.period.map_or(Time::NEVER, |period| now.after(period));
-            let hook = Arc::clone(&armed.hook);
-            drop(state);
-            self.run_hook(hook);
-        }
-    }
-
-    fn run_hook(self: &Arc<Self>, hook: Arc<Hook>) {
-        let panicked = hook.run();
-        if hook.is_spent() {
-            self.unhook(&hook);
-        }
-        // A body that has returned meanwhile leaves the last reference to us.
-        let dropped = unwind::drop_caught(hook).err();
-        if let Some(message) = panicked.or(dropped) {
-            self.door().send(Request::HookPanicked { cell: Arc::clone(self), message });
-        }
-    }
-
-    /// Whether a cancel leaves something to be run.
-    pub(crate) fn has_hooks(&self) -> bool {
-        !self.state.lock().hooks.is_empty()
-    }
-
-    /// The guard of a hook is gone: the hook need not be kept.
-    pub(crate) fn unhook(&self, hook: &Arc<Hook>) {
-        self.state.lock().hooks.retain(|armed| !Arc::ptr_eq(&armed.hook, hook));
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -1,0 +1,130 @@
+//! The end of a supervisor: the door closes, the lanes finish, the threads leave, the report is
+//! made.
+
+use std::sync::Arc;
+
+use super::Controller;
+use crate::machine::{Input, State};
+use crate::output::outcome::Outcome;
+use crate::output::report::{AbandonedAttempt, RunReport};
+use crate::platform::stall::Stall;
+use crate::task::cell::{Cell, Thread};
+use crate::task::envelope::Envelope;
+use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
+
+impl Controller {
+    pub(super) fn close_door(&mut self) {
+        let door = Arc::clone(&self.door);
+        door.close();
+        door.empty_intake().for_each(|envelope| self.refuse(envelope));
+    }
+
+    /// Refuses what was handed over while the door was closing. It was accepted, so it counts.
+    pub(super) fn refuse(&mut self, envelope: Envelope) {
+        let refused = envelope.len();
+        self.tally.count_rejected(refused);
+        self.ending.count_refused(refused);
+        envelope.refuse();
+    }
+
+    /// Lets the lanes finish, once it is time and the last thread was looked at.
+    pub(super) fn close_lanes(&mut self) {
+        if !self.ending.lanes_wait() || !self.examiner.is_idle() {
+            return;
+        }
+        let open = self.publisher.close();
+        self.ending.lanes_closed(open);
+        if open == 0 {
+            self.feedback.push_back(Input::EventsFlushed);
+        }
+    }
+
+    /// After a panic of the controller: nobody is left waiting, every body is told.
+    pub(in crate::runtime) fn give_up(&mut self) {
+        self.close_door();
+        for owner in self.values.iter() {
+            let Some(cell) = &owner.cell else { continue };
+            if cell.revoke().is_err() {
+                cell.tell(CancelReason::Shutdown, self.now, Time::NEVER);
+                if cell.has_hooks() {
+                    self.pool.push_hooks(cell);
+                }
+            }
+        }
+        self.ending.give_up();
+        self.publisher.close();
+    }
+
+    /// Nothing is left: says so to everybody who waits. Gives the number of values leaked.
+    pub(in crate::runtime) fn end(mut self) -> usize {
+        // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
+        let (closed, _) = crate::platform::sync::channel::unbounded();
+        drop(closed);
+        let door = Arc::clone(&self.door);
+        self.idle_waiters.clear();
+        let report = self.into_report();
+        let values_leaked = report.shutdown.values_leaked;
+        door.end(report);
+        values_leaked
+    }
+
+    /// The last word, once everything has ended.
+    fn into_report(mut self) -> RunReport {
+        let abandoned = self.abandoned();
+        let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
+        for owner in self.values.drain() {
+            if owner.record().outcome().is_none() {
+                let shutdown_on_end = owner.plan.shutdown_on_end;
+                self.tally.count(&Outcome::Lost, shutdown_on_end, || owner.task_ref());
+            }
+        }
+        drop(self.released);
+        self.serve_threads();
+        // Idle workers leave within the time that the last events have.
+        let due = self.ending.complete_at(self.now).after(self.machine.limits().event_flush);
+        let values_leaked = self.pool.close(stuck, due);
+        let behind_door = self.door.refused_behind_door();
+        self.tally.count_rejected(behind_door);
+        self.ending.count_refused(behind_door);
+        let events_dropped = self.publisher.give_up();
+        self.tally.into_report(self.ending.into_report(abandoned, events_dropped, values_leaked))
+    }
+
+    /// Everything that outlived its grace and still runs.
+    pub(super) fn abandoned(&self) -> Vec<AbandonedAttempt> {
+        let held = self.machine.tasks().iter().filter_map(|task| {
+            let State::Abandoned { .. } = task.state else { return None };
+            let owner = self.values.get(task.task.key)?;
+            Some(entry(owner.task_ref(), owner.cell.as_ref()?, task.since, owner.stall.clone()))
+        });
+        let released = self.released.iter().map(|it| {
+            let entry = entry(it.task.clone(), &it.cell, it.since, it.stall.clone());
+            AbandonedAttempt { released: true, ..entry }
+        });
+        let hooks = self.pool.stuck_hooks().into_iter().map(|hook| {
+            let record = &hook.cell.record;
+            let entry = entry(record.task_ref(), &hook.cell, hook.since, None);
+            let Thread { name, tid } = hook.thread;
+            AbandonedAttempt { hook: true, thread: Some(name), tid, ..entry }
+        });
+        held.chain(released).chain(hooks).collect()
+    }
+}
+
+fn entry(task: TaskRef, cell: &Cell, since: Time, stall: Option<Box<Stall>>) -> AbandonedAttempt {
+    let thread = cell.thread();
+    AbandonedAttempt {
+        task,
+        attempt: cell.attempt.attempt,
+        since: since.since_start(),
+        reason: cell.reason().unwrap_or(CancelReason::Stop),
+        tid: thread.as_ref().and_then(|thread| thread.tid),
+        thread: thread.map(|thread| thread.name),
+        mark: cell.pulse.last_mark(),
+        stall: stall.map(|stall| *stall),
+        released: false,
+        hook: false,
+    }
+}

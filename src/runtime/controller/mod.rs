@@ -1,0 +1,214 @@
+//! The controller: the one thread that owns the machine. It waits in one place, and nothing else it
+//! does ever waits.
+//!
+//! Each module uses only those listed below it.
+
+mod end;
+mod perform;
+mod serve;
+mod view;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::ending::Ending;
+use super::examiner::Examiner;
+use super::pool::{Pool, Work};
+use super::publish::Publisher;
+use super::released::ReleasedAttempts;
+use super::start::Setup;
+use super::tally::Tally;
+use super::values::Values;
+use crate::machine::{Answer, Effect, Input, Machine};
+use crate::platform::linger::Linger;
+use crate::platform::sync::channel::{Select, Sender};
+use crate::platform::unwind;
+use crate::task::door::{Door, Inbox};
+use crate::vocabulary::time::Time;
+
+pub(super) struct Controller {
+    door: Arc<Door>,
+    inbox: Inbox,
+    machine: Machine,
+    /// What the clock said in this turn.
+    now: Time,
+    values: Values,
+    released: ReleasedAttempts,
+    pool: Pool,
+    publisher: Publisher,
+    examiner: Examiner,
+    tally: Tally,
+    ending: Ending,
+    idle_waiters: Vec<IdleWaiter>,
+    linger: Linger,
+    /// Kept between steps for its room.
+    effects: Vec<Effect>,
+    /// What late orders found.
+    feedback: VecDeque<Input>,
+    /// The answer to the request being served.
+    answer: Option<Answer>,
+}
+
+/// Somebody who waits until every task has its outcome.
+struct IdleWaiter {
+    or_shutdown: bool,
+    reply: Sender<()>,
+}
+
+/// Submissions taken in one turn when no request waits, so that facts and timers get their turn
+/// under a flood.
+const SUBMISSIONS_PER_TURN: usize = 256;
+
+impl Controller {
+    pub(super) fn new(
+        setup: Setup,
+        door: Arc<Door>,
+        inbox: Inbox,
+        pool: Pool,
+        publisher: Publisher,
+    ) -> Self {
+        let values = Values::new(setup.defaults, setup.limits.grace);
+        Self {
+            door,
+            inbox,
+            machine: Machine::new(setup.limits, setup.seed),
+            now: Time::ZERO,
+            values,
+            released: ReleasedAttempts::default(),
+            pool,
+            publisher,
+            examiner: Examiner::default(),
+            tally: Tally::default(),
+            ending: Ending::new(setup.signals),
+            idle_waiters: Vec::new(),
+            linger: Linger::default(),
+            effects: Vec::new(),
+            feedback: VecDeque::new(),
+            answer: None,
+        }
+    }
+
+    /// Turns, until the machine has ended.
+    pub(super) fn run(&mut self) {
+        loop {
+            self.turn();
+            if self.ending.finished {
+                break;
+            }
+            self.wait();
+        }
+    }
+
+    /// Counts what lies there, looks at the clock, and serves: facts, timers, submissions,
+    /// requests, threads. A request sees every fact and submission made before it, because those
+    /// are counted after the requests and served before them.
+    pub(super) fn turn(&mut self) {
+        let requests = self.inbox.requests.len();
+        let facts = self.inbox.facts.len();
+        let most = if requests == 0 { SUBMISSIONS_PER_TURN } else { usize::MAX };
+        let submissions = self.inbox.intake.len().min(most);
+        self.now = self.door.clock.now();
+
+        for _ in 0..facts {
+            let Ok(fact) = self.inbox.facts.try_recv() else { break };
+            self.serve_fact(fact);
+        }
+        while self.machine.deadline() <= self.now {
+            self.feed(Input::TimerDue);
+        }
+        for _ in 0..submissions {
+            let Ok(envelope) = self.inbox.intake.try_recv() else { break };
+            self.serve_submission(envelope);
+        }
+        for _ in 0..requests {
+            let Ok(request) = self.inbox.requests.try_recv() else { break };
+            self.serve_request(request);
+        }
+        self.serve_threads();
+        self.answer_idle_waiters();
+    }
+
+    /// The one place where the controller waits: until a message lies there, or something is due.
+    pub(super) fn wait(&self) {
+        let Inbox { intake, requests, facts } = &self.inbox;
+        let clock = &self.door.clock;
+        let look = || {
+            let nothing = facts.is_empty() && requests.is_empty() && intake.is_empty();
+            (!nothing).then_some(())
+        };
+        let due = self.machine.deadline().min(self.pool.deadline());
+        // What is due already waits for nobody: each yield may cost a slice on a busy machine.
+        if due <= clock.now() || self.linger.until(clock, look).is_some() {
+            return;
+        }
+        let mut select = Select::new();
+        select.recv(facts);
+        select.recv(requests);
+        select.recv(intake);
+        // Which of them it is, or that time is up, the next turn sees for itself.
+        let _ = match clock.remaining(due) {
+            Some(span) => select.ready_timeout(span).ok(),
+            None => Some(select.ready()),
+        };
+    }
+
+    /// Hands one fact to the machine and carries out all that follows.
+    fn feed(&mut self, input: Input) {
+        self.step(input);
+        while let Some(input) = self.feedback.pop_front() {
+            self.step(input);
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.machine.step(self.now, input, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(effect);
+        }
+        self.effects = effects;
+    }
+
+    /// Hands a request to the machine and gives back its answer.
+    fn ask(&mut self, input: Input) -> Option<Answer> {
+        self.answer = None;
+        self.feed(input);
+        self.answer.take()
+    }
+
+    /// Ends a turn: has its work taken up, starts and retires threads.
+    fn serve_threads(&mut self) {
+        self.push_kept();
+        if let Some(look) = self.examiner.next_look() {
+            self.pool.push(look);
+        }
+        for fact in self.pool.manage(self.now) {
+            self.serve_fact(fact);
+        }
+        // What serving these has left must not wait for somebody else's turn.
+        if self.push_kept() {
+            self.pool.wake_by(self.now);
+        }
+    }
+
+    /// Has a worker drop the user values that went out of use here. False if there are none.
+    fn push_kept(&mut self) -> bool {
+        let kept = unwind::take_kept();
+        let any = !kept.is_empty();
+        if any {
+            self.pool.push(Work::Drop(kept));
+        }
+        any
+    }
+
+    fn answer_idle_waiters(&mut self) {
+        let (idle, stopping) = (self.machine.is_idle(), !self.machine.is_running());
+        self.idle_waiters.retain(|waiter| {
+            let answered = idle || (waiter.or_shutdown && stopping);
+            if answered {
+                let _ = waiter.reply.send(());
+            }
+            !answered
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! What the machine orders, carried out with the user's values. A late order comes back as an
+//! input.
+
+use std::sync::Arc;
+
+use super::Controller;
+use crate::machine::{Effect, End, Finality, Input, Notice};
+use crate::runtime::notice::{certain, kind_of, outcome_of, task_of, Details};
+use crate::runtime::pool::{Attempt, Dedicated, Work};
+use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::reason::{CancelReason, Decision};
+use crate::vocabulary::time::Time;
+
+impl Controller {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Decide { task, decision } => {
+                if let Some(owner) = self.values.get_mut(task.key) {
+                    owner.decide(decision);
+                }
+            }
+            Effect::Start { attempt, finality } => self.start(attempt, finality),
+            Effect::Revoke { attempt } => self.revoke(attempt),
+            Effect::Tell { attempt, reason, grace_until } => {
+                self.tell(attempt, reason, grace_until);
+            }
+            Effect::Finalize { attempt, grace_until } => {
+                if let Some(cell) = self.values.cell(attempt) {
+                    cell.finalize(grace_until);
+                }
+            }
+            Effect::Abandon { attempt } => {
+                let found = self.values.cell(attempt).and_then(|cell| cell.abandon());
+                let answer = found
+                    .map_or(AbandonAnswer::NotAbandoned, |last| AbandonAnswer::Abandoned { last });
+                self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
+            }
+            Effect::Look { attempt } => {
+                let cell = self.values.cell(attempt);
+                let alive = cell.is_some_and(|cell| cell.pulse.look(self.now));
+                self.feedback.push_back(Input::Looked { attempt, alive });
+            }
+            Effect::Examine { attempt } => {
+                if let Some(cell) = self.values.cell(attempt) {
+                    self.examiner.push(attempt, cell);
+                }
+            }
+            Effect::Release { attempt } => {
+                if let Some(owner) = self.values.get_mut(attempt.task.key) {
+                    self.released.enter(attempt, owner, self.now);
+                }
+            }
+            Effect::ForgetReleased { attempt } => self.released.remove(attempt),
+            Effect::Discard { task, heir } => self.values.discard(task, heir),
+            Effect::Deliver { task, end } => self.deliver(task, end),
+            Effect::Forget { task } => self.values.remove(task),
+            Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
+            Effect::Answer(answer) => self.answer = Some(answer),
+            Effect::Publish(notice) => self.publish(notice),
+            Effect::CloseDoor => self.close_door(),
+            Effect::RestoreSignals => self.ending.signals = None,
+            Effect::FlushEvents => {
+                self.ending.note_complete(self.now);
+                self.close_lanes();
+            }
+            Effect::Finish => self.ending.finished = true,
+        }
+    }
+
+    fn start(&mut self, attempt: AttemptRef, finality: Finality) {
+        let failures = self.machine.tasks().get(attempt.task.key).map_or(0, |task| task.streak);
+        let Some(owner) = self.values.get_mut(attempt.task.key) else { return };
+        let cell = owner.load(attempt, failures);
+        // Where nothing depends on it, the claim travels with the return: a message less.
+        let watched = self.publisher.has_subscribers();
+        let plan = &owner.plan;
+        let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
+        let attempt = Attempt { cell, finality, reports_claim };
+        match owner.dedicated.clone() {
+            Some(options) => self.pool.push_dedicated(Dedicated { attempt, options }),
+            None => self.pool.push(Work::Attempt(attempt)),
+        }
+    }
+
+    fn revoke(&mut self, attempt: AttemptRef) {
+        let owner = self.values.get_mut(attempt.task.key);
+        let Some(answer) = owner.and_then(|owner| owner.revoke()) else { return };
+        self.pool.note_revoked();
+        self.feedback.push_back(Input::RevokeAnswered { attempt, answer });
+    }
+
+    fn tell(&mut self, attempt: AttemptRef, reason: CancelReason, grace_until: Time) {
+        let Some(cell) = self.values.cell(attempt) else { return };
+        let answer = cell.tell(reason, self.now, grace_until);
+        if answer == TellAnswer::Told && cell.has_hooks() {
+            self.pool.push_hooks(cell);
+        }
+        self.feedback.push_back(Input::TellAnswered { attempt, answer });
+    }
+
+    fn deliver(&mut self, task: TaskAddr, end: End) {
+        let Some(owner) = self.values.get(task.key) else { return };
+        let outcome = outcome_of(end, owner.error.as_ref());
+        self.tally.count(&outcome, owner.plan.shutdown_on_end, || owner.task_ref());
+        self.ending.count(task.id, end);
+        owner.record().end(outcome);
+    }
+
+    fn publish(&mut self, notice: Notice) {
+        match notice {
+            Notice::RetryScheduled { attempt, cause, .. } => {
+                if let Some(owner) = self.values.get_mut(attempt.task.key) {
+                    owner.last_failure = Some(certain(owner.error.clone(), cause));
+                }
+            }
+            Notice::ShutdownRequested { cause } => self.ending.begin(cause, self.now),
+            _ => {}
+        }
+        if !self.publisher.wants(notice, &self.machine) {
+            return;
+        }
+        let about = task_of(notice);
+        let owner = about.and_then(|task| self.values.get(task.key));
+        // A released attempt's return is its own affair: its task may be in another attempt, or no
+        // more.
+        let released = match notice {
+            Notice::AttemptReturned { attempt, .. } => self.released.find(attempt),
+            _ => None,
+        };
+        let (task, details) = match (released, owner) {
+            (Some(it), _) => (
+                Some(it.task.clone()),
+                Details { error: it.error.as_ref(), cell: Some(&it.cell) },
+            ),
+            (None, Some(it)) => (
+                Some(it.task_ref()),
+                Details { error: it.error.as_ref(), cell: it.cell.as_ref() },
+            ),
+            (None, None) => (None, Details::default()),
+        };
+        let kind = kind_of(notice, &details);
+        self.publisher.publish(self.now, task, kind);
+    }
+}

@@ -1,0 +1,190 @@
+//! What comes in: facts from threads, submissions, and requests; one match each.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Controller, IdleWaiter};
+use crate::machine::{Answer, Input, State, Submission};
+use crate::output::event::EventKind;
+use crate::platform::stall::Stall;
+use crate::task::cell::Cell;
+use crate::task::envelope::{Entry, Envelope};
+use crate::task::fact::{Fact, Returned};
+use crate::task::record::Record;
+use crate::task::request::Request;
+use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::SlotCancelled;
+use crate::vocabulary::time::Time;
+
+impl Controller {
+    pub(super) fn serve_fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Claimed { attempt, at } => self.feed(Input::Claimed { attempt, at }),
+            Fact::Returned(returned) => self.take_home(returned),
+            Fact::DropPanicked { message } => {
+                let message = Arc::from(message);
+                self.publisher.publish(self.now, None, EventKind::DropPanicked { message });
+            }
+            Fact::Examined { attempt, stall } => self.note_examined(attempt, stall),
+            Fact::HookRegistered => {
+                let mut facts = Vec::new();
+                self.pool.start_last_resort(self.now, &mut facts);
+                facts.into_iter().for_each(|fact| self.serve_fact(fact));
+            }
+            Fact::HookPanicked { cell, message } => {
+                let (attempt, message) = (cell.attempt.attempt, Arc::from(message));
+                self.publish_about(&cell, EventKind::HookPanicked { attempt, message });
+            }
+            Fact::HookSlow { cell, ran } => {
+                let attempt = cell.attempt.attempt;
+                self.publish_about(&cell, EventKind::HookSlow { attempt, ran });
+            }
+            Fact::HookAbandoned => self.feed(Input::HookAbandoned),
+            Fact::HookReturned => self.feed(Input::HookReturned),
+            Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
+            Fact::HookThreadRefused { error } => {
+                self.pool.last_resort_refused();
+                let retry_in = self.pool.refused(self.now);
+                self.publish_refused(error, retry_in);
+            }
+            Fact::ThreadRefused { error } => {
+                let retry_in = self.pool.refused(self.now);
+                self.publish_refused(error, retry_in);
+            }
+            Fact::DedicatedRefused { error } => {
+                let retry_in = self.pool.dedicated_refused(self.now);
+                self.publish_refused(error, retry_in);
+            }
+            Fact::SubscriberPanicked { subscriber, message } => {
+                let message = Arc::from(message);
+                let kind = EventKind::SubscriberPanicked { subscriber, message };
+                self.publisher.publish(self.now, None, kind);
+            }
+            Fact::LaneFlushed => {
+                if self.ending.lane_flushed() {
+                    self.feed(Input::EventsFlushed);
+                }
+            }
+        }
+    }
+
+    fn publish_refused(&mut self, error: io::Error, retry_in: Duration) {
+        let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
+        self.publisher.publish(self.now, None, kind);
+    }
+
+    fn publish_about(&mut self, cell: &Cell, kind: EventKind) {
+        self.publisher.publish(self.now, Some(cell.record.task_ref()), kind);
+    }
+
+    /// Takes a returned attempt: its values home, its facts to the machine.
+    fn take_home(&mut self, mut returned: Returned) {
+        let attempt = returned.attempt;
+        if let Some(released) = self.released.find_mut(attempt) {
+            released.error = returned.error.take();
+        } else if let Some(owner) = self.values.get_mut(attempt.task.key) {
+            owner.take_home(&mut returned);
+        }
+        let Returned { claimed_at, at, told, ret, .. } = returned;
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
+    }
+
+    /// A thread was looked at: what is known of it belongs to the attempt that it runs.
+    fn note_examined(&mut self, attempt: AttemptRef, stall: Option<Stall>) {
+        self.examiner.note_examined();
+        let released = self.released.find_mut(attempt).map(|it| (it.task.clone(), &mut it.stall));
+        let known = released.or_else(|| {
+            let owner = self.values.get_mut(attempt.task.key)?;
+            let task = owner.task_ref();
+            let latest = owner.cell.as_ref()?.attempt == attempt;
+            latest.then_some((task, &mut owner.stall))
+        });
+        if let (Some(stall), Some((task, place))) = (stall, known) {
+            *place = Some(Box::new(stall.clone()));
+            let kind = EventKind::StallReport { attempt: attempt.attempt, stall };
+            self.publisher.publish(self.now, Some(task), kind);
+        }
+        self.close_lanes();
+        self.feed_pending();
+    }
+
+    /// Takes a hand-over from the intake.
+    pub(super) fn serve_submission(&mut self, envelope: Envelope) {
+        if !self.machine.is_running() {
+            return self.refuse(envelope);
+        }
+        let Envelope { first, rest, policy, submitted_at } = envelope;
+        let first = self.submission(first, policy, submitted_at);
+        if rest.is_empty() {
+            return self.feed(Input::Submitted(first));
+        }
+        let rest = rest.into_iter().map(|entry| self.submission(entry, policy, submitted_at));
+        let batch = std::iter::once(first).chain(rest).collect();
+        self.feed(Input::BatchSubmitted(batch));
+    }
+
+    fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
+        let record = &entry.promise.0;
+        let cancelled = record.cancel_asked();
+        let slot = record.slot.as_ref().map(|name| self.values.slots.intern(name));
+        let (task, plan) = self.values.insert(entry);
+        Submission { task, slot, policy, plan, submitted_at: at, cancelled }
+    }
+
+    pub(super) fn serve_request(&mut self, request: Request) {
+        // Nobody may wait for an answer any more; then it goes nowhere.
+        match request {
+            Request::Cancel(record) => {
+                if let Some(task) = self.find(&record) {
+                    self.feed(Input::StopRequested(task));
+                }
+            }
+            Request::CancelSlot(slot, reply) => drop(reply.send(self.cancel_slot(&slot))),
+            Request::Flush(reply) => drop(reply.send(self.publisher.flush())),
+            Request::Idle { or_shutdown, reply } => {
+                self.idle_waiters.push(IdleWaiter { or_shutdown, reply });
+            }
+            Request::Owner(slot, reply) => drop(reply.send(self.owner(&slot))),
+            Request::Restart(record, reply) => {
+                drop(reply.send(self.ask_task(&record, Input::RestartRequested)));
+            }
+            Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
+            Request::Signal(number) => self.feed(Input::SignalReceived(number)),
+            Request::SkipWait(record, reply) => {
+                drop(reply.send(self.ask_task(&record, Input::SkipRequested)));
+            }
+            Request::Snapshot(reply) => drop(reply.send(self.snapshot())),
+            Request::State(record, reply) => drop(reply.send(self.state(&record))),
+            Request::Task(id, reply) => drop(reply.send(self.task(id))),
+        }
+    }
+
+    fn ask_task(&mut self, record: &Record, input: fn(TaskAddr) -> Input) -> bool {
+        let Some(task) = self.find(record) else { return false };
+        self.learn_of_claim(task);
+        self.ask(input(task)) == Some(Answer::Taken(true))
+    }
+
+    fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
+        let Some(key) = self.values.slots.key(slot) else { return SlotCancelled::default() };
+        match self.ask(Input::SlotStopRequested(key)) {
+            Some(Answer::SlotStopped { owner_asked, removed }) => {
+                SlotCancelled { owner_asked, removed: removed as usize }
+            }
+            Some(Answer::Taken(_)) | None => SlotCancelled::default(),
+        }
+    }
+
+    /// Tells the machine of a claim that nobody needed to report. Whoever asks about a task does so
+    /// first, so that it is never taken for unclaimed.
+    pub(super) fn learn_of_claim(&mut self, task: TaskAddr) {
+        let Some(known) = self.machine.tasks().get(task.key) else { return };
+        let State::Starting { .. } = known.state else { return };
+        let attempt = AttemptRef { task, attempt: known.attempt };
+        if let Some(at) = self.values.cell(attempt).and_then(|cell| cell.claimed_at()) {
+            self.feed(Input::Claimed { attempt, at });
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What the machine thinks worth telling, made into events and outcomes with the user's values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::machine::{End, Ending, Machine, Notice};
+use crate::output::error::TaskError;
+use crate::output::event::EventKind;
+use crate::output::outcome::Outcome;
+use crate::task::cell::Cell;
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::TaskAddr;
+use crate::vocabulary::reason::{CancelReason, FailureCause};
+
+/// What the runtime adds to a notice.
+#[derive(Default)]
+pub(super) struct Details<'a> {
+    /// What the attempt returned, unless that was `Ok`.
+    pub(super) error: Option<&'a TaskError>,
+    pub(super) cell: Option<&'a Arc<Cell>>,
+}
+
+/// Without a subscriber, the first failure of a streak and every failed outcome are logged, and
+/// what is stuck.
+pub(super) fn is_worth_a_warning(notice: Notice, machine: &Machine) -> bool {
+    match notice {
+        Notice::AttemptEnded { attempt, ending, .. } => {
+            let failed = !matches!(ending, Ending::Succeeded | Ending::Cancelled);
+            let task = machine.tasks().get(attempt.task.key);
+            // The step that made the notice has counted it.
+            failed && task.is_some_and(|task| task.streak <= 1)
+        }
+        Notice::TaskEnded { end, .. } => end.is_failure(),
+        Notice::AttemptAbandoned { .. } => true,
+        Notice::Submitted { .. }
+        | Notice::Admitted { .. }
+        | Notice::Queued { .. }
+        | Notice::Rejected { .. }
+        | Notice::SlotTransition { .. }
+        | Notice::WaitingForPermit { .. }
+        | Notice::AttemptStarting { .. }
+        | Notice::RetryScheduled { .. }
+        | Notice::RunScheduled { .. }
+        | Notice::AttemptOverdue { .. }
+        | Notice::AttemptSilent { .. }
+        | Notice::AttemptResponsive { .. }
+        | Notice::AttemptReturned { .. }
+        | Notice::ShutdownRequested { .. }
+        | Notice::ShutdownEnded => false,
+    }
+}
+
+/// The task a notice is about, if it is about one.
+pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
+    match notice {
+        Notice::Submitted { task, .. }
+        | Notice::Admitted { task }
+        | Notice::Queued { task, .. }
+        | Notice::Rejected { task, .. }
+        | Notice::SlotTransition { task, .. }
+        | Notice::WaitingForPermit { task }
+        | Notice::TaskEnded { task, .. } => Some(task),
+        Notice::AttemptStarting { attempt }
+        | Notice::AttemptEnded { attempt, .. }
+        | Notice::RetryScheduled { attempt, .. }
+        | Notice::RunScheduled { attempt, .. }
+        | Notice::AttemptOverdue { attempt, .. }
+        | Notice::AttemptSilent { attempt, .. }
+        | Notice::AttemptResponsive { attempt }
+        | Notice::AttemptAbandoned { attempt, .. }
+        | Notice::AttemptReturned { attempt, .. } => Some(attempt.task),
+        Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
+    }
+}
+
+/// The event of a notice.
+pub(super) fn kind_of(notice: Notice, details: &Details<'_>) -> EventKind {
+    let error = details.error.cloned();
+    let mark = || details.cell.and_then(|cell| cell.pulse.last_mark());
+    match notice {
+        Notice::Submitted { policy, .. } => EventKind::Submitted { policy },
+        Notice::Admitted { .. } => EventKind::Admitted,
+        Notice::Queued { depth, .. } => EventKind::Queued { depth: depth as usize },
+        Notice::Rejected { why, .. } => EventKind::Rejected { why },
+        Notice::SlotTransition { terminating, .. } => EventKind::SlotTransition { terminating },
+        Notice::WaitingForPermit { .. } => EventKind::WaitingForPermit,
+        Notice::AttemptStarting { attempt } => {
+            EventKind::AttemptStarting { attempt: attempt.attempt }
+        }
+        Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok } => {
+            ended(attempt.attempt, told, ending, ran, late_by, returned_ok, error)
+        }
+        Notice::RetryScheduled { attempt, delay, cause } => {
+            EventKind::RetryScheduled { attempt: attempt.attempt, delay, cause }
+        }
+        Notice::RunScheduled { attempt, delay } => {
+            EventKind::RunScheduled { attempt: attempt.attempt, delay }
+        }
+        Notice::AttemptOverdue { attempt, ran } => {
+            EventKind::AttemptOverdue { attempt: attempt.attempt, ran }
+        }
+        Notice::AttemptSilent { attempt, silent_for } => {
+            EventKind::AttemptSilent { attempt: attempt.attempt, silent_for, mark: mark() }
+        }
+        Notice::AttemptResponsive { attempt } => {
+            EventKind::AttemptResponsive { attempt: attempt.attempt }
+        }
+        Notice::AttemptAbandoned { attempt, reason, ran, released } => {
+            let thread = details.cell.and_then(|cell| cell.thread()).map(|thread| thread.name);
+            let (attempt, mark) = (attempt.attempt, mark());
+            EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released }
+        }
+        Notice::AttemptReturned { attempt, late_by, ret } => {
+            let (attempt, returned_ok) = (attempt.attempt, ret == Return::Ok);
+            EventKind::AttemptReturned { attempt, late_by, returned_ok, error }
+        }
+        Notice::TaskEnded { end, .. } => {
+            EventKind::TaskEnded { outcome: outcome_of(end, details.error) }
+        }
+        Notice::ShutdownRequested { cause } => EventKind::ShutdownRequested { cause },
+        Notice::ShutdownEnded => EventKind::ShutdownEnded,
+    }
+}
+
+/// The one terminal event of an attempt that came back.
+fn ended(
+    attempt: u64,
+    told: Option<CancelReason>,
+    ending: Ending,
+    ran: Duration,
+    late_by: Duration,
+    returned_ok: bool,
+    error: Option<TaskError>,
+) -> EventKind {
+    match ending {
+        Ending::Succeeded => EventKind::AttemptSucceeded { attempt, ran, told },
+        Ending::Cancelled => EventKind::AttemptCancelled { attempt, ran, told, error },
+        Ending::Failed => {
+            let error = certain(error, FailureCause::Failed);
+            EventKind::AttemptFailed { attempt, ran, error }
+        }
+        Ending::Panicked => {
+            let error = certain(error, FailureCause::Panicked);
+            EventKind::AttemptPanicked { attempt, ran, error }
+        }
+        Ending::TimedOut => {
+            EventKind::AttemptTimedOut { attempt, ran, late_by, returned_ok, error }
+        }
+        Ending::Unresponsive => {
+            EventKind::AttemptUnresponsive { attempt, ran, returned_ok, error }
+        }
+    }
+}
+
+/// What the subscribers and waiters are told of an end.
+pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
+    let error = error.cloned();
+    match end {
+        End::Completed => Outcome::Completed,
+        End::Cancelled { reason, returned_ok } => Outcome::Cancelled { reason, returned_ok },
+        End::Failed => Outcome::Failed { error: certain(error, FailureCause::Failed) },
+        End::Fatal => Outcome::Fatal { error: certain(error, FailureCause::Failed) },
+        End::Panicked => Outcome::Panicked { error: certain(error, FailureCause::Panicked) },
+        End::TimedOut => Outcome::TimedOut { error },
+        End::Unresponsive => Outcome::Unresponsive { error },
+        End::Abandoned { reason, stop } => Outcome::Abandoned { reason, stop },
+        End::Rejected(why) => Outcome::Rejected(why),
+    }
+}
+
+/// The error of a failure; a text of ours for one that brought none.
+pub(super) fn certain(error: Option<TaskError>, cause: FailureCause) -> TaskError {
+    error.unwrap_or_else(|| {
+        TaskError::fail(match cause {
+            FailureCause::Failed => "failed",
+            FailureCause::Panicked => "panicked",
+            FailureCause::TimedOut => "ran past its deadline",
+            FailureCause::Unresponsive => "gave no sign of life",
+            FailureCause::Abandoned => "outlived its grace",
+        })
+    })
+}

@@ -1,0 +1,103 @@
+//! Attempts that want a thread of their own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::{Attempt, Group, Place};
+use super::{Pool, Work};
+use crate::platform::sync::Mutex;
+use crate::platform::threads::ThreadOptions;
+use crate::task::fact::Fact;
+use crate::vocabulary::time::Time;
+
+/// An attempt that wants a thread of its own.
+pub(in crate::runtime) struct Dedicated {
+    pub(in crate::runtime) attempt: Attempt,
+    pub(in crate::runtime) options: Box<ThreadOptions>,
+}
+
+/// Those that have no thread yet.
+#[derive(Default)]
+pub(super) struct Waiting {
+    attempts: VecDeque<Dedicated>,
+    /// No thread is tried before this.
+    refused_until: Time,
+}
+
+/// How long until a dedicated thread that was refused is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Dedicated threads started in one turn.
+const STARTS_PER_TURN: usize = 8;
+
+impl Pool {
+    /// Offers an attempt to a thread of its own at the end of the turn.
+    pub(in crate::runtime) fn push_dedicated(&mut self, dedicated: Dedicated) {
+        self.dedicated.attempts.push_back(dedicated);
+    }
+
+    /// A thread of its own could not be had for an attempt. The others come first now: what this
+    /// one wants may never be had. Says when another is tried.
+    pub(in crate::runtime) fn dedicated_refused(&mut self, now: Time) -> Duration {
+        let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
+        self.dedicated.attempts.extend(unserved);
+        self.dedicated.refused_until = now.after(RETRY);
+        RETRY
+    }
+
+    pub(super) fn start_dedicated(&mut self, now: Time, facts: &mut Vec<Fact>) {
+        for _ in 0..STARTS_PER_TURN {
+            if now < self.dedicated.refused_until {
+                break;
+            }
+            let Some(dedicated) = self.dedicated.attempts.pop_front() else { break };
+            // What was revoked holds no body any more: it needs no thread of its own.
+            if dedicated.attempt.cell.is_revoked() {
+                continue;
+            }
+            if let Err(error) = self.start_dedicated_thread(dedicated) {
+                self.dedicated_refused(now);
+                facts.push(Fact::DedicatedRefused { error });
+            }
+        }
+        if !self.dedicated.attempts.is_empty() {
+            self.wake_by(now.max(self.dedicated.refused_until));
+        }
+    }
+
+    /// Puts the attempt back if its thread is refused.
+    fn start_dedicated_thread(&mut self, dedicated: Dedicated) -> std::io::Result<()> {
+        let place = self.shared.place(Group::Beside);
+        let role = self.role();
+        let options = dedicated.options.clone();
+        // What the thread would take with it must be there still if there is no thread.
+        let hand = Arc::new(Mutex::new(Some(dedicated)));
+        let taken = Arc::clone(&hand);
+        let started = self.shared.threads.spawn_with(&options, &role, move |name| {
+            let dedicated = taken.lock().take();
+            if let Some(dedicated) = dedicated {
+                work_once(place, dedicated, name);
+            }
+        });
+        self.note_started(&started);
+        self.dedicated.attempts.extend(hand.lock().take().filter(|_| started.is_err()));
+        started
+    }
+}
+
+/// The life of a thread that was made for one attempt.
+fn work_once(place: Place, dedicated: Dedicated, name: Arc<str>) {
+    let shared = Arc::clone(&place.shared);
+    match shared.begin_thread(name) {
+        Ok(thread) => {
+            shared.run(dedicated.attempt, &thread);
+            shared.end_thread();
+        }
+        Err(error) => {
+            shared.state.lock().unserved.push(dedicated);
+            drop(place);
+            shared.door.tell(Fact::DedicatedRefused { error });
+            shared.drop_unheard();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The pool of threads that run user code, as the controller sees it: what it offers them, when it
+//! starts and retires them by the arithmetic of `machine::pool`. `README.md` beside this file tells
+//! the life of a thread and of a hook.
+//!
+//! Each module uses only those listed below it.
+
+mod dedicated;
+mod hooks;
+mod worker;
+
+mod run;
+
+mod shared;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::machine::pool::{Counts, Pool as Arithmetic};
+use crate::platform::linger::Linger;
+use crate::platform::sync::channel::Receiver;
+use crate::platform::sync::thread;
+use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::threads::Threads;
+use crate::platform::unwind;
+use crate::task::door::Door;
+use crate::task::fact::Fact;
+use crate::vocabulary::time::Time;
+
+pub(super) use dedicated::Dedicated;
+pub(super) use shared::{Attempt, Examinee, Work};
+use shared::{Call, Group, Shared, State};
+
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    arithmetic: Arithmetic,
+    /// Work of this turn, not yet offered.
+    pending: Vec<Work>,
+    hooks: hooks::Hooks,
+    dedicated: dedicated::Waiting,
+    /// No thread of the pool is tried before this.
+    refused_until: Time,
+    /// When the threads need attention.
+    deadline: Time,
+    /// Attempts that were revoked and may still lie in the queue.
+    revoked: usize,
+    next_number: u64,
+}
+
+impl Pool {
+    pub(super) fn new(
+        door: Arc<Door>,
+        unheard: Receiver<Fact>,
+        threads: Threads,
+        prespawn: u32,
+    ) -> Self {
+        let (state, left) = (Mutex::new(State::default()), Condvar::new());
+        let linger = Linger::default();
+        let shared = Shared { state, left, unheard, door, linger, threads };
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
+        Self {
+            shared: Arc::new(shared),
+            arithmetic: Arithmetic::new(eager, prespawn),
+            pending: Vec::new(),
+            hooks: hooks::Hooks::default(),
+            dedicated: dedicated::Waiting::default(),
+            refused_until: Time::ZERO,
+            deadline: Time::NEVER,
+            revoked: 0,
+            next_number: 1,
+        }
+    }
+
+    /// Offers work at the end of the turn.
+    pub(super) fn push(&mut self, work: Work) {
+        self.pending.push(work);
+    }
+
+    /// Notes that an attempt was revoked; what is left of it may still lie in the queue.
+    pub(super) fn note_revoked(&mut self) {
+        self.revoked += 1;
+    }
+
+    /// When to call [`manage`](Self::manage) at the latest.
+    pub(super) fn deadline(&self) -> Time {
+        self.deadline.min(self.hooks.next_nudge())
+    }
+
+    /// Has [`manage`](Self::manage) called by then.
+    pub(super) fn wake_by(&mut self, due: Time) {
+        self.deadline = self.deadline.min(due);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.shared.state.lock().counts()
+    }
+
+    /// All threads that run bodies and hooks, those beside the pool included.
+    pub(super) fn threads(&self) -> u32 {
+        self.shared.state.lock().staying()
+    }
+
+    /// Offers this turn's work, and starts or retires threads. Gives back what the controller
+    /// should hear of it.
+    pub(super) fn manage(&mut self, now: Time) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        let counts = self.offer(now);
+        let orders = self.arithmetic.decide(now, counts);
+        if orders.retire > 0 || orders.reset_peak {
+            self.shared.state.lock().shrink(orders.retire);
+        }
+        for _ in 0..orders.start {
+            if let Err(error) = self.start_thread() {
+                self.refused(now);
+                facts.push(Fact::ThreadRefused { error });
+                break;
+            }
+        }
+
+        self.deadline = self.arithmetic.deadline();
+        self.start_dedicated(now, &mut facts);
+        self.serve_hooks(now, &mut facts);
+        facts
+    }
+
+    fn offer(&mut self, now: Time) -> Counts {
+        let mut state = self.shared.state.lock();
+        self.hooks.offer(&mut state, now);
+        for work in self.pending.drain(..) {
+            state.offer(work, now);
+        }
+        // Where no thread can be had, revoked attempts must not pile up.
+        if self.revoked > 64 && self.revoked > state.queue.len() / 2 {
+            state.queue.retain(|(work, _)| match work {
+                Work::Attempt(attempt) => !attempt.cell.is_revoked(),
+                Work::Drop(_) | Work::Examine(_) => true,
+            });
+            self.revoked = 0;
+        }
+        state.counts()
+    }
+
+    pub(super) fn start_thread(&mut self) -> io::Result<()> {
+        let place = self.shared.place(Group::Pooled);
+        let threads = &self.shared.threads;
+        let run = move |name| worker::work(place, name);
+        let started = threads.spawn(&self.role(), threads.stack_size, run);
+        self.note_started(&started);
+        started
+    }
+
+    /// What distinguishes the next thread.
+    fn role(&self) -> String {
+        format!("w{}", self.next_number)
+    }
+
+    fn note_started(&mut self, started: &io::Result<()>) {
+        self.next_number += u64::from(started.is_ok());
+    }
+
+    /// A thread could not be had. No other is tried for a while; says for how long.
+    pub(super) fn refused(&mut self, now: Time) -> Duration {
+        let retry_in = self.arithmetic.refused(now);
+        self.refused_until = now.after(retry_in);
+        self.hooks.forget_start();
+        self.wake_by(self.refused_until);
+        retry_in
+    }
+
+    /// Sends every thread home once there is nothing left to do, and waits for those that come; at
+    /// most until `due`, because some may be stuck in user code. Says how many values nobody has
+    /// dropped by then: a thread that comes back later does so.
+    pub(super) fn close(mut self, stuck: u32, due: Time) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let nobody = self.call_home();
+        if nobody {
+            // If it is refused, what lies there is counted below.
+            let _ = self.start_thread();
+        }
+
+        let mut state = shared.state.lock();
+        while (state.alive() > stuck || !state.queue.is_empty()) && shared.door.clock.now() < due {
+            let Some(instant) = shared.door.clock.instant(due) else { break };
+            shared.left.wait_until(&mut state, instant);
+        }
+        let values_of = |(work, _): &(Work, Time)| match work {
+            Work::Attempt(_) | Work::Examine(_) => 0,
+            Work::Drop(values) => values.len(),
+        };
+        state.queue.iter().map(values_of).sum()
+    }
+
+    /// Has all threads leave once the queue is empty. True if none of them will look into it.
+    fn call_home(&mut self) -> bool {
+        // From now on, whoever reports something drops what nobody takes.
+        self.shared.state.lock().closed = true;
+        self.shared.unheard.try_iter().for_each(drop);
+        self.dedicated = dedicated::Waiting::default();
+        self.hooks.forget_nudges();
+
+        let mut state = self.shared.state.lock();
+        self.hooks.call_home();
+        let kept = unwind::take_kept();
+        if !kept.is_empty() {
+            self.pending.push(Work::Drop(kept));
+        }
+        for work in self.pending.drain(..) {
+            state.queue.push_back((work, Time::ZERO));
+        }
+        for seat in std::mem::take(&mut state.idle) {
+            seat.call(Call::Work);
+        }
+        // Those of the pool may be stuck, even in what does not count as such; others take no work.
+        state.available() == 0 && !state.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::clock::Clock;
+
+    /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
+    #[test]
+    fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
+        const PRESPAWNED: u32 = 4;
+        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let threads = Threads { name: "test".to_owned(), stack_size: None, hooks: None };
+        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
+        (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
+        while pool.counts().idle < PRESPAWNED {
+            thread::yield_now();
+        }
+        let mut facts = Vec::new();
+        pool.start_last_resort(Time::ZERO, &mut facts);
+        assert!(facts.is_empty());
+        let mut beside = None;
+        for second in 1..100_u32 {
+            // A dedicated thread for ten seconds, then none.
+            match second % 20 {
+                1 => beside = Some(pool.shared.place(Group::Beside)),
+                11 => drop(beside.take()),
+                _ => {}
+            }
+            pool.manage(Time::ZERO.after(Duration::from_secs(1) * second));
+            let counts = pool.counts();
+            assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
+        }
+        drop(beside);
+        let soon = door.clock.now().after(Duration::from_secs(60));
+        assert_eq!(pool.close(0, soon), 0);
+    }
+}

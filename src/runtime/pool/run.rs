@@ -1,0 +1,95 @@
+//! One attempt on its thread, and the look at the threads of others.
+
+use std::time::Duration;
+
+use super::shared::{Attempt, Examinee, Shared};
+use crate::output::error::{Cancelled, TaskError};
+use crate::platform::stall;
+use crate::platform::sync::channel;
+use crate::platform::unwind;
+use crate::task::body::Body;
+use crate::task::cell::{Seen, Thread};
+use crate::task::context::TaskContext;
+use crate::task::current;
+use crate::task::fact::{Fact, Returned};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::policy::PanicPolicy;
+
+/// How long a stuck thread is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Shared {
+    pub(super) fn run(&self, job: Attempt, thread: &Thread) {
+        // What an earlier owner of the slot held open is closed before this body begins.
+        for leftover in job.cell.inherited() {
+            let clear = || leftover.clear(|| job.cell.is_revoked());
+            for message in unwind::panics_of(clear) {
+                self.door.tell(Fact::DropPanicked { message });
+            }
+        }
+        let Some((load, at)) = job.cell.claim(thread) else { return self.drop_value(job) };
+        if job.reports_claim {
+            self.door.tell(Fact::Claimed { attempt: job.cell.attempt, at });
+        }
+
+        let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
+        let mut body = load.body;
+        // Until all is dropped: a destructor must not wait for its own task either.
+        let current = current::enter(ctx.token());
+        let (ret, error) = run_body(&mut body, &ctx);
+        if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
+            std::process::abort();
+        }
+
+        // From here on nothing tells the attempt any more, and it is known whether it was the last.
+        let is_final = |told, at| job.finality.is_final(told, ret, at);
+        let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
+        self.drop_value(hooks);
+        let mut body = Some(body);
+        if last {
+            self.drop_value(body.take());
+        }
+        self.drop_value(ctx);
+        drop(current);
+        job.cell.left();
+
+        // Only now, so that whoever hears of it finds everything dropped.
+        let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
+        let attempt = job.cell.attempt;
+        let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
+        self.door.tell(Fact::Returned(returned));
+        // By now the controller may have let go of it.
+        self.drop_value(job);
+    }
+
+    /// Looks at all of them twice, with one pause in between.
+    pub(super) fn examine(&self, examinees: Vec<Examinee>) {
+        // A thread whose body has returned does something else by now.
+        let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.is_claimed());
+        let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
+        let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
+            let began = self.door.clock.now();
+            let _ = channel::never::<()>().recv_timeout(LOOK);
+            began.until(self.door.clock.now())
+        });
+        for (examinee, stall) in examinees.into_iter().zip(stalls) {
+            self.door.tell(Fact::Examined { attempt: examinee.attempt, stall });
+            self.drop_value(examinee);
+        }
+    }
+}
+
+fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
+    match unwind::catch(|| body.run(ctx)) {
+        Ok(Ok(())) => (Return::Ok, None),
+        Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error)),
+        Ok(Err(error)) if error.is_cancelled() => (Return::Cancelled, Some(error)),
+        Ok(Err(error)) => (Return::Failed, Some(error)),
+        Err(message) => (Return::Panicked, Some(TaskError::panic(message))),
+    }
+}
+
+/// A body that was told and passes on what its token said adds nothing to the reason.
+fn is_own_cancel(error: &TaskError, told: bool) -> bool {
+    told && error.downcast_ref::<Cancelled>().is_some()
+}

@@ -1,0 +1,244 @@
+//! What the controller and the threads of the pool share, under one lock: the work that waits, the
+//! threads that are idle, and how many there are of which kind.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::dedicated::Dedicated;
+use super::hooks::HookQueue;
+use crate::machine::pool::Counts;
+use crate::machine::Finality;
+use crate::platform::linger::Linger;
+use crate::platform::sync::atomic::{AtomicBool, Ordering};
+use crate::platform::sync::channel::Receiver;
+use crate::platform::sync::{Condvar, Mutex, MutexGuard};
+use crate::platform::threads::Threads;
+use crate::platform::unwind::Kept;
+use crate::task::cell::Cell;
+use crate::task::door::Door;
+use crate::task::fact::Fact;
+use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::time::Time;
+
+/// Something for a worker to do.
+pub(in crate::runtime) enum Work {
+    Attempt(Attempt),
+    /// User values whose destructors must not run on the controller.
+    Drop(Vec<Kept>),
+    Examine(Vec<Examinee>),
+}
+
+/// One attempt on its way to a thread. The body lies in the cell, from where a revocation can take
+/// it back.
+pub(in crate::runtime) struct Attempt {
+    pub(in crate::runtime) cell: Arc<Cell>,
+    pub(in crate::runtime) finality: Finality,
+    /// Whether anybody needs to know of the claim before the return.
+    pub(in crate::runtime) reports_claim: bool,
+}
+
+/// A stuck attempt whose thread is to be looked at.
+pub(in crate::runtime) struct Examinee {
+    pub(in crate::runtime) attempt: AttemptRef,
+    pub(in crate::runtime) cell: Arc<Cell>,
+}
+
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Signalled when a thread has left.
+    pub(super) left: Condvar,
+    /// Where threads find what the controller does not take any more.
+    pub(super) unheard: Receiver<Fact>,
+    pub(super) door: Arc<Door>,
+    pub(super) linger: Linger,
+    pub(super) threads: Threads,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// With the time at which it was offered.
+    pub(super) queue: VecDeque<(Work, Time)>,
+    pub(super) hooks: HookQueue,
+    /// Attempts whose own threads came and could not serve them.
+    pub(super) unserved: Vec<Dedicated>,
+    /// Threads that wait, the latest last: it is reused first, so that the others can retire.
+    pub(super) idle: Vec<Arc<Seat>>,
+    threads: ThreadCounts,
+    /// Threads of the pool that do something, and the most there were since the last look.
+    pub(super) busy: u32,
+    pub(super) peak_busy: u32,
+    /// How often work was taken up, wrapping around.
+    picked: u32,
+    pub(super) closed: bool,
+}
+
+/// Threads that run or are coming, each in exactly one of these. Changed by [`Place`]s, and when
+/// threads are sent home.
+#[derive(Default)]
+struct ThreadCounts {
+    pooled: u32,
+    beside: u32,
+    leaving: u32,
+}
+
+/// How a thread is counted.
+#[derive(Clone, Copy)]
+pub(super) enum Group {
+    /// It takes work from the queue.
+    Pooled,
+    /// It was made for a single attempt, or for hooks.
+    Beside,
+    /// It was of the pool and goes home.
+    Leaving,
+}
+
+/// A thread among those that are counted, from the wish for it until it has left; so a thread that
+/// is refused is counted no longer than one that ran.
+pub(super) struct Place {
+    pub(super) shared: Arc<Shared>,
+    group: Group,
+}
+
+/// Where an idle thread waits to be called. Changed under the pool's lock only.
+#[derive(Default)]
+pub(super) struct Seat {
+    called: AtomicBool,
+    to_leave: AtomicBool,
+    changed: Condvar,
+}
+
+/// What an idle thread is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Work,
+    Leave,
+}
+
+impl Seat {
+    pub(super) fn call(&self, call: Call) {
+        self.to_leave.store(call == Call::Leave, Ordering::Relaxed);
+        self.called.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Waits to be called.
+    pub(super) fn wait(&self, state: &mut MutexGuard<'_, State>) -> Call {
+        while !self.called.load(Ordering::Relaxed) {
+            self.changed.wait(state);
+        }
+        self.called.store(false, Ordering::Relaxed);
+        if self.to_leave.load(Ordering::Relaxed) {
+            Call::Leave
+        } else {
+            Call::Work
+        }
+    }
+}
+
+impl ThreadCounts {
+    fn of(&mut self, group: Group) -> &mut u32 {
+        match group {
+            Group::Pooled => &mut self.pooled,
+            Group::Beside => &mut self.beside,
+            Group::Leaving => &mut self.leaving,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn counts(&self) -> Counts {
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Counts {
+            queued: small(self.queue.len()),
+            oldest: self.queue.front().map(|(_, offered_at)| *offered_at),
+            threads: self.threads.pooled,
+            idle: small(self.idle.len()),
+            busy: self.busy,
+            peak_busy: self.peak_busy,
+            picked: self.picked,
+        }
+    }
+
+    /// Threads that have not left yet.
+    pub(super) const fn alive(&self) -> u32 {
+        self.staying() + self.threads.leaving
+    }
+
+    /// Threads that were not sent home.
+    pub(super) const fn staying(&self) -> u32 {
+        self.threads.pooled + self.threads.beside
+    }
+
+    /// Threads of the pool that will look for work.
+    pub(super) const fn available(&self) -> u32 {
+        self.threads.pooled.saturating_sub(self.busy)
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.closed || !self.hooks.is_empty() || !self.queue.is_empty()
+    }
+
+    pub(super) fn offer(&mut self, work: Work, now: Time) {
+        self.queue.push_back((work, now));
+        self.call_one();
+    }
+
+    pub(super) fn call_one(&mut self) {
+        if let Some(seat) = self.idle.pop() {
+            seat.call(Call::Work);
+        }
+    }
+
+    /// Takes up work. Hooks go first: whoever waits for one does so with its grace running out.
+    pub(super) fn take(&mut self) -> Option<Work> {
+        let (work, _) = self.queue.pop_front()?;
+        self.picked = self.picked.wrapping_add(1);
+        Some(work)
+    }
+
+    pub(super) fn begin_work(&mut self) {
+        self.busy += 1;
+        self.peak_busy = self.peak_busy.max(self.busy);
+    }
+
+    /// Sends home the threads that have been idle longest, and begins a new window of the peak.
+    pub(super) fn shrink(&mut self, retire: u32) {
+        let retire = (retire as usize).min(self.idle.len());
+        let retired = u32::try_from(retire).unwrap_or_default();
+        self.threads.pooled -= retired;
+        self.threads.leaving += retired;
+        for seat in self.idle.drain(..retire) {
+            seat.call(Call::Leave);
+        }
+        self.peak_busy = self.busy;
+    }
+}
+
+impl Shared {
+    /// Counts a thread that is about to be started.
+    pub(super) fn place(self: &Arc<Self>, group: Group) -> Place {
+        *self.state.lock().threads.of(group) += 1;
+        Place { shared: Arc::clone(self), group }
+    }
+}
+
+impl Place {
+    /// It was sent home: it is counted so already.
+    pub(super) fn was_sent_home(&mut self) {
+        self.group = Group::Leaving;
+    }
+
+    /// It goes home of its own accord.
+    pub(super) fn goes_home(&mut self, state: &mut State) {
+        *state.threads.of(self.group) -= 1;
+        self.group = Group::Leaving;
+        *state.threads.of(self.group) += 1;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.shared.state.lock().threads.of(self.group) -= 1;
+        self.shared.left.notify_all();
+    }
+}

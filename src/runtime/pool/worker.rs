@@ -1,0 +1,133 @@
+//! The life of a pooled thread: it takes work from the queue that it shares with the others, and
+//! runs user code.
+
+use std::io;
+use std::sync::Arc;
+
+use super::shared::{Call, Place, Seat, Shared, Work};
+use crate::platform::{stall, unwind};
+use crate::task::cell::{Cell, Thread};
+use crate::task::current;
+use crate::task::fact::Fact;
+
+/// What a worker found to do.
+enum Found {
+    Work(Work),
+    Hooks(Arc<Cell>),
+}
+
+/// The life of a pooled worker.
+pub(super) fn work(mut place: Place, name: Arc<str>) {
+    let shared = Arc::clone(&place.shared);
+    let thread = match shared.begin_thread(name) {
+        Ok(thread) => thread,
+        Err(error) => {
+            // Whoever hears of it must find it counted no more.
+            drop(place);
+            return shared.door.tell(Fact::ThreadRefused { error });
+        }
+    };
+    let seat = Arc::new(Seat::default());
+    let mut worked = false;
+    while let Some(found) = shared.next(&mut place, &seat, &thread, worked) {
+        worked = true;
+        match found {
+            Found::Hooks(cell) => shared.run_hooks(cell, &thread),
+            Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread),
+            Found::Work(Work::Examine(examinees)) => shared.examine(examinees),
+            Found::Work(Work::Drop(values)) => {
+                for value in values {
+                    shared.drop_value(value);
+                }
+            }
+        }
+    }
+    shared.end_thread();
+}
+
+impl Shared {
+    /// What comes first on each thread that runs user code.
+    pub(super) fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
+        current::belong_to(&self.door);
+        let hooks = self.threads.hooks.as_deref();
+        if let Some(on_start) = hooks.and_then(|hooks| hooks.on_start.as_ref()) {
+            unwind::catch(|| on_start().map_err(without_user_value))
+                .unwrap_or_else(|message| Err(io::Error::other(message)))?;
+        }
+        Ok(Thread { name, tid: stall::own_tid() })
+    }
+
+    /// What comes last.
+    pub(super) fn end_thread(&self) {
+        self.drop_unheard();
+        let hooks = self.threads.hooks.as_deref();
+        if let Some(on_stop) = hooks.and_then(|hooks| hooks.on_stop.as_ref()) {
+            if let Err(message) = unwind::catch(&***on_stop) {
+                self.door.tell(Fact::DropPanicked { message });
+            }
+        }
+    }
+
+    /// Waits for something to do. `None`: it is time to go home.
+    fn next(
+        &self,
+        place: &mut Place,
+        seat: &Arc<Seat>,
+        thread: &Thread,
+        worked: bool,
+    ) -> Option<Found> {
+        let mut state = self.state.lock();
+        if worked {
+            state.busy -= 1;
+            // Whoever has worked may be needed again in a moment.
+            if !state.has_work() {
+                drop(state);
+                let look = || self.state.lock().has_work().then_some(());
+                self.linger.until(&self.door.clock, look);
+                state = self.state.lock();
+            }
+        }
+        loop {
+            let hooks = state.hooks.begin(thread, || self.door.clock.now());
+            let found = hooks.map(Found::Hooks).or_else(|| state.take().map(Found::Work));
+            if found.is_some() {
+                state.begin_work();
+                return found;
+            }
+            if state.closed {
+                place.goes_home(&mut state);
+                return None;
+            }
+            state.idle.push(Arc::clone(seat));
+            if seat.wait(&mut state) == Call::Leave {
+                place.was_sent_home();
+                return None;
+            }
+        }
+    }
+
+    /// Drops something that holds user values, and reports their panics.
+    pub(super) fn drop_value<T>(&self, value: T) {
+        for message in unwind::panics_of(|| drop(value)) {
+            self.door.tell(Fact::DropPanicked { message });
+        }
+    }
+
+    /// What threads say once nobody listens any more, they drop themselves before they leave.
+    pub(super) fn drop_unheard(&self) {
+        if self.state.lock().closed {
+            // What a drop reports comes back here as well, and holds no user value.
+            while let Ok(fact) = self.unheard.try_recv() {
+                self.drop_value(fact);
+            }
+        }
+    }
+}
+
+/// What the user's error says, for threads where its destructor must not run.
+fn without_user_value(error: io::Error) -> io::Error {
+    match error.get_ref() {
+        Some(user) => io::Error::new(error.kind(), user.to_string()),
+        None => error,
+    }
+}

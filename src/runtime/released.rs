@@ -1,0 +1,52 @@
+//! Attempts that were abandoned and released: they still run, and their tasks do not wait for them
+//! any more.
+
+use std::sync::Arc;
+
+use super::values::Belongings;
+use crate::output::error::TaskError;
+use crate::platform::stall::Stall;
+use crate::task::cell::Cell;
+use crate::vocabulary::id::{AttemptRef, TaskRef};
+use crate::vocabulary::time::Time;
+
+/// One of them.
+pub(super) struct Released {
+    attempt: AttemptRef,
+    pub(super) task: TaskRef,
+    pub(super) cell: Arc<Cell>,
+    pub(super) since: Time,
+    pub(super) stall: Option<Box<Stall>>,
+    /// What it returned, when it has.
+    pub(super) error: Option<TaskError>,
+}
+
+/// All of them; few at a time, for they are bounded by `max_abandoned`.
+#[derive(Default)]
+pub(super) struct ReleasedAttempts(Vec<Released>);
+
+impl ReleasedAttempts {
+    /// Takes over the latest attempt of a task.
+    pub(super) fn enter(&mut self, attempt: AttemptRef, owner: &mut Belongings, since: Time) {
+        let Some(cell) = owner.cell.take() else { return };
+        let (task, stall) = (owner.task_ref(), owner.stall.take());
+        self.0.push(Released { attempt, task, cell, since, stall, error: None });
+    }
+
+    pub(super) fn find(&self, attempt: AttemptRef) -> Option<&Released> {
+        self.0.iter().find(|released| released.attempt == attempt)
+    }
+
+    pub(super) fn find_mut(&mut self, attempt: AttemptRef) -> Option<&mut Released> {
+        self.0.iter_mut().find(|released| released.attempt == attempt)
+    }
+
+    /// Forgets one that has returned.
+    pub(super) fn remove(&mut self, attempt: AttemptRef) {
+        self.0.retain(|released| released.attempt != attempt);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Released> {
+        self.0.iter()
+    }
+}

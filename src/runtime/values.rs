@@ -1,0 +1,272 @@
+//! What belongs to users, behind the machine's keys: bodies, errors, promises; and the names of
+//! slots.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::machine::table::Table;
+use crate::output::error::TaskError;
+use crate::platform::stall::Stall;
+use crate::platform::threads::ThreadOptions;
+use crate::task::body::Body;
+use crate::task::cell::{Allowance, Cell, Load};
+use crate::task::envelope::{Entry, Refused};
+use crate::task::fact::Returned;
+use crate::task::leftover::Leftover;
+use crate::task::record::{Promise, Record};
+use crate::task::settings::Settings;
+use crate::task::spec::{Plain, TaskSpec};
+use crate::vocabulary::answer::RevokeAnswer;
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey, TaskRef};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::AbandonPolicy;
+use crate::vocabulary::reason::Decision;
+
+/// What the runtime keeps of a task.
+pub(super) struct Belongings {
+    promise: Promise,
+    /// Whole until the submission is decided.
+    spec: Option<TaskSpec>,
+    refused: Refused,
+    pub(super) plan: Arc<Plan>,
+    /// At home: not in a cell, not with a worker.
+    body: Option<Body>,
+    /// Bodies of earlier owners of the slot, to be dropped before this one starts.
+    inherited: Vec<Leftover<Body>>,
+    /// The cell of the latest attempt.
+    pub(super) cell: Option<Arc<Cell>>,
+    /// What the latest attempt returned, unless that was `Ok`.
+    pub(super) error: Option<TaskError>,
+    /// The latest failure, for the attempts that retry it.
+    pub(super) last_failure: Option<TaskError>,
+    /// A thread of its own for each attempt, if it wants one.
+    pub(super) dedicated: Option<Box<ThreadOptions>>,
+    /// What the kernel knew of the latest attempt, if that was looked at.
+    pub(super) stall: Option<Box<Stall>>,
+}
+
+impl Belongings {
+    fn new(entry: Entry, plan: Arc<Plan>) -> Self {
+        Self {
+            promise: entry.promise,
+            spec: Some(entry.spec),
+            refused: entry.refused,
+            plan,
+            body: None,
+            inherited: Vec::new(),
+            cell: None,
+            error: None,
+            last_failure: None,
+            dedicated: None,
+            stall: None,
+        }
+    }
+
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.promise.0
+    }
+
+    pub(super) fn task_ref(&self) -> TaskRef {
+        self.record().task_ref()
+    }
+
+    /// Passes the decision on. What is refused goes back with it, or is dropped.
+    pub(super) fn decide(&mut self, decision: Decision) {
+        let spec = self.spec.take();
+        let back = match decision {
+            Decision::Rejected(_) => spec.filter(|_| self.refused == Refused::GivenBack),
+            Decision::Admitted | Decision::Queued { .. } => {
+                if let Some(mut spec) = spec {
+                    self.dedicated = spec.take_dedicated();
+                    self.body = spec.into_body();
+                }
+                None
+            }
+        };
+        self.record().decide(decision, back);
+    }
+
+    /// Puts the body into the cell of a new attempt.
+    pub(super) fn load(&mut self, attempt: AttemptRef, failures: u32) -> Arc<Cell> {
+        let body = self.body.take().expect("a body that runs again is kept");
+        // A share of it stays for the attempt that may follow beside this one.
+        self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
+        let Plan { timeout, max_timeout, .. } = *self.plan;
+        let load = Load {
+            body,
+            inherited: std::mem::take(&mut self.inherited),
+            allowance: Allowance { timeout, max_timeout },
+            failures,
+            last_failure: self.last_failure.clone().filter(|_| failures > 0),
+        };
+        let cell = Arc::new(Cell::offer(Arc::clone(self.record()), attempt, load));
+        self.cell = Some(Arc::clone(&cell));
+        self.stall = None;
+        cell
+    }
+
+    /// Takes the attempt back, unless a thread has it.
+    pub(super) fn revoke(&mut self) -> Option<RevokeAnswer> {
+        match self.cell.as_ref()?.revoke() {
+            Ok(load) => {
+                load.inherited.iter().for_each(Leftover::nudge);
+                self.body = Some(load.body);
+                self.inherited = load.inherited;
+                Some(RevokeAnswer::Revoked)
+            }
+            Err(claimed_at) => Some(RevokeAnswer::AlreadyClaimed(claimed_at)),
+        }
+    }
+
+    /// Takes home what a returned attempt brings.
+    pub(super) fn take_home(&mut self, returned: &mut Returned) {
+        self.error = returned.error.take();
+        // A share of it may have been kept for a retry beside this attempt.
+        self.body = returned.body.take().or_else(|| self.body.take());
+        // A task that waits keeps nothing of its last attempt open.
+        self.cell = None;
+    }
+
+    /// What must be gone before the slot's next owner starts.
+    fn take_leftovers(&mut self) -> Vec<Leftover<Body>> {
+        let mut leftovers = std::mem::take(&mut self.inherited);
+        leftovers.extend(self.body.take().map(Leftover::new));
+        leftovers
+    }
+}
+
+/// All belongings, under the keys that the machine uses, and the names of slots.
+pub(super) struct Values {
+    belongings: Table<Belongings>,
+    /// Above all keys in use.
+    next: u32,
+    free: Vec<u32>,
+    pub(super) slots: SlotNames,
+    plans: Plans,
+}
+
+impl Values {
+    pub(super) fn new(defaults: Settings, grace: Duration) -> Self {
+        Self {
+            belongings: Table::default(),
+            next: 0,
+            free: Vec::new(),
+            slots: SlotNames::default(),
+            plans: Plans { defaults, grace, latest: None },
+        }
+    }
+
+    /// Takes a submission in, and gives it its key.
+    pub(super) fn insert(&mut self, entry: Entry) -> (TaskAddr, Arc<Plan>) {
+        let plan = self.plans.of(&entry.spec);
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        let record = &entry.promise.0;
+        let task = TaskAddr { key: TaskKey(key), id: record.id };
+        record.set_key(task.key);
+        self.belongings.insert(key, Belongings::new(entry, Arc::clone(&plan)));
+        (task, plan)
+    }
+
+    pub(super) fn remove(&mut self, task: TaskAddr) {
+        if self.belongings.remove(task.key.0).is_some() {
+            self.free.push(task.key.0);
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Belongings> + '_ {
+        (0..self.next).filter_map(|key| self.belongings.remove(key))
+    }
+
+    pub(super) fn get(&self, key: TaskKey) -> Option<&Belongings> {
+        self.belongings.get(key.0)
+    }
+
+    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Belongings> {
+        self.belongings.get_mut(key.0)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Belongings> {
+        self.belongings.iter()
+    }
+
+    /// The cell of a task's latest attempt.
+    pub(super) fn cell(&self, attempt: AttemptRef) -> Option<&Arc<Cell>> {
+        self.get(attempt.task.key)?.cell.as_ref()
+    }
+
+    /// Passes what a task leaves to the next owner of its slot, to be dropped before that one
+    /// starts; or drops it.
+    pub(super) fn discard(&mut self, task: TaskAddr, heir: Option<TaskAddr>) {
+        let Some(owner) = self.get_mut(task.key) else { return };
+        let mut leftovers = owner.take_leftovers();
+        if let Some(heir) = heir.and_then(|heir| self.get_mut(heir.key)) {
+            heir.inherited.append(&mut leftovers);
+        }
+    }
+}
+
+/// Makes plans, and shares them: most tasks of a program are planned like the one before, and a
+/// plan is larger than all else that is kept of a task.
+struct Plans {
+    defaults: Settings,
+    grace: Duration,
+    latest: Option<(Option<Plain>, Arc<Plan>)>,
+}
+
+impl Plans {
+    fn of(&mut self, spec: &TaskSpec) -> Arc<Plan> {
+        let kind = spec.plain();
+        if let Some((known, plan)) = &self.latest {
+            if kind.is_some() && kind == *known {
+                return Arc::clone(plan);
+            }
+        }
+        let plan = spec.plan(&self.defaults, self.grace);
+        let latest = self.latest.take().map(|(_, latest)| latest).filter(|it| **it == plan);
+        let plan = latest.unwrap_or_else(|| Arc::new(plan));
+        self.latest = Some((kind, Arc::clone(&plan)));
+        plan
+    }
+}
+
+/// Slot keys by name. A slot that the machine has forgotten has no key.
+#[derive(Default)]
+pub(super) struct SlotNames {
+    keys: HashMap<Arc<str>, SlotKey>,
+    names: Vec<Option<Arc<str>>>,
+    free: Vec<u32>,
+}
+
+impl SlotNames {
+    pub(super) fn intern(&mut self, name: &Arc<str>) -> SlotKey {
+        if let Some(&key) = self.keys.get(name) {
+            return key;
+        }
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.names.push(None);
+            u32::try_from(self.names.len() - 1).expect("there are no more slots than tasks")
+        });
+        self.names[key as usize] = Some(Arc::clone(name));
+        self.keys.insert(Arc::clone(name), SlotKey(key));
+        SlotKey(key)
+    }
+
+    pub(super) fn forget(&mut self, key: SlotKey) {
+        if let Some(name) = self.names[key.0 as usize].take() {
+            self.keys.remove(&name);
+            self.free.push(key.0);
+        }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<SlotKey> {
+        self.keys.get(name).copied()
+    }
+
+    pub(super) fn name(&self, key: SlotKey) -> Option<&Arc<str>> {
+        self.names.get(key.0 as usize)?.as_ref()
+    }
+}

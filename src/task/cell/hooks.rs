@@ -1,0 +1,138 @@
+//! The hooks that a body has registered with its token: who runs them, in which order, and when
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Cell, Phase};
+use crate::platform::unwind;
+use crate::task::fact::Fact;
+use crate::task::hook::Hook;
+use crate::vocabulary::time::Time;
+
+/// A hook that runs longer than this is worth an event.
+pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
+
+/// A hook, and when it is to be run (again) once the token is cancelled.
+pub(crate) struct Armed {
+    hook: Arc<Hook>,
+    due: Time,
+}
+
+/// The hooks of one attempt, in the order in which they were registered.
+pub(super) struct Hooks {
+    armed: Vec<Armed>,
+    /// When the controller was asked to have nudges run again: one wake-up serves them all.
+    nudge_due: Time,
+    /// Some thread runs them.
+    running: bool,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { armed: Vec::new(), nudge_due: Time::NEVER, running: false }
+    }
+}
+
+impl Hooks {
+    pub(super) fn take_all(&mut self) -> Vec<Armed> {
+        std::mem::take(&mut self.armed)
+    }
+
+    /// Notes that a hook is due then. True if that is sooner than the controller knows.
+    fn wants(&mut self, due: Time) -> bool {
+        let sooner = due < self.nudge_due;
+        self.nudge_due = self.nudge_due.min(due);
+        sooner
+    }
+}
+
+impl Cell {
+    /// Body: registers a hook. If the token is cancelled already, the hook runs now, here.
+    pub(crate) fn register(self: &Arc<Self>, hook: &Arc<Hook>) {
+        let mut state = self.state.lock();
+        let told = self.told.is_set();
+        let running = matches!(state.phase, Phase::Claimed);
+        if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
+            // Never to be cancelled: the guard keeps what is left.
+            return;
+        }
+        let due = match (told, hook.period) {
+            (false, _) => Time::ZERO,
+            (true, Some(period)) if running => self.clock().now().after(period),
+            // Once the body has returned, nobody is left to be woken again.
+            (true, _) => Time::NEVER,
+        };
+        state.hooks.armed.push(Armed { hook: Arc::clone(hook), due });
+        if !told {
+            drop(state);
+            return self.door().want_hook_thread();
+        }
+
+        let sooner = state.hooks.wants(due);
+        drop(state);
+        let began = self.clock().now();
+        self.run_hook(Arc::clone(hook));
+        let ran = began.until(self.clock().now());
+        if ran > SLOW_HOOK {
+            self.door().tell(Fact::HookSlow { cell: Arc::clone(self), ran });
+        }
+        if sooner {
+            self.door().tell(Fact::HooksDue { cell: Arc::clone(self), due });
+        }
+    }
+
+    /// Runs the hooks that are due, in the order in which they were registered. Says when one is
+    /// due again. One thread at a time does so for an attempt.
+    pub(crate) fn run_hooks(self: &Arc<Self>) -> Option<Time> {
+        if std::mem::replace(&mut self.state.lock().hooks.running, true) {
+            return None;
+        }
+        // Each hook once at most: a nudge that takes longer than its period must not starve the
+        // others.
+        let now = self.clock().now();
+        loop {
+            let mut state = self.state.lock();
+            let hooks = &mut state.hooks;
+            let Some(armed) = hooks.armed.iter_mut().find(|armed| armed.due <= now) else {
+                hooks.running = false;
+                if hooks.nudge_due <= self.clock().now() {
+                    hooks.nudge_due = Time::NEVER;
+                }
+                let next = hooks.armed.iter().map(|armed| armed.due).min()?;
+                return hooks.wants(next).then_some(next);
+            };
+            armed.due = armed.hook.period.map_or(Time::NEVER, |period| now.after(period));
+            let hook = Arc::clone(&armed.hook);
+            drop(state);
+            self.run_hook(hook);
+        }
+    }
+
+    fn run_hook(self: &Arc<Self>, hook: Arc<Hook>) {
+        let mut panics = hook.run();
+        if hook.is_spent() {
+            self.unhook(&hook);
+        }
+        // A body that has returned meanwhile leaves the last reference to us.
+        panics.extend(unwind::panics_of(|| drop(hook)));
+        for message in panics {
+            self.door().tell(Fact::HookPanicked { cell: Arc::clone(self), message });
+        }
+    }
+
+    /// Whether a cancel leaves something to be run.
+    pub(crate) fn has_hooks(&self) -> bool {
+        !self.state.lock().hooks.armed.is_empty()
+    }
+
+    /// The guard of a hook is gone: the hook need not be kept.
+    pub(crate) fn unhook(&self, hook: &Arc<Hook>) {
+        let mut state = self.state.lock();
+        let found = state.hooks.armed.iter().position(|armed| Arc::ptr_eq(&armed.hook, hook));
+        let removed = found.map(|position| state.hooks.armed.remove(position));
+        // Its destructor is the user's: not under the lock.
+        drop(state);
+        drop(removed);
+    }
+}

@@ -1,0 +1,136 @@
+//! The cell as a cancel token: whether it was told, and how a body waits for that.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use super::Cell;
+use crate::output::error::Cancelled;
+use crate::platform::sync::atomic::{AtomicU8, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::vocabulary::reason::CancelReason;
+
+/// The reason for a cancel, once there is one: written under the cell's lock, read without it.
+pub(super) struct Told(AtomicU8);
+
+const NOT_TOLD: u8 = u8::MAX;
+
+/// All reasons, and the proof that none is missing: one that was would be read as "not told".
+macro_rules! reasons {
+    ($($reason:ident),+) => {
+        const REASONS: &[CancelReason] = &[$(CancelReason::$reason),+];
+
+        const fn code(reason: CancelReason) -> u8 {
+            match reason {
+                $(CancelReason::$reason => reason as u8),+
+            }
+        }
+    };
+}
+
+reasons!(Stop, Replace, Shutdown, Timeout, Unresponsive, Restart);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(AtomicU8::new(NOT_TOLD))
+    }
+}
+
+impl Told {
+    pub(super) fn set(&self, reason: CancelReason) {
+        self.0.store(code(reason), Ordering::Release);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire) != NOT_TOLD
+    }
+
+    fn reason(&self) -> Option<CancelReason> {
+        let told = self.0.load(Ordering::Acquire);
+        REASONS.iter().copied().find(|&reason| code(reason) == told)
+    }
+}
+
+/// A channel that disconnects when the token is cancelled, made when first asked for.
+#[derive(Default)]
+pub(super) struct Done(Option<(Option<Sender<Infallible>>, Receiver<Infallible>)>);
+
+impl Done {
+    pub(super) fn disconnect(&mut self) {
+        if let Some((sender, _)) = &mut self.0 {
+            *sender = None;
+        }
+    }
+
+    fn receiver(&mut self, told: bool) -> Receiver<Infallible> {
+        let (_, receiver) = self.0.get_or_insert_with(|| {
+            let (sender, receiver) = channel::bounded(0);
+            (Some(sender).filter(|_| !told), receiver)
+        });
+        receiver.clone()
+    }
+}
+
+impl Cell {
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.is_set()
+    }
+
+    pub(crate) fn reason(&self) -> Option<CancelReason> {
+        self.told.reason()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Cancelled> {
+        self.reason().map_or(Ok(()), |reason| Err(Cancelled::new(reason)))
+    }
+
+    /// Sleeps until `span` has passed, or the token is cancelled.
+    pub(crate) fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
+        let due = self.clock().now().after(span);
+        let instant = self.clock().instant(due);
+        let mut state = self.state.lock();
+        loop {
+            self.check()?;
+            match instant {
+                None => self.changed.wait(&mut state),
+                Some(_) if self.clock().now() >= due => return Ok(()),
+                Some(instant) => {
+                    self.changed.wait_until(&mut state, instant);
+                }
+            }
+        }
+    }
+
+    /// A channel that disconnects when the token is cancelled.
+    pub(crate) fn done(&self) -> Receiver<Infallible> {
+        let mut state = self.state.lock();
+        let told = self.told.is_set();
+        state.done.receiver(told)
+    }
+
+    /// A descriptor that is readable for ever once the token is cancelled.
+    #[cfg(unix)]
+    pub(crate) fn fd(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+        let fd = self.fd.get()?;
+        // Who told before the descriptor was there could not wake it. The lock orders the two.
+        let _state = self.state.lock();
+        if self.told.is_set() {
+            self.fd.wake();
+        }
+        Ok(fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_read_as_it_was_written() {
+        let told = Told::default();
+        assert_eq!((told.is_set(), told.reason()), (false, None));
+        for &reason in REASONS {
+            told.set(reason);
+            assert_eq!((told.is_set(), told.reason()), (true, Some(reason)));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::effect::{Effect, Notice, Verdict};
+use super::effect::{Effect, Notice};
 use super::ending::End;
 use super::input::Submission;
 use super::step::Machine;
@@ -11,7 +11,7 @@ use super::task::{State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 impl Machine {
@@ -101,7 +101,7 @@ impl Machine {
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
         if let Some(why) = refusal {
-            out.push(Effect::Decide { task, decision: Verdict::Rejected(why) });
+            out.push(Effect::Decide { task, decision: Decision::Rejected(why) });
             return self.conclude(task.key, End::Rejected(why), out);
         }
         match slot {
@@ -109,7 +109,7 @@ impl Machine {
                 self.enqueue(task.key, slot, policy, out);
             }
             Some(_) | None => {
-                out.push(Effect::Decide { task, decision: Verdict::Admitted });
+                out.push(Effect::Decide { task, decision: Decision::Admitted });
                 self.become_owner(task.key, None, out);
             }
         }
@@ -160,10 +160,10 @@ impl Machine {
             0
         } else {
             self.slots.get_mut(slot).queue.push_back(&mut self.tasks, key);
-            self.slots.get(slot).queue.len - 1
+            self.slots.get(slot).queue.len as usize - 1
         };
         self.enter(key, State::Queued, self.tasks[key].expiry());
-        out.push(Effect::Decide { task, decision: Verdict::Queued { ahead } });
+        out.push(Effect::Decide { task, decision: Decision::Queued { ahead } });
         Self::publish(out, Notice::Queued { task, depth: self.slots.get(slot).queue.len });
         if policy == AdmissionPolicy::Replace {
             if let Some(owner) = self.slots.get(slot).owner {

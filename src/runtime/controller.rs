@@ -352,9 +352,7 @@ impl Controller {
     fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
         let Some(key) = self.performer.slots.key(slot) else { return SlotCancelled::default() };
         match self.performer.ask(Input::SlotStopRequested(key)) {
-            Some(Answer::SlotStopped { owner_asked, removed }) => {
-                SlotCancelled { owner_asked, removed: removed as usize }
-            }
+            Some(Answer::SlotCancelled(found)) => found,
             Some(Answer::Taken(_)) | None => SlotCancelled::default(),
         }
     }

@@ -13,7 +13,7 @@ use super::tables::{Job, Jobs, Plans, SlotNames};
 use super::worker::{self, Attempt, Dedicated, Examinee};
 use super::workers::{News, Workers};
 use super::Returned;
-use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Notice, Submission, Verdict};
+use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Notice, Submission};
 use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::output::outcome::Outcome;
@@ -277,18 +277,14 @@ impl Performer {
         self.jobs.get(attempt.task.key)?.cell.as_ref()
     }
 
-    fn decide(&mut self, task: TaskAddr, verdict: Verdict) {
+    fn decide(&mut self, task: TaskAddr, decision: Decision) {
         let Some(job) = self.jobs.get_mut(task.key) else { return };
         let spec = job.spec.take();
-        let decision = match verdict {
-            Verdict::Admitted => Decision::Admitted,
-            Verdict::Queued { ahead } => Decision::Queued { ahead: ahead as usize },
-            Verdict::Rejected(why) => {
-                let (back, left) = if job.returns_spec { (spec, None) } else { (None, spec) };
-                self.garbage.extend(left.map(Garbage::Spec));
-                return job.promise.0.decide(Decision::Rejected(why), back);
-            }
-        };
+        if let Decision::Rejected(_) = decision {
+            let (back, left) = if job.returns_spec { (spec, None) } else { (None, spec) };
+            self.garbage.extend(left.map(Garbage::Spec));
+            return job.promise.0.decide(decision, back);
+        }
         if let Some(mut spec) = spec {
             job.dedicated = spec.take_dedicated();
             job.body = spec.into_body();

@@ -4,9 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::super::{
-    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Verdict,
-};
+use super::super::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use super::attempt::Finding;
 use super::coverage::Coverage;
 use super::line::{Permits, Slots};
@@ -17,7 +15,7 @@ use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
-use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
+use crate::vocabulary::reason::{CancelReason, Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 pub(super) struct Checker {
@@ -285,15 +283,15 @@ impl Checker {
         }
     }
 
-    fn decide(&mut self, task: TaskAddr, decision: Verdict) {
+    fn decide(&mut self, task: TaskAddr, decision: Decision) {
         let now = self.now;
         let closed = self.closed_at.is_some();
-        let refused = decision == Verdict::Rejected(Rejection::ShuttingDown);
-        let with_batch = matches!(decision, Verdict::Rejected(Rejection::BatchRefused { .. }));
+        let refused = decision == Decision::Rejected(Rejection::ShuttingDown);
+        let with_batch = matches!(decision, Decision::Rejected(Rejection::BatchRefused { .. }));
         assert!(with_batch || refused == closed, "{task:?}: {decision:?}");
         let crowded = self.stuck.is_above_cap();
-        let too_many = matches!(decision, Verdict::Rejected(Rejection::TooManyAbandoned { .. }));
-        assert!(!crowded || matches!(decision, Verdict::Rejected(_)), "{task:?}: {decision:?}");
+        let too_many = matches!(decision, Decision::Rejected(Rejection::TooManyAbandoned { .. }));
+        assert!(!crowded || matches!(decision, Decision::Rejected(_)), "{task:?}: {decision:?}");
         assert!(crowded || !too_many, "{task:?}: {decision:?}");
         if too_many {
             self.sight("refused because too much is stuck");
@@ -303,7 +301,7 @@ impl Checker {
         let (slot, policy) = (record.slot, record.policy);
         let limit = self.limits.max_slot_queue;
         self.slots.decide(slot, policy, task.id, decision, limit as usize);
-        if let (Verdict::Queued { .. }, AdmissionPolicy::Replace) = (decision, policy) {
+        if let (Decision::Queued { .. }, AdmissionPolicy::Replace) = (decision, policy) {
             if let Some(owner) = self.slots.owner(slot) {
                 let owner = self.records.get_mut(&owner).expect("an owner was submitted");
                 owner.asked(StopReason::Replace);

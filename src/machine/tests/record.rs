@@ -4,14 +4,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{End, Ending, Submission, Verdict};
+use super::super::{End, Ending, Submission};
 use super::attempt::{Attempt, Finding};
 use super::rig::ms;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Pause, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Record {
     expires_at: Time,
     /// How long an initial delay lasts that nobody cut short, once it has begun.
     initial_wait: Option<Duration>,
-    decision: Option<Verdict>,
+    decision: Option<Decision>,
     announced: Option<End>,
     delivered: Option<End>,
     is_discarded: bool,
@@ -89,14 +89,14 @@ impl Record {
         self.attempts.get(&self.attempt).is_some_and(|attempt| attempt.claimed_at.is_none())
     }
 
-    pub(super) fn decide(&mut self, now: Time, decision: Verdict) {
-        let refused = matches!(decision, Verdict::Rejected(_));
+    pub(super) fn decide(&mut self, now: Time, decision: Decision) {
+        let refused = matches!(decision, Decision::Rejected(_));
         assert!(refused || now < self.expires_at, "{:?} is accepted too late", self.task);
         assert_eq!(self.decision.replace(decision), None, "{:?} is decided twice", self.task);
     }
 
     pub(super) fn admitted(&mut self, now: Time) {
-        assert!(!matches!(self.decision, None | Some(Verdict::Rejected(_))));
+        assert!(!matches!(self.decision, None | Some(Decision::Rejected(_))));
         self.not_before = now.after(self.plan.initial_delay);
         self.initial_wait = Some(self.plan.initial_delay);
     }
@@ -108,7 +108,7 @@ impl Record {
 
     /// Whether it was accepted and is not forgotten.
     pub(super) const fn is_held(&self) -> bool {
-        let accepted = matches!(self.decision, Some(Verdict::Admitted | Verdict::Queued { .. }));
+        let accepted = matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }));
         accepted && !self.is_forgotten
     }
 
@@ -308,7 +308,7 @@ impl Record {
         );
         let rejected = matches!(end, End::Rejected(_));
         assert!(
-            rejected || matches!(self.decision, Some(Verdict::Admitted | Verdict::Queued { .. }))
+            rejected || matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }))
         );
         let judged =
             !matches!(end, End::Abandoned { .. } | End::Cancelled { .. } | End::Rejected(_));

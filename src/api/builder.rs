@@ -235,7 +235,7 @@ impl SupervisorBuilder {
             return Err(StartError::Invalid(error));
         }
         let limits = Limits {
-            max_concurrent: self.max_concurrent.map_or(u32::MAX, saturate),
+            max_concurrent: self.max_concurrent.map(saturate),
             max_slot_queue: saturate(self.max_slot_queue),
             max_tasks: saturate(self.max_tasks).min(u32::MAX - 1),
             max_abandoned: saturate(self.max_abandoned),

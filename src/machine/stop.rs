@@ -128,7 +128,7 @@ impl Machine {
         self.phase = Phase::Stopping { began: self.now, grace_until };
         Self::publish(out, Notice::ShutdownRequested { cause });
         out.push(Effect::CloseDoor);
-        // What waits goes first, so that nothing that is given up below passes to it.
+        // What waits goes first, so that no slot and no permit that is vacated below passes to it.
         let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);

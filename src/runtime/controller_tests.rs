@@ -51,7 +51,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
     let shared = vec![Caught::new(Box::new(subscriber) as _)];
     Setup {
         limits: Limits {
-            max_concurrent: 3,
+            max_concurrent: Some(3),
             max_slot_queue: 9,
             max_tasks: 9,
             max_abandoned: 9,

@@ -58,7 +58,6 @@ impl Performer {
         let mut tasks: Vec<_> = tasks.collect();
         tasks.sort_by_key(|task| task.task.id);
         let counts = self.workers.counts();
-        let limit = machine.limits().max_concurrent;
         Snapshot {
             at: self.now.since_start(),
             shutting_down: !machine.is_running(),
@@ -71,7 +70,7 @@ impl Performer {
             },
             permits: PermitCounts {
                 held: machine.permits_held() as usize,
-                limit: (limit != u32::MAX).then_some(limit as usize),
+                limit: machine.limits().max_concurrent.map(|limit| limit as usize),
                 waiting: machine.waiting_for_permit() as usize,
             },
             abandoned: self.abandoned(),

@@ -21,7 +21,7 @@ mod vocabulary;
 
 fn main() {
     let limits = vocabulary::plan::Limits {
-        max_concurrent: 1,
+        max_concurrent: Some(1),
         max_slot_queue: 1,
         max_tasks: 1,
         max_abandoned: 1,

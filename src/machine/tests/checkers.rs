@@ -37,7 +37,7 @@ pub(super) struct Checker {
 impl Checker {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            permits: Permits::new(limits.max_concurrent),
+            permits: Permits::new(limits.max_concurrent.unwrap_or(u32::MAX)),
             stuck: Stuck::new(limits.max_abandoned),
             limits,
             now: Time::ZERO,
@@ -72,7 +72,8 @@ impl Checker {
     pub(super) fn claimed(&mut self, now: Time, attempt: AttemptRef) -> Option<u32> {
         assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
         self.n_claimed += 1;
-        assert!(self.n_claimed <= self.limits.max_concurrent, "too many bodies run");
+        let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
+        assert!(self.n_claimed <= limit, "too many bodies run");
         let record = self.record(attempt.task);
         record.claimed(now, attempt.attempt);
         let slot = record.slot;
@@ -85,12 +86,12 @@ impl Checker {
         let record = self.record(attempt.task);
         record.returned(attempt.attempt);
         if !record.attempt(attempt.attempt).is_released {
-            self.vacate(attempt);
+            self.make_way(attempt);
         }
     }
 
     /// An attempt is in nobody's way any more.
-    fn vacate(&mut self, attempt: AttemptRef) {
+    fn make_way(&mut self, attempt: AttemptRef) {
         self.n_claimed -= 1;
         let slot = self.record(attempt.task).slot;
         self.slots.leave(slot, attempt.task.id);
@@ -272,7 +273,7 @@ impl Checker {
                 let record = self.record(attempt.task);
                 record.live(attempt.attempt).release();
                 if !record.attempt(attempt.attempt).has_returned {
-                    self.vacate(attempt);
+                    self.make_way(attempt);
                 }
                 self.permits.give_back(attempt.task.id);
             }

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, Finding};
 use super::rig::ms;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
-use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -134,14 +134,17 @@ impl Record {
         assert!(now >= self.not_before, "{task:?} is started before its time");
         let spacing = self.last_claim.map_or(Time::ZERO, |last| last.after(ms(1)));
         assert!(now >= spacing, "two starts of {task:?} are too close");
-        assert!(attempt == 1 || !self.plan.once, "{task:?} has consumed its body");
+        assert!(attempt == 1 || self.plan.body != BodyKind::Once, "{task:?} has consumed its body");
         let last = self.attempts.get(&self.attempt);
         let again = !last.is_some_and(Attempt::succeeded);
         assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
         let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
         assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
         let beside = self.attempts.values().any(|before| before.is_released);
-        assert!(!beside || self.plan.shared, "the body of {task:?} runs twice at a time");
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} runs twice at a time"
+        );
         self.attempt = attempt;
         self.attempts.insert(attempt, Attempt::default());
     }
@@ -230,7 +233,7 @@ impl Record {
             let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
             recent.count() < limit.failures as usize
         });
-        let restarts = !plan.once && plan.restart != RestartPolicy::Never;
+        let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
         self.may_retry = restarts && budget && window;
         self.streak += 1;
         self.failures.push(at);
@@ -244,7 +247,10 @@ impl Record {
         assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");
         assert_eq!(attempt.abandoned_at.is_some(), cause == FailureCause::Abandoned);
         let (at, beside) = (attempt.freed_at(), attempt.is_released);
-        assert!(!beside || self.plan.shared, "the body of {task:?} would run twice at a time");
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} would run twice at a time"
+        );
         self.wait(at, delay);
         assert!(delay >= ms(1), "{task:?} is retried at once");
         assert!(
@@ -254,7 +260,7 @@ impl Record {
 
     pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
         let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
-        assert!(self.plan.restart == RestartPolicy::Always && !self.plan.once);
+        assert!(self.plan.restart == RestartPolicy::Always && self.plan.body != BodyKind::Once);
         assert!(
             !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
         );
@@ -314,7 +320,7 @@ impl Record {
             !matches!(end, End::Abandoned { .. } | End::Cancelled { .. } | End::Rejected(_));
         let last = self.attempts.get(&self.attempt);
         let given_up = last.is_some_and(|last| last.abandoned_at.is_some());
-        let spent = last.is_some_and(|last| last.is_released) && !self.plan.shared;
+        let spent = last.is_some_and(|last| last.is_released) && self.plan.body != BodyKind::Shared;
         assert!(!judged || !given_up, "{task:?} ends by what an abandoned attempt returned");
         let final_panic = self.plan.panic != PanicPolicy::Failure || self.was_told_to_stop();
         match end {
@@ -333,7 +339,9 @@ impl Record {
             }
             End::Panicked => assert!(!self.may_retry || final_panic, "{task:?} had a retry left"),
             End::Completed => {
-                assert!(self.plan.once || self.plan.restart != RestartPolicy::Always);
+                assert!(
+                    self.plan.body == BodyKind::Once || self.plan.restart != RestartPolicy::Always
+                );
             }
             _ => {}
         }

@@ -108,7 +108,7 @@ impl Rig {
 
     const fn limits() -> Limits {
         Limits {
-            max_concurrent: u32::MAX,
+            max_concurrent: None,
             max_slot_queue: 3,
             max_tasks: 20,
             max_abandoned: 16,
@@ -119,7 +119,7 @@ impl Rig {
 
     /// One permit: the second task has to wait.
     pub(super) fn with_permits(permits: u32) -> Self {
-        Self::with(|limits| limits.max_concurrent = permits)
+        Self::with(|limits| limits.max_concurrent = Some(permits))
     }
 
     /// Moves the clock. A script may not run past a timer without saying so by [`due`](Self::due).
@@ -292,9 +292,9 @@ impl Rig {
         })
     }
 
-    /// Has the attempt given up when its grace is over.
+    /// Has the attempt abandoned when its grace is over.
     #[track_caller]
-    pub(super) fn give_up(&mut self, name: &str) -> Orders {
+    pub(super) fn abandon(&mut self, name: &str) -> Orders {
         let attempt = self.attempt(name).attempt;
         self.due().gives(&format!("abandon {name}/{attempt}"));
         self.abandoned(name)

@@ -34,6 +34,7 @@ impl Machine {
         self.stuck += 1;
         let notice = Notice::AttemptAbandoned { attempt, reason: told, ran, released };
         Self::publish(out, notice);
+        out.push(Effect::NoteFailure { attempt, cause: FailureCause::Abandoned });
         out.push(Effect::Examine { attempt });
         if released {
             return self.release_attempt(key, attempt, told, stop, can_follow, out);

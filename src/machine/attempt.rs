@@ -192,6 +192,7 @@ impl Machine {
         let last = at < task.finality().failure_before;
         let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
         task.count_failure(at, timely && ran >= task.plan.stable_after);
+        out.push(Effect::NoteFailure { attempt: task.attempt_ref(), cause });
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.conclude(key, end, out),
             (Some(end), _) => self.conclude(key, end, out),

@@ -32,6 +32,9 @@ pub(crate) enum Effect {
     Look { attempt: AttemptRef },
     /// Find out what the attempt's thread is doing.
     Examine { attempt: AttemptRef },
+    /// The attempt has failed: keep its error for the attempts after it. An abandoned one has left
+    /// none, whatever an earlier one returned.
+    NoteFailure { attempt: AttemptRef, cause: FailureCause },
     /// The abandoned attempt is its task's no more; its return is awaited apart.
     Release { attempt: AttemptRef },
     /// A released attempt has returned.

@@ -148,6 +148,13 @@ impl Performer {
                 self.feedback.push_back(Input::Looked { attempt, alive });
             }
             Effect::Examine { attempt } => self.examine(attempt),
+            Effect::NoteFailure { attempt, cause } => {
+                if let Some(job) = self.jobs.get_mut(attempt.task.key) {
+                    let returned = job.error.as_ref().filter(|_| cause != FailureCause::Abandoned);
+                    let old = job.last_failure.replace(certain(returned.cloned(), cause));
+                    self.garbage.extend(old.map(Garbage::Error));
+                }
+            }
             Effect::Release { attempt } => {
                 if let Some(job) = self.jobs.get_mut(attempt.task.key) {
                     self.ledger.enter(attempt, job, self.now);
@@ -361,13 +368,6 @@ impl Performer {
 
     fn publish(&mut self, notice: Notice) {
         match notice {
-            Notice::RetryScheduled { attempt, cause, .. } => {
-                if let Some(job) = self.jobs.get_mut(attempt.task.key) {
-                    let failure = certain(job.error.clone(), cause);
-                    let old = job.last_failure.replace(failure);
-                    self.garbage.extend(old.map(Garbage::Error));
-                }
-            }
             Notice::ShutdownRequested { cause } => {
                 self.shutdown = Some(Shutdown::begin(cause, self.now));
             }

@@ -234,6 +234,9 @@ impl Checker {
             Effect::Abandon { attempt } => {
                 self.record(attempt.task).live(attempt.attempt).abandon(now);
             }
+            Effect::NoteFailure { attempt, cause } => {
+                self.record(attempt.task).note(attempt.attempt, cause);
+            }
             Effect::Discard { task, heir } => {
                 let record = self.record(task);
                 record.discard(heir);

@@ -46,7 +46,8 @@ variants! {
     AbandonAnswer { Abandoned, NotAbandoned }
     Return { Ok, Failed, Fatal, Cancelled, Panicked }
     Effect {
-        Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, Release, ForgetReleased,
+        Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
+        Release, ForgetReleased,
         Discard, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor, RestoreSignals,
         FlushEvents, Finish,
     }
@@ -353,6 +354,7 @@ impl Coverage {
                     }
                 }
                 Effect::Answer(answer) => self.variant(answer),
+                Effect::NoteFailure { cause, .. } => self.variant(cause),
                 Effect::Publish(notice) => self.notice(notice),
                 _ => {}
             }
@@ -363,7 +365,6 @@ impl Coverage {
         self.variant(notice);
         match notice {
             Notice::AttemptEnded { ending, .. } => self.variant(ending),
-            Notice::RetryScheduled { cause, .. } => self.variant(cause),
             Notice::Rejected { why, .. } => {
                 self.variant(&End::Rejected(*why));
                 self.variant(why);

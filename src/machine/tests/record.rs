@@ -40,6 +40,8 @@ pub(super) struct Record {
     failures: Vec<Time>,
     /// Whether the latest failure may be retried.
     may_retry: bool,
+    /// The latest failure, until its error is noted.
+    unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
     stop: Option<StopReason>,
 }
@@ -71,6 +73,7 @@ impl Record {
             streak: 0,
             failures: Vec::new(),
             may_retry: false,
+            unnoted: None,
             stop: None,
         }
     }
@@ -140,6 +143,7 @@ impl Record {
         assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
         let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
         assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
+        assert_eq!(self.unnoted, None, "{task:?} goes on without knowing what failed");
         let beside = self.attempts.values().any(|before| before.is_released);
         assert!(
             !beside || self.plan.body == BodyKind::Shared,
@@ -212,9 +216,10 @@ impl Record {
         let at = attempt.returned_at.expect("an attempt ends when its body has returned");
         match ending {
             Ending::Succeeded if told.is_none() => self.streak = 0,
-            Ending::Failed | Ending::Panicked | Ending::TimedOut | Ending::Unresponsive => {
-                self.fail(at);
-            }
+            Ending::Failed => self.fail(at, FailureCause::Failed),
+            Ending::Panicked => self.fail(at, FailureCause::Panicked),
+            Ending::TimedOut => self.fail(at, FailureCause::TimedOut),
+            Ending::Unresponsive => self.fail(at, FailureCause::Unresponsive),
             Ending::Succeeded | Ending::Cancelled => {}
         }
         self.not_before = Time::ZERO;
@@ -222,11 +227,19 @@ impl Record {
 
     pub(super) fn abandoned(&mut self, now: Time, attempt: u64, released: bool) {
         self.live(attempt).abandoned(now, released);
-        self.fail(now);
+        self.fail(now, FailureCause::Abandoned);
+    }
+
+    /// The error of the latest failure is kept for the attempts that follow.
+    pub(super) fn note(&mut self, attempt: u64, cause: FailureCause) {
+        let latest = self.unnoted.take();
+        assert_eq!(latest, Some((attempt, cause)), "another failure of {:?} is noted", self.task);
     }
 
     /// A failure: whether it may be retried, by the rules as they stand in the documentation.
-    fn fail(&mut self, at: Time) {
+    fn fail(&mut self, at: Time, cause: FailureCause) {
+        assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
+        self.unnoted = Some((self.attempt, cause));
         let plan = &self.plan;
         let budget = plan.max_retries.map_or(true, |most| self.streak < most);
         let window = plan.failure_limit.map_or(true, |limit| {
@@ -242,6 +255,7 @@ impl Record {
     pub(super) fn retry(&mut self, attempt: u64, delay: Duration, cause: FailureCause) {
         let task = self.task;
         assert!(self.may_retry, "{task:?} is retried once too often");
+        assert_eq!(self.unnoted, None, "{task:?} is retried before its failure is noted");
         let panic = self.plan.panic;
         let attempt = self.attempt(attempt);
         assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");

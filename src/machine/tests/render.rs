@@ -80,6 +80,9 @@ impl Names {
             Effect::Abandon { attempt } => format!("abandon {}", self.attempt(attempt)),
             Effect::Look { attempt } => format!("look at {}", self.attempt(attempt)),
             Effect::Examine { attempt } => format!("examine {}", self.attempt(attempt)),
+            Effect::NoteFailure { attempt, cause } => {
+                format!("note {} {cause}", self.attempt(attempt))
+            }
             Effect::Release { attempt } => format!("release {}", self.attempt(attempt)),
             Effect::ForgetReleased { attempt } => {
                 format!("forget released {}", self.attempt(attempt))

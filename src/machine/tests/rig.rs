@@ -83,6 +83,7 @@ pub(super) struct Rig {
     now: Time,
     names: Names,
     cells: BTreeMap<(TaskId, u64), Cell>,
+    shows_notes: bool,
 }
 
 impl Rig {
@@ -99,7 +100,13 @@ impl Rig {
             now: Time::ZERO,
             names: Names::default(),
             cells: BTreeMap::new(),
+            shows_notes: false,
         }
+    }
+
+    /// Writes `NoteFailure` out as well. Most scripts are not about it: it goes with each failure.
+    pub(super) fn with_notes() -> Self {
+        Self { shows_notes: true, ..Self::new() }
     }
 
     pub(super) fn with_seed(seed: u64) -> Self {
@@ -176,6 +183,8 @@ impl Rig {
         let mut effects = Vec::new();
         self.machine.step(self.now, input, &mut effects);
         audit(&self.machine);
+        let is_note = |effect: &Effect| matches!(effect, Effect::NoteFailure { .. });
+        effects.retain(|effect| self.shows_notes || !is_note(effect));
         Orders(effects.into_iter().map(|effect| self.perform(effect)).collect())
     }
 

@@ -377,6 +377,7 @@ impl World {
             | Effect::CloseDoor
             | Effect::RestoreSignals
             | Effect::Examine { .. }
+            | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. } => {}
         }
         None

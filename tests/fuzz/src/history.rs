@@ -403,6 +403,7 @@ impl History {
             }
             Effect::Discard { .. }
             | Effect::Examine { .. }
+            | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. }
             | Effect::Answer(_)
             | Effect::RestoreSignals => {}

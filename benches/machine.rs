@@ -28,7 +28,7 @@ use harness::Harness;
 use machine::{Effect, Input, Machine, Submission};
 use vocabulary::answer::Return;
 use vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use vocabulary::plan::{Limits, Pause, Plan};
+use vocabulary::plan::{BodyKind, Limits, Pause, Plan};
 use vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use vocabulary::time::Time;
 
@@ -136,7 +136,7 @@ struct Stepper {
 impl Stepper {
     fn new(tasks: u32) -> Self {
         let limits = Limits {
-            max_concurrent: u32::MAX,
+            max_concurrent: None,
             max_slot_queue: 100,
             max_tasks: u32::MAX,
             max_abandoned: 16,
@@ -257,8 +257,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         abandon: vocabulary::policy::AbandonPolicy::Hold,
         watchdog: None,
         shutdown_on_end: false,
-        once: false,
-        shared: false,
+        body: BodyKind::Repeat,
     })
 }
 

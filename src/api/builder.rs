@@ -11,8 +11,8 @@ use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::clock::Clock;
 use crate::platform::threads::Threads;
 use crate::platform::unwind::UserValue;
-use crate::runtime::controller::{self, Setup};
 use crate::runtime::signals::Listener;
+use crate::runtime::start::{start, Setup};
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
@@ -235,7 +235,7 @@ impl SupervisorBuilder {
             return Err(StartError::Invalid(error));
         }
         let limits = Limits {
-            max_concurrent: self.max_concurrent.map_or(u32::MAX, saturate),
+            max_concurrent: self.max_concurrent.map(saturate),
             max_slot_queue: saturate(self.max_slot_queue),
             max_tasks: saturate(self.max_tasks).min(u32::MAX - 1),
             max_abandoned: saturate(self.max_abandoned),
@@ -258,7 +258,7 @@ impl SupervisorBuilder {
             },
             signals,
         };
-        controller::start(setup, &door, inbox)?;
+        start(setup, &door, inbox)?;
         let patience = self.grace.saturating_add(EVENT_FLUSH);
         Ok(Supervisor { door, patience })
     }

@@ -10,7 +10,8 @@ use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{self, select};
 use crate::task::context::TaskContext;
 use crate::task::current;
-use crate::task::door::{Door, NotTaken};
+use crate::task::door::{Door, NotTaken, WhenFull};
+use crate::task::envelope::Refused;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
@@ -66,7 +67,7 @@ impl SupervisorHandle {
             return Err(AddError::Invalid { error, spec });
         }
         let policy = AdmissionPolicy::DropIfRunning;
-        let record = match self.door.hand_over(spec, policy, true, true) {
+        let record = match self.door.hand_over(spec, policy, Refused::GivenBack, WhenFull::Wait) {
             Ok(record) => record,
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
                 return Err(AddError::Closed { spec });
@@ -135,7 +136,7 @@ impl SupervisorHandle {
         spec: TaskSpec,
         policy: AdmissionPolicy,
     ) -> Result<TaskHandle, SubmitError> {
-        self.hand_over(spec, policy, true)
+        self.hand_over(spec, policy, WhenFull::Wait)
     }
 
     /// Submits a task without ever blocking.
@@ -147,19 +148,19 @@ impl SupervisorHandle {
         spec: TaskSpec,
         policy: AdmissionPolicy,
     ) -> Result<TaskHandle, SubmitError> {
-        self.hand_over(spec, policy, false)
+        self.hand_over(spec, policy, WhenFull::GiveUp)
     }
 
     fn hand_over(
         &self,
         spec: TaskSpec,
         policy: AdmissionPolicy,
-        blocking: bool,
+        when_full: WhenFull,
     ) -> Result<TaskHandle, SubmitError> {
         if let Err(error) = spec.validate() {
             return Err(SubmitError::Invalid { error, spec });
         }
-        match self.door.hand_over(spec, policy, false, blocking) {
+        match self.door.hand_over(spec, policy, Refused::Dropped, when_full) {
             Ok(record) => Ok(TaskHandle { record }),
             Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed { spec }),
             Err(NotTaken::Full(spec)) => Err(SubmitError::Full { spec }),

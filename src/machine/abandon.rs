@@ -9,6 +9,7 @@ use super::step::{Machine, Released};
 use super::task::{State, Stop};
 use crate::vocabulary::answer::{AbandonAnswer, Return};
 use crate::vocabulary::id::{AttemptRef, TaskKey};
+use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
 use crate::vocabulary::time::Time;
@@ -27,11 +28,13 @@ impl Machine {
         let (attempt, owner) = (task.attempt_ref(), task.task);
         let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
         let over = stop.is_some() || last || now < task.finality().failure_before;
-        let (can_follow, ran) = (!over && task.plan.shared, claimed_at.until(now));
+        let (can_follow, ran) =
+            (!over && task.plan.body == BodyKind::Shared, claimed_at.until(now));
         task.count_failure(now, false);
         self.stuck += 1;
         let notice = Notice::AttemptAbandoned { attempt, reason: told, ran, released };
         Self::publish(out, notice);
+        out.push(Effect::NoteFailure { attempt, cause: FailureCause::Abandoned });
         out.push(Effect::Examine { attempt });
         if released {
             return self.release_attempt(key, attempt, told, stop, can_follow, out);
@@ -116,7 +119,7 @@ impl Machine {
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
         if over {
             self.enter(key, State::Over, Time::NEVER);
-            self.release(key, state, End::Completed, out);
+            self.vacate(key, state, None, out);
             self.forget(key, out);
         } else {
             if held {

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::effect::{Effect, Notice, Verdict};
+use super::effect::{Effect, Notice};
 use super::ending::End;
 use super::input::Submission;
 use super::step::Machine;
@@ -11,7 +11,7 @@ use super::task::{State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 impl Machine {
@@ -101,7 +101,7 @@ impl Machine {
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
         if let Some(why) = refusal {
-            out.push(Effect::Decide { task, decision: Verdict::Rejected(why) });
+            out.push(Effect::Decide { task, decision: Decision::Rejected(why) });
             return self.conclude(task.key, End::Rejected(why), out);
         }
         match slot {
@@ -109,7 +109,7 @@ impl Machine {
                 self.enqueue(task.key, slot, policy, out);
             }
             Some(_) | None => {
-                out.push(Effect::Decide { task, decision: Verdict::Admitted });
+                out.push(Effect::Decide { task, decision: Decision::Admitted });
                 self.become_owner(task.key, None, out);
             }
         }
@@ -160,10 +160,10 @@ impl Machine {
             0
         } else {
             self.slots.get_mut(slot).queue.push_back(&mut self.tasks, key);
-            self.slots.get(slot).queue.len - 1
+            self.slots.get(slot).queue.len as usize - 1
         };
         self.enter(key, State::Queued, self.tasks[key].expiry());
-        out.push(Effect::Decide { task, decision: Verdict::Queued { ahead } });
+        out.push(Effect::Decide { task, decision: Decision::Queued { ahead } });
         Self::publish(out, Notice::Queued { task, depth: self.slots.get(slot).queue.len });
         if policy == AdmissionPolicy::Replace {
             if let Some(owner) = self.slots.get(slot).owner {
@@ -197,12 +197,16 @@ impl Machine {
 
     /// Starts the task's next attempt, or lets it wait for a permit.
     pub(super) fn make_runnable(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        if self.permits < self.limits.max_concurrent {
+        if self.has_permit() {
             self.start(key, out);
         } else {
             self.runnable.push_back(&mut self.tasks, key);
             self.wait_for_permit(key, out);
         }
+    }
+
+    fn has_permit(&self) -> bool {
+        self.limits.max_concurrent.map_or(true, |most| self.permits < most)
     }
 
     fn wait_for_permit(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
@@ -220,9 +224,9 @@ impl Machine {
     }
 
     /// Gives a permit back and passes it on.
-    pub(super) fn release_permit(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn return_permit(&mut self, out: &mut Vec<Effect>) {
         self.permits -= 1;
-        while self.permits < self.limits.max_concurrent {
+        while self.has_permit() {
             let Some(next) = self.runnable.first else { break };
             self.runnable.remove(&mut self.tasks, next);
             self.start(next, out);
@@ -237,7 +241,10 @@ impl Machine {
         self.announce_end(key, end, out);
         self.enter(key, State::Over, Time::NEVER);
         self.end_supervisor_with(key, end, out);
-        self.release(key, state, end, out);
+        // A task that is replaced leaves its place in the queue for permits to the heir.
+        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+        let place = (state == State::Runnable && replaced).then_some(key);
+        self.vacate(key, state, place, out);
         out.push(Effect::Deliver { task, end });
         self.forget(key, out);
     }
@@ -263,8 +270,15 @@ impl Machine {
     }
 
     /// Gives back all that a task held in `state`. What its body holds open is dropped before the
-    /// slot's next owner runs.
-    pub(super) fn release(&mut self, key: TaskKey, state: State, end: End, out: &mut Vec<Effect>) {
+    /// slot's next owner runs. With a `place`, that owner stands in the queue for permits where the
+    /// named task stands.
+    pub(super) fn vacate(
+        &mut self,
+        key: TaskKey,
+        state: State,
+        place: Option<TaskKey>,
+        out: &mut Vec<Effect>,
+    ) {
         let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
         if let (State::Queued, Some(slot)) = (state, slot) {
             self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
@@ -273,14 +287,12 @@ impl Machine {
         let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
         out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].task) });
         if state.holds_permit() {
-            self.release_permit(out);
+            self.return_permit(out);
         }
         if let Some(slot) = owned {
             if state.terminating_since(self.now).is_some() {
                 Self::publish(out, Notice::SlotTransition { task, terminating: false });
             }
-            let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
-            let place = (state == State::Runnable && replaced).then_some(key);
             self.pass_on(slot, heir, place, out);
         }
         if state == State::Runnable {

@@ -9,8 +9,17 @@ use super::step::Machine;
 use super::task::{State, Stop, Wait};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
+
+/// When the next attempt of a task is to start.
+#[derive(Clone, Copy)]
+enum Start {
+    AtOnce,
+    AfterSuccess { due: Time },
+    AfterFailure { due: Time, cause: FailureCause },
+}
 
 impl Machine {
     /// A thread took the attempt up. May come more than once: as a report, with an answer, with the
@@ -136,7 +145,7 @@ impl Machine {
             Next::Over(end) => self.conclude(key, end, out),
             Next::Again => match asked {
                 Some(end) => self.conclude(key, end, out),
-                None => self.start_again(key, at, None, out),
+                None => self.start_again(key, at, Start::AtOnce, out),
             },
             Next::Success => self.succeeded(key, at, asked, out),
             // A stop on top of an interruption takes the retry away, also where none was left.
@@ -161,11 +170,12 @@ impl Machine {
     fn succeeded(&mut self, key: TaskKey, at: Time, asked: Option<End>, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
         task.count_success();
-        let (last, pause) = (task.finality().success, task.pause_until(at));
+        let last = task.finality().success;
+        let next = task.pause_until(at).map_or(Start::AtOnce, |due| Start::AfterSuccess { due });
         match asked {
             _ if last => self.conclude(key, End::Completed, out),
             Some(end) => self.conclude(key, end, out),
-            None => self.start_again(key, at, pause.map(|due| (due, None)), out),
+            None => self.start_again(key, at, next, out),
         }
     }
 
@@ -182,6 +192,7 @@ impl Machine {
         let last = at < task.finality().failure_before;
         let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
         task.count_failure(at, timely && ran >= task.plan.stable_after);
+        out.push(Effect::NoteFailure { attempt: task.attempt_ref(), cause });
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.conclude(key, end, out),
             (Some(end), _) => self.conclude(key, end, out),
@@ -202,35 +213,29 @@ impl Machine {
         let backoff = task.plan.backoff;
         let delay = backoff.delay(&mut task.backoff, draw);
         let due = task.retry_at(at, delay);
-        self.start_again(key, at, Some((due, Some(cause))), out);
+        self.start_again(key, at, Start::AfterFailure { due, cause }, out);
     }
 
-    /// Lets the task run again at `due`, or as soon as two starts may follow each other; gives its
-    /// permit back.
-    fn start_again(
-        &mut self,
-        key: TaskKey,
-        at: Time,
-        due: Option<(Time, Option<FailureCause>)>,
-        out: &mut Vec<Effect>,
-    ) {
+    /// Lets the task run again, no sooner than two starts may follow each other, and gives its
+    /// permit back. The attempt ended at `at`.
+    fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         let (attempt, spacing) = (task.attempt_ref(), task.spacing_until());
-        let (wait, due) = match due {
-            None => (Wait::Spacing, spacing),
-            Some((due, Some(cause))) => {
+        let (wait, due) = match start {
+            Start::AtOnce => (Wait::Spacing, spacing),
+            Start::AfterFailure { due, cause } => {
                 let delay = at.until(due);
                 Self::publish(out, Notice::RetryScheduled { attempt, delay, cause });
                 (Wait::Backoff, due.max(spacing))
             }
-            Some((due, None)) => {
+            Start::AfterSuccess { due } => {
                 Self::publish(out, Notice::RunScheduled { attempt, delay: at.until(due) });
                 (Wait::Pause, due.max(spacing))
             }
         };
         // Not to be seen as held any more while the permit passes on.
         self.enter(key, State::Waiting(wait), Time::NEVER);
-        self.release_permit(out);
+        self.return_permit(out);
         if due > self.now {
             self.timers.set(key, due);
             // A wait until `NEVER` has no timer and ends by a request only.
@@ -268,7 +273,7 @@ impl Machine {
     /// waits.
     pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         match self.tasks[key].state {
-            State::Running { .. } if self.tasks[key].plan.once => false,
+            State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,
             State::Running { claimed_at, .. } => {
                 self.tell(key, claimed_at, CancelReason::Restart, None, out);
                 true

@@ -6,7 +6,9 @@ use super::ending::{End, Ending, Finality};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
+use crate::vocabulary::reason::{
+    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled,
+};
 use crate::vocabulary::time::Time;
 
 /// An order for the runtime. The three orders to an attempt that may come too late (`Revoke`,
@@ -14,7 +16,7 @@ use crate::vocabulary::time::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Tell the submitter what became of the submission.
-    Decide { task: TaskAddr, decision: Verdict },
+    Decide { task: TaskAddr, decision: Decision },
     /// Offer the attempt to a thread.
     Start { attempt: AttemptRef, finality: Finality },
     /// Take the attempt back unless a thread has it.
@@ -30,6 +32,9 @@ pub(crate) enum Effect {
     Look { attempt: AttemptRef },
     /// Find out what the attempt's thread is doing.
     Examine { attempt: AttemptRef },
+    /// The attempt has failed: keep its error for the attempts after it. An abandoned one has left
+    /// none, whatever an earlier one returned.
+    NoteFailure { attempt: AttemptRef, cause: FailureCause },
     /// The abandoned attempt is its task's no more; its return is awaited apart.
     Release { attempt: AttemptRef },
     /// A released attempt has returned.
@@ -48,7 +53,7 @@ pub(crate) enum Effect {
     /// Tell the subscribers.
     Publish(Notice),
     /// Accept nothing any more; refuse what lies in the intake.
-    CloseDoor,
+    CloseDoor { cause: ShutdownCause },
     /// Signals have their default effect again.
     RestoreSignals,
     /// Let the lanes finish and say so.
@@ -57,21 +62,13 @@ pub(crate) enum Effect {
     Finish,
 }
 
-/// The first decision about a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Admitted,
-    Queued { ahead: u32 },
-    Rejected(Rejection),
-}
-
 /// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Whether a skip or restart found something to do.
     Taken(bool),
     /// What a stop of a slot found.
-    SlotStopped { owner_asked: bool, removed: u32 },
+    SlotCancelled(SlotCancelled),
 }
 
 /// Something worth telling: the machine's half of an event, completed by the runtime.

@@ -52,7 +52,7 @@ pub(crate) mod pool;
 mod rng;
 pub(crate) mod table;
 
-pub(crate) use effect::{Answer, Effect, Notice, Verdict};
+pub(crate) use effect::{Answer, Effect, Notice};
 pub(crate) use ending::{End, Ending, Finality};
 pub(crate) use input::{Input, Submission};
 pub(crate) use step::Machine;

@@ -1,7 +1,7 @@
 //! How many worker threads there should be, from counts alone.
 //!
 //! A burst of short tasks must not make a thread each, and a burst of blocking ones must all run
-//! soon. The two look the same when they arrive; they differ in how fast they are picked up. So a
+//! soon. The two seem the same when they arrive; they differ in how fast they are picked up. So a
 //! few threads start at once, and more, in doubling steps, only when the queue stands still.
 
 use core::time::Duration;
@@ -17,7 +17,7 @@ const MAX_STANDSTILL: Duration = Duration::from_millis(4);
 const LATE: Duration = Duration::from_millis(5);
 /// Jobs shorter than this on average are merely many: more threads would not help.
 const SHORT_JOB: Duration = Duration::from_micros(100);
-/// How long a thread that was asked for may take before the queue is looked at again.
+/// How long a thread that was asked for may take before the queue is measured again.
 const THREAD_PATIENCE: Duration = Duration::from_millis(100);
 const FIRST_STEP: u32 = 4;
 /// Threads started in one turn of the controller, so that a large step delays nobody's cancel by
@@ -65,10 +65,10 @@ pub(crate) struct Pool {
     step: u32,
     /// Threads of a step that are still to be started.
     pending: u32,
-    /// The last look at a queue that was not empty: when, and how many jobs had been picked up.
-    look: Option<(Time, u32)>,
+    /// When a queue that was not empty was last measured, and how many jobs were picked up by then.
+    measured: Option<(Time, u32)>,
     refusal_delay: Duration,
-    /// Jobs picked up when last looked.
+    /// Jobs picked up when last decided.
     picked: u32,
     /// No start before this.
     refused_until: Time,
@@ -84,7 +84,7 @@ impl Pool {
             keep,
             step: FIRST_STEP,
             pending: 0,
-            look: None,
+            measured: None,
             refusal_delay: FIRST_REFUSAL_DELAY,
             picked: 0,
             refused_until: Time::ZERO,
@@ -120,39 +120,39 @@ impl Pool {
         orders
     }
 
-    /// How many threads to start, and when to look again.
+    /// How many threads to start, and when to decide again.
     fn grow(&mut self, now: Time, counts: Counts) -> (u32, Time) {
         let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
         let missing = counts.queued.saturating_sub(counts.idle + starting);
         if counts.queued == 0 {
-            (self.look, self.pending, self.step) = (None, 0, FIRST_STEP);
+            (self.measured, self.pending, self.step) = (None, 0, FIRST_STEP);
             return (0, Time::NEVER);
         }
         if now < self.refused_until {
             return (0, self.refused_until);
         }
-        let (since, picked) = *self.look.get_or_insert((now, counts.picked));
-        let next_look = since.after(self.patience());
+        let (since, picked) = *self.measured.get_or_insert((now, counts.picked));
+        let measure_at = since.after(self.patience());
         if counts.threads < self.eager {
             self.pending = self.pending.max(self.eager - counts.threads);
-            if now >= next_look {
-                self.look = Some((now, counts.picked));
+            if now >= measure_at {
+                self.measured = Some((now, counts.picked));
             }
-        } else if now >= next_look {
+        } else if now >= measure_at {
             if stands_still(now, since, counts.picked.wrapping_sub(picked), counts) {
                 self.pending = self.pending.max(self.step);
                 self.step = self.step.saturating_mul(2);
             }
-            self.look = Some((now, counts.picked));
+            self.measured = Some((now, counts.picked));
         }
         let start = self.pending.min(missing).min(STARTS_PER_TURN);
         self.pending = self.pending.min(missing) - start;
-        let look_again = self.look.map_or(now, |(since, _)| since).after(self.patience());
+        let measure_again = self.measured.map_or(now, |(since, _)| since).after(self.patience());
         if missing == 0 {
             // Each job has a thread on its way: nothing is to be decided before one comes.
-            return (0, look_again.max(now.after(THREAD_PATIENCE)));
+            return (0, measure_again.max(now.after(THREAD_PATIENCE)));
         }
-        (start, if self.pending > 0 { now } else { look_again })
+        (start, if self.pending > 0 { now } else { measure_again })
     }
 
     fn patience(&self) -> Duration {
@@ -178,7 +178,7 @@ impl Pool {
     }
 }
 
-/// Whether a queue that was looked at `since` makes too little progress, `picked` jobs having been
+/// Whether a queue that was measured `since` makes too little progress, `picked` jobs having been
 /// picked up meanwhile.
 fn stands_still(now: Time, since: Time, picked: u32, counts: Counts) -> bool {
     let late = counts.oldest.is_some_and(|oldest| oldest.until(now) > LATE);

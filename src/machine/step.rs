@@ -32,7 +32,7 @@ pub(crate) struct Machine {
     /// Tasks without outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
-    /// Attempts that were given up and still run, though their tasks went on without them.
+    /// Abandoned attempts that still run, though their tasks went on without them.
     pub(super) released: Vec<Released>,
     /// Attempts and hooks that outlived their grace and still run.
     pub(super) stuck: u32,

@@ -9,7 +9,7 @@ use super::phase::Phase;
 use super::step::Machine;
 use super::task::{State, Stop};
 use crate::vocabulary::id::{SlotKey, TaskKey};
-use crate::vocabulary::reason::{Rejection, ShutdownCause, StopReason};
+use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
 
 /// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the
 /// process group, and by a parent that forwards it.
@@ -85,7 +85,7 @@ impl Machine {
 
     /// Stops a slot's owner and refuses what waits there.
     pub(super) fn stop_slot(&mut self, slot: SlotKey, out: &mut Vec<Effect>) {
-        let removed = self.slots.get(slot).queue.len;
+        let removed = self.slots.get(slot).queue.len as usize;
         while let Some(waiting) = self.slots.get(slot).queue.first {
             self.stop(waiting, StopReason::Stop, out);
         }
@@ -94,7 +94,7 @@ impl Machine {
         if let Some(owner) = owner {
             self.stop(owner, StopReason::Stop, out);
         }
-        out.push(Effect::Answer(Answer::SlotStopped { owner_asked, removed }));
+        out.push(Effect::Answer(Answer::SlotCancelled(SlotCancelled { owner_asked, removed })));
     }
 
     fn stop_recorded(&self, key: TaskKey) -> bool {
@@ -127,8 +127,8 @@ impl Machine {
         let grace_until = self.now.after(self.limits.grace);
         self.phase = Phase::Stopping { began: self.now, grace_until };
         Self::publish(out, Notice::ShutdownRequested { cause });
-        out.push(Effect::CloseDoor);
-        // What waits goes first, so that nothing that is given up below passes to it.
+        out.push(Effect::CloseDoor { cause });
+        // What waits goes first, so that no slot and no permit that is vacated below passes to it.
         let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);

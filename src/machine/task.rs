@@ -9,7 +9,7 @@ use super::ending::Finality;
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
-use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
 use crate::vocabulary::time::Time;
@@ -180,7 +180,7 @@ impl Task {
 
     /// What an attempt ordered or judged now may assume about being the last.
     pub(super) fn finality(&self) -> Finality {
-        let no_retry = self.plan.once
+        let no_retry = self.plan.body == BodyKind::Once
             || self.plan.restart == RestartPolicy::Never
             || self.plan.max_retries.is_some_and(|most| self.streak >= most);
         let window = self.plan.failure_limit.and_then(|limit| {
@@ -190,7 +190,7 @@ impl Task {
             full.then(|| oldest.after(limit.within))
         });
         Finality {
-            success: self.plan.once || self.plan.restart != RestartPolicy::Always,
+            success: self.plan.body == BodyKind::Once || self.plan.restart != RestartPolicy::Always,
             failure_before: if no_retry { Time::NEVER } else { window.unwrap_or(Time::ZERO) },
             panic: self.plan.panic,
         }

@@ -53,7 +53,7 @@ struct Drops {
 
 /// From now on this thread runs no destructor of a user value.
 pub(crate) fn keep_user_values() {
-    DROPS.with(|drops| drops.borrow_mut().kept.get_or_insert_with(Vec::new));
+    DROPS.with(|drops| drops.borrow_mut().kept = Some(Vec::new()));
 }
 
 /// The user values that this thread has kept since it was last asked, for a thread that runs user

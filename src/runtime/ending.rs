@@ -115,6 +115,14 @@ impl Ending {
         let cause = self.shutdown.map_or(ShutdownCause::ControllerPanicked, |it| it.cause);
         let elapsed = self.shutdown.map(|it| it.began.until(it.ended)).unwrap_or_default();
         let (stopped, rejected) = self.shutdown.map_or((0, 0), |it| (it.stopped, it.rejected));
-        ShutdownReport { cause, elapsed, stopped, rejected, abandoned, events_dropped, values_leaked }
+        ShutdownReport {
+            cause,
+            elapsed,
+            stopped,
+            rejected,
+            abandoned,
+            events_dropped,
+            values_leaked,
+        }
     }
 }

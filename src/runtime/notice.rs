@@ -146,9 +146,7 @@ fn ended(
         Ending::TimedOut => {
             EventKind::AttemptTimedOut { attempt, ran, late_by, returned_ok, error }
         }
-        Ending::Unresponsive => {
-            EventKind::AttemptUnresponsive { attempt, ran, returned_ok, error }
-        }
+        Ending::Unresponsive => EventKind::AttemptUnresponsive { attempt, ran, returned_ok, error },
     }
 }
 

@@ -17,7 +17,6 @@ use crate::task::door::Door;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::time::Time;
 
-
 /// All lanes, and the numbering of events.
 pub(super) struct Publisher {
     door: Arc<Door>,

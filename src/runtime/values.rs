@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notice::certain;
 use crate::machine::table::Table;
 use crate::output::error::TaskError;
 use crate::platform::stall::Stall;
@@ -21,7 +22,7 @@ use crate::vocabulary::answer::RevokeAnswer;
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
-use crate::vocabulary::reason::Decision;
+use crate::vocabulary::reason::{Decision, FailureCause};
 
 /// What the runtime keeps of a task.
 pub(super) struct Belongings {
@@ -117,6 +118,12 @@ impl Belongings {
             }
             Err(claimed_at) => Some(RevokeAnswer::AlreadyClaimed(claimed_at)),
         }
+    }
+
+    /// Keeps the failure for the attempt that retries it. An abandoned attempt brought no error.
+    pub(super) fn note_failure(&mut self, cause: FailureCause) {
+        let returned = self.error.clone().filter(|_| cause != FailureCause::Abandoned);
+        self.last_failure = Some(certain(returned, cause));
     }
 
     /// Takes home what a returned attempt brings.

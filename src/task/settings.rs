@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
-use crate::vocabulary::plan::{FailureLimit, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 /// An attempt that ran so long before it failed was doing well.
@@ -69,8 +69,7 @@ impl Settings {
             abandon: set(here, there, |it| it.abandon_policy).unwrap_or_default(),
             watchdog: max_silence.map(|max_silence| Watchdog { max_silence, policy }),
             shutdown_on_end: false,
-            once: false,
-            shared: false,
+            body: BodyKind::Repeat,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
 use crate::task::context::TaskContext;
 use crate::task::settings::{fault, Fault, Settings};
-use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 
 /// One unit of supervised work: a name, a body and its policies.
@@ -64,8 +64,7 @@ struct Extra {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plain {
     restart: Option<RestartPolicy>,
-    once: bool,
-    shared: bool,
+    body: BodyKind,
 }
 
 enum SlotChoice {
@@ -266,11 +265,15 @@ impl TaskSpec {
         let inner = &*self.0;
         let plain = inner.extra.is_none() && inner.settings.is_plain() && !inner.shutdown_on_end;
         let restart = inner.settings.restart;
-        plain.then(|| Plain { restart, once: inner.once, shared: self.is_shared() })
+        plain.then(|| Plain { restart, body: self.body_kind() })
     }
 
-    fn is_shared(&self) -> bool {
-        matches!(*self.0.body.lock(), Some(Body::Shared(_)))
+    fn body_kind(&self) -> BodyKind {
+        match *self.0.body.lock() {
+            Some(Body::Shared(_)) => BodyKind::Shared,
+            Some(Body::Once(_)) => BodyKind::Once,
+            Some(Body::Repeat(_)) | None => BodyKind::Repeat,
+        }
     }
 
     /// All that is not a user value, with the defaults filled in.
@@ -280,8 +283,7 @@ impl TaskSpec {
             pause: self.pause(),
             initial_delay: inner.extra.as_ref().map_or(Duration::ZERO, |it| it.initial_delay),
             shutdown_on_end: inner.shutdown_on_end,
-            once: inner.once,
-            shared: self.is_shared(),
+            body: self.body_kind(),
             ..inner.settings.plan(defaults, supervisor_grace)
         }
     }

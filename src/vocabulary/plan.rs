@@ -23,6 +23,17 @@ pub(crate) enum Pause {
     Rate(Duration),
 }
 
+/// How often a body can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// Again and again, one attempt at a time: it is one value that each attempt gives back.
+    Repeat,
+    /// One time: its first attempt consumes it.
+    Once,
+    /// Also beside an attempt of its own that never came back.
+    Shared,
+}
+
 /// At most so many failures within a sliding span; one more ends the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailureLimit {
@@ -49,17 +60,14 @@ pub(crate) struct Plan {
     pub(crate) abandon: AbandonPolicy,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) shutdown_on_end: bool,
-    /// The body is consumed by its first attempt.
-    pub(crate) once: bool,
-    /// The body can run again beside an attempt that never came back.
-    pub(crate) shared: bool,
+    pub(crate) body: BodyKind,
 }
 
 /// The bounds of one supervisor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limits {
-    /// Attempts at a time; `u32::MAX` is unlimited.
-    pub(crate) max_concurrent: u32,
+    /// Attempts at a time; `None` for no limit.
+    pub(crate) max_concurrent: Option<u32>,
     pub(crate) max_slot_queue: u32,
     pub(crate) max_tasks: u32,
     /// Attempts and hooks past their grace, before `Release` acts as `Hold`.

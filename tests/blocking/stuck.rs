@@ -152,6 +152,40 @@ fn a_released_task_value_is_retried_beside_its_stuck_thread() {
     assert!(stage.snapshot().abandoned.is_empty());
 }
 
+/// Attempt 1 fails, attempt 2 hangs, and attempt 3 is asked what went before.
+#[test]
+fn what_follows_an_abandoned_attempt_is_told_of_it_and_not_of_an_older_error() {
+    for policy in [AbandonPolicy::Release, AbandonPolicy::Hold] {
+        let mut gate = Gate::new();
+        let stage = Stage::new();
+        let (hold, (say, said)) = (gate.hold(), unbounded());
+        let body = move |ctx: &TaskContext| {
+            say.send((ctx.failures(), ctx.last_failure().map(ToString::to_string)))?;
+            match ctx.attempt() {
+                1 => return Err("boom".into()),
+                2 => hold(),
+                _ => {}
+            }
+            Ok(())
+        };
+        let spec = TaskSpec::shared("told", body).timeout(ms(50)).grace(ms(10));
+        let task = stage.add(spec.backoff(at_once()).abandon_policy(policy));
+        gate.wait_entered();
+        stage.until_label(&task, "attempt_abandoned");
+        if policy == AbandonPolicy::Hold {
+            let now = stage.snapshot();
+            let entry = now.task(task.id()).unwrap();
+            let last = entry.last_failure.as_ref().map(ToString::to_string);
+            assert_eq!((entry.failures, last.as_deref()), (2, Some("outlived its grace")));
+            gate.open();
+        }
+        assert!(outcome_of(&task).is_success());
+        let last = |text: &str| Some(text.to_owned());
+        let expected = [(0, None), (1, last("boom")), (2, last("outlived its grace"))];
+        assert_eq!(said.iter().take(3).collect::<Vec<_>>(), expected, "{policy:?}");
+    }
+}
+
 #[test]
 fn a_late_panic_changes_nothing_either() {
     let mut gate = Gate::new();

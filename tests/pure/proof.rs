@@ -21,7 +21,7 @@ mod vocabulary;
 
 fn main() {
     let limits = vocabulary::plan::Limits {
-        max_concurrent: 1,
+        max_concurrent: Some(1),
         max_slot_queue: 1,
         max_tasks: 1,
         max_abandoned: 1,
@@ -32,6 +32,8 @@ fn main() {
     let mut machine = machine::Machine::new(limits, 1);
     let shutdown = machine::Input::ShutdownRequested(vocabulary::reason::ShutdownCause::Requested);
     machine.step(vocabulary::time::Time::ZERO, shutdown, &mut effects);
-    assert!(effects.contains(&machine::Effect::CloseDoor));
+    assert!(effects.contains(&machine::Effect::CloseDoor {
+        cause: vocabulary::reason::ShutdownCause::Requested
+    }));
     assert!(effects.contains(&machine::Effect::FlushEvents));
 }

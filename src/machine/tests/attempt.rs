@@ -2,7 +2,7 @@
 
 use super::super::Ending;
 use crate::vocabulary::answer::{Return, TellAnswer};
-use crate::vocabulary::plan::Plan;
+use crate::vocabulary::plan::{BodyKind, Plan};
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
@@ -106,7 +106,7 @@ impl Attempt {
         let why = match reason {
             CancelReason::Timeout => self.deadline.is_some_and(|deadline| deadline <= now),
             CancelReason::Unresponsive => self.misses == MISSES,
-            CancelReason::Restart => self.restart_asked && !plan.once,
+            CancelReason::Restart => self.restart_asked && plan.body != BodyKind::Once,
             // The record of the task knows who asked.
             CancelReason::Stop | CancelReason::Replace | CancelReason::Shutdown => true,
         };

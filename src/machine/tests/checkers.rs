@@ -4,9 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::super::{
-    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Verdict,
-};
+use super::super::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use super::attempt::Finding;
 use super::coverage::Coverage;
 use super::line::{Permits, Slots};
@@ -17,7 +15,7 @@ use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
-use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
+use crate::vocabulary::reason::{CancelReason, Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 pub(super) struct Checker {
@@ -39,7 +37,7 @@ pub(super) struct Checker {
 impl Checker {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            permits: Permits::new(limits.max_concurrent),
+            permits: Permits::new(limits.max_concurrent.unwrap_or(u32::MAX)),
             stuck: Stuck::new(limits.max_abandoned),
             limits,
             now: Time::ZERO,
@@ -74,7 +72,8 @@ impl Checker {
     pub(super) fn claimed(&mut self, now: Time, attempt: AttemptRef) -> Option<u32> {
         assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
         self.n_claimed += 1;
-        assert!(self.n_claimed <= self.limits.max_concurrent, "too many bodies run");
+        let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
+        assert!(self.n_claimed <= limit, "too many bodies run");
         let record = self.record(attempt.task);
         record.claimed(now, attempt.attempt);
         let slot = record.slot;
@@ -87,12 +86,12 @@ impl Checker {
         let record = self.record(attempt.task);
         record.returned(attempt.attempt);
         if !record.attempt(attempt.attempt).is_released {
-            self.vacate(attempt);
+            self.make_way(attempt);
         }
     }
 
     /// An attempt is in nobody's way any more.
-    fn vacate(&mut self, attempt: AttemptRef) {
+    fn make_way(&mut self, attempt: AttemptRef) {
         self.n_claimed -= 1;
         let slot = self.record(attempt.task).slot;
         self.slots.leave(slot, attempt.task.id);
@@ -235,6 +234,9 @@ impl Checker {
             Effect::Abandon { attempt } => {
                 self.record(attempt.task).live(attempt.attempt).abandon(now);
             }
+            Effect::NoteFailure { attempt, cause } => {
+                self.record(attempt.task).note(attempt.attempt, cause);
+            }
             Effect::Discard { task, heir } => {
                 let record = self.record(task);
                 record.discard(heir);
@@ -245,7 +247,7 @@ impl Checker {
             Effect::Deliver { task, end } => self.deliver(task, end),
             Effect::Forget { task } => self.record(task).forget(),
             Effect::Publish(notice) => self.notice(notice),
-            Effect::CloseDoor => {
+            Effect::CloseDoor { .. } => {
                 assert_eq!(self.closed_at.replace(now), None, "the door is closed twice");
                 let held = self.records.values_mut().filter(|record| record.is_held());
                 held.for_each(|record| record.asked(StopReason::Shutdown));
@@ -274,7 +276,7 @@ impl Checker {
                 let record = self.record(attempt.task);
                 record.live(attempt.attempt).release();
                 if !record.attempt(attempt.attempt).has_returned {
-                    self.vacate(attempt);
+                    self.make_way(attempt);
                 }
                 self.permits.give_back(attempt.task.id);
             }
@@ -285,15 +287,15 @@ impl Checker {
         }
     }
 
-    fn decide(&mut self, task: TaskAddr, decision: Verdict) {
+    fn decide(&mut self, task: TaskAddr, decision: Decision) {
         let now = self.now;
         let closed = self.closed_at.is_some();
-        let refused = decision == Verdict::Rejected(Rejection::ShuttingDown);
-        let with_batch = matches!(decision, Verdict::Rejected(Rejection::BatchRefused { .. }));
+        let refused = decision == Decision::Rejected(Rejection::ShuttingDown);
+        let with_batch = matches!(decision, Decision::Rejected(Rejection::BatchRefused { .. }));
         assert!(with_batch || refused == closed, "{task:?}: {decision:?}");
         let crowded = self.stuck.is_above_cap();
-        let too_many = matches!(decision, Verdict::Rejected(Rejection::TooManyAbandoned { .. }));
-        assert!(!crowded || matches!(decision, Verdict::Rejected(_)), "{task:?}: {decision:?}");
+        let too_many = matches!(decision, Decision::Rejected(Rejection::TooManyAbandoned { .. }));
+        assert!(!crowded || matches!(decision, Decision::Rejected(_)), "{task:?}: {decision:?}");
         assert!(crowded || !too_many, "{task:?}: {decision:?}");
         if too_many {
             self.sight("refused because too much is stuck");
@@ -303,7 +305,7 @@ impl Checker {
         let (slot, policy) = (record.slot, record.policy);
         let limit = self.limits.max_slot_queue;
         self.slots.decide(slot, policy, task.id, decision, limit as usize);
-        if let (Verdict::Queued { .. }, AdmissionPolicy::Replace) = (decision, policy) {
+        if let (Decision::Queued { .. }, AdmissionPolicy::Replace) = (decision, policy) {
             if let Some(owner) = self.slots.owner(slot) {
                 let owner = self.records.get_mut(&owner).expect("an owner was submitted");
                 owner.asked(StopReason::Replace);

@@ -4,9 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::super::{
-    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Verdict,
-};
+use super::super::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::JitterPolicy;
 use crate::vocabulary::id::{AttemptRef, TaskAddr};
@@ -14,7 +12,9 @@ use crate::vocabulary::plan::{Pause, Plan};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason};
+use crate::vocabulary::reason::{
+    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, StopReason,
+};
 use crate::vocabulary::time::Time;
 
 type Name = &'static str;
@@ -46,12 +46,13 @@ variants! {
     AbandonAnswer { Abandoned, NotAbandoned }
     Return { Ok, Failed, Fatal, Cancelled, Panicked }
     Effect {
-        Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, Release, ForgetReleased,
+        Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
+        Release, ForgetReleased,
         Discard, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor, RestoreSignals,
         FlushEvents, Finish,
     }
-    Verdict { Admitted, Queued, Rejected }
-    Answer { Taken, SlotStopped }
+    Decision { Admitted, Queued, Rejected }
+    Answer { Taken, SlotCancelled }
     Notice {
         Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
         AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
@@ -348,11 +349,12 @@ impl Coverage {
             match effect {
                 Effect::Decide { decision, .. } => {
                     self.variant(decision);
-                    if let Verdict::Rejected(why) = decision {
+                    if let Decision::Rejected(why) = decision {
                         self.variant(why);
                     }
                 }
                 Effect::Answer(answer) => self.variant(answer),
+                Effect::NoteFailure { cause, .. } => self.variant(cause),
                 Effect::Publish(notice) => self.notice(notice),
                 _ => {}
             }
@@ -363,7 +365,6 @@ impl Coverage {
         self.variant(notice);
         match notice {
             Notice::AttemptEnded { ending, .. } => self.variant(ending),
-            Notice::RetryScheduled { cause, .. } => self.variant(cause),
             Notice::Rejected { why, .. } => {
                 self.variant(&End::Rejected(*why));
                 self.variant(why);

@@ -8,7 +8,7 @@ use super::families::{Families, Family, Profile};
 use super::rig::ms;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -75,14 +75,14 @@ impl Dice {
     /// How much there is of everything: less than is asked for, or plenty.
     pub(super) fn limits(&mut self, few: bool) -> Limits {
         let limits = Limits {
-            max_concurrent: self.one_of(&[1, 2, 3, 6, u32::MAX]),
+            max_concurrent: self.one_of(&[Some(1), Some(2), Some(3), Some(6), None]),
             max_slot_queue: self.one_of(&[0, 1, 3, 100]),
             max_tasks: self.one_of(&[5, 20, 1000]),
             max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
             grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
             event_flush: self.one_of(&[ms(0), ms(20), ms(250)]),
         };
-        let max_concurrent = self.one_of(&[2, 6, u32::MAX]);
+        let max_concurrent = self.one_of(&[Some(2), Some(6), None]);
         let plenty = Limits {
             max_concurrent,
             max_slot_queue: 100,
@@ -143,8 +143,11 @@ impl Dice {
             abandon: AbandonPolicy::Hold,
             watchdog: is_watched.then_some(watchdog),
             shutdown_on_end: self.chance(profile.shutdown_on_end),
-            once,
-            shared: self.chance(profile.shared) && !once,
+            body: match (once, self.chance(profile.shared)) {
+                (true, _) => BodyKind::Once,
+                (false, true) => BodyKind::Shared,
+                (false, false) => BodyKind::Repeat,
+            },
         };
         if self.chance(profile.release) {
             plan.abandon = AbandonPolicy::Release;

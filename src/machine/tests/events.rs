@@ -55,9 +55,9 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(max_concurrent: u32) -> Self {
+    pub(super) fn new(max_concurrent: Option<u32>) -> Self {
         Self {
-            max_concurrent: max_concurrent as usize,
+            max_concurrent: max_concurrent.map_or(usize::MAX, |most| most as usize),
             stories: BTreeMap::new(),
             owners: BTreeMap::new(),
             queued: BTreeMap::new(),

@@ -115,7 +115,7 @@ fn a_shutdown_that_came_between_bounds_the_grace() {
     rig.at(ms(12)).shutdown().has("finalize t/1 until 62ms");
     rig.at(ms(13)).moved("t", ms(35)).gives("tell t/1 shutdown until 62ms");
     rig.told("t").whatever();
-    rig.give_up("t").has("deliver t: abandoned, shutdown, asked by shutdown");
+    rig.abandon("t").has("deliver t: abandoned, shutdown, asked by shutdown");
 }
 
 #[test]

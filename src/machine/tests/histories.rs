@@ -22,7 +22,7 @@ use super::trial::{fewest, survives, Failure};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -287,8 +287,11 @@ fn plan(dice: &mut Dice) -> Plan {
         abandon: dice.one_of(&[AbandonPolicy::Hold, AbandonPolicy::Release]),
         watchdog: None,
         shutdown_on_end: dice.chance(1),
-        once,
-        shared: !once && dice.chance(60),
+        body: match once {
+            true => BodyKind::Once,
+            false if dice.chance(60) => BodyKind::Shared,
+            false => BodyKind::Repeat,
+        },
     }
 }
 
@@ -330,7 +333,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
 fn history(seed: u64) -> (Limits, Vec<Act>) {
     let mut dice = Dice::of(&[seed, 10]);
     let limits = Limits {
-        max_concurrent: dice.one_of(&[1, 2, 4, u32::MAX]),
+        max_concurrent: dice.one_of(&[Some(1), Some(2), Some(4), None]),
         max_slot_queue: dice.one_of(&[0, 1, 100]),
         max_tasks: dice.one_of(&[6, 1000]),
         max_abandoned: dice.one_of(&[0, 1, 3, 1000]),

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::Plan;
+use crate::vocabulary::plan::{BodyKind, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
@@ -73,7 +73,7 @@ impl Job {
         let plan = &self.plan;
         let recent =
             |within| self.failures.iter().filter(|failure| failure.after(within) > at).count();
-        !plan.once
+        plan.body != BodyKind::Once
             && plan.restart != RestartPolicy::Never
             && plan.max_retries.map_or(true, |most| self.streak < most)
             && plan.failure_limit.map_or(true, |it| recent(it.within) < it.failures as usize)

@@ -4,10 +4,10 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::super::{End, Machine, Verdict};
+use super::super::{End, Machine};
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 
 #[derive(Default)]
 struct Slot {
@@ -31,21 +31,21 @@ impl Slots {
         slot: Option<u32>,
         policy: AdmissionPolicy,
         task: TaskId,
-        decision: Verdict,
+        decision: Decision,
         limit: usize,
     ) {
         let Some(slot) = self.slot(slot) else {
-            assert!(!matches!(decision, Verdict::Queued { .. }), "{task} waits for no slot");
+            assert!(!matches!(decision, Decision::Queued { .. }), "{task} waits for no slot");
             return;
         };
         match decision {
-            Verdict::Admitted => assert_eq!(slot.owner, None, "{task} gets a slot that is owned"),
-            Verdict::Queued { ahead } => {
+            Decision::Admitted => assert_eq!(slot.owner, None, "{task} gets a slot that is owned"),
+            Decision::Queued { ahead } => {
                 assert!(slot.owner.is_some(), "{task} waits for an idle slot");
                 assert_ne!(policy, AdmissionPolicy::DropIfRunning);
                 let first = policy == AdmissionPolicy::Replace;
                 let at = if first { 0 } else { slot.queue.len() };
-                assert_eq!(ahead as usize, at, "{task} is at the wrong place of the queue");
+                assert_eq!(ahead, at, "{task} is at the wrong place of the queue");
                 assert!(
                     policy != AdmissionPolicy::KeepLatest || at == 0,
                     "{task} did not replace all that waited"
@@ -53,16 +53,16 @@ impl Slots {
                 assert!(policy != AdmissionPolicy::Queue || at < limit, "{task} is one too many");
                 slot.queue.insert(at, task);
             }
-            Verdict::Rejected(Rejection::QueueFull { .. }) => {
+            Decision::Rejected(Rejection::QueueFull { .. }) => {
                 assert_eq!(policy, AdmissionPolicy::Queue);
                 assert!(slot.queue.len() >= limit, "{task} finds a full queue that is not full");
             }
             // Any other policy is refused so only for a slot that its own batch named before.
-            Verdict::Rejected(Rejection::SlotBusy { owner, .. }) => {
+            Decision::Rejected(Rejection::SlotBusy { owner, .. }) => {
                 let known = policy != AdmissionPolicy::DropIfRunning || slot.owner.is_none();
                 assert!(known || slot.owner == Some(owner), "{owner} owns no slot");
             }
-            Verdict::Rejected(_) => {}
+            Decision::Rejected(_) => {}
         }
     }
 

@@ -4,14 +4,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{End, Ending, Submission, Verdict};
+use super::super::{End, Ending, Submission};
 use super::attempt::{Attempt, Finding};
 use super::rig::ms;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
-use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Record {
     expires_at: Time,
     /// How long an initial delay lasts that nobody cut short, once it has begun.
     initial_wait: Option<Duration>,
-    decision: Option<Verdict>,
+    decision: Option<Decision>,
     announced: Option<End>,
     delivered: Option<End>,
     is_discarded: bool,
@@ -40,6 +40,8 @@ pub(super) struct Record {
     failures: Vec<Time>,
     /// Whether the latest failure may be retried.
     may_retry: bool,
+    /// The latest failure, until its error is noted.
+    unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
     stop: Option<StopReason>,
 }
@@ -71,6 +73,7 @@ impl Record {
             streak: 0,
             failures: Vec::new(),
             may_retry: false,
+            unnoted: None,
             stop: None,
         }
     }
@@ -89,14 +92,14 @@ impl Record {
         self.attempts.get(&self.attempt).is_some_and(|attempt| attempt.claimed_at.is_none())
     }
 
-    pub(super) fn decide(&mut self, now: Time, decision: Verdict) {
-        let refused = matches!(decision, Verdict::Rejected(_));
+    pub(super) fn decide(&mut self, now: Time, decision: Decision) {
+        let refused = matches!(decision, Decision::Rejected(_));
         assert!(refused || now < self.expires_at, "{:?} is accepted too late", self.task);
         assert_eq!(self.decision.replace(decision), None, "{:?} is decided twice", self.task);
     }
 
     pub(super) fn admitted(&mut self, now: Time) {
-        assert!(!matches!(self.decision, None | Some(Verdict::Rejected(_))));
+        assert!(!matches!(self.decision, None | Some(Decision::Rejected(_))));
         self.not_before = now.after(self.plan.initial_delay);
         self.initial_wait = Some(self.plan.initial_delay);
     }
@@ -108,7 +111,7 @@ impl Record {
 
     /// Whether it was accepted and is not forgotten.
     pub(super) const fn is_held(&self) -> bool {
-        let accepted = matches!(self.decision, Some(Verdict::Admitted | Verdict::Queued { .. }));
+        let accepted = matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }));
         accepted && !self.is_forgotten
     }
 
@@ -134,14 +137,18 @@ impl Record {
         assert!(now >= self.not_before, "{task:?} is started before its time");
         let spacing = self.last_claim.map_or(Time::ZERO, |last| last.after(ms(1)));
         assert!(now >= spacing, "two starts of {task:?} are too close");
-        assert!(attempt == 1 || !self.plan.once, "{task:?} has consumed its body");
+        assert!(attempt == 1 || self.plan.body != BodyKind::Once, "{task:?} has consumed its body");
         let last = self.attempts.get(&self.attempt);
         let again = !last.is_some_and(Attempt::succeeded);
         assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
         let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
         assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
+        assert_eq!(self.unnoted, None, "{task:?} goes on without knowing what failed");
         let beside = self.attempts.values().any(|before| before.is_released);
-        assert!(!beside || self.plan.shared, "the body of {task:?} runs twice at a time");
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} runs twice at a time"
+        );
         self.attempt = attempt;
         self.attempts.insert(attempt, Attempt::default());
     }
@@ -209,9 +216,10 @@ impl Record {
         let at = attempt.returned_at.expect("an attempt ends when its body has returned");
         match ending {
             Ending::Succeeded if told.is_none() => self.streak = 0,
-            Ending::Failed | Ending::Panicked | Ending::TimedOut | Ending::Unresponsive => {
-                self.fail(at);
-            }
+            Ending::Failed => self.fail(at, FailureCause::Failed),
+            Ending::Panicked => self.fail(at, FailureCause::Panicked),
+            Ending::TimedOut => self.fail(at, FailureCause::TimedOut),
+            Ending::Unresponsive => self.fail(at, FailureCause::Unresponsive),
             Ending::Succeeded | Ending::Cancelled => {}
         }
         self.not_before = Time::ZERO;
@@ -219,18 +227,26 @@ impl Record {
 
     pub(super) fn abandoned(&mut self, now: Time, attempt: u64, released: bool) {
         self.live(attempt).abandoned(now, released);
-        self.fail(now);
+        self.fail(now, FailureCause::Abandoned);
+    }
+
+    /// The error of the latest failure is kept for the attempts that follow.
+    pub(super) fn note(&mut self, attempt: u64, cause: FailureCause) {
+        let latest = self.unnoted.take();
+        assert_eq!(latest, Some((attempt, cause)), "another failure of {:?} is noted", self.task);
     }
 
     /// A failure: whether it may be retried, by the rules as they stand in the documentation.
-    fn fail(&mut self, at: Time) {
+    fn fail(&mut self, at: Time, cause: FailureCause) {
+        assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
+        self.unnoted = Some((self.attempt, cause));
         let plan = &self.plan;
         let budget = plan.max_retries.map_or(true, |most| self.streak < most);
         let window = plan.failure_limit.map_or(true, |limit| {
             let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
             recent.count() < limit.failures as usize
         });
-        let restarts = !plan.once && plan.restart != RestartPolicy::Never;
+        let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
         self.may_retry = restarts && budget && window;
         self.streak += 1;
         self.failures.push(at);
@@ -239,12 +255,16 @@ impl Record {
     pub(super) fn retry(&mut self, attempt: u64, delay: Duration, cause: FailureCause) {
         let task = self.task;
         assert!(self.may_retry, "{task:?} is retried once too often");
+        assert_eq!(self.unnoted, None, "{task:?} is retried before its failure is noted");
         let panic = self.plan.panic;
         let attempt = self.attempt(attempt);
         assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");
         assert_eq!(attempt.abandoned_at.is_some(), cause == FailureCause::Abandoned);
         let (at, beside) = (attempt.freed_at(), attempt.is_released);
-        assert!(!beside || self.plan.shared, "the body of {task:?} would run twice at a time");
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} would run twice at a time"
+        );
         self.wait(at, delay);
         assert!(delay >= ms(1), "{task:?} is retried at once");
         assert!(
@@ -254,7 +274,7 @@ impl Record {
 
     pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
         let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
-        assert!(self.plan.restart == RestartPolicy::Always && !self.plan.once);
+        assert!(self.plan.restart == RestartPolicy::Always && self.plan.body != BodyKind::Once);
         assert!(
             !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
         );
@@ -308,13 +328,13 @@ impl Record {
         );
         let rejected = matches!(end, End::Rejected(_));
         assert!(
-            rejected || matches!(self.decision, Some(Verdict::Admitted | Verdict::Queued { .. }))
+            rejected || matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }))
         );
         let judged =
             !matches!(end, End::Abandoned { .. } | End::Cancelled { .. } | End::Rejected(_));
         let last = self.attempts.get(&self.attempt);
         let given_up = last.is_some_and(|last| last.abandoned_at.is_some());
-        let spent = last.is_some_and(|last| last.is_released) && !self.plan.shared;
+        let spent = last.is_some_and(|last| last.is_released) && self.plan.body != BodyKind::Shared;
         assert!(!judged || !given_up, "{task:?} ends by what an abandoned attempt returned");
         let final_panic = self.plan.panic != PanicPolicy::Failure || self.was_told_to_stop();
         match end {
@@ -333,7 +353,9 @@ impl Record {
             }
             End::Panicked => assert!(!self.may_retry || final_panic, "{task:?} had a retry left"),
             End::Completed => {
-                assert!(self.plan.once || self.plan.restart != RestartPolicy::Always);
+                assert!(
+                    self.plan.body == BodyKind::Once || self.plan.restart != RestartPolicy::Always
+                );
             }
             _ => {}
         }

@@ -10,7 +10,7 @@ use super::job::{Job, Place};
 use super::rig::ms;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::{Limits, Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Limits, Pause, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy};
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -145,7 +145,9 @@ impl Model {
 
     /// Permits go to those who wait for them, idle slots to those who wait for these.
     fn settle(&mut self) {
-        while self.permits() < self.limits.max_concurrent && !self.line.is_empty() {
+        while self.permits() < self.limits.max_concurrent.unwrap_or(u32::MAX)
+            && !self.line.is_empty()
+        {
             let id = self.line.remove(0);
             self.job(id).attempt += 1;
             let expiry = self.expiry(id);
@@ -283,7 +285,7 @@ impl Model {
         job.streak += 1;
         job.failures.push(now);
         if job.plan.abandon == AbandonPolicy::Release && !crowded {
-            let (attempt, shared) = (job.attempt, job.plan.shared);
+            let (attempt, shared) = (job.attempt, job.plan.body == BodyKind::Shared);
             self.released.push((id, attempt));
             return if follows && shared { self.retry(id) } else { self.end(id, end) };
         }
@@ -338,7 +340,7 @@ impl Model {
         let now = self.now;
         let job = self.job(id);
         (job.streak, job.n_delays) = (0, 0);
-        if job.plan.once || job.plan.restart != RestartPolicy::Always {
+        if job.plan.body == BodyKind::Once || job.plan.restart != RestartPolicy::Always {
             return self.end(id, End::Completed);
         }
         let due = match job.plan.pause {
@@ -411,7 +413,7 @@ impl Model {
     pub(super) fn restart(&mut self, id: TaskId) -> bool {
         let job = self.job(id);
         match job.place {
-            Place::Running if job.plan.once => false,
+            Place::Running if job.plan.body == BodyKind::Once => false,
             Place::Running => {
                 self.tell(id, CancelReason::Restart);
                 true

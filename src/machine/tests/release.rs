@@ -4,6 +4,7 @@
 use super::super::Input;
 use super::rig::{ms, task, Orders, Rig, Spec};
 use crate::vocabulary::answer::Return;
+use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::CancelReason;
 
@@ -19,7 +20,7 @@ fn short(spec: Spec) -> Spec {
 fn outlive(rig: &mut Rig, name: &str) -> Orders {
     rig.due().whatever();
     rig.told(name).whatever();
-    rig.give_up(name)
+    rig.abandon(name)
 }
 
 /// At most so many may be stuck before `Release` acts as `Hold`.
@@ -90,7 +91,7 @@ fn a_stop_asked_before_is_the_reason_of_the_end() {
         rig.run(short(spec));
         rig.at(ms(1)).stop("t").whatever();
         rig.told("t").whatever();
-        rig.give_up("t").gives(
+        rig.abandon("t").gives(
             "* t/1 abandoned after 6ms, stop, released
             examine t/1
             finalize t/1 until 6ms
@@ -113,7 +114,7 @@ fn a_stop_on_top_of_the_deadline_takes_the_retry_away() {
     rig.due().whatever();
     rig.told("t").whatever();
     rig.at(ms(12)).stop("t").has("finalize t/1 until 15ms");
-    rig.give_up("t").has("deliver t: abandoned, timeout, asked by stop");
+    rig.abandon("t").has("deliver t: abandoned, timeout, asked by stop");
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn a_replaced_owner_that_is_released_makes_way() {
     rig.run(short(task("t").release()));
     rig.at(ms(1)).submit(task("new").slot("t").replace()).has("tell t/1 replace until 6ms");
     rig.told("t").whatever();
-    let orders = rig.give_up("t");
+    let orders = rig.abandon("t");
     orders.has("* t slot no longer terminating");
     orders.has("start new/1");
     orders.has("deliver t: abandoned, replace, asked by replace");
@@ -190,7 +191,7 @@ fn a_released_restart_is_retried_with_backoff() {
     rig.run(task("t").release_shared().grace(ms(5)));
     rig.restart("t").whatever();
     rig.told("t").whatever();
-    rig.give_up("t").has("* t/1 retry in 10ms, abandoned");
+    rig.abandon("t").has("* t/1 retry in 10ms, abandoned");
     // Nobody has to wait for that.
     rig.skip("t").gives(
         "start t/2
@@ -206,7 +207,7 @@ fn an_unresponsive_attempt_is_released_as_well() {
         rig.look_at(ms(at), "t", false).whatever();
     }
     rig.told("t").whatever();
-    let orders = rig.give_up("t");
+    let orders = rig.abandon("t");
     orders.has("* t/1 abandoned after 13ms, unresponsive, released");
     orders.has("* t/1 retry in 10ms, abandoned");
 }
@@ -271,7 +272,7 @@ fn at_the_cap_a_release_holds() {
 #[test]
 fn a_shared_body_is_held_where_that_is_the_policy() {
     let mut rig = Rig::new();
-    rig.run(short(task("t").plan(|plan| plan.shared = true)));
+    rig.run(short(task("t").plan(|plan| plan.body = BodyKind::Shared)));
     outlive(&mut rig, "t").has_none("release");
     assert_eq!((rig.state("t"), rig.permits(), rig.stuck()), ("abandoned", (1, 0), (1, 0)));
 }
@@ -328,7 +329,7 @@ fn what_was_accepted_before_still_starts_above_the_cap() {
     rig.due_at(ms(10)).whatever();
     rig.told("t").whatever();
     rig.due_at(ms(11)).gives("start u/2");
-    rig.give_up("t").whatever();
+    rig.abandon("t").whatever();
     rig.returns("t", Return::Ok).has("start heir/1");
 }
 
@@ -422,7 +423,7 @@ fn what_a_shutdown_gives_up_is_released_too() {
     rig.run(task("t").release_shared().panic(PanicPolicy::Fatal).grace(ms(5)));
     rig.shutdown().has("tell t/1 shutdown until 5ms");
     rig.told("t").whatever();
-    let orders = rig.give_up("t");
+    let orders = rig.abandon("t");
     orders.has("* t/1 abandoned after 5ms, shutdown, released");
     orders.has("deliver t: abandoned, shutdown, asked by shutdown");
     orders.has("flush events");

@@ -6,9 +6,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::super::{Answer, Effect, End, Ending, Notice, Verdict};
+use super::super::{Answer, Effect, End, Ending, Notice};
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::vocabulary::reason::{Rejection, ShutdownCause};
+use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 #[derive(Default)]
@@ -63,9 +63,9 @@ impl Names {
         match effect {
             Effect::Decide { task, decision } => {
                 let decision = match decision {
-                    Verdict::Admitted => "admitted".to_owned(),
-                    Verdict::Queued { ahead } => format!("queued behind {ahead}"),
-                    Verdict::Rejected(why) => self.why(why),
+                    Decision::Admitted => "admitted".to_owned(),
+                    Decision::Queued { ahead } => format!("queued behind {ahead}"),
+                    Decision::Rejected(why) => self.why(why),
                 };
                 format!("decide {}: {decision}", self.task(task.id))
             }
@@ -80,6 +80,9 @@ impl Names {
             Effect::Abandon { attempt } => format!("abandon {}", self.attempt(attempt)),
             Effect::Look { attempt } => format!("look at {}", self.attempt(attempt)),
             Effect::Examine { attempt } => format!("examine {}", self.attempt(attempt)),
+            Effect::NoteFailure { attempt, cause } => {
+                format!("note {} {cause}", self.attempt(attempt))
+            }
             Effect::Release { attempt } => format!("release {}", self.attempt(attempt)),
             Effect::ForgetReleased { attempt } => {
                 format!("forget released {}", self.attempt(attempt))
@@ -96,11 +99,11 @@ impl Names {
                 format!("forget slot {}", self.slots[slot.0 as usize].expect("a slot in use"))
             }
             Effect::Answer(Answer::Taken(taken)) => format!("answer {taken}"),
-            Effect::Answer(Answer::SlotStopped { owner_asked, removed }) => {
-                format!("answer owner_asked={owner_asked} removed={removed}")
+            Effect::Answer(Answer::SlotCancelled(found)) => {
+                format!("answer owner_asked={} removed={}", found.owner_asked, found.removed)
             }
             Effect::Publish(notice) => format!("* {}", self.notice(notice)),
-            Effect::CloseDoor => "close door".to_owned(),
+            Effect::CloseDoor { .. } => "close door".to_owned(),
             Effect::RestoreSignals => "restore signals".to_owned(),
             Effect::FlushEvents => "flush events".to_owned(),
             Effect::Finish => "finish".to_owned(),

@@ -7,6 +7,7 @@ use super::rig::{ms, task, Rig, Spec};
 use crate::vocabulary::answer::Return::{self, Failed, Panicked};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::plan::Plan;
+use crate::vocabulary::reason::CancelReason;
 
 const OK: Return = Return::Ok;
 
@@ -326,4 +327,46 @@ fn jitter_comes_from_the_seed() {
     };
     assert_eq!(delays(1), delays(1));
     assert_ne!(delays(1), delays(2));
+}
+
+#[test]
+fn a_failure_is_noted_before_anything_follows_it() {
+    let mut rig = Rig::with_notes();
+    rig.run(task("t").timeout(ms(50)).grace(ms(10)));
+    rig.at(ms(1)).returns("t", Failed).gives(
+        "* t/1 failed after 1ms
+        note t/1 failed
+        * t/1 retry in 10ms, failed",
+    );
+    rig.due().has("start t/2");
+    rig.claim("t").whatever();
+    rig.due().whatever();
+    rig.told("t").whatever();
+    // It has returned nothing that could be told; the error of the attempt before is not its own.
+    rig.abandon("t").gives(
+        "* t/2 abandoned after 60ms, timeout
+        note t/2 abandoned
+        examine t/2
+        * t slot terminating",
+    );
+    // Counted once, at its grace's end, and noted once.
+    rig.at(ms(80)).returns("t", Failed).has_none("note");
+}
+
+#[test]
+fn what_counts_as_no_failure_is_not_noted() {
+    for (told, ret) in
+        [(None, OK), (None, Return::Cancelled), (Some(CancelReason::Restart), Failed)]
+    {
+        let mut rig = Rig::with_notes();
+        rig.run(task("t").always());
+        rig.returns_told("t", told, ret).has_none("note");
+    }
+    // A stop on top of an interruption takes the retry away, and the count with it.
+    let mut rig = Rig::with_notes();
+    rig.run(task("t").timeout(ms(5)));
+    rig.due().whatever();
+    rig.told("t").whatever();
+    rig.stop("t").whatever();
+    rig.returns("t", Failed).has_none("note");
 }

@@ -83,6 +83,7 @@ pub(super) struct Rig {
     now: Time,
     names: Names,
     cells: BTreeMap<(TaskId, u64), Cell>,
+    shows_notes: bool,
 }
 
 impl Rig {
@@ -99,7 +100,13 @@ impl Rig {
             now: Time::ZERO,
             names: Names::default(),
             cells: BTreeMap::new(),
+            shows_notes: false,
         }
+    }
+
+    /// Writes `NoteFailure` out as well. Most scripts are not about it: it goes with each failure.
+    pub(super) fn with_notes() -> Self {
+        Self { shows_notes: true, ..Self::new() }
     }
 
     pub(super) fn with_seed(seed: u64) -> Self {
@@ -108,7 +115,7 @@ impl Rig {
 
     const fn limits() -> Limits {
         Limits {
-            max_concurrent: u32::MAX,
+            max_concurrent: None,
             max_slot_queue: 3,
             max_tasks: 20,
             max_abandoned: 16,
@@ -119,7 +126,7 @@ impl Rig {
 
     /// One permit: the second task has to wait.
     pub(super) fn with_permits(permits: u32) -> Self {
-        Self::with(|limits| limits.max_concurrent = permits)
+        Self::with(|limits| limits.max_concurrent = Some(permits))
     }
 
     /// Moves the clock. A script may not run past a timer without saying so by [`due`](Self::due).
@@ -176,6 +183,8 @@ impl Rig {
         let mut effects = Vec::new();
         self.machine.step(self.now, input, &mut effects);
         audit(&self.machine);
+        let is_note = |effect: &Effect| matches!(effect, Effect::NoteFailure { .. });
+        effects.retain(|effect| self.shows_notes || !is_note(effect));
         Orders(effects.into_iter().map(|effect| self.perform(effect)).collect())
     }
 
@@ -292,9 +301,9 @@ impl Rig {
         })
     }
 
-    /// Has the attempt given up when its grace is over.
+    /// Has the attempt abandoned when its grace is over.
     #[track_caller]
-    pub(super) fn give_up(&mut self, name: &str) -> Orders {
+    pub(super) fn abandon(&mut self, name: &str) -> Orders {
         let attempt = self.attempt(name).attempt;
         self.due().gives(&format!("abandon {name}/{attempt}"));
         self.abandoned(name)

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
-use crate::vocabulary::plan::{FailureLimit, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -46,8 +46,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             abandon: AbandonPolicy::Hold,
             watchdog: None,
             shutdown_on_end: false,
-            once: false,
-            shared: false,
+            body: BodyKind::Repeat,
         },
         submitted_at: None,
         cancelled: false,
@@ -99,7 +98,7 @@ impl Spec {
     }
 
     pub(super) fn once(self) -> Self {
-        self.never().plan(|plan| plan.once = true)
+        self.never().plan(|plan| plan.body = BodyKind::Once)
     }
 
     pub(super) fn repeat_after(self, pause: Duration) -> Self {
@@ -149,7 +148,7 @@ impl Spec {
 
     /// As [`release`](Self::release), with a body that can.
     pub(super) fn release_shared(self) -> Self {
-        self.release().plan(|plan| plan.shared = true)
+        self.release().plan(|plan| plan.body = BodyKind::Shared)
     }
 
     /// Silence is an event.

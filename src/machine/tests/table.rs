@@ -76,13 +76,13 @@ fn overrun(rig: &mut Rig, state: &str) {
             rig.run(task("t").release_shared().timeout(ms(5)).grace(ms(1)));
             rig.due().whatever();
             rig.told("t").whatever();
-            rig.give_up("t").has("* t/1 retry in 10ms, abandoned");
+            rig.abandon("t").has("* t/1 retry in 10ms, abandoned");
         }
         "released for good" => {
             rig.run(task("t").release().timeout(ms(5)).grace(ms(1)));
             rig.due().whatever();
             rig.told("t").whatever();
-            rig.give_up("t").has("deliver t: abandoned, timeout");
+            rig.abandon("t").has("deliver t: abandoned, timeout");
         }
         other => panic!("no state {other}"),
     }

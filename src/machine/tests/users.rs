@@ -8,6 +8,7 @@ use super::rig::ms;
 use super::script::{Draft, Request, Target, Wish};
 use super::world::{Happening, World};
 use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
 use crate::vocabulary::time::Time;
 
@@ -104,7 +105,7 @@ impl World {
         self.waits.submitted(&submission);
         self.events.submitted(id, draft.slot);
         let released = submission.plan.abandon == AbandonPolicy::Release;
-        self.bodies.arrives(id, draft.slot, released && submission.plan.shared);
+        self.bodies.arrives(id, draft.slot, released && submission.plan.body == BodyKind::Shared);
         submission
     }
 

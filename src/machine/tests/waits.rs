@@ -6,13 +6,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{Answer, Effect, Input, Notice, Submission, Verdict};
+use super::super::{Answer, Effect, Input, Notice, Submission};
 use super::world::{MAX_DELAY, MAX_LATENESS, MAX_REACTION};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::{SlotKey, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
 use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::Decision;
 use crate::vocabulary::time::Time;
 
 /// A stop may take an answer to a revocation, one to a tell, one to an abandonment, and a report;
@@ -121,12 +122,12 @@ impl Waits {
 
     fn effect(&mut self, now: Time, effect: Effect) {
         match effect {
-            Effect::Decide { task, decision: Verdict::Admitted | Verdict::Queued { .. } } => {
+            Effect::Decide { task, decision: Decision::Admitted | Decision::Queued { .. } } => {
                 let known = &self.tasks[&task.id];
                 let (policy, slot, expires_at) = (known.policy, known.slot, known.expires_at);
                 self.begin(task.id, Wait::Start, expires_at);
                 let queued =
-                    matches!(effect, Effect::Decide { decision: Verdict::Queued { .. }, .. });
+                    matches!(effect, Effect::Decide { decision: Decision::Queued { .. }, .. });
                 if queued && policy == AdmissionPolicy::Replace {
                     let owner = self.tasks.iter().find(|(_, it)| it.slot == slot && it.is_owner);
                     if let Some((&owner, _)) = owner {
@@ -149,7 +150,7 @@ impl Waits {
                 self.tasks.remove(&task.id);
                 self.ends.retain(|(of, _), _| *of != task.id);
             }
-            Effect::CloseDoor => {
+            Effect::CloseDoor { .. } => {
                 let end = now.after(self.grace).after(self.limits.event_flush);
                 self.shutdown = slow(end);
                 self.ask_all(now, self.limits.grace);

@@ -213,7 +213,7 @@ fn an_unresponsive_body_that_outlives_its_grace_is_abandoned() {
     let mut rig = guarded();
     fall_silent(&mut rig);
     rig.told("t").whatever();
-    rig.give_up("t").has("* t/1 abandoned after 140ms, unresponsive");
+    rig.abandon("t").has("* t/1 abandoned after 140ms, unresponsive");
     rig.at(ms(150)).stop("t").has("deliver t: abandoned, unresponsive, asked by stop");
 }
 

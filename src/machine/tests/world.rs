@@ -374,9 +374,10 @@ impl World {
             Effect::Decide { .. }
             | Effect::Answer(_)
             | Effect::Publish(_)
-            | Effect::CloseDoor
+            | Effect::CloseDoor { .. }
             | Effect::RestoreSignals
             | Effect::Examine { .. }
+            | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. } => {}
         }
         None

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::Controller;
+use super::{Controller, ReleasedAttempts};
 use crate::machine::{Input, State};
 use crate::output::outcome::Outcome;
 use crate::output::report::{AbandonedAttempt, RunReport};
 use crate::platform::stall::Stall;
+use crate::platform::sync::channel;
 use crate::task::cell::{Cell, Thread};
 use crate::task::envelope::Envelope;
 use crate::vocabulary::id::TaskRef;
@@ -57,11 +58,16 @@ impl Controller {
         self.publisher.close();
     }
 
+    /// The threads that were to be started with it could not be had.
+    pub(in crate::runtime) fn give_up_and_end(mut self) {
+        self.give_up();
+        self.end();
+    }
+
     /// Nothing is left: says so to everybody who waits. Gives the number of values leaked.
     pub(in crate::runtime) fn end(mut self) -> usize {
         // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
-        let (closed, _) = crate::platform::sync::channel::unbounded();
-        drop(closed);
+        self.inbox.requests = channel::never();
         let door = Arc::clone(&self.door);
         self.idle_waiters.clear();
         let report = self.into_report();
@@ -80,7 +86,7 @@ impl Controller {
                 self.tally.count(&Outcome::Lost, shutdown_on_end, || owner.task_ref());
             }
         }
-        drop(self.released);
+        self.released = ReleasedAttempts::default();
         self.serve_threads();
         // Idle workers leave within the time that the last events have.
         let due = self.ending.complete_at(self.now).after(self.machine.limits().event_flush);

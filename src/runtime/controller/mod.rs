@@ -16,7 +16,7 @@ use super::examiner::Examiner;
 use super::pool::{Pool, Work};
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
-use super::start::Setup;
+use super::signals::Listener;
 use super::tally::Tally;
 use super::values::Values;
 use crate::machine::{Answer, Effect, Input, Machine};
@@ -24,6 +24,7 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::channel::{Select, Sender};
 use crate::platform::unwind;
 use crate::task::door::{Door, Inbox};
+use crate::task::settings::Settings;
 use crate::vocabulary::time::Time;
 
 pub(super) struct Controller {
@@ -61,17 +62,18 @@ const SUBMISSIONS_PER_TURN: usize = 256;
 
 impl Controller {
     pub(super) fn new(
-        setup: Setup,
         door: Arc<Door>,
         inbox: Inbox,
-        pool: Pool,
-        publisher: Publisher,
+        machine: Machine,
+        defaults: Settings,
+        signals: Option<Listener>,
+        (pool, publisher): (Pool, Publisher),
     ) -> Self {
-        let values = Values::new(setup.defaults, setup.limits.grace);
+        let values = Values::new(defaults, machine.limits().grace);
         Self {
             door,
             inbox,
-            machine: Machine::new(setup.limits, setup.seed),
+            machine,
             now: Time::ZERO,
             values,
             released: ReleasedAttempts::default(),
@@ -79,7 +81,7 @@ impl Controller {
             publisher,
             examiner: Examiner::default(),
             tally: Tally::default(),
-            ending: Ending::new(setup.signals),
+            ending: Ending::new(signals),
             idle_waiters: Vec::new(),
             linger: Linger::default(),
             effects: Vec::new(),
@@ -155,6 +157,10 @@ impl Controller {
     /// Hands one fact to the machine and carries out all that follows.
     fn feed(&mut self, input: Input) {
         self.step(input);
+        self.feed_pending();
+    }
+
+    fn feed_pending(&mut self) {
         while let Some(input) = self.feedback.pop_front() {
             self.step(input);
         }
@@ -212,3 +218,7 @@ impl Controller {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "bug_tests.rs"]
+mod tests;

@@ -1,15 +1,14 @@
 //! What the machine orders, carried out with the user's values. A late order comes back as an
 //! input.
 
-use std::sync::Arc;
-
 use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
-use crate::runtime::notice::{certain, kind_of, outcome_of, task_of, Details};
+use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
+use crate::runtime::values::Belongings;
 use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptRef, TaskAddr};
-use crate::vocabulary::reason::{CancelReason, Decision};
+use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 impl Controller {
@@ -46,6 +45,11 @@ impl Controller {
                     self.examiner.push(attempt, cell);
                 }
             }
+            Effect::NoteFailure { attempt, cause } => {
+                if let Some(owner) = self.values.get_mut(attempt.task.key) {
+                    owner.note_failure(cause);
+                }
+            }
             Effect::Release { attempt } => {
                 if let Some(owner) = self.values.get_mut(attempt.task.key) {
                     self.released.enter(attempt, owner, self.now);
@@ -58,7 +62,10 @@ impl Controller {
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
-            Effect::CloseDoor => self.close_door(),
+            Effect::CloseDoor { cause } => {
+                self.ending.begin(cause, self.now);
+                self.close_door();
+            }
             Effect::RestoreSignals => self.ending.signals = None,
             Effect::FlushEvents => {
                 self.ending.note_complete(self.now);
@@ -85,7 +92,7 @@ impl Controller {
 
     fn revoke(&mut self, attempt: AttemptRef) {
         let owner = self.values.get_mut(attempt.task.key);
-        let Some(answer) = owner.and_then(|owner| owner.revoke()) else { return };
+        let Some(answer) = owner.and_then(Belongings::revoke) else { return };
         self.pool.note_revoked();
         self.feedback.push_back(Input::RevokeAnswered { attempt, answer });
     }
@@ -108,15 +115,6 @@ impl Controller {
     }
 
     fn publish(&mut self, notice: Notice) {
-        match notice {
-            Notice::RetryScheduled { attempt, cause, .. } => {
-                if let Some(owner) = self.values.get_mut(attempt.task.key) {
-                    owner.last_failure = Some(certain(owner.error.clone(), cause));
-                }
-            }
-            Notice::ShutdownRequested { cause } => self.ending.begin(cause, self.now),
-            _ => {}
-        }
         if !self.publisher.wants(notice, &self.machine) {
             return;
         }
@@ -129,14 +127,12 @@ impl Controller {
             _ => None,
         };
         let (task, details) = match (released, owner) {
-            (Some(it), _) => (
-                Some(it.task.clone()),
-                Details { error: it.error.as_ref(), cell: Some(&it.cell) },
-            ),
-            (None, Some(it)) => (
-                Some(it.task_ref()),
-                Details { error: it.error.as_ref(), cell: it.cell.as_ref() },
-            ),
+            (Some(it), _) => {
+                (Some(it.task.clone()), Details { error: it.error.as_ref(), cell: Some(&it.cell) })
+            }
+            (None, Some(it)) => {
+                (Some(it.task_ref()), Details { error: it.error.as_ref(), cell: it.cell.as_ref() })
+            }
             (None, None) => (None, Details::default()),
         };
         let kind = kind_of(notice, &details);

@@ -8,6 +8,7 @@ use super::{Controller, IdleWaiter};
 use crate::machine::{Answer, Input, State, Submission};
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
+use crate::platform::sync::channel::Sender;
 use crate::task::cell::Cell;
 use crate::task::envelope::{Entry, Envelope};
 use crate::task::fact::{Fact, Returned};
@@ -31,7 +32,9 @@ impl Controller {
             Fact::HookRegistered => {
                 let mut facts = Vec::new();
                 self.pool.start_last_resort(self.now, &mut facts);
-                facts.into_iter().for_each(|fact| self.serve_fact(fact));
+                for fact in facts {
+                    self.serve_fact(fact);
+                }
             }
             Fact::HookPanicked { cell, message } => {
                 let (attempt, message) = (cell.attempt.attempt, Arc::from(message));
@@ -134,30 +137,29 @@ impl Controller {
     }
 
     pub(super) fn serve_request(&mut self, request: Request) {
-        // Nobody may wait for an answer any more; then it goes nowhere.
         match request {
             Request::Cancel(record) => {
                 if let Some(task) = self.find(&record) {
                     self.feed(Input::StopRequested(task));
                 }
             }
-            Request::CancelSlot(slot, reply) => drop(reply.send(self.cancel_slot(&slot))),
-            Request::Flush(reply) => drop(reply.send(self.publisher.flush())),
+            Request::CancelSlot(slot, reply) => answer(&reply, self.cancel_slot(&slot)),
+            Request::Flush(reply) => answer(&reply, self.publisher.flush()),
             Request::Idle { or_shutdown, reply } => {
                 self.idle_waiters.push(IdleWaiter { or_shutdown, reply });
             }
-            Request::Owner(slot, reply) => drop(reply.send(self.owner(&slot))),
+            Request::Owner(slot, reply) => answer(&reply, self.owner(&slot)),
             Request::Restart(record, reply) => {
-                drop(reply.send(self.ask_task(&record, Input::RestartRequested)));
+                answer(&reply, self.ask_task(&record, Input::RestartRequested));
             }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
             Request::Signal(number) => self.feed(Input::SignalReceived(number)),
             Request::SkipWait(record, reply) => {
-                drop(reply.send(self.ask_task(&record, Input::SkipRequested)));
+                answer(&reply, self.ask_task(&record, Input::SkipRequested));
             }
-            Request::Snapshot(reply) => drop(reply.send(self.snapshot())),
-            Request::State(record, reply) => drop(reply.send(self.state(&record))),
-            Request::Task(id, reply) => drop(reply.send(self.task(id))),
+            Request::Snapshot(reply) => answer(&reply, self.snapshot()),
+            Request::State(record, reply) => answer(&reply, self.state(&record)),
+            Request::Task(id, reply) => answer(&reply, self.task(id)),
         }
     }
 
@@ -170,9 +172,7 @@ impl Controller {
     fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
         let Some(key) = self.values.slots.key(slot) else { return SlotCancelled::default() };
         match self.ask(Input::SlotStopRequested(key)) {
-            Some(Answer::SlotStopped { owner_asked, removed }) => {
-                SlotCancelled { owner_asked, removed: removed as usize }
-            }
+            Some(Answer::SlotCancelled(found)) => found,
             Some(Answer::Taken(_)) | None => SlotCancelled::default(),
         }
     }
@@ -187,4 +187,9 @@ impl Controller {
             self.feed(Input::Claimed { attempt, at });
         }
     }
+}
+
+/// The one who asked may have stopped waiting; then the answer goes nowhere.
+fn answer<T>(reply: &Sender<T>, answer: T) {
+    let _ = reply.send(answer);
 }

@@ -2,76 +2,68 @@
 
 use std::sync::Arc;
 
-use super::perform::Performer;
+use super::Controller;
 use crate::machine::{State, Task};
 use crate::output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
+use crate::runtime::values::Belongings;
 use crate::task::record::Record;
-use crate::vocabulary::id;
+use crate::vocabulary::id::{TaskAddr, TaskId};
 use crate::vocabulary::reason::{CancelReason, TaskState};
-use crate::vocabulary::time::Time;
 
-impl Performer {
-    pub(super) fn find(&self, record: &Record) -> Option<id::TaskAddr> {
-        let task = id::TaskAddr { key: record.key()?, id: record.id };
+impl Controller {
+    pub(super) fn find(&self, record: &Record) -> Option<TaskAddr> {
+        let task = TaskAddr { key: record.key()?, id: record.id };
         let found = self.machine.tasks().get(task.key)?;
         (found.task == task).then_some(task)
     }
 
-    /// The claim of an attempt that the machine takes for unclaimed, since nobody needed to report
-    /// it.
-    pub(super) fn unreported_claim(&self, task: &Task) -> Option<(id::AttemptRef, Time)> {
-        let State::Starting { .. } = task.state else { return None };
-        let at = self.jobs.get(task.task.key)?.cell.as_ref()?.claimed_at()?;
-        Some((id::AttemptRef { task: task.task, attempt: task.attempt }, at))
-    }
-
-    pub(super) fn task(&self, id: id::TaskId) -> Option<Arc<Record>> {
-        let mut records = self.jobs.iter().map(|job| &job.promise.0);
+    pub(super) fn task(&self, id: TaskId) -> Option<Arc<Record>> {
+        let mut records = self.values.iter().map(Belongings::record);
         let found = records.find(|record| record.id == id)?;
         Some(Arc::clone(found)).filter(|record| record.outcome().is_none())
     }
 
     pub(super) fn owner(&self, slot: &str) -> Option<Arc<Record>> {
-        let slot = self.slots.key(slot)?;
+        let slot = self.values.slots.key(slot)?;
         let owner = self.machine.slots().get(slot).owner?;
-        Some(Arc::clone(&self.jobs.get(owner)?.promise.0))
+        Some(Arc::clone(self.values.get(owner)?.record()))
     }
 
-    pub(super) fn state(&self, record: &Record) -> TaskState {
+    pub(super) fn state(&mut self, record: &Record) -> TaskState {
         // An abandoned attempt outlives its task's outcome.
         let found = self.find(record).filter(|_| record.outcome().is_none());
         let Some(task) = found else { return TaskState::Over };
-        self.machine.tasks().get(task.key).map_or(TaskState::Over, |task| {
-            if self.unreported_claim(task).is_some() {
-                TaskState::Running
-            } else {
-                task.state.name()
-            }
-        })
+        self.learn_of_claim(task);
+        self.machine.tasks().get(task.key).map_or(TaskState::Over, |task| task.state.name())
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        let starting = |task: &&Task| matches!(task.state, State::Starting { .. });
+        let starting = self.machine.tasks().iter().filter(starting).map(|task| task.task);
+        for task in starting.collect::<Vec<_>>() {
+            self.learn_of_claim(task);
+        }
+
         let machine = &self.machine;
         let tasks = machine.tasks().iter().filter_map(|task| self.task_snapshot(task));
         let mut tasks: Vec<_> = tasks.collect();
         tasks.sort_by_key(|task| task.task.id);
-        let counts = self.workers.counts();
-        let limit = machine.limits().max_concurrent;
+        let counts = self.pool.counts();
         Snapshot {
             at: self.now.since_start(),
             shutting_down: !machine.is_running(),
             tasks,
             slots: self.slot_snapshots(),
             workers: WorkerCounts {
-                threads: self.workers.threads() as usize,
+                threads: self.pool.threads() as usize,
                 idle: counts.idle as usize,
                 offered: counts.queued as usize,
             },
             permits: PermitCounts {
                 held: machine.permits_held() as usize,
-                limit: (limit != u32::MAX).then_some(limit as usize),
+                limit: machine.limits().max_concurrent.map(|limit| limit as usize),
                 waiting: machine.waiting_for_permit() as usize,
             },
             abandoned: self.abandoned(),
@@ -82,7 +74,7 @@ impl Performer {
         let slots = self.machine.slots().iter().filter_map(|(key, slot)| {
             let owner = slot.owner.and_then(|owner| self.machine.tasks().get(owner));
             Some(SlotSnapshot {
-                key: Arc::clone(self.slots.name(key)?),
+                key: Arc::clone(self.values.slots.name(key)?),
                 owner: owner.map(|task| task.task.id),
                 status: owner.map_or(SlotStatus::Idle, status),
                 queued: slot.queue.len as usize,
@@ -94,10 +86,9 @@ impl Performer {
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
-        let job = self.jobs.get(task.task.key)?;
-        let claim = self.unreported_claim(task);
+        let owner = self.values.get(task.task.key)?;
         let due = self.machine.due(task.task.key);
-        let cell = job.cell.as_ref().filter(|_| task.state.holds_permit());
+        let cell = owner.cell.as_ref().filter(|_| task.state.holds_permit());
         let (told, silent) = match task.state {
             State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), false),
             State::Running { watch, .. } => (None, watch.is_some_and(|watch| watch.silent)),
@@ -109,13 +100,13 @@ impl Performer {
             | State::Over => (None, false),
         };
         Some(TaskSnapshot {
-            task: job.task_ref(),
-            state: if claim.is_some() { TaskState::Running } else { task.state.name() },
+            task: owner.task_ref(),
+            state: task.state.name(),
             attempt: task.attempt,
             failures: task.streak,
-            since: claim.map_or(task.since, |(_, at)| at).since_start(),
+            since: task.since.since_start(),
             next_wake: (!due.is_never()).then(|| due.since_start()),
-            last_failure: job.last_failure.clone().filter(|_| task.streak > 0),
+            last_failure: owner.last_failure.clone().filter(|_| task.streak > 0),
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
             silent,

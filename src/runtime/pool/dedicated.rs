@@ -4,21 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::{Attempt, Group, Place};
-use super::{Pool, Work};
+use super::shared::{Dedicated, Group, Place};
+use super::Pool;
 use crate::platform::sync::Mutex;
-use crate::platform::threads::ThreadOptions;
 use crate::task::fact::Fact;
 use crate::vocabulary::time::Time;
 
-/// An attempt that wants a thread of its own.
-pub(in crate::runtime) struct Dedicated {
-    pub(in crate::runtime) attempt: Attempt,
-    pub(in crate::runtime) options: Box<ThreadOptions>,
-}
-
 /// Those that have no thread yet.
-#[derive(Default)]
 pub(super) struct Waiting {
     attempts: VecDeque<Dedicated>,
     /// No thread is tried before this.
@@ -29,6 +21,12 @@ pub(super) struct Waiting {
 const RETRY: Duration = Duration::from_millis(100);
 /// Dedicated threads started in one turn.
 const STARTS_PER_TURN: usize = 8;
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { attempts: VecDeque::new(), refused_until: Time::ZERO }
+    }
+}
 
 impl Pool {
     /// Offers an attempt to a thread of its own at the end of the turn.
@@ -80,7 +78,9 @@ impl Pool {
             }
         });
         self.note_started(&started);
-        self.dedicated.attempts.extend(hand.lock().take().filter(|_| started.is_err()));
+        if started.is_err() {
+            self.dedicated.attempts.extend(hand.lock().take());
+        }
         started
     }
 }

@@ -2,13 +2,14 @@
 //! which hang are noticed. What runs within one attempt, and in which order, is in `task::cell`.
 //! `README.md` beside this file tells the life of a hook.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hook_queue::StuckHook;
 use super::shared::{Call, Group, Place, Seat, Shared, State};
 use super::Pool;
-use crate::task::cell::{Cell, Thread, SLOW_HOOK};
+use crate::task::cell::{Cell, Thread};
 use crate::task::fact::Fact;
 use crate::vocabulary::time::Time;
 
@@ -16,24 +17,6 @@ use crate::vocabulary::time::Time;
 const MAX_STARTS: u32 = 8;
 /// What nobody has taken for so long goes to the thread of last resort.
 const PATIENCE: Duration = Duration::from_millis(5);
-
-/// Under the pool's lock: attempts whose hooks wait for a thread, and hooks that run right now.
-#[derive(Default)]
-pub(super) struct HookQueue {
-    waiting: VecDeque<(Arc<Cell>, Time)>,
-    runs: Vec<HookRun>,
-}
-
-/// Hooks of one attempt that run right now.
-struct HookRun {
-    cell: Arc<Cell>,
-    thread: Thread,
-    since: Time,
-    /// It was said that they are slow.
-    slow: bool,
-    /// They count as abandoned.
-    abandoned: bool,
-}
 
 /// The controller's part.
 #[derive(Default)]
@@ -49,71 +32,6 @@ pub(super) struct Hooks {
     starts: u32,
 }
 
-/// A hook that outlived the grace of its attempt and still runs.
-pub(in crate::runtime) struct StuckHook {
-    pub(in crate::runtime) cell: Arc<Cell>,
-    pub(in crate::runtime) thread: Thread,
-    pub(in crate::runtime) since: Time,
-}
-
-impl HookQueue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Takes up the hooks of an attempt, to be run on this thread.
-    pub(super) fn begin(
-        &mut self,
-        thread: &Thread,
-        now: impl FnOnce() -> Time,
-    ) -> Option<Arc<Cell>> {
-        let (cell, _) = self.waiting.pop_front()?;
-        self.runs.push(HookRun {
-            cell: Arc::clone(&cell),
-            thread: thread.clone(),
-            since: now(),
-            slow: false,
-            abandoned: false,
-        });
-        Some(cell)
-    }
-
-    /// They have returned. Says whether they counted as abandoned.
-    fn end(&mut self, cell: &Arc<Cell>, thread: &Thread) -> bool {
-        // Another thread may hang in a hook of the same attempt.
-        let is_own = |run: &HookRun| {
-            Arc::ptr_eq(&run.cell, cell) && Arc::ptr_eq(&run.thread.name, &thread.name)
-        };
-        let found = self.runs.iter().position(is_own);
-        found.is_some_and(|position| self.runs.swap_remove(position).abandoned)
-    }
-
-    /// Notices hooks that are slow or abandoned. Says when to look again.
-    fn look(&mut self, now: Time, facts: &mut Vec<Fact>) -> Time {
-        let mut again = Time::NEVER;
-        for run in &mut self.runs {
-            let ran = run.since.until(now);
-            if !run.slow && ran >= SLOW_HOOK {
-                run.slow = true;
-                facts.push(Fact::HookSlow { cell: Arc::clone(&run.cell), ran });
-            }
-            // A hook of an attempt that has little grace left may still take as long as is normal.
-            let slow_at = run.since.after(SLOW_HOOK);
-            let late_at = slow_at.max(run.cell.until());
-            if !run.abandoned && late_at <= now {
-                run.abandoned = true;
-                facts.push(Fact::HookAbandoned);
-            }
-            again = match (run.slow, run.abandoned) {
-                (false, _) => again.min(slow_at),
-                (true, false) => again.min(late_at),
-                (true, true) => again,
-            };
-        }
-        again
-    }
-}
-
 impl Hooks {
     /// When the next nudge is due.
     pub(super) fn next_nudge(&self) -> Time {
@@ -126,7 +44,7 @@ impl Hooks {
             self.pending.push(entry.remove());
         }
         for cell in self.pending.drain(..) {
-            state.hooks.waiting.push_back((cell, now));
+            state.hooks.push(cell, now);
             state.call_one();
         }
     }
@@ -164,8 +82,7 @@ impl Pool {
     pub(super) fn serve_hooks(&mut self, now: Time, facts: &mut Vec<Fact>) {
         let mut state = self.shared.state.lock();
         let again = state.hooks.look(now, facts);
-        let oldest = state.hooks.waiting.front().map(|(_, offered_at)| *offered_at);
-        let waiting = u32::try_from(state.hooks.waiting.len()).unwrap_or(u32::MAX);
+        let (waiting, oldest) = state.hooks.waiting();
         let missing = waiting.saturating_sub(state.available());
         drop(state);
 
@@ -239,15 +156,7 @@ impl Pool {
 
     /// Hooks that outlived the grace of their attempts.
     pub(in crate::runtime) fn stuck_hooks(&self) -> Vec<StuckHook> {
-        let state = self.shared.state.lock();
-        let stuck = state.hooks.runs.iter().filter(|run| run.abandoned);
-        stuck
-            .map(|run| StuckHook {
-                cell: Arc::clone(&run.cell),
-                thread: run.thread.clone(),
-                since: run.since,
-            })
-            .collect()
+        self.shared.state.lock().hooks.stuck()
     }
 }
 

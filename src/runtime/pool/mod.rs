@@ -12,6 +12,8 @@ mod run;
 
 mod shared;
 
+mod hook_queue;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +29,7 @@ use crate::task::door::Door;
 use crate::task::fact::Fact;
 use crate::vocabulary::time::Time;
 
-pub(super) use dedicated::Dedicated;
-pub(super) use shared::{Attempt, Examinee, Work};
+pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
 use shared::{Call, Group, Shared, State};
 
 pub(super) struct Pool {

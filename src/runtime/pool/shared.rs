@@ -4,15 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::dedicated::Dedicated;
-use super::hooks::HookQueue;
+use super::hook_queue::HookQueue;
 use crate::machine::pool::Counts;
 use crate::machine::Finality;
 use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
-use crate::platform::threads::Threads;
+use crate::platform::threads::{ThreadOptions, Threads};
 use crate::platform::unwind::Kept;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
@@ -35,6 +34,12 @@ pub(in crate::runtime) struct Attempt {
     pub(in crate::runtime) finality: Finality,
     /// Whether anybody needs to know of the claim before the return.
     pub(in crate::runtime) reports_claim: bool,
+}
+
+/// An attempt that wants a thread of its own.
+pub(in crate::runtime) struct Dedicated {
+    pub(in crate::runtime) attempt: Attempt,
+    pub(in crate::runtime) options: Box<ThreadOptions>,
 }
 
 /// A stuck attempt whose thread is to be looked at.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::audit::{audit, audit_empty};
 use crate::bytes::Bytes;
 use crate::cells::{Cell, Cells};
-use crate::machine::{Effect, Input, Machine, Notice, Submission, Verdict};
+use crate::machine::{Effect, Input, Machine, Notice, Submission};
 use crate::plans;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
-use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::reason::{Decision, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 /// More steps than this to the end, and it does not end.
@@ -343,7 +343,7 @@ impl History {
                 let known = self.known(task);
                 assert!(!known.decided && !known.delivered, "{task:?} is decided twice");
                 known.decided = true;
-                assert!(!self.closed || matches!(decision, Verdict::Rejected(_)));
+                assert!(!self.closed || matches!(decision, Decision::Rejected(_)));
             }
             Effect::Start { attempt, .. } => {
                 assert!(!self.closed, "{attempt:?} starts in a shutdown");
@@ -388,7 +388,7 @@ impl History {
                 self.free_slots.push(slot);
             }
             Effect::Publish(notice) => self.hear(notice),
-            Effect::CloseDoor => {
+            Effect::CloseDoor { .. } => {
                 assert!(!self.closed, "the door closes twice");
                 self.closed = true;
             }
@@ -403,6 +403,7 @@ impl History {
             }
             Effect::Discard { .. }
             | Effect::Examine { .. }
+            | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. }
             | Effect::Answer(_)
             | Effect::RestoreSignals => {}

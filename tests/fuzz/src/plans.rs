@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::{FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -13,7 +13,7 @@ const MOMENT: Duration = Duration::from_nanos(1);
 
 pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
     Limits {
-        max_concurrent: bytes.pick(&[u32::MAX, 1, 2, 5]),
+        max_concurrent: bytes.pick(&[None, Some(1), Some(2), Some(5)]),
         max_slot_queue: bytes.pick(&[100, 1, 2, u32::MAX]),
         max_tasks: bytes.pick(&[u32::MAX - 1, 1, 3, 10]),
         max_abandoned: bytes.pick(&[16, 0, 1, 2]),
@@ -63,8 +63,11 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
             policy: bytes.pick(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]),
         }),
         shutdown_on_end: bytes.seldom(),
-        once,
-        shared: !once && bytes.flag(),
+        body: match once {
+            true => BodyKind::Once,
+            false if bytes.flag() => BodyKind::Shared,
+            false => BodyKind::Repeat,
+        },
     }
 }
 

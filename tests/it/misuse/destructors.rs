@@ -316,9 +316,8 @@ fn specs_refused_at_the_door_may_panic_when_dropped() {
                         count += 1;
                         let refused = handle.submit(spec.no_slot(), AdmissionPolicy::Queue).err();
                         if let Some(refused) = refused {
-                            // One's own comes back, to be dropped where one likes.
-                            let drop_it = AssertUnwindSafe(|| drop(refused));
-                            assert!(catch_unwind(drop_it).is_err());
+                            // One's own comes back; dropping it harms nobody either.
+                            drop(refused);
                             return count;
                         }
                     }

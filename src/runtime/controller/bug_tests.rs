@@ -9,6 +9,7 @@ use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::Threads;
 use crate::platform::unwind::UserValue;
+use crate::runtime::start::{start_with, Setup};
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
 use crate::task::settings::Settings;
@@ -25,7 +26,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 fn run_with_a_bug(controller: &mut Controller) {
     loop {
         controller.wait();
-        assert!(!controller.performer.door.is_shutting_down(), "a bug");
+        assert!(!controller.door.is_shutting_down(), "a bug");
         controller.turn();
     }
 }
@@ -51,7 +52,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
     let shared = vec![UserValue::new(Box::new(subscriber) as _)];
     Setup {
         limits: Limits {
-            max_concurrent: 3,
+            max_concurrent: Some(3),
             max_slot_queue: 9,
             max_tasks: 9,
             max_abandoned: 9,

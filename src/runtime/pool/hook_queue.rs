@@ -1,0 +1,113 @@
+//! Attempts whose cancel hooks wait for a thread, and hooks that run right now; under the pool's
+//! lock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::task::cell::{Cell, Thread, SLOW_HOOK};
+use crate::task::fact::Fact;
+use crate::vocabulary::time::Time;
+
+#[derive(Default)]
+pub(super) struct HookQueue {
+    waiting: VecDeque<(Arc<Cell>, Time)>,
+    runs: Vec<HookRun>,
+}
+
+/// Hooks of one attempt that run right now.
+struct HookRun {
+    cell: Arc<Cell>,
+    thread: Thread,
+    since: Time,
+    /// It was said that they are slow.
+    slow: bool,
+    /// They count as abandoned.
+    abandoned: bool,
+}
+
+/// A hook that outlived the grace of its attempt and still runs.
+pub(in crate::runtime) struct StuckHook {
+    pub(in crate::runtime) cell: Arc<Cell>,
+    pub(in crate::runtime) thread: Thread,
+    pub(in crate::runtime) since: Time,
+}
+
+impl HookQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes up the hooks of an attempt, to be run on this thread.
+    pub(super) fn begin(
+        &mut self,
+        thread: &Thread,
+        now: impl FnOnce() -> Time,
+    ) -> Option<Arc<Cell>> {
+        let (cell, _) = self.waiting.pop_front()?;
+        self.runs.push(HookRun {
+            cell: Arc::clone(&cell),
+            thread: thread.clone(),
+            since: now(),
+            slow: false,
+            abandoned: false,
+        });
+        Some(cell)
+    }
+
+    /// They have returned. Says whether they counted as abandoned.
+    pub(super) fn end(&mut self, cell: &Arc<Cell>, thread: &Thread) -> bool {
+        // Another thread may hang in a hook of the same attempt.
+        let is_own = |run: &HookRun| {
+            Arc::ptr_eq(&run.cell, cell) && Arc::ptr_eq(&run.thread.name, &thread.name)
+        };
+        let found = self.runs.iter().position(is_own);
+        found.is_some_and(|position| self.runs.swap_remove(position).abandoned)
+    }
+
+    /// Notices hooks that are slow or abandoned. Says when to look again.
+    pub(super) fn look(&mut self, now: Time, facts: &mut Vec<Fact>) -> Time {
+        let mut again = Time::NEVER;
+        for run in &mut self.runs {
+            let ran = run.since.until(now);
+            if !run.slow && ran >= SLOW_HOOK {
+                run.slow = true;
+                facts.push(Fact::HookSlow { cell: Arc::clone(&run.cell), ran });
+            }
+            // A hook of an attempt that has little grace left may still take as long as is normal.
+            let slow_at = run.since.after(SLOW_HOOK);
+            let late_at = slow_at.max(run.cell.until());
+            if !run.abandoned && late_at <= now {
+                run.abandoned = true;
+                facts.push(Fact::HookAbandoned);
+            }
+            again = match (run.slow, run.abandoned) {
+                (false, _) => again.min(slow_at),
+                (true, false) => again.min(late_at),
+                (true, true) => again,
+            };
+        }
+        again
+    }
+
+    pub(super) fn push(&mut self, cell: Arc<Cell>, now: Time) {
+        self.waiting.push_back((cell, now));
+    }
+
+    /// How many attempts wait, and since when the first does.
+    pub(super) fn waiting(&self) -> (u32, Option<Time>) {
+        let oldest = self.waiting.front().map(|(_, offered_at)| *offered_at);
+        (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), oldest)
+    }
+
+    /// Those that outlived the grace of their attempts.
+    pub(super) fn stuck(&self) -> Vec<StuckHook> {
+        let stuck = self.runs.iter().filter(|run| run.abandoned);
+        stuck
+            .map(|run| StuckHook {
+                cell: Arc::clone(&run.cell),
+                thread: run.thread.clone(),
+                since: run.since,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! The start of a supervisor: its threads come up in order, or not at all.
+
+use std::io;
+use std::sync::Arc;
+
+use super::controller::Controller;
+use super::pool::Pool;
+use super::publish::{Publisher, Subscribers};
+use super::signals::Listener;
+use crate::machine::Machine;
+use crate::output::error::StartError;
+use crate::output::report::RunReport;
+use crate::platform::sync::channel;
+use crate::platform::threads::Threads;
+use crate::platform::unwind;
+use crate::task::current;
+use crate::task::door::{Door, Inbox};
+use crate::task::settings::Settings;
+use crate::vocabulary::plan::Limits;
+use crate::vocabulary::reason::ShutdownCause;
+
+/// All that a supervisor is started with.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) seed: u64,
+    pub(crate) defaults: Settings,
+    pub(crate) threads: Threads,
+    pub(crate) prespawn: u32,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) signals: Option<Listener>,
+}
+
+/// The controller's own stack. No user code runs on it.
+const STACK: usize = 256 * 1024;
+
+/// Starts the controller and all that was asked for. If any thread is refused, those that run are
+/// sent home.
+pub(crate) fn start(setup: Setup, door: &Arc<Door>, inbox: Inbox) -> Result<(), StartError> {
+    start_with(setup, door, inbox, Controller::run)
+}
+
+/// The same with turns that a test may have replaced.
+pub(super) fn start_with(
+    mut setup: Setup,
+    door: &Arc<Door>,
+    inbox: Inbox,
+    turns: fn(&mut Controller),
+) -> Result<(), StartError> {
+    let refused = |role: &'static str| {
+        move |source: io::Error| StartError::Thread { name: role.to_owned(), source }
+    };
+    let threads = setup.threads.clone();
+    let (unheard, prespawn) = (inbox.facts.clone(), setup.prespawn);
+    let mut pool = Pool::new(Arc::clone(door), unheard, threads.clone(), prespawn);
+    let subscribers = std::mem::take(&mut setup.subscribers);
+    let publisher =
+        Publisher::start(subscribers, Arc::clone(door), threads.clone()).map_err(refused("ev"))?;
+    let started = (0..prespawn).try_for_each(|_| pool.start_thread());
+    let Setup { limits, seed, defaults, signals, .. } = setup;
+    let machine = Machine::new(limits, seed);
+    let parts = (pool, publisher);
+    let controller = Controller::new(Arc::clone(door), inbox, machine, defaults, signals, parts);
+    if let Err(error) = started {
+        controller.give_up_and_end();
+        return Err(refused("w")(error));
+    }
+
+    // The controller moves into its thread only if that exists: what is refused must be closed
+    // properly.
+    let (hand, take) = channel::bounded(1);
+    let (own_door, own_threads) = (Arc::clone(door), threads.clone());
+    let spawned = threads.spawn("ctl", Some(STACK), move |_| {
+        if let Ok(controller) = take.recv() {
+            run(controller, turns, own_door, own_threads);
+        }
+    });
+    match spawned {
+        Ok(()) => {
+            // Cannot fail: the thread waits for it.
+            let _ = hand.send(controller);
+            Ok(())
+        }
+        Err(error) => {
+            controller.give_up_and_end();
+            Err(refused("ctl")(error))
+        }
+    }
+}
+
+/// The life of the controller's thread.
+fn run(
+    mut controller: Controller,
+    turns: fn(&mut Controller),
+    door: Arc<Door>,
+    mut threads: Threads,
+) {
+    current::belong_to(&door);
+    unwind::keep_user_values();
+    // A panic here is a bug in this crate. It must not leave anybody waiting.
+    if let Err(message) = unwind::catch(|| turns(&mut controller)) {
+        log::error!(target: "threadvisor", "the controller panicked: {message}");
+        controller.give_up();
+    }
+    match unwind::catch(|| controller.end()) {
+        Ok(0) => {}
+        Ok(left) => log::warn!(target: "threadvisor", "{left} user values not dropped in time"),
+        Err(message) => {
+            log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
+            door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
+        }
+    }
+
+    // Without any handle left, nobody can read the report; but its errors are user values. So are
+    // the hooks of the threads, once the last worker is gone.
+    drop((door, threads.hooks.take()));
+    let last = unwind::take_kept();
+    if last.is_empty() {
+        return;
+    }
+    if let Err(error) = threads.spawn("w0", threads.stack_size, move |_| drop(last)) {
+        // With its thread refused, the closure was dropped here.
+        let leaked = unwind::take_kept();
+        log::warn!(target: "threadvisor", "{} user values leaked: {error}", leaked.len());
+        std::mem::forget(leaked);
+    }
+}

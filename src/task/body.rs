@@ -19,7 +19,7 @@ type OnceBody = dyn FnOnce(&TaskContext) -> TaskResult + Send;
 type SharedBody = dyn Fn(&TaskContext) -> TaskResult + Send + Sync;
 
 impl Body {
-    pub(super) fn repeat(body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static) -> Self {
+    pub(crate) fn repeat(body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static) -> Self {
         Self::Repeat(UserValue::new(Box::new(body)))
     }
 

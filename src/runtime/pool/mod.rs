@@ -194,13 +194,14 @@ impl Pool {
 
     /// Has all threads leave once the queue is empty. True if none of them will look into it.
     fn call_home(&mut self) -> bool {
-        // From now on, whoever reports something drops what nobody takes.
-        self.shared.state.lock().closed = true;
+        // All under one lock: a thread that leaves has seen the last of the work.
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        // From now on, whoever tells something drops what nobody takes. The user values in what was
+        // told before are kept by this thread, and go to the queue.
         self.shared.unheard.try_iter().for_each(drop);
         self.dedicated = dedicated::Waiting::default();
         self.hooks.forget_nudges();
-
-        let mut state = self.shared.state.lock();
         self.hooks.call_home();
         let kept = unwind::take_kept();
         if !kept.is_empty() {

@@ -8,7 +8,8 @@ use crate::output::report::RunReport;
 use crate::platform::clock::Clock;
 use crate::platform::sync::thread;
 use crate::runner::Check;
-use crate::task::door::{Door, Inbox, NotTaken};
+use crate::task::door::{Door, Inbox, NotTaken, WhenFull};
+use crate::task::envelope::Refused;
 use crate::task::record::Record;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -21,19 +22,19 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("door: the end wakes who waits for it", 1500, the_end_wakes),
 ];
 
-fn submit(door: &Arc<Door>, blocking: bool) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
+fn submit(door: &Arc<Door>, when_full: WhenFull) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
     let spec = TaskSpec::once("task", |_| Ok(()));
-    door.hand_over(spec, AdmissionPolicy::Queue, false, blocking)
+    door.hand_over(spec, AdmissionPolicy::Queue, Refused::Dropped, when_full)
 }
 
 /// The controller closes the door, looks into the intake for the last time, and is gone. Says how
 /// many submissions it refused.
 fn close(door: &Door, inbox: Inbox) -> usize {
-    door.close_door();
+    door.close();
     let mut refused = 0;
     for envelope in door.empty_intake() {
         refused += envelope.len();
-        drop(envelope.refuse());
+        envelope.refuse();
     }
     drop(inbox);
     refused
@@ -55,23 +56,23 @@ fn is_accepted(handed_over: Result<Arc<Record>, NotTaken<TaskSpec>>) -> bool {
 }
 
 fn nothing_is_lost_behind_it() {
-    crowd(2, 1, false);
+    crowd(2, 1, WhenFull::GiveUp);
 }
 
 fn nothing_is_lost_in_a_crowd() {
-    crowd(4, 3, false);
+    crowd(4, 3, WhenFull::GiveUp);
 }
 
 fn whoever_waits_for_room_gets_out() {
-    crowd(1, 3, true);
+    crowd(1, 3, WhenFull::Wait);
 }
 
-fn crowd(capacity: usize, users: usize, blocking: bool) {
+fn crowd(capacity: usize, users: usize, when_full: WhenFull) {
     let (door, inbox) = Door::new(Clock::start_now(), capacity);
     let users: Vec<_> = (0..users)
         .map(|_| {
             let door = Arc::clone(&door);
-            thread::spawn(move || submit(&door, blocking))
+            thread::spawn(move || submit(&door, when_full))
         })
         .collect();
     let refused = close(&door, inbox);

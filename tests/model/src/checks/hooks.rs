@@ -283,7 +283,7 @@ fn a_refused_thread_is_asked_for() {
         let body = token(&stage.cell);
         thread::spawn(move || body.on_cancel(|| ()).forget())
     });
-    assert!(stage.inbox.requests.recv().is_ok());
+    assert!(stage.inbox.facts.recv().is_ok());
     stage.cell.record.door.hook_thread_refused();
     token(&stage.cell).on_cancel(|| ()).forget();
     bodies.into_iter().for_each(|body| body.join().unwrap());

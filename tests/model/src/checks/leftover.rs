@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{atomic, thread};
 use crate::runner::Check;
-use crate::task::body::Body;
 use crate::task::leftover::Leftover;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -25,14 +24,10 @@ impl Drop for Device {
     }
 }
 
-fn leftover() -> (Leftover, Arc<AtomicBool>) {
+fn leftover() -> (Leftover<Device>, Arc<AtomicBool>) {
     let gone = Arc::new(AtomicBool::new(false));
     let device = Device(Arc::clone(&gone));
-    let body = Body::Repeat(Box::new(move |_| {
-        let _ = &device;
-        Ok(())
-    }));
-    (Leftover::new(body), gone)
+    (Leftover::new(device), gone)
 }
 
 fn gone_before_anybody_goes_on() {
@@ -77,10 +72,7 @@ fn a_pointless_wait_ends() {
     let (inside, hangs) = channel::bounded(1);
     let (free, go_on) = channel::bounded(1);
     let device = Hangs { inside, go_on };
-    let leftover = Leftover::new(Body::Repeat(Box::new(move |_| {
-        let _ = &device;
-        Ok(())
-    })));
+    let leftover = Leftover::new(device);
     let dropper = leftover.clone();
     let dropper = thread::spawn(move || dropper.clear(|| false));
     hangs.recv().unwrap();

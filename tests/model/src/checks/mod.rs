@@ -20,9 +20,9 @@ use crate::platform::clock::Clock;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load, Thread};
 use crate::task::door::{Door, Inbox};
+use crate::task::fact::Fact;
 use crate::task::leftover::Leftover;
 use crate::task::record::Record;
-use crate::task::request::Request;
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -36,7 +36,7 @@ pub(crate) struct Stage {
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn body() -> Body {
-    Body::Repeat(Box::new(|_| Ok(())))
+    Body::repeat(|_| Ok(()))
 }
 
 /// One that only its handles know.
@@ -53,7 +53,7 @@ pub(crate) const fn attempt(attempt: u64) -> AttemptRef {
     AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, attempt }
 }
 
-pub(crate) fn load(body: Body, inherited: Vec<Leftover>, allowance: Allowance) -> Load {
+pub(crate) fn load(body: Body, inherited: Vec<Leftover<Body>>, allowance: Allowance) -> Load {
     Load { body, inherited, allowance, failures: 0, last_failure: None }
 }
 
@@ -80,7 +80,7 @@ impl Stage {
 
     /// How often somebody asked for the thread of last resort for hooks.
     pub(crate) fn hook_threads_asked(&self) -> usize {
-        self.inbox.requests.try_iter().filter(|it| matches!(it, Request::HookThread)).count()
+        self.inbox.facts.try_iter().filter(|it| matches!(it, Fact::HookRegistered)).count()
     }
 }
 

@@ -9,7 +9,7 @@ use super::Stage;
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::cell::Cell;
-use crate::task::request::Request;
+use crate::task::fact::Fact;
 use crate::task::token::CancelToken;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -26,8 +26,8 @@ const PERIOD: Duration = Duration::from_millis(50);
 
 /// As the controller keeps them: when the hooks of the attempt are to be run again.
 fn due(stage: &Stage, ran: Option<Time>) -> Vec<Time> {
-    let late = stage.inbox.requests.try_iter().filter_map(|request| match request {
-        Request::Nudge { due, .. } => Some(due),
+    let late = stage.inbox.facts.try_iter().filter_map(|fact| match fact {
+        Fact::HooksDue { due, .. } => Some(due),
         _ => None,
     });
     ran.into_iter().chain(late).collect()

@@ -37,9 +37,9 @@ pub(super) fn device() -> (Device, Arc<AtomicBool>) {
 
 pub(super) fn body_with_device() -> (Body, Arc<AtomicBool>) {
     let (device, gone) = device();
-    let body = Body::Repeat(Box::new(move |_| {
+    let body = Body::repeat(move |_| {
         let _ = &device;
         Ok(())
-    }));
+    });
     (body, gone)
 }

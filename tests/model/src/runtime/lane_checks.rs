@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::lane::Lane;
-use super::Report;
 use crate::output::event::{Event, EventKind, Subscribe};
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread, Mutex};
 use crate::platform::threads::Threads;
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::UserValue;
 use crate::runner::Check;
 use crate::task::door::Door;
+use crate::task::fact::Fact;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::some("lane: called back or counted as lost", 2000, called_back_or_counted),
@@ -86,12 +86,11 @@ fn threads() -> Threads {
     Threads { name: "model".to_owned(), stack_size: None, hooks: None }
 }
 
-fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Report>) {
-    let (door, _inbox) = Door::new(Clock::start_now(), 1);
-    let (reports_in, reports) = channel::unbounded();
-    let subscribers = subscribers.into_iter().map(Caught::new).collect();
-    let lane = Lane::start("ev", subscribers, capacity, &threads(), &door, &reports_in).unwrap();
-    (lane, reports)
+fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {
+    let (door, inbox) = Door::new(Clock::start_now(), 1);
+    let subscribers = subscribers.into_iter().map(UserValue::new).collect();
+    let lane = Lane::start("ev", subscribers, capacity, &threads(), &door).unwrap();
+    (lane, inbox.facts)
 }
 
 fn event(seq: u64) -> Event {
@@ -100,12 +99,12 @@ fn event(seq: u64) -> Event {
 }
 
 /// Until the lane has served its last event. Says how many panics were reported before.
-fn drained(reports: &Receiver<Report>) -> usize {
+fn panics_until_flushed(facts: &Receiver<Fact>) -> usize {
     let mut panics = 0;
-    while let Ok(report) = reports.recv() {
-        match report {
-            Report::LaneFlushed => return panics,
-            Report::SubscriberPanicked { .. } => panics += 1,
+    while let Ok(fact) = facts.recv() {
+        match fact {
+            Fact::LaneFlushed => return panics,
+            Fact::SubscriberPanicked { .. } => panics += 1,
             _ => panic!("a lane says no such thing"),
         }
     }
@@ -115,12 +114,12 @@ fn drained(reports: &Receiver<Report>) -> usize {
 fn called_back_or_counted() {
     const EVENTS: u64 = 6;
     let notes = Notes::default();
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     for seq in 1..=EVENTS {
         lane.push(event(seq));
     }
     lane.close();
-    drained(&reports);
+    panics_until_flushed(&facts);
     let (heard, delivered) = (notes.heard(), notes.delivered());
     assert!(delivered.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {heard:?}");
     let mut counted = 0;
@@ -138,7 +137,7 @@ fn called_back_or_counted() {
 
 fn a_flush_sees_all() {
     let notes = Notes::default();
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     for seq in 1..=2 {
         lane.push(event(seq));
     }
@@ -152,14 +151,14 @@ fn a_flush_sees_all() {
     flush.into_iter().for_each(|flushed| flushed.recv().expect("the lane is still there"));
     assert_eq!(notes.delivered().len() as u64 + lane.give_up(), 3);
     drop(lane);
-    drained(&reports);
+    panics_until_flushed(&facts);
 }
 
 /// Only those before it can be served, so it would never be answered.
 fn a_flush_waits_for_no_more() {
     let (free, go_on) = channel::unbounded();
     let notes = Notes { go_on: Some(go_on), ..Notes::default() };
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 4);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 4);
     (1..=2).for_each(|seq| lane.push(event(seq)));
     let flushed = lane.flush().expect("nothing was called back yet");
     (3..=4).for_each(|seq| lane.push(event(seq)));
@@ -171,7 +170,7 @@ fn a_flush_waits_for_no_more() {
     assert_eq!(notes.delivered(), [1, 2], "{:?}", notes.heard());
     drop(user.join().unwrap());
     drop(lane);
-    drained(&reports);
+    panics_until_flushed(&facts);
     assert_eq!(notes.delivered(), [1, 2, 3, 4]);
 }
 
@@ -181,13 +180,13 @@ fn what_is_in_hand_takes_room() {
     let (free, go_on) = channel::unbounded();
     let (inside, stuck) = channel::unbounded();
     let notes = Notes { inside: Some(inside), go_on: Some(go_on), ..Notes::default() };
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     (1..=2).for_each(|seq| lane.push(event(seq)));
     stuck.recv().unwrap();
     (3..=6).for_each(|seq| lane.push(event(seq)));
     drop::<Sender<()>>(free);
     lane.close();
-    drained(&reports);
+    panics_until_flushed(&facts);
     let heard = notes.heard();
     assert_eq!(notes.delivered(), [1, 2, 3], "{heard:?}");
     let told = |heard: &Heard| matches!(heard, Heard::Lost { dropped: 3, first: 4, last: 6 });
@@ -200,7 +199,7 @@ fn what_is_in_hand_takes_room() {
 fn it_hears_the_next() {
     let (inside, heard) = channel::unbounded();
     let notes = Notes { inside: Some(inside), ..Notes::default() };
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     lane.push(event(1));
     heard.recv().unwrap();
     (2..=3).for_each(|seq| lane.push(event(seq)));
@@ -208,7 +207,7 @@ fn it_hears_the_next() {
     lane.push(event(4));
     heard.recv().unwrap();
     drop(lane);
-    drained(&reports);
+    panics_until_flushed(&facts);
     assert_eq!(notes.delivered(), [1, 2, 3, 4]);
 }
 
@@ -216,24 +215,24 @@ fn it_hears_the_next() {
 fn a_flush_ends_with_the_lane() {
     let (free, go_on) = channel::unbounded();
     let notes = Notes { go_on: Some(go_on), ..Notes::default() };
-    let (lane, reports) = start(vec![Box::new(notes)], 2);
+    let (lane, facts) = start(vec![Box::new(notes)], 2);
     lane.push(event(1));
     let flushed = lane.flush().expect("nothing was called back yet");
     let user = thread::spawn(move || flushed.recv().is_err());
     drop(lane);
     assert!(user.join().unwrap(), "it was not called back");
     drop::<Sender<()>>(free);
-    drained(&reports);
+    panics_until_flushed(&facts);
 }
 
 fn given_up() {
     const EVENTS: u64 = 4;
     let notes = Notes::default();
-    let (lane, reports) = start(vec![Box::new(notes.clone())], 2);
+    let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     (1..=EVENTS).for_each(|seq| lane.push(event(seq)));
     let missed = lane.give_up();
     drop(lane);
-    drained(&reports);
+    panics_until_flushed(&facts);
     let delivered = notes.delivered().len() as u64;
     // One may have been in the middle of being called back.
     assert!(
@@ -244,9 +243,9 @@ fn given_up() {
 
 fn a_panic_concerns_nobody_else() {
     let notes = Notes::default();
-    let (lane, reports) = start(vec![Box::new(Panics), Box::new(notes.clone())], 4);
+    let (lane, facts) = start(vec![Box::new(Panics), Box::new(notes.clone())], 4);
     (1..=3).for_each(|seq| lane.push(event(seq)));
     lane.close();
-    assert_eq!(drained(&reports), 3);
+    assert_eq!(panics_until_flushed(&facts), 3);
     assert_eq!(notes.delivered(), [1, 2, 3]);
 }

@@ -1,36 +1,31 @@
-//! The crate's runtime, with checks inside.
+//! The crate's runtime, with checks inside: what they check is private to it.
 
-#[path = "../../../../src/runtime/controller.rs"]
-pub(crate) mod controller;
+#[path = "../../../../src/runtime/controller/mod.rs"]
+mod controller;
 mod device;
-#[path = "../../../../src/runtime/finish.rs"]
-mod finish;
-#[path = "../../../../src/runtime/garbage.rs"]
-mod garbage;
+#[path = "../../../../src/runtime/ending.rs"]
+mod ending;
+#[path = "../../../../src/runtime/examiner.rs"]
+mod examiner;
 #[path = "../../../../src/runtime/lane.rs"]
 mod lane;
 pub(crate) mod lane_checks;
-#[path = "../../../../src/runtime/ledger.rs"]
-mod ledger;
-#[path = "../../../../src/runtime/perform.rs"]
-mod perform;
+#[path = "../../../../src/runtime/notice.rs"]
+mod notice;
+#[path = "../../../../src/runtime/pool/mod.rs"]
+mod pool;
 pub(crate) mod pool_checks;
 #[path = "../../../../src/runtime/publish.rs"]
 mod publish;
-#[path = "../../../../src/runtime/reports.rs"]
-mod reports;
+#[path = "../../../../src/runtime/released.rs"]
+mod released;
 #[path = "../../../../src/runtime/signals.rs"]
 pub(crate) mod signals;
-#[path = "../../../../src/runtime/tables.rs"]
-mod tables;
+#[path = "../../../../src/runtime/start.rs"]
+pub(crate) mod start;
 #[path = "../../../../src/runtime/tally.rs"]
-pub(crate) mod tally;
-#[path = "../../../../src/runtime/view.rs"]
-mod view;
-#[path = "../../../../src/runtime/worker.rs"]
-mod worker;
-#[path = "../../../../src/runtime/workers.rs"]
-mod workers;
+mod tally;
+#[path = "../../../../src/runtime/values.rs"]
+mod values;
 
 pub(crate) use publish::Subscribers;
-use reports::{Report, Returned};

@@ -9,10 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::device::{body_with_device, device};
-use super::garbage::Garbage;
-use super::worker::{Attempt, Dedicated, Job};
-use super::workers::Workers;
-use super::{Report, Returned};
+use super::pool::{Attempt, Dedicated, Pool, Work};
 use crate::checks::{attempt, load, record_of};
 use crate::machine::Finality;
 use crate::output::error::{TaskError, TaskResult};
@@ -20,14 +17,14 @@ use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::thread;
 use crate::platform::threads::{ThreadHooks, ThreadOptions, Threads};
-use crate::platform::unwind::Caught;
+use crate::platform::unwind::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
 use crate::task::context::TaskContext;
 use crate::task::door::{Door, Inbox};
+use crate::task::fact::{Fact, Returned};
 use crate::task::leftover::Leftover;
-use crate::task::request::Request;
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -52,8 +49,7 @@ pub(crate) const CHECKS: &[Check] = &[
 
 /// The controller's part: it offers, hears, and waits no longer than it should.
 struct Ground {
-    workers: Workers,
-    reports: Receiver<Report>,
+    pool: Pool,
     inbox: Inbox,
     door: Arc<Door>,
     runs: Arc<AtomicUsize>,
@@ -71,8 +67,7 @@ impl Ground {
 
     fn with(on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
         let (door, inbox) = Door::new(Clock::start_now(), 1);
-        let (reports_in, reports) = channel::unbounded();
-        let ends = (reports_in, reports.clone());
+        keep_user_values();
         let name = "model".to_owned();
         let living = Arc::new(AtomicUsize::new(0));
         let (begun, ended) = (Arc::clone(&living), Arc::clone(&living));
@@ -84,12 +79,12 @@ impl Ground {
         let on_stop = move || {
             ended.fetch_sub(1, Ordering::Relaxed);
         };
-        let on_start = Some(Caught::new(Box::new(on_start) as _));
-        let on_stop = Some(Caught::new(Box::new(on_stop) as _));
+        let on_start = Some(UserValue::new(Box::new(on_start) as _));
+        let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
         let hooks = Some(Arc::new(ThreadHooks { on_start, on_stop }));
         let threads = Threads { name, stack_size: None, hooks };
-        let workers = Workers::new(Arc::clone(&door), ends, threads, 0);
-        Self { workers, reports, inbox, door, runs: Arc::default(), living, jobs: 0 }
+        let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0);
+        Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }
 
     /// Pushes an attempt whose runs are counted.
@@ -99,15 +94,15 @@ impl Ground {
 
     fn push_heir(
         &mut self,
-        inherited: Vec<Leftover>,
+        inherited: Vec<Leftover<Body>>,
         dedicated: Option<ThreadOptions>,
         mut body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Arc<Cell> {
         let runs = Arc::clone(&self.runs);
-        let body = Body::Repeat(Box::new(move |ctx| {
+        let body = Body::repeat(move |ctx| {
             runs.fetch_add(1, Ordering::Relaxed);
             body(ctx)
-        }));
+        });
         self.jobs += 1;
         let load = load(body, inherited, Allowance::default());
         let cell = Arc::new(Cell::offer(record_of(&self.door), attempt(self.jobs), load));
@@ -121,53 +116,63 @@ impl Ground {
             reports_claim: false,
         };
         match dedicated.map(Box::new) {
-            Some(options) => self.workers.push_dedicated(Dedicated { attempt, options }),
-            None => self.workers.push(Job::Attempt(attempt)),
+            Some(options) => self.pool.push_dedicated(Dedicated { attempt, options }),
+            None => self.pool.push(Work::Attempt(attempt)),
         }
         cell
     }
 
     fn start_threads(&mut self, count: usize) {
-        (0..count).for_each(|_| self.workers.start_thread().unwrap());
+        (0..count).for_each(|_| self.pool.start_thread().unwrap());
     }
 
     fn manage(&mut self) {
         // Refusals are retried when the deadline says so.
-        drop(self.workers.manage(self.door.clock.now()));
+        drop(self.pool.manage(self.door.clock.now()));
     }
 
     /// Goes on like the controller until so many more attempts have returned.
     fn until_returned(&mut self, count: usize) -> Vec<Returned> {
         let mut returned = Vec::new();
         loop {
-            while let Ok(report) = self.reports.try_recv() {
-                returned.extend(self.serve(report));
+            while let Ok(fact) = self.inbox.facts.try_recv() {
+                returned.extend(self.serve(fact));
             }
             if returned.len() >= count {
                 return returned;
             }
             self.manage();
-            let deadline = self.workers.deadline();
-            channel::wait_for_one(&[&self.reports], deadline);
+            let deadline = self.pool.deadline();
+            channel::wait_for_one(&[&self.inbox.facts], deadline);
         }
     }
 
-    fn serve(&mut self, report: Report) -> Option<Returned> {
+    /// Goes on like the controller until somebody has registered a hook.
+    fn until_hook_registered(&mut self) {
+        loop {
+            while let Ok(fact) = self.inbox.facts.try_recv() {
+                if matches!(fact, Fact::HookRegistered) {
+                    return;
+                }
+                assert!(self.serve(fact).is_none(), "nothing wakes it yet");
+            }
+            self.manage();
+            channel::wait_for_one(&[&self.inbox.facts], self.pool.deadline());
+        }
+    }
+
+    fn serve(&mut self, fact: Fact) -> Option<Returned> {
         let now = self.door.clock.now();
-        match report {
-            Report::Returned(returned) => return Some(returned),
-            Report::ThreadRefused { error, unserved: None } => {
-                drop(self.workers.refused(now, error));
+        match fact {
+            Fact::Returned(returned) => return Some(returned),
+            Fact::ThreadRefused { .. } => drop(self.pool.refused(now)),
+            Fact::DedicatedRefused { .. } => drop(self.pool.dedicated_refused(now)),
+            Fact::HookThreadRefused { .. } => {
+                self.pool.last_resort_refused();
+                self.pool.refused(now);
             }
-            Report::ThreadRefused { error, unserved: Some(dedicated) } => {
-                drop(self.workers.put_back(now, *dedicated, error));
-            }
-            Report::HookThreadRefused { error } => {
-                self.workers.hook_thread_refused();
-                drop(self.workers.refused(now, error));
-            }
-            Report::HooksDue { cell, due } => self.workers.nudge(cell, due),
-            Report::DropPanicked { message } => panic!("{message}"),
+            Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
+            Fact::DropPanicked { message } => panic!("{message}"),
             _ => {}
         }
         None
@@ -178,11 +183,15 @@ impl Ground {
         world::set_timers(Timers::Never);
         world::refuse_threads(false);
         let due = self.door.clock.now().after(HOUR);
-        let leaked = self.workers.close(0, due);
+        let leaked = self.pool.close(0, due);
         assert_eq!(self.living.load(Ordering::Relaxed), 0, "a thread is left");
         assert_eq!(leaked, 0);
         self.runs.load(Ordering::Relaxed)
     }
+}
+
+fn kept(body: Body) -> Kept {
+    UserValue::new(Box::new(body))
 }
 
 fn each_job_runs_once() {
@@ -229,9 +238,9 @@ fn what_is_left_is_dropped() {
     ground.start_threads(usize::from(world::coin()));
     let (first, first_gone) = body_with_device();
     let (second, second_gone) = body_with_device();
-    ground.workers.push(Job::Drop(vec![Garbage::Body(first)]));
+    ground.pool.push(Work::Drop(vec![kept(first)]));
     ground.manage();
-    ground.workers.push(Job::Drop(vec![Garbage::Body(second)]));
+    ground.pool.push(Work::Drop(vec![kept(second)]));
     ground.close();
     assert!(first_gone.load(Ordering::Relaxed) && second_gone.load(Ordering::Relaxed));
 }
@@ -247,9 +256,9 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
     });
     ground.manage();
     let (body, gone) = body_with_device();
-    ground.workers.push(Job::Drop(vec![Garbage::Body(body)]));
+    ground.pool.push(Work::Drop(vec![kept(body)]));
     // It counts as stuck only once it has the job.
-    while ground.workers.counts().queued > 0 {
+    while ground.pool.counts().queued > 0 {
         thread::yield_now();
     }
     (ground, free, gone)
@@ -258,7 +267,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
 fn the_end_leaves_who_is_stuck() {
     let (ground, free, gone) = stuck_with_something_left();
     let due = ground.door.clock.now().after(HOUR);
-    assert_eq!(ground.workers.close(1, due), 0);
+    assert_eq!(ground.pool.close(1, due), 0);
     assert!(gone.load(Ordering::Relaxed), "what was left was not dropped");
     drop(free);
 }
@@ -269,7 +278,7 @@ fn the_end_is_served_late() {
     world::refuse_workers();
     let user = thread::spawn(move || drop(free));
     let due = ground.door.clock.now().after(HOUR);
-    assert_eq!(ground.workers.close(1, due), 0);
+    assert_eq!(ground.pool.close(1, due), 0);
     user.join().unwrap();
     while !gone.load(Ordering::Relaxed) {
         thread::yield_now();
@@ -286,7 +295,7 @@ fn what_comes_back_late_is_dropped() {
         kinds.push(None);
     }
     if world::coin() {
-        ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
+        ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     }
     let (free, go_on) = channel::unbounded::<()>();
     let (mut gone, mut cells) = (Vec::new(), Vec::new());
@@ -307,7 +316,7 @@ fn what_comes_back_late_is_dropped() {
     drop(cells);
     let user = thread::spawn(move || drop(free));
     let due = ground.door.clock.now().after(HOUR);
-    assert_eq!(ground.workers.close(stuck, due), 0);
+    assert_eq!(ground.pool.close(stuck, due), 0);
     user.join().unwrap();
     for gone in gone {
         while !gone.load(Ordering::Relaxed) {
@@ -330,15 +339,15 @@ fn a_hook_finds_a_thread() {
     let cells = [(); 2].map(|()| ground.push(blocks_until_woken));
     ground.start_threads(2);
     ground.manage();
-    // Somebody hangs up a hook.
-    assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
+    // Somebody registers a hook.
+    ground.until_hook_registered();
     for cell in &cells {
         while cell.claimed_at().is_none() {
             thread::yield_now();
         }
         cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
         if cell.has_hooks() {
-            ground.workers.run_hooks(cell);
+            ground.pool.push_hooks(cell);
         }
     }
     ground.until_returned(2);
@@ -362,8 +371,8 @@ fn the_last_resort_serves() {
         })
     });
     ground.manage();
-    assert!(matches!(ground.inbox.requests.recv(), Ok(Request::HookThread)));
-    ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
+    ground.until_hook_registered();
+    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
         while cell.claimed_at().is_none() {
@@ -371,7 +380,7 @@ fn the_last_resort_serves() {
         }
         cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
         if cell.has_hooks() {
-            ground.workers.run_hooks(cell);
+            ground.pool.push_hooks(cell);
         }
     }
     ground.manage();
@@ -400,18 +409,11 @@ fn refused_threads() {
     ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
     ground.until_returned(2);
     let cell = ground.push(blocks_until_woken);
-    while ground.inbox.requests.is_empty() {
-        ground.manage();
-        let deadline = ground.workers.deadline();
-        channel::wait_for_one(&[&ground.inbox.requests, &ground.reports], deadline);
-        while let Ok(report) = ground.reports.try_recv() {
-            assert!(ground.serve(report).is_none(), "nothing wakes it yet");
-        }
-    }
-    ground.workers.start_hook_thread(ground.door.clock.now(), &mut Vec::new());
+    ground.until_hook_registered();
+    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
     if cell.has_hooks() {
-        ground.workers.run_hooks(&cell);
+        ground.pool.push_hooks(&cell);
     }
     ground.until_returned(1);
     assert_eq!(ground.close(), 3);
@@ -456,10 +458,10 @@ fn a_revoked_heir_waits_for_nothing() {
     let (inside, hangs) = channel::bounded(1);
     let (free, go_on) = channel::bounded::<()>(1);
     let device = Hangs(inside, go_on);
-    let leftover = Leftover::new(Body::Repeat(Box::new(move |_| {
+    let leftover = Leftover::new(Body::repeat(move |_| {
         let _ = &device;
         Ok(())
-    })));
+    }));
     let first = ground.push_heir(vec![leftover], None, |_| Ok(()));
     ground.manage();
     hangs.recv().unwrap();

@@ -374,5 +374,5 @@ fn contributors_find_every_environment_variable_in_one_table() {
 fn the_links_of_the_front_page_are_absolute() {
     let readme = page("README.md");
     let relative = readme.split("](").skip(1).filter(|link| !link.starts_with("https://"));
-    check(&relative.map(|link| format!("README.md: {:.40}", link)).collect::<Vec<_>>());
+    check(&relative.map(|link| format!("README.md: {link:.40}")).collect::<Vec<_>>());
 }

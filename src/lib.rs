@@ -1,8 +1,8 @@
 //! Threadvisor supervises blocking work on OS threads, inside one process, with no async runtime.
 //!
-//! You hand it tasks; it runs each on a worker thread, restarts it by policy with backoff, keeps
-//! conflicting work apart by slot, tells subscribers everything that happens, and stops all of it
-//! in bounded time.
+//! You hand it tasks. It runs each on a worker thread, restarts it by policy with backoff, keeps
+//! conflicting work apart by slot, reports everything that happens, and stops it all in bounded
+//! time.
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,97 +37,61 @@
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
 //! - Knowing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`].
-//! - Writing a body that can be stopped: [`TaskContext`]; one that sits in a call which a flag
-//!   cannot wake: [`guide::waking`].
+//! - Writing a body that can be stopped: [`TaskContext`]. If it blocks in a call that a flag cannot
+//!   wake: [`guide::waking`].
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
 //!   [`Snapshot::abandoned`].
 //!
-//! # Words
-//! | word | meaning |
-//! |---|---|
-//! | task | a named unit of supervised work, described by a [`TaskSpec`], known by a [`TaskId`] |
-//! | body | the user's closure or [`Task`] value |
-//! | attempt | one run of the body, numbered from 1 within its task, on one thread |
-//! | slot | a named place that at most one task owns at a time; its key defaults to the task's name |
-//! | owner | the task that holds a slot, from admission until its last attempt has returned |
-//! | permit | the right to run an attempt; there are `max_concurrent` of them |
-//! | worker | a pooled thread that runs attempts |
-//! | controller | the one thread that owns all state and decides everything |
-//! | lane | one bounded queue of events and the one thread that serves it |
-//! | stop | a request after which nothing follows: Stop, Replace, Shutdown |
-//! | interruption | a request after which the task may go on: Timeout, Unresponsive, Restart |
-//! | grace | the time a body has to return once told |
-//! | abandoned | an attempt that outlived its grace and still runs |
-//! | outcome | how a task ended; exactly one for each accepted submission |
+//! # Which to use
+//! - Body: [`TaskSpec::new`] keeps its state between attempts; [`TaskSpec::once`] is consumed;
+//!   [`TaskSpec::shared`] can be retried beside an attempt that is stuck.
+//! - Rhythm: [`TaskSpec::repeat_after`] counts from the end of a run, [`TaskSpec::every`] keeps a
+//!   grid, [`RestartPolicy::Always`] runs again at once.
+//! - Adding: [`SupervisorHandle::add`] gives the spec back if it is refused;
+//!   [`SupervisorHandle::submit`] takes an [`AdmissionPolicy`] and does not wait for the decision.
+//! - A time limit: [`TaskSpec::timeout`] bounds the work, [`TaskSpec::watchdog`] the silence,
+//!   [`TaskSpec::expires_in`] the wait before it, [`TaskSpec::grace`] the time to return.
+//! - Coming from another library: [`guide::migrating`]. What it costs: [`guide::performance`].
 //!
-//! # How an attempt ends, and what follows
-//! What the body was *told* before it returned decides how its end is judged; what was *asked* of
-//! the task decides whether it goes on. The first line that fits:
-//!
-//! | when the body returns | terminal event | what follows |
-//! |---|---|---|
-//! | the attempt was abandoned before | none; `AttemptReturned` is a note | see [`Outcome::Abandoned`] |
-//! | an error that is fatal | `AttemptFailed` | `Fatal`, under every policy |
-//! | a panic, and `PanicPolicy::Fatal`, or a stop was told | `AttemptPanicked` | `Panicked` |
-//! | told to stop, `Ok` | `AttemptSucceeded` | `Cancelled`, `returned_ok: true` |
-//! | told to stop, any other error | `AttemptCancelled` | `Cancelled`, never retried |
-//! | told of the deadline, whatever it returned | `AttemptTimedOut` | a failure; `TimedOut` when not retried |
-//! | told it is unresponsive, whatever it returned | `AttemptUnresponsive` | a failure; `Unresponsive` when not retried |
-//! | told to restart, and no panic | `AttemptSucceeded` or `AttemptCancelled` | the next attempt at once |
-//! | `TaskError::cancelled()` of its own accord | `AttemptCancelled` | `Cancelled` by itself, never retried |
-//! | a panic | `AttemptPanicked` | a failure; `Panicked` when not retried |
-//! | any other error | `AttemptFailed` | a failure; `Failed` when not retried |
-//! | `Ok` | `AttemptSucceeded` | `Completed`; under `Always` a pause and the next attempt |
-//!
-//! # Events
-//! A subscriber sees, for each task, some of these in this order; [`EventKind`] has their fields.
-//!
-//! | event | says |
-//! |---|---|
-//! | `Submitted` | taken from the intake |
-//! | `Admitted`, `Queued`, `Rejected` | the decision; a queued task is admitted or rejected later |
-//! | `WaitingForPermit` | could start but for a permit |
-//! | `AttemptStarting` | a thread took the attempt up |
-//! | `AttemptOverdue` | passed its deadline and was told |
-//! | `AttemptSilent`, `AttemptResponsive` | gives no sign of life; does so again |
-//! | `AttemptSucceeded`, `…Cancelled`, `…Failed`, `…Panicked`, `…TimedOut`, `…Unresponsive` | came back |
-//! | `AttemptAbandoned`, `AttemptReturned` | outlived its grace; came back after all |
-//! | `StallReport` | what the kernel knows of one that is silent, overdue or abandoned |
-//! | `HookSlow`, `HookPanicked` | a cancel hook takes over 100 ms; panicked |
-//! | `RetryScheduled`, `RunScheduled` | when the next attempt comes, and why |
-//! | `SlotTransition` | the slot's owner is on its way out, or no longer |
-//! | `TaskEnded` | the outcome |
-//! | `ShutdownRequested`, `ShutdownEnded` | of the supervisor as a whole |
-//! | `ThreadRefused`, `DropPanicked`, `SubscriberOverflow`, `SubscriberPanicked` | trouble |
+//! # Exactly
+//! [`guide::rules`] is the contract: what each word means, how an attempt ends and what follows,
+//! admission, cancellation, shutdown, all events and their order, and what is promised and what is
+//! not. The words that it takes to read on: a *task* has a *body*, which runs in numbered
+//! *attempts*; a *slot* has at most one *owner*; an attempt that is *told* to return has its
+//! *grace*, and one that outlives it is *abandoned*; each task has one *outcome*.
 //!
 //! # Threads
 //! ```text
-//!  Handle ── submissions (bounded) ──►┌────────────┐── jobs ─────► workers ── run bodies
-//!         ── requests ───────────────►│ controller │◄─ reports ───────┘
-//! signals ── requests ───────────────►│   Select   │── events ───► lanes ── subscribers
+//! handles ── submissions (bounded) ──►┌────────────┐── work ─────► workers ── run bodies, hooks
+//!         ── requests ───────────────►│ controller │◄─ facts ─────────┘
+//! signals ── requests ───────────────►│            │── events ───► lanes ── call subscribers
 //!                   deadline ────────►└────────────┘
 //!                              Machine::step(now, input) → effects
 //! ```
-//! One controller; a worker for each running attempt, cached between attempts and retired when
-//! surplus; one thread for each lane that has subscribers; one for signals if asked for. A task
-//! that waits, for whatever, holds no thread. User code, destructors included, runs on workers and
-//! lanes, never on the controller.
+//! There is one controller; a worker for each attempt that runs, kept between attempts and retired
+//! when surplus; one thread for each lane that has subscribers; one of last resort for cancel
+//! hooks, from the first hook on; and one for signals if asked for. A task that waits holds no
+//! thread. User code, destructors included, runs on workers and lanes, never on the controller.
 //!
 //! # Code map
-//! Each layer may use the ones above it; a test reads the imports against this table.
-//!
-//! | layer | files | what it is |
+//! | folder | what it is | may use |
 //! |---|---|---|
-//! | vocabulary | `id time backoff policy reason` | plain values, without `std` |
-//! | machine | `machine/` | every rule, as one pure step; without `std`, threads, clocks, user values |
-//! | shared | `spec settings context cell hook leftover pulse record link linger handle event line outcome error snapshot report stall`, `clock unwind sync threads current wake_fd wait_io` | the types that users and threads share |
-//! | runtime | `runtime/` | the threads around the machine |
-//! | front | `supervisor`, `waking` | builds and owns it all |
+//! | `vocabulary` | plain values: ids, time, policies, reasons; without `std` | nothing else |
+//! | `machine` | every rule, as one pure step; without `std`, threads, clocks, user values | `vocabulary` |
+//! | `platform` | what the system gives: locks, threads, time, panics | `vocabulary` |
+//! | `output` | what comes out, as values: errors, outcomes, events, snapshots, reports | the above but `machine` |
+//! | `task` | one task as threads share it: spec, context, cell, hooks, record, door | the above but `machine` |
+//! | `runtime` | the threads around the machine | all above |
+//! | `api` | what users hold: supervisor, builder, handles | all above but `machine` |
+//! | `guide` | the longer pages | – |
+//!
+//! Inside a folder, a module uses only those that `mod.rs` lists below it; `task` has one circle,
+//! which its `mod.rs` names, and `runtime` has no order yet. A test reads the imports.
 //!
 //! **Invariant:** the machine holds ids only, so no destructor of a user can run under it.
-//! **Invariant:** time is read in `clock`, panics are caught in `unwind`, threads are made in
-//! `threads`, and nowhere else. **Invariant:** the controller waits in one place, and every send it
-//! makes returns at once.
+//! **Invariant:** time is read in `platform/clock`, panics are caught in `platform/unwind`, threads
+//! are made in `platform/threads`, and nowhere else. **Invariant:** the controller waits in one
+//! place, and every send that it makes returns at once.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -314,3 +314,63 @@ fn the_picture_of_the_states_names_every_state() {
         assert!(picture.contains(name), "the picture of TaskState lacks {name}");
     }
 }
+
+/// What users and contributors read beside the sources.
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The names of an enum's variants.
+fn variants(sources: &[Source], path: &str, name: &str) -> Vec<String> {
+    let source = sources.iter().find(|source| source.path == path).unwrap();
+    let (_, rest) = source.text.split_once(&format!("pub enum {name} {{")).unwrap();
+    let (body, _) = rest.split_once("\n}").unwrap();
+    let word = |line: &str| line.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned);
+    let plain = |line: &&str| line.starts_with("    ") && !line.starts_with("     ");
+    let lines = body.lines().filter(plain).filter_map(|line| word(line.trim()));
+    lines.filter(|word| word.starts_with(char::is_uppercase)).collect()
+}
+
+#[test]
+fn the_rules_name_every_state_event_outcome_and_refusal() {
+    let (sources, rules) = (sources(), page("src/guide/rules.md"));
+    let mut faults = Vec::new();
+    for (path, name) in [
+        ("src/vocabulary/reason.rs", "TaskState"),
+        ("src/vocabulary/reason.rs", "Rejection"),
+        ("src/output/event.rs", "EventKind"),
+        ("src/output/outcome.rs", "Outcome"),
+    ] {
+        let variants = variants(&sources, path, name);
+        assert!(variants.len() > 5, "{name} is misread: {variants:?}");
+        let missing = variants.iter().filter(|variant| !rules.contains(variant.as_str()));
+        faults.extend(missing.map(|variant| format!("rules.md lacks {name}::{variant}")));
+    }
+    check(&faults);
+}
+
+#[test]
+fn contributors_find_every_environment_variable_in_one_table() {
+    let table = page("CONTRIBUTING.md");
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (number, line) in source.code() {
+            for text in line.split('"').skip(1).step_by(2) {
+                let named = text.starts_with("THREADVISOR_") || text.starts_with("MODEL_");
+                let plain = text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+                if named && plain && !table.contains(&format!("`{text}`")) {
+                    faults.push(format!("{}:{number}: CONTRIBUTING.md lacks {text}", source.path));
+                }
+            }
+        }
+    }
+    check(&faults);
+}
+
+/// The page of a registry has no files beside it.
+#[test]
+fn the_links_of_the_front_page_are_absolute() {
+    let readme = page("README.md");
+    let relative = readme.split("](").skip(1).filter(|link| !link.starts_with("https://"));
+    check(&relative.map(|link| format!("README.md: {link:.40}")).collect::<Vec<_>>());
+}

@@ -129,6 +129,8 @@
 //! `threads`, and nowhere else. **Invariant:** the controller waits in one place, and every send it
 //! makes returns at once.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

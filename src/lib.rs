@@ -93,6 +93,8 @@
 //! are made in `platform/threads`, and nowhere else. **Invariant:** the controller waits in one
 //! place, and every send that it makes returns at once.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,5 +1,6 @@
 //! What the kernel knows of a thread that does not come back: read from `/proc`, best effort.
 
+use std::ffi::c_long;
 use std::fmt;
 use std::time::Duration;
 
@@ -91,108 +92,65 @@ fn cpu_time(tid: u32) -> Option<Duration> {
 }
 
 fn syscall_name(text: &str) -> Option<String> {
-    let number = text.split_ascii_whitespace().next()?.parse::<u32>().ok()?;
-    let known = SYSCALLS.iter().find(|(known, _)| *known == number);
-    Some(known.map_or_else(|| format!("syscall {number}"), |(_, name)| (*name).to_owned()))
+    let number = text.split_ascii_whitespace().next()?.parse::<c_long>().ok()?;
+    if number < 0 {
+        return None; // in no call, but stopped on the way back from the kernel
+    }
+    let mut calls = SYSCALLS.iter().chain(WITH_LONG_TIMES);
+    let known = calls.find(|(known, _)| *known == number);
+    let name = known.and_then(|(_, name)| name.strip_prefix("SYS_"));
+    Some(name.map_or_else(|| format!("syscall {number}"), str::to_owned))
 }
 
-/// The calls in which threads are known to hang, by architecture (`asm/unistd.h`).
-#[cfg(target_arch = "x86_64")]
-const SYSCALLS: [(u32, &str); 24] = [
-    (0, "read"),
-    (1, "write"),
-    (7, "poll"),
-    (16, "ioctl"),
-    (19, "readv"),
-    (23, "select"),
-    (34, "pause"),
-    (35, "nanosleep"),
-    (42, "connect"),
-    (43, "accept"),
-    (44, "sendto"),
-    (45, "recvfrom"),
-    (46, "sendmsg"),
-    (47, "recvmsg"),
-    (61, "wait4"),
-    (72, "fcntl"),
-    (73, "flock"),
-    (74, "fsync"),
-    (202, "futex"),
-    (230, "clock_nanosleep"),
-    (232, "epoll_wait"),
-    (257, "openat"),
-    (271, "ppoll"),
-    (288, "accept4"),
+/// Pairs libc's number of each call with its name. What the architecture does not have gets `-1`,
+/// which is the number of no call: the inner names hide the outer ones where libc has them.
+#[cfg(target_os = "linux")]
+macro_rules! syscalls {
+    ($($call:ident)*) => {{
+        $(const $call: c_long = -1;)*
+        {
+            use libc::*;
+            &[$(($call, stringify!($call))),*]
+        }
+    }};
+}
+
+/// The calls in which threads are known to hang.
+#[cfg(target_os = "linux")]
+#[allow(
+    clippy::wildcard_imports,
+    dead_code,
+    non_upper_case_globals,
+    unused_imports,
+    reason = "libc's names, of which each architecture has others"
+)]
+const SYSCALLS: &[(c_long, &str)] = syscalls! {
+    SYS__newselect SYS_accept SYS_accept4 SYS_clock_nanosleep SYS_close SYS_connect SYS_epoll_pwait
+    SYS_epoll_pwait2 SYS_epoll_wait SYS_fallocate SYS_fcntl SYS_fcntl64 SYS_fdatasync SYS_flock
+    SYS_fsync SYS_futex SYS_getdents64 SYS_io_uring_enter SYS_ioctl SYS_ipc SYS_mq_timedreceive
+    SYS_mq_timedsend SYS_msgrcv SYS_msgsnd SYS_msync SYS_nanosleep SYS_newfstatat SYS_open
+    SYS_openat SYS_pause SYS_poll SYS_ppoll SYS_pread64 SYS_pselect6 SYS_pwrite64 SYS_read SYS_readv
+    SYS_recv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_renameat SYS_renameat2 SYS_restart_syscall
+    SYS_rt_sigsuspend SYS_rt_sigtimedwait SYS_select SYS_semop
+    SYS_semtimedop SYS_send SYS_sendfile SYS_sendmmsg SYS_sendmsg SYS_sendto SYS_socketcall
+    SYS_splice SYS_statx SYS_sync SYS_syncfs SYS_unlinkat SYS_wait4 SYS_waitid SYS_waitpid SYS_write
+    SYS_writev
+};
+#[cfg(not(target_os = "linux"))]
+const SYSCALLS: &[(c_long, &str)] = &[];
+
+/// What C libraries call on 32 bits instead, for times of 64 bits. libc has these numbers for few
+/// architectures, but on all of them they stand at the same distance before this call.
+#[cfg(all(target_os = "linux", target_pointer_width = "32"))]
+const WITH_LONG_TIMES: &[(c_long, &str)] = &[
+    (libc::SYS_pidfd_send_signal - 2, "SYS_futex_time64"),
+    (libc::SYS_pidfd_send_signal - 3, "SYS_rt_sigtimedwait_time64"),
+    (libc::SYS_pidfd_send_signal - 10, "SYS_ppoll_time64"),
+    (libc::SYS_pidfd_send_signal - 11, "SYS_pselect6_time64"),
+    (libc::SYS_pidfd_send_signal - 17, "SYS_clock_nanosleep_time64"),
 ];
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "riscv32"))]
-const SYSCALLS: [(u32, &str); 19] = [
-    (22, "epoll_pwait"),
-    (25, "fcntl"),
-    (29, "ioctl"),
-    (32, "flock"),
-    (56, "openat"),
-    (63, "read"),
-    (64, "write"),
-    (65, "readv"),
-    (72, "pselect6"),
-    (73, "ppoll"),
-    (82, "fsync"),
-    (98, "futex"),
-    (115, "clock_nanosleep"),
-    (202, "accept"),
-    (203, "connect"),
-    (206, "sendto"),
-    (207, "recvfrom"),
-    (212, "recvmsg"),
-    (260, "wait4"),
-];
-#[cfg(target_arch = "arm")]
-const SYSCALLS: [(u32, &str); 15] = [
-    (3, "read"),
-    (4, "write"),
-    (54, "ioctl"),
-    (114, "wait4"),
-    (142, "select"),
-    (162, "nanosleep"),
-    (168, "poll"),
-    (240, "futex"),
-    (252, "epoll_wait"),
-    (283, "connect"),
-    (285, "accept"),
-    (292, "recvfrom"),
-    (297, "recvmsg"),
-    (322, "openat"),
-    (422, "futex_time64"),
-];
-#[cfg(target_arch = "x86")]
-const SYSCALLS: [(u32, &str); 17] = [
-    (3, "read"),
-    (4, "write"),
-    (54, "ioctl"),
-    (102, "socketcall"),
-    (114, "wait4"),
-    (118, "fsync"),
-    (142, "select"),
-    (143, "flock"),
-    (145, "readv"),
-    (162, "nanosleep"),
-    (168, "poll"),
-    (221, "fcntl"),
-    (240, "futex"),
-    (256, "epoll_wait"),
-    (295, "openat"),
-    (371, "recvfrom"),
-    (422, "futex_time64"),
-];
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    target_arch = "aarch64",
-    target_arch = "riscv64",
-    target_arch = "riscv32",
-    target_arch = "arm"
-)))]
-const SYSCALLS: [(u32, &str); 0] = [];
+#[cfg(not(all(target_os = "linux", target_pointer_width = "32")))]
+const WITH_LONG_TIMES: &[(c_long, &str)] = &[];
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +163,17 @@ mod tests {
             fields(stat).and_then(|mut fields| fields.next().map(str::to_owned)).unwrap(),
             "D"
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn calls_are_named_as_the_kernel_names_them() {
+        let name = |text: String| syscall_name(&text);
+        assert_eq!(name(format!("{} 0x4 0x7ffc", libc::SYS_read)).unwrap(), "read");
+        assert_eq!(name(format!("{} 0x0", libc::SYS_futex)).unwrap(), "futex");
+        assert_eq!(name("99999 0x0".to_owned()).unwrap(), "syscall 99999");
+        assert_eq!(name("running".to_owned()), None);
+        assert_eq!(name("-1 0x7ffc 0x4000".to_owned()), None);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,8 +1,6 @@
-//! What a panic in a body does, by how the program was built. Unwinding: it is a failure like any
-//! other, and this ends with 0. With `panic = "abort"`: work goes on as always until the panic,
-//! which ends the process by SIGABRT.
-//!
-//! `CARGO_PROFILE_DEV_PANIC=abort cargo run --example panic_abort`
+//! What a panic in a body does, by how the program was built. With `panic = "abort"`, as its own
+//! manifest says: work goes on as always until the panic, which ends the process by SIGABRT. With
+//! `CARGO_PROFILE_DEV_PANIC=unwind`: it is a failure like any other, and this ends with 0.
 
 use threadvisor::prelude::*;
 use threadvisor::PANIC_ISOLATION;

@@ -3,10 +3,10 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::super::list::List;
-use super::super::phase::Phase;
-use super::super::task::{State, Task, Watch, LOOKS};
-use super::super::Machine;
+use crate::machine::list::List;
+use crate::machine::phase::Phase;
+use crate::machine::task::{State, Task, Watch, LOOKS};
+use crate::machine::Machine;
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::WatchdogPolicy;

@@ -8,10 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{Effect, Finality, Input, Machine, Notice, Submission};
 use super::audit::audit;
 use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
+use crate::machine::{Effect, Finality, Input, Machine, Notice, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;

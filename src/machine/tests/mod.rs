@@ -8,12 +8,14 @@
 //!
 //! What several of them need stands here: `rig` drives a machine by a script of `spec`s and
 //! `render`s what it orders; `audit` looks at the machine's whole state after each step of them
-//! all; `cell_model` is the cell of an attempt without threads; `dice` are the random numbers, and
-//! `shrinking` finds the least that fails.
+//! all, at first with `audit_face`; `cell_model` is the cell of an attempt without threads; `dice`
+//! are the random numbers, and `shrinking` finds the least that fails.
 
 use std::env;
 
 mod audit;
+mod audit_face;
+pub(crate) mod cell_model;
 pub(crate) mod dice;
 mod reference;
 mod render;

@@ -14,17 +14,18 @@ use core::time::Duration;
 use super::job::Place;
 use super::model::Model;
 use crate::machine::tests::audit::{audit, members};
+use crate::machine::tests::cell_model::{CellModel, Seen};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::number;
 use crate::machine::tests::rig::ms;
 use crate::machine::tests::shrinking::{fewest, survives, Failure};
 use crate::machine::{Answer, Effect, End, Input, Machine, Submission};
-use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
-use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
 /// Histories of an ordinary run.
@@ -51,9 +52,7 @@ enum Act {
 struct Pair {
     machine: Machine,
     model: Model,
-    told: BTreeMap<(TaskId, u64), CancelReason>,
-    claimed: BTreeMap<(TaskId, u64), Time>,
-    finalized: Vec<(TaskId, u64)>,
+    cells: BTreeMap<(TaskId, u64), CellModel>,
     ended: Vec<(TaskId, End)>,
     taken: Option<bool>,
 }
@@ -67,9 +66,7 @@ impl Pair {
         Self {
             machine: Machine::new(limits.clone(), 0),
             model: Model::new(limits),
-            told: BTreeMap::new(),
-            claimed: BTreeMap::new(),
-            finalized: Vec::new(),
+            cells: BTreeMap::new(),
             ended: Vec::new(),
             taken: None,
         }
@@ -125,7 +122,8 @@ impl Pair {
                 let Some(attempt) = self.pick(which, &[Place::Starting]) else { return };
                 let at = self.model.now;
                 self.model.claim(attempt.task.id);
-                self.claimed.insert((attempt.task.id, attempt.attempt), at);
+                let timeout = self.model.job(attempt.task.id).plan.timeout;
+                assert!(self.cell(attempt).claim(at, timeout, None));
                 self.feed(Input::Claimed { attempt, at });
             }
             Act::Return(which, ret) => {
@@ -148,10 +146,17 @@ impl Pair {
     }
 
     fn returns(&mut self, attempt: AttemptRef, ret: Return) {
-        let (id, at) = ((attempt.task.id, attempt.attempt), self.model.now);
-        self.model.returned(id.0, id.1, ret);
-        let (claimed_at, told) = (self.claimed[&id], self.told.get(&id).copied());
+        let at = self.model.now;
+        self.model.returned(attempt.task.id, attempt.attempt, ret);
+        // Whether it runs again is for the other side to find out.
+        let Seen { claimed_at, told, .. } = self.cell(attempt).returned(|_| false);
+        self.cell(attempt).left();
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
+    }
+
+    fn cell(&mut self, attempt: AttemptRef) -> &mut CellModel {
+        let id = (attempt.task.id, attempt.attempt);
+        self.cells.get_mut(&id).expect("an attempt that was ordered")
     }
 
     /// Each timer is noticed when it is due, and both stop there.
@@ -175,21 +180,24 @@ impl Pair {
             audit(&self.machine);
             for effect in effects {
                 match effect {
+                    Effect::Start { attempt, .. } => {
+                        let id = (attempt.task.id, attempt.attempt);
+                        self.cells.insert(id, CellModel::offered());
+                    }
                     Effect::Revoke { attempt } => {
-                        let answer = RevokeAnswer::Revoked;
+                        let answer = self.cell(attempt).revoke();
                         inputs.push_back(Input::RevokeAnswered { attempt, answer });
                     }
-                    Effect::Tell { attempt, reason, .. } => {
-                        self.told.insert((attempt.task.id, attempt.attempt), reason);
-                        let answer = TellAnswer::Told;
+                    Effect::Tell { attempt, reason, grace_until } => {
+                        let now = self.model.now;
+                        let answer = self.cell(attempt).tell(reason, now, grace_until);
                         inputs.push_back(Input::TellAnswered { attempt, answer });
                     }
-                    Effect::Finalize { attempt, .. } => {
-                        self.finalized.push((attempt.task.id, attempt.attempt));
+                    Effect::Finalize { attempt, grace_until } => {
+                        self.cell(attempt).finalize(grace_until);
                     }
                     Effect::Abandon { attempt } => {
-                        let last = self.finalized.contains(&(attempt.task.id, attempt.attempt));
-                        let answer = AbandonAnswer::Abandoned { last };
+                        let answer = self.cell(attempt).abandon();
                         inputs.push_back(Input::AbandonAnswered { attempt, answer });
                     }
                     Effect::Deliver { task, end } => self.ended.push((task.id, end)),

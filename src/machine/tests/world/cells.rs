@@ -1,39 +1,24 @@
-//! The record that the worker of an attempt, its body and the controller share, with the
-//! transitions of the real one: claim and return are the worker's, revoke only takes what is
-//! offered, tell and abandon only reach what has not returned, and extend what was not told.
+//! The cells of all attempts of a world, each with the body that its thread runs.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::seen_attempt::MISSES;
+use crate::machine::tests::cell_model::{CellModel, Seen};
 use crate::machine::Finality;
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptRef, TaskId};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Offered,
-    Revoked,
-    Claimed { at: Time },
-    Returned { claimed_at: Time, at: Time },
-}
-
-#[allow(clippy::struct_excessive_bools, reason = "what has happened, not what state it is in")]
 struct Cell {
     attempt: AttemptRef,
-    phase: Phase,
+    shared: CellModel,
     finality: Finality,
-    /// As the body has moved it.
-    deadline: Time,
-    told: Option<CancelReason>,
-    /// A stop came after the token was told.
-    finalized: bool,
-    abandoned: bool,
     released: bool,
     body: Body,
+    returned_at: Time,
     last_look: Time,
     /// Looks in a row that found no sign of life.
     misses: u32,
@@ -88,14 +73,11 @@ impl Cells {
     pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
         let cell = Cell {
             attempt,
-            phase: Phase::Offered,
+            shared: CellModel::offered(),
             finality,
-            deadline: Time::NEVER,
-            told: None,
-            finalized: false,
-            abandoned: false,
             released: false,
             body: Body { ret: Return::Ok, obeys: None, silence: None, extension: None },
+            returned_at: Time::NEVER,
             last_look: Time::ZERO,
             misses: 0,
             claim_arrives: Time::ZERO,
@@ -106,14 +88,20 @@ impl Cells {
     }
 
     pub(super) fn is_offered(&self, attempt: AttemptRef) -> bool {
-        self.cells[&(attempt.task.id, attempt.attempt)].phase == Phase::Offered
+        self.cells[&(attempt.task.id, attempt.attempt)].shared.is_offered()
     }
 
-    pub(super) fn claim(&mut self, attempt: AttemptRef, at: Time, deadline: Time, body: Body) {
+    pub(super) fn claim(
+        &mut self,
+        attempt: AttemptRef,
+        at: Time,
+        timeout: Option<Duration>,
+        body: Body,
+    ) {
         let cell = self.cell(attempt);
-        assert!(cell.phase == Phase::Offered, "a claim takes what is offered");
-        (cell.phase, cell.body) = (Phase::Claimed { at }, body);
-        (cell.deadline, cell.last_look) = (deadline, at);
+        let most = body.extension.map(|extension| extension.most);
+        assert!(cell.shared.claim(at, timeout, most), "a claim takes what is offered");
+        (cell.body, cell.last_look) = (body, at);
     }
 
     pub(super) fn report_claim(&mut self, attempt: AttemptRef, arrives: Time) {
@@ -123,14 +111,15 @@ impl Cells {
     /// `None` if it has returned before.
     pub(super) fn returns(&mut self, attempt: AttemptRef, at: Time) -> Option<Returned> {
         let cell = self.cell(attempt);
-        let Phase::Claimed { at: claimed_at } = cell.phase else { return None };
-        cell.phase = Phase::Returned { claimed_at, at };
-        let (told, ret) = (cell.told, cell.body.ret);
-        // Once it is abandoned its result is only reported: what it returns decides nothing.
-        let judged = !cell.abandoned && cell.finality.is_final(told, ret, at);
-        let last = cell.finalized || judged;
-        cell.carries_body = !last;
+        if !cell.shared.runs() {
+            return None;
+        }
+        let (ret, finality) = (cell.body.ret, cell.finality);
+        let seen = cell.shared.returned(|told| finality.is_final(told, ret, at));
+        cell.shared.left();
+        (cell.returned_at, cell.carries_body) = (at, !seen.last);
         let (released, claim_arrives) = (cell.released, cell.claim_arrives);
+        let Seen { claimed_at, told, last } = seen;
         Some(Returned { claimed_at, told, ret, last, released, claim_arrives })
     }
 
@@ -141,29 +130,15 @@ impl Cells {
     }
 
     pub(super) fn revoke(&mut self, attempt: AttemptRef) -> RevokeAnswer {
-        let cell = self.cell(attempt);
-        match cell.phase {
-            Phase::Offered | Phase::Revoked => {
-                cell.phase = Phase::Revoked;
-                RevokeAnswer::Revoked
-            }
-            Phase::Claimed { at } | Phase::Returned { claimed_at: at, .. } => {
-                RevokeAnswer::AlreadyClaimed(at)
-            }
-        }
+        self.cell(attempt).shared.revoke()
     }
 
     /// The body asks for more time. Gives when it asks again.
     pub(super) fn extend(&mut self, attempt: AttemptRef, now: Time) -> Option<Duration> {
         let cell = self.cell(attempt);
-        let (Phase::Claimed { at }, None) = (cell.phase, cell.told) else { return None };
-        let Extension { every, by, most } = cell.body.extension?;
-        let wanted = now.after(by);
-        if cell.deadline.is_never() || wanted > at.after(most) {
-            return None;
-        }
-        cell.deadline = cell.deadline.max(wanted);
-        Some(every)
+        let Extension { every, by, .. } = cell.body.extension?;
+        let asks = cell.shared.runs() && !cell.shared.until().is_never();
+        (asks && cell.shared.extend(now, by)).then_some(every)
     }
 
     /// Also says how soon the body obeys, if it does.
@@ -172,19 +147,18 @@ impl Cells {
         attempt: AttemptRef,
         reason: CancelReason,
         now: Time,
+        grace_until: Time,
     ) -> (TellAnswer, Option<Duration>) {
         let answers_at_once = self.answers_at_once;
         let cell = self.cell(attempt);
-        if !cell.is_claimed() {
-            assert!(matches!(cell.phase, Phase::Returned { .. }), "told before the claim");
-            return (TellAnswer::AlreadyReturned, None);
-        }
-        if reason == CancelReason::Timeout && cell.deadline > now {
-            return (TellAnswer::DeadlineMoved(cell.deadline), None);
+        assert!(cell.shared.claimed_at().is_some(), "told before the claim");
+        assert!(!cell.shared.runs() || cell.shared.told().is_none(), "told twice");
+        let answer = cell.shared.tell(reason, now, grace_until);
+        if answer != TellAnswer::Told {
+            return (answer, None);
         }
         let silent = cell.misses >= MISSES || !answers_at_once;
         assert!(reason != CancelReason::Unresponsive || silent, "it gave signs of life");
-        assert_eq!(cell.told.replace(reason), None, "told twice");
         let obeys = cell.body.obeys;
         cell.body.ret = obeys.map_or(cell.body.ret, |(_, ret)| ret);
         (TellAnswer::Told, obeys.map(|(reaction, _)| reaction))
@@ -193,60 +167,45 @@ impl Cells {
     /// Looks for a sign of life since the last look.
     pub(super) fn look(&mut self, attempt: AttemptRef, now: Time) -> bool {
         let cell = self.cell(attempt);
-        let (claimed_at, returned_at) = match cell.phase {
-            Phase::Claimed { at } => (at, Time::NEVER),
-            Phase::Returned { claimed_at, at } => (claimed_at, at),
-            Phase::Offered | Phase::Revoked => panic!("a look at what nobody claimed"),
-        };
+        let claimed_at = cell.shared.claimed_at().expect("a look at what somebody claimed");
         let silent = cell.body.silence.is_some_and(|(from, span)| {
             let from = claimed_at.after(from);
             from <= cell.last_look && now < from.after(span)
         });
-        let alive = !silent && cell.last_look < returned_at;
+        let alive = !silent && cell.last_look < cell.returned_at;
         cell.misses = if alive { 0 } else { cell.misses + 1 };
         cell.last_look = now;
         alive
     }
 
-    pub(super) fn finalize(&mut self, attempt: AttemptRef) {
-        self.cell(attempt).finalized = true;
+    pub(super) fn finalize(&mut self, attempt: AttemptRef, grace_until: Time) {
+        self.cell(attempt).shared.finalize(grace_until);
     }
 
     pub(super) fn abandon(&mut self, attempt: AttemptRef) -> AbandonAnswer {
-        let cell = self.cell(attempt);
-        // One that was not told, having asked for more time, is not given up.
-        if !cell.is_claimed() || cell.told.is_none() {
-            return AbandonAnswer::NotAbandoned;
-        }
-        cell.abandoned = true;
-        AbandonAnswer::Abandoned { last: cell.finalized }
+        self.cell(attempt).shared.abandon()
     }
 
     pub(super) fn release(&mut self, attempt: AttemptRef) {
         let cell = self.cell(attempt);
-        assert!(cell.abandoned && cell.finalized, "released, though not given up for good");
+        let for_good = cell.shared.is_abandoned() && cell.shared.is_finalized();
+        assert!(for_good, "released, though not abandoned for good");
         cell.released = true;
     }
 
     /// Attempts whose bodies run.
     pub(super) fn running(&self) -> Vec<AttemptRef> {
-        self.cells.values().filter(|cell| cell.is_claimed()).map(|cell| cell.attempt).collect()
+        self.cells.values().filter(|cell| cell.shared.runs()).map(|cell| cell.attempt).collect()
     }
 
     /// Whether the task's latest attempt was given up.
     pub(super) fn is_abandoned(&self, task: TaskId) -> bool {
         let latest = self.cells.range((task, 0)..=(task, u64::MAX)).next_back();
-        latest.is_some_and(|(_, cell)| cell.abandoned)
+        latest.is_some_and(|(_, cell)| cell.shared.is_abandoned())
     }
 
     fn cell(&mut self, attempt: AttemptRef) -> &mut Cell {
         let cell = self.cells.get_mut(&(attempt.task.id, attempt.attempt));
         cell.expect("an attempt that was ordered")
-    }
-}
-
-impl Cell {
-    const fn is_claimed(&self) -> bool {
-        matches!(self.phase, Phase::Claimed { .. })
     }
 }

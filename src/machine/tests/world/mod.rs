@@ -347,14 +347,14 @@ impl World {
                 let answer = self.cells.revoke(attempt);
                 return Some((attempt, Input::RevokeAnswered { attempt, answer }));
             }
-            Effect::Tell { attempt, reason, .. } => {
-                let (answer, reaction) = self.cells.tell(attempt, reason, self.now);
+            Effect::Tell { attempt, reason, grace_until } => {
+                let (answer, reaction) = self.cells.tell(attempt, reason, self.now, grace_until);
                 if let Some(reaction) = reaction {
                     self.schedule(reaction, Happening::Return(attempt));
                 }
                 return Some((attempt, Input::TellAnswered { attempt, answer }));
             }
-            Effect::Finalize { attempt, .. } => self.cells.finalize(attempt),
+            Effect::Finalize { attempt, grace_until } => self.cells.finalize(attempt, grace_until),
             Effect::Abandon { attempt } => {
                 let answer = self.cells.abandon(attempt);
                 return Some((attempt, Input::AbandonAnswered { attempt, answer }));

@@ -4,7 +4,6 @@ use super::{Chance, Happening, World, MAX_DELAY, MAX_REACTION};
 use crate::machine::tests::rig::ms;
 use crate::machine::{Finality, Input};
 use crate::vocabulary::id::AttemptRef;
-use crate::vocabulary::time::Time;
 
 impl World {
     pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
@@ -31,8 +30,7 @@ impl World {
         let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
         let plan = self.checker.plan(attempt.task.id);
         let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
-        let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
-        self.cells.claim(attempt, at, deadline, body);
+        self.cells.claim(attempt, at, timeout, body);
         if let Some(extension) = body.extension {
             self.schedule(extension.every, Happening::Extend(attempt));
         }

@@ -59,4 +59,4 @@ pub(crate) use step::Machine;
 pub(crate) use task::{State, Task};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

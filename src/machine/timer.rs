@@ -126,12 +126,12 @@ impl Timer {
 mod tests {
     use alloc::collections::BTreeMap;
 
-    use super::super::rng::Rng;
     use super::*;
+    use crate::machine::rng::Rng;
 
     impl Timers {
         /// For the audit.
-        pub(in super::super) fn len(&self) -> usize {
+        pub(crate) fn len(&self) -> usize {
             self.heap.len()
         }
     }

@@ -1,4 +1,6 @@
-//! How an attempt ends and what follows, line by line; and what every request does in every state.
+//! That what the machine decides is what users see, on threads: each way in which an attempt can
+//! end, and a request in each state. The rules themselves are checked without threads, row by row,
+//! in `src/machine/tests/rules`.
 
 use std::time::Duration;
 
@@ -102,124 +104,45 @@ fn play(
     (task, puppet)
 }
 
+/// One row for each line of the table in `guide::rules` (all but the first, see `blocking/stuck.rs`),
+/// so chosen that each reason is told once, and each kind of return comes once.
 #[test]
-fn a_fatal_error_ends_the_task_under_every_policy() {
+fn each_ending_is_told_as_it_was_whether_anybody_watches_or_not() {
     let fatal = ["attempt_failed 1: hopeless", "task_ended fatal: hopeless"];
-    check(&[], End::Fatal, never, &fatal);
     check(&[], End::Fatal, always, &fatal);
-    for told in [Stop, Replace, Shutdown, Timeout, Restart] {
-        check(&[told], End::Fatal, retries, &fatal);
-    }
-    check(&[Timeout, Stop], End::Fatal, retries, &fatal);
-}
-
-#[test]
-fn a_panic_is_final_by_policy_and_after_a_stop() {
     let panicked = ["attempt_panicked 1: ouch", "task_ended panicked: ouch"];
     check(&[], End::Panic, always_fatal_panic, &panicked);
-    check(&[Timeout], End::Panic, always_fatal_panic, &panicked);
-    check(&[Restart], End::Panic, always_fatal_panic, &panicked);
-    for told in [Stop, Replace, Shutdown] {
-        check(&[told], End::Panic, always, &panicked);
-    }
-}
-
-#[test]
-fn a_stopped_task_is_cancelled_whatever_it_returns() {
-    for (told, reason) in [(Stop, "stop"), (Replace, "replace"), (Shutdown, "shutdown")] {
-        let ended = format!("task_ended cancelled ({reason})");
-        let ok = format!("{ended}, the body returned ok");
-        check(&[told], End::Ok, always, &["attempt_succeeded 1", &ok]);
-        check(&[told], End::Obey, always, &["attempt_cancelled 1: -", &ended]);
-        check(&[told], End::Fail, retries, &["attempt_cancelled 1: boom", &ended]);
-        let by_itself = "attempt_cancelled 1: cancelled by itself";
-        check(&[told], End::Cancelled, always, &[by_itself, &ended]);
-    }
-    // Replaced while it is on its way to shut down, or the other way round: the first stop is the
-    // outcome's.
+    check(&[Stop], End::Panic, always, &panicked);
+    let ended = "task_ended cancelled (shutdown), the body returned ok";
+    check(&[Shutdown], End::Ok, always, &["attempt_succeeded 1", ended]);
+    let ended = "task_ended cancelled (replace)";
+    check(&[Replace], End::Obey, always, &["attempt_cancelled 1: -", ended]);
     let ended = "task_ended cancelled (stop)";
-    for second in [Replace, Shutdown, Stop] {
-        check(&[Stop, second], End::Fail, retries, &["attempt_cancelled 1: boom", ended]);
-    }
-}
+    check(&[Stop], End::Fail, retries, &["attempt_cancelled 1: boom", ended]);
 
-#[test]
-fn an_attempt_told_of_its_deadline_has_failed_whatever_it_returns() {
-    let ends = [
-        (End::Ok, "-", ""),
-        (End::Fail, "boom", ": boom"),
-        (End::Obey, "-", ""),
-        (End::Cancelled, "cancelled by itself", ": cancelled by itself"),
-        (End::Panic, "ouch", ": ouch"),
-    ];
-    for (end, error, text) in ends {
-        let timed_out = format!("attempt_timed_out 1: {error}");
-        check(&[Timeout], end, never, &[&timed_out, &format!("task_ended timed_out{text}")]);
-        let again = [&*timed_out, "retry_scheduled 1: timed_out", "attempt_starting 2"];
-        check(&[Timeout], end, retries, &again);
-    }
+    let timed_out = ["attempt_timed_out 1: boom", "task_ended timed_out: boom"];
+    check(&[Timeout], End::Fail, never, &timed_out);
     let again = ["attempt_timed_out 1: -", "retry_scheduled 1: timed_out", "attempt_starting 2"];
     check(&[Timeout], End::Ok, always, &again);
-}
+    check(&[Restart], End::Ok, never, &["attempt_succeeded 1", "attempt_starting 2"]);
+    check(&[Restart], End::Obey, retries, &["attempt_cancelled 1: -", "attempt_starting 2"]);
+    // The token keeps the first reason of all, the outcome has the first stop.
+    check(&[Timeout, Stop], End::Fail, retries, &["attempt_timed_out 1: boom", ended]);
+    check(&[Stop, Shutdown], End::Obey, retries, &["attempt_cancelled 1: -", ended]);
 
-#[test]
-fn a_restart_is_followed_by_the_next_attempt_at_once_and_counts_as_nothing() {
-    for shape in [never as fn(_) -> _, retries, always] {
-        check(&[Restart], End::Ok, shape, &["attempt_succeeded 1", "attempt_starting 2"]);
-        let obeyed = ["attempt_cancelled 1: -", "attempt_starting 2"];
-        check(&[Restart], End::Obey, shape, &obeyed);
-        check(&[Restart], End::Fail, shape, &["attempt_cancelled 1: boom", "attempt_starting 2"]);
-    }
-    let by_itself = "attempt_cancelled 1: cancelled by itself";
-    check(&[Restart], End::Cancelled, retries, &[by_itself, "attempt_starting 2"]);
-    let panicked = "attempt_panicked 1: ouch";
-    let again = [panicked, "retry_scheduled 1: panicked", "attempt_starting 2"];
-    check(&[Restart], End::Panic, retries, &again);
-    check(&[Restart], End::Panic, never, &[panicked, "task_ended panicked: ouch"]);
-}
-
-#[test]
-fn a_stop_on_top_of_an_interruption_takes_the_retry_away() {
-    for (stop, reason) in [(Stop, "stop"), (Replace, "replace"), (Shutdown, "shutdown")] {
-        let ended = format!("task_ended cancelled ({reason})");
-        let ok = format!("{ended}, the body returned ok");
-        check(&[Timeout, stop], End::Fail, retries, &["attempt_timed_out 1: boom", &ended]);
-        check(&[Timeout, stop], End::Ok, retries, &["attempt_timed_out 1: -", &ok]);
-        check(&[Timeout, stop], End::Ok, never, &["attempt_timed_out 1: -", &ok]);
-        check(&[Restart, stop], End::Ok, always, &["attempt_succeeded 1", &ok]);
-        check(&[Restart, stop], End::Fail, retries, &["attempt_cancelled 1: boom", &ended]);
-    }
-}
-
-#[test]
-fn a_task_that_ends_itself_is_never_retried() {
     let by_task = ["attempt_cancelled 1: cancelled by itself", "task_ended cancelled (by_task)"];
-    for shape in [never as fn(_) -> _, retries, always] {
-        check(&[], End::Cancelled, shape, &by_task);
-    }
-}
-
-#[test]
-fn a_failure_is_retried_by_policy_and_else_is_the_outcome() {
-    let ends = [
-        (End::Fail, "attempt_failed 1: boom", "failed", "boom"),
-        (End::Foreign, "attempt_failed 1: cancelled: stop", "failed", "cancelled: stop"),
-        (End::Panic, "attempt_panicked 1: ouch", "panicked", "ouch"),
-    ];
-    for (end, event, cause, text) in ends {
-        check(&[], end, never, &[event, &format!("task_ended {cause}: {text}")]);
-        let retry = format!("retry_scheduled 1: {cause}");
-        check(&[], end, retries, &[event, &retry, "attempt_starting 2"]);
-        check(&[], end, always, &[event, &retry, "attempt_starting 2"]);
-    }
-}
-
-#[test]
-fn a_success_completes_the_task_unless_it_always_runs_again() {
-    for shape in [never as fn(_) -> _, retries] {
-        check(&[], End::Ok, shape, &["attempt_succeeded 1", "task_ended completed"]);
-        check(&[], End::Obey, shape, &["attempt_succeeded 1", "task_ended completed"]);
-    }
+    check(&[], End::Cancelled, retries, &by_task);
+    let again = ["attempt_panicked 1: ouch", "retry_scheduled 1: panicked", "attempt_starting 2"];
+    check(&[], End::Panic, retries, &again);
+    check(&[], End::Fail, never, &["attempt_failed 1: boom", "task_ended failed: boom"]);
+    let foreign = "attempt_failed 1: cancelled: stop";
+    check(
+        &[],
+        End::Foreign,
+        retries,
+        &[foreign, "retry_scheduled 1: failed", "attempt_starting 2"],
+    );
+    check(&[], End::Ok, retries, &["attempt_succeeded 1", "task_ended completed"]);
     check(&[], End::Ok, always, &["attempt_succeeded 1", "attempt_starting 2"]);
     let paused = ["attempt_succeeded 1", "run_scheduled 1", "attempt_starting 2"];
     check(&[], End::Ok, |spec| spec.repeat_after(SHORT), &paused);
@@ -359,16 +282,14 @@ impl SlowlyDropped {
     }
 }
 
-/// Asks something of a task in its place: then it must be there, with or without an outcome.
+/// Stops a task in its place: then it is there, with or without an outcome, and starts no more.
 #[track_caller]
-fn ask(place: Place, request: fn(&Held), state: TaskState, outcome: Option<&str>) {
-    let held = Held::settled(place);
-    request(&held);
-    assert_eq!(held.task.state(), state, "{place:?}");
-    let known = held.task.outcome().map(|outcome| outcome.to_string());
+fn stop(place: Place, state: TaskState, outcome: Option<&str>) {
+    let Held { task, puppet, holder, earlier, rig } = Held::settled(place);
+    task.cancel();
+    assert_eq!(task.state(), state, "{place:?}");
+    let known = task.outcome().map(|outcome| outcome.to_string());
     assert_eq!(known.as_deref(), outcome, "{place:?}");
-    // Whatever was asked, what never started never starts, and nothing starts again.
-    let Held { task, puppet, holder, earlier, rig } = held;
     let rested = puppet.rests();
     drop((holder, earlier));
     puppet.end(End::Ok);
@@ -383,84 +304,37 @@ fn ask(place: Place, request: fn(&Held), state: TaskState, outcome: Option<&str>
 #[test]
 fn a_stop_is_obeyed_in_every_state() {
     use Place::*;
-    let stop = |held: &Held| held.task.cancel();
     let over = TaskState::Over;
-    let removed = "rejected: removed before its first attempt";
-    ask(Queued, stop, over, Some(removed));
-    ask(Ready, stop, over, Some("cancelled (stop)"));
-    ask(Starting, stop, over, Some("cancelled (stop)"));
-    ask(Running, stop, TaskState::Stopping, None);
-    ask(Overdue, stop, TaskState::Stopping, None);
-    ask(Restarting, stop, TaskState::Stopping, None);
-    ask(Stopping, stop, TaskState::Stopping, None);
-    ask(Abandoned, stop, over, Some("abandoned after being told: timeout"));
-    ask(AbandonedOver, stop, over, Some("abandoned after being told: stop"));
-    ask(Waiting, stop, over, Some("cancelled (stop)"));
-    ask(Over, stop, over, Some("completed"));
+    stop(Queued, over, Some("rejected: removed before its first attempt"));
+    stop(Ready, over, Some("cancelled (stop)"));
+    stop(Starting, over, Some("cancelled (stop)"));
+    for place in [Running, Overdue, Restarting, Stopping] {
+        stop(place, TaskState::Stopping, None);
+    }
+    stop(Abandoned, over, Some("abandoned after being told: timeout"));
+    stop(AbandonedOver, over, Some("abandoned after being told: stop"));
+    stop(Waiting, over, Some("cancelled (stop)"));
+    stop(Over, over, Some("completed"));
 }
 
 #[test]
-fn a_shutdown_reaches_every_state() {
+fn only_a_running_or_waiting_task_is_hurried() {
     use Place::*;
-    let shut_down = |held: &Held| held.rig.handle.request_shutdown();
-    let over = TaskState::Over;
-    let closing = "rejected: the supervisor is shutting down";
-    ask(Queued, shut_down, over, Some(closing));
-    ask(Ready, shut_down, over, Some("cancelled (shutdown)"));
-    ask(Starting, shut_down, over, Some("cancelled (shutdown)"));
-    ask(Running, shut_down, TaskState::Stopping, None);
-    ask(Overdue, shut_down, TaskState::Stopping, None);
-    ask(Restarting, shut_down, TaskState::Stopping, None);
-    ask(Stopping, shut_down, TaskState::Stopping, None);
-    ask(Abandoned, shut_down, over, Some("abandoned after being told: timeout"));
-    ask(AbandonedOver, shut_down, over, Some("abandoned after being told: stop"));
-    ask(Waiting, shut_down, over, Some("cancelled (shutdown)"));
-    ask(Over, shut_down, over, Some("completed"));
-}
-
-/// Asks for the next attempt: taken or not.
-#[track_caller]
-fn ask_for_next(place: Place, request: fn(&TaskHandle) -> bool, taken: bool) {
-    let held = Held::settled(place);
-    assert_eq!(request(&held.task), taken, "{place:?}");
-    if !taken {
+    for place in [Queued, Ready, Starting, Overdue, Restarting, Stopping, Abandoned, Over] {
+        let held = Held::settled(place);
+        assert!(!held.task.skip_wait() && !held.task.restart(), "{place:?}");
         assert!(held.puppet.rests(), "{place:?}");
-        return;
     }
+    let held = Held::settled(Running);
+    assert!(!held.task.skip_wait() && held.task.restart());
+    assert_eq!(held.puppet.told(), CancelReason::Restart);
     held.puppet.end(End::Ok);
-    if place == Place::Running {
-        assert_eq!(held.puppet.told(), CancelReason::Restart);
-        assert_eq!(held.puppet.started(), 2);
-    } else {
+    assert_eq!(held.puppet.started(), 2);
+    for hurry in [TaskHandle::skip_wait, TaskHandle::restart] {
+        let held = Held::settled(Waiting);
+        assert!(hurry(&held.task));
         assert_eq!(held.puppet.started(), 1);
     }
-    held.puppet.end(End::Ok);
-    assert!(outcome_of(&held.task).is_success());
-}
-
-#[test]
-fn only_a_waiting_task_skips_its_wait() {
-    use Place::*;
-    for place in [Queued, Ready, Starting, Running, Overdue, Restarting, Stopping] {
-        ask_for_next(place, TaskHandle::skip_wait, false);
-    }
-    for place in [Abandoned, AbandonedOver, Over] {
-        ask_for_next(place, TaskHandle::skip_wait, false);
-    }
-    ask_for_next(Waiting, TaskHandle::skip_wait, true);
-}
-
-#[test]
-fn only_a_running_or_waiting_task_restarts() {
-    use Place::*;
-    for place in [Queued, Ready, Starting, Overdue, Restarting, Stopping] {
-        ask_for_next(place, TaskHandle::restart, false);
-    }
-    for place in [Abandoned, AbandonedOver, Over] {
-        ask_for_next(place, TaskHandle::restart, false);
-    }
-    ask_for_next(Running, TaskHandle::restart, true);
-    ask_for_next(Waiting, TaskHandle::restart, true);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::super::list::List;
-use super::super::phase::Phase;
-use super::super::task::{State, Task, Watch, LOOKS};
-use super::super::Machine;
+use super::audit_face::{audit_face, audit_face_empty};
+use crate::machine::list::List;
+use crate::machine::phase::Phase;
+use crate::machine::task::{State, Task, Watch, LOOKS};
+use crate::machine::Machine;
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::WatchdogPolicy;
@@ -14,38 +15,33 @@ use crate::vocabulary::time::Time;
 
 /// Panics unless every invariant of the machine holds.
 pub(super) fn audit(machine: &Machine) {
-    audit_slots(machine);
-    audit_permits(machine);
+    audit_face(machine);
+    audit_queues(machine);
     audit_timers(machine);
     for task in machine.tasks.iter() {
         audit_task(machine, task);
     }
-    audit_phase(machine);
     audit_stuck(machine);
     let open = machine.tasks.iter().filter(|task| !is_over(task)).count();
     assert_eq!(machine.open as usize, open, "tasks without outcome are miscounted");
     assert_eq!(machine.tasks.len() as usize, machine.tasks.iter().count());
+    let complete = matches!(machine.phase, Phase::Flushing { .. } | Phase::Ended);
+    let ends = !machine.is_running();
+    assert_eq!(complete, ends && machine.is_idle(), "the flush begins with the last outcome");
 }
 
 /// Panics unless the machine has forgotten everything that ever was.
 pub(super) fn audit_empty(machine: &Machine) {
     audit(machine);
-    assert_eq!(machine.tasks.len(), 0, "a task is left");
+    audit_face_empty(machine);
     assert_eq!(machine.timers.len(), 0, "a timer is left");
-    assert_eq!((machine.permits, machine.runnable.len), (0, 0), "a permit is left");
+    assert_eq!(machine.runnable.len, 0, "somebody waits for a permit");
     assert!(machine.slots.iter().all(|(_, slot)| slot.is_vacant()), "a slot is left");
     assert_eq!((machine.stuck, machine.released.len()), (0, 0), "something is stuck for ever");
 }
 
-fn audit_slots(machine: &Machine) {
+fn audit_queues(machine: &Machine) {
     for (slot, entry) in machine.slots.iter() {
-        if let Some(owner) = entry.owner {
-            let task = machine.tasks.get(owner).expect("an owner is a task");
-            assert_eq!(task.slot, Some(slot), "{task:?} owns a slot that is not its own");
-            assert_ne!(task.state, State::Queued, "an owner waits in its own queue");
-        } else {
-            assert_eq!(entry.queue.len, 0, "somebody waits for an idle slot");
-        }
         for key in members(machine, entry.queue) {
             let task = &machine.tasks[key];
             assert_eq!((task.slot, task.state), (Some(slot), State::Queued));
@@ -55,21 +51,8 @@ fn audit_slots(machine: &Machine) {
         assert_eq!(named, known, "a task of a slot neither owns it nor waits for it");
         assert_eq!(entry.named as usize, named, "the tasks of a slot are miscounted");
     }
-}
-
-fn audit_permits(machine: &Machine) {
-    let held = machine.tasks.iter().filter(|task| task.state.holds_permit()).count();
-    assert_eq!(machine.permits as usize, held, "permits are not conserved");
-    let limit = machine.limits.max_concurrent;
-    assert!(limit.map_or(true, |most| machine.permits <= most), "too many permits are out");
     let waiting = members(machine, machine.runnable);
-    assert!(
-        waiting.is_empty() || Some(machine.permits) == limit,
-        "a task waits although a permit is free"
-    );
     assert!(waiting.iter().all(|&key| machine.tasks[key].state == State::Runnable));
-    let ready = machine.tasks.iter().filter(|task| task.state == State::Runnable).count();
-    assert_eq!(waiting.len(), ready, "a ready task is not in the queue for permits");
 }
 
 fn audit_timers(machine: &Machine) {
@@ -91,18 +74,20 @@ fn audit_task(machine: &Machine, task: &Task) {
         State::Queued | State::Runnable | State::Starting { stop: None, expired: false } => {
             due == task.expiry()
         }
-        State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
         State::Running { deadline, watch, .. } => {
             audit_watch(machine, task, watch);
             due == watch.map_or(deadline, |watch| watch.next_look.min(deadline))
         }
-        // A shutdown bounds every grace, also that of an attempt whose own has passed already.
-        State::Stopping { .. } if machine.is_running() => {
-            due.is_never() || due <= task.since.after(task.plan.grace)
+        State::Stopping { .. } if !machine.is_running() => {
+            due.is_never() || due <= machine.phase.grace_until()
         }
-        State::Stopping { .. } => due.is_never() || due <= machine.phase.grace_until(),
-        State::Waiting(_) => due.is_never() || due >= task.since,
-        State::Intake | State::Over => panic!("{task:?} was left within a step"),
+        // The face shows all that there is to them.
+        State::Starting { .. }
+        | State::Stopping { .. }
+        | State::Abandoned { .. }
+        | State::Waiting(_)
+        | State::Intake
+        | State::Over => true,
     };
     assert!(right, "the timer of {task:?} is set to {due:?}");
     assert!(task.state != State::Queued || task.attempt == 0, "an owner went back to the queue");
@@ -145,28 +130,6 @@ fn audit_stuck(machine: &Machine) {
         let own = task.attempt == attempt.attempt && task.state.holds_permit();
         assert!(!own, "{task:?} still holds a released attempt");
     }
-}
-
-fn audit_phase(machine: &Machine) {
-    if machine.is_running() {
-        return;
-    }
-    for task in machine.tasks.iter() {
-        let ends = match task.state {
-            State::Starting { stop, expired } => stop.is_some() || expired,
-            State::Stopping { stop, .. } => stop.is_some(),
-            State::Abandoned { over, .. } => over,
-            State::Intake
-            | State::Queued
-            | State::Runnable
-            | State::Running { .. }
-            | State::Waiting(_)
-            | State::Over => false,
-        };
-        assert!(ends, "{task:?} goes on in a shutdown");
-    }
-    let complete = matches!(machine.phase, Phase::Flushing { .. } | Phase::Ended);
-    assert_eq!(complete, machine.is_idle(), "the drain begins with the last outcome");
 }
 
 /// Those in a list, its links checked both ways.

@@ -1,70 +1,54 @@
-//! Everything a seed decides.
+//! Dice: random numbers that a seed decides.
 
 use core::time::Duration;
 
-use super::super::rng::Rng;
-use super::cells::{Body, Extension};
-use super::families::{Families, Family, Profile};
-use super::rig::ms;
-use crate::vocabulary::answer::Return;
-use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
-use crate::vocabulary::policy::{
-    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
-};
+use crate::machine::rng::Rng;
+use crate::vocabulary::policy::AdmissionPolicy;
 
-const PANICS: [PanicPolicy; 5] = [
-    PanicPolicy::Failure,
-    PanicPolicy::Failure,
-    PanicPolicy::Failure,
-    PanicPolicy::Fatal,
-    PanicPolicy::Abort,
-];
-
-pub(super) struct Dice(Rng);
+pub(crate) struct Dice(Rng);
 
 impl Dice {
     /// Dice for one purpose, which owe nothing to those for another.
-    pub(super) fn of(purpose: &[u64]) -> Self {
+    pub(crate) fn of(purpose: &[u64]) -> Self {
         // Neighbouring seeds must not give neighbouring worlds.
         let mix = |mixed: u64, &part: &u64| Rng::new(mixed ^ part).next();
         Self(Rng::new(purpose.iter().fold(0, mix)))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0.next()
     }
 
-    pub(super) fn below(&mut self, n: u32) -> u32 {
+    pub(crate) fn below(&mut self, n: u32) -> u32 {
         u32::try_from(self.next() % u64::from(n)).expect("a remainder is below its divisor")
     }
 
-    pub(super) fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let n = u32::try_from(from.len()).expect("few things to choose from");
         (n > 0).then(|| &from[self.below(n) as usize])
     }
 
-    pub(super) fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
         *self.pick(from).expect("something to choose from")
     }
 
     /// Up to `most`, in steps of half a millisecond, so that things coincide.
-    pub(super) fn span(&mut self, most: Duration) -> Duration {
+    pub(crate) fn span(&mut self, most: Duration) -> Duration {
         let steps = u32::try_from(most.as_micros() / 500).expect("short spans");
         Duration::from_micros(500) * self.below(steps + 1)
     }
 
     /// Mostly nothing, sometimes up to `most`.
-    pub(super) fn delay(&mut self, most: Duration) -> Duration {
+    pub(crate) fn delay(&mut self, most: Duration) -> Duration {
         self.delay_in(25, most)
     }
 
     /// Up to `most` in so many of a hundred cases.
-    pub(super) fn delay_in(&mut self, percent: u32, most: Duration) -> Duration {
+    pub(crate) fn delay_in(&mut self, percent: u32, most: Duration) -> Duration {
         if self.chance(percent) {
             self.span(most)
         } else {
@@ -72,32 +56,7 @@ impl Dice {
         }
     }
 
-    /// How much there is of everything: less than is asked for, or plenty.
-    pub(super) fn limits(&mut self, few: bool) -> Limits {
-        let limits = Limits {
-            max_concurrent: self.one_of(&[Some(1), Some(2), Some(3), Some(6), None]),
-            max_slot_queue: self.one_of(&[0, 1, 3, 100]),
-            max_tasks: self.one_of(&[5, 20, 1000]),
-            max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
-            grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
-            event_flush: self.one_of(&[ms(0), ms(20), ms(250)]),
-        };
-        let max_concurrent = self.one_of(&[Some(2), Some(6), None]);
-        let plenty = Limits {
-            max_concurrent,
-            max_slot_queue: 100,
-            max_tasks: 1000,
-            max_abandoned: 1000,
-            ..limits
-        };
-        if few {
-            limits
-        } else {
-            plenty
-        }
-    }
-
-    pub(super) fn policy(&mut self) -> AdmissionPolicy {
+    pub(crate) fn policy(&mut self) -> AdmissionPolicy {
         self.one_of(&[
             AdmissionPolicy::Queue,
             AdmissionPolicy::Queue,
@@ -105,158 +64,5 @@ impl Dice {
             AdmissionPolicy::DropIfRunning,
             AdmissionPolicy::KeepLatest,
         ])
-    }
-
-    /// Draws everything, also what the plan does not need: a family that is left out changes
-    /// nothing else.
-    pub(super) fn plan(&mut self, profile: &Profile, families: Families) -> Plan {
-        let once = self.chance(15);
-        let restart = self.one_of(&[
-            RestartPolicy::Never,
-            RestartPolicy::OnFailure,
-            RestartPolicy::OnFailure,
-            RestartPolicy::Always,
-        ]);
-        let always = !once && restart == RestartPolicy::Always;
-        let pause = self.pause();
-        let (initial_delay, is_delayed) = (self.span(ms(20)), self.chance(profile.delays));
-        let (retries, is_bounded) = (self.below(4), self.chance(profile.budgets));
-        let limit = FailureLimit { failures: self.below(4), within: self.span(ms(60)) };
-        let is_limited = self.chance(profile.budgets / 2);
-        let (timeout, has_timeout) = (ms(1) + self.span(ms(30)), self.chance(profile.timeout));
-        let (expires_in, expires) = (ms(1) + self.span(ms(40)), self.chance(profile.expires));
-        let (watchdog, is_watched) = (self.watchdog(), self.chance(profile.watched));
-        let graces = [ms(0), ms(2), ms(10), ms(10), ms(1000), Duration::MAX];
-        let mut plan = Plan {
-            restart: if once { RestartPolicy::Never } else { restart },
-            pause: if always && families.have(Family::Pauses) { pause } else { Pause::None },
-            initial_delay: if is_delayed { initial_delay } else { Duration::ZERO },
-            backoff: self.backoff(),
-            max_retries: is_bounded.then_some(retries),
-            stable_after: self.one_of(&[ms(5), ms(60_000)]),
-            failure_limit: is_limited.then_some(limit),
-            timeout: has_timeout.then_some(timeout),
-            max_timeout: None,
-            grace: self.one_of(&graces),
-            expires_in: expires.then_some(expires_in),
-            panic: self.one_of(&PANICS),
-            abandon: AbandonPolicy::Hold,
-            watchdog: is_watched.then_some(watchdog),
-            shutdown_on_end: self.chance(profile.shutdown_on_end),
-            body: match (once, self.chance(profile.shared)) {
-                (true, _) => BodyKind::Once,
-                (false, true) => BodyKind::Shared,
-                (false, false) => BodyKind::Repeat,
-            },
-        };
-        if self.chance(profile.release) {
-            plan.abandon = AbandonPolicy::Release;
-        }
-        self.go_to_extremes(profile, &mut plan);
-        plan
-    }
-
-    /// Times at the ends of their range.
-    fn go_to_extremes(&mut self, profile: &Profile, plan: &mut Plan) {
-        let times = [Duration::from_nanos(1), Duration::from_micros(999), Duration::MAX];
-        let (time, field, really) =
-            (self.one_of(&times), self.below(8), self.chance(profile.extremes));
-        if !really {
-            return;
-        }
-        match (field, plan.pause) {
-            (0, _) => plan.initial_delay = time,
-            (1, _) => plan.timeout = Some(time),
-            (2, _) => plan.expires_in = Some(time),
-            (3, _) => plan.grace = time,
-            (4, _) => plan.backoff = BackoffPolicy::constant(time).factor(f64::MAX),
-            (5, Pause::Delay(_)) => plan.pause = Pause::Delay(time),
-            (5, Pause::Rate(_)) => plan.pause = Pause::Rate(time),
-            (6, _) => plan.failure_limit = Some(FailureLimit { failures: 1, within: time }),
-            _ => {
-                if let Some(watchdog) = &mut plan.watchdog {
-                    watchdog.max_silence = time.max(ms(4));
-                }
-            }
-        }
-    }
-
-    fn pause(&mut self) -> Pause {
-        let span = ms(1) + self.span(ms(30));
-        match self.below(4) {
-            0 => Pause::Delay(span),
-            1 => Pause::Rate(span),
-            _ => Pause::None,
-        }
-    }
-
-    fn watchdog(&mut self) -> Watchdog {
-        let policy = self.one_of(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]);
-        Watchdog { max_silence: ms(4) + self.span(ms(16)), policy }
-    }
-
-    fn backoff(&mut self) -> BackoffPolicy {
-        let first = self.span(ms(10));
-        let jitter = self.one_of(&[
-            JitterPolicy::None,
-            JitterPolicy::Full,
-            JitterPolicy::Equal,
-            JitterPolicy::Decorrelated,
-        ]);
-        let factor = self.one_of(&[1.0, 1.5, 2.0, 2.0, 10.0]);
-        BackoffPolicy::exponential(first, first + self.span(ms(40))).jitter(jitter).factor(factor)
-    }
-
-    /// What a body does, and when it returns of its own accord; `None` for one that hangs.
-    pub(super) fn body(
-        &mut self,
-        profile: &Profile,
-        healthy: bool,
-        reaction: Duration,
-    ) -> (Body, Option<Duration>) {
-        let extends = self.chance(profile.extends) && !healthy;
-        let hangs = self.chance(profile.hangs) && !healthy;
-        let deaf = self.chance(profile.deaf) && !healthy;
-        let fails = self.chance(profile.fails) && !healthy;
-        let silent = self.chance(profile.silent) && !healthy;
-        // Whoever asks for more time needs it; who does not listen is in the middle of something.
-        let (short, most) = (self.chance(20), if extends || deaf { ms(60) } else { ms(25) });
-        let runs = self.span(most);
-        let mishap = self.mishap(profile);
-        let ret = if fails { mishap } else { Return::Ok };
-        let told = self.one_of(&[Return::Cancelled, Return::Cancelled, Return::Ok]);
-        let (mishap, fails) = (self.mishap(profile), self.chance(20));
-        let told = if fails { mishap } else { told };
-        let obeys = (!deaf).then_some((self.span(reaction), told));
-        let silence = self.silence();
-        let extension = Extension {
-            every: ms(1) + self.span(ms(5)),
-            by: ms(2) + self.span(ms(15)),
-            most: self.span(ms(80)),
-        };
-        let body = Body {
-            ret,
-            obeys,
-            silence: silent.then_some(silence),
-            extension: extends.then_some(extension),
-        };
-        (body, (!hangs).then_some(if short { Duration::ZERO } else { runs }))
-    }
-
-    /// When a body falls silent, and for how long.
-    fn silence(&mut self) -> (Duration, Duration) {
-        let from = if self.chance(50) { Duration::ZERO } else { self.span(ms(20)) };
-        (from, if self.chance(40) { Duration::MAX } else { self.span(ms(40)) })
-    }
-
-    fn mishap(&mut self, profile: &Profile) -> Return {
-        let hard = self.one_of(&[Return::Panicked, Return::Panicked, Return::Fatal]);
-        let soft =
-            self.one_of(&[Return::Failed, Return::Failed, Return::Failed, Return::Cancelled]);
-        if self.chance(profile.panics) {
-            hard
-        } else {
-            soft
-        }
     }
 }

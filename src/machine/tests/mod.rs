@@ -1,44 +1,31 @@
 //! Scripted and simulated tests of the machine.
 //!
-//! `rig` drives a machine by script and `world` by seed; `audit` looks at its whole state after
-//! each step of both. What a world is told and ordered is followed by four that know nothing of
-//! each other: `checkers` with its records, `waits`, `events` and `bodies`. `histories` lives
-//! through acts by chance with the machine and with `reference` side by side. Every other file is
-//! one topic of the rules.
+//! - `rules`: one topic of the rules a file, each a script. Whoever looks for the test of a rule
+//!   looks there.
+//! - `world`: the machine in worlds made from seeds, with threads, bodies and users that do what
+//!   they like.
+//! - `reference`: the rules written a second time, and histories that live through both.
+//!
+//! What several of them need stands here: `rig` drives a machine by a script of `spec`s and
+//! `render`s what it orders; `audit` looks at the machine's whole state after each step of them
+//! all, at first with `audit_face`; `cell_model` is the cell of an attempt without threads; `dice`
+//! are the random numbers, and `shrinking` finds the least that fails.
 
-mod admission;
-mod attempt;
+use std::env;
+
 mod audit;
-mod bodies;
-mod cells;
-mod checkers;
-mod coverage;
-mod deadlines;
-mod dice;
-mod endings;
-mod events;
-mod extension;
-mod families;
-mod histories;
-mod job;
-mod line;
-mod permits;
-mod pool;
-mod record;
+mod audit_face;
+pub(crate) mod cell_model;
+pub(crate) mod dice;
 mod reference;
-mod release;
 mod render;
-mod restarts;
 mod rig;
-mod script;
-mod shutdown;
-mod simulation;
+mod rules;
+mod shrinking;
 mod spec;
-mod stuck;
-mod table;
-mod threads;
-mod trial;
-mod users;
-mod waits;
-mod watch;
 mod world;
+
+/// A number from the environment, by which a failure is lived through again.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
+}

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::super::{Answer, Effect, End, Ending, Notice};
+use crate::machine::{Answer, Effect, End, Ending, Notice};
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;

@@ -8,10 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::super::{Effect, Finality, Input, Machine, Notice, Submission};
 use super::audit::audit;
 use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
+use crate::machine::{Effect, Finality, Input, Machine, Notice, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;
@@ -69,9 +69,10 @@ fn compare(found: &[String], expected: &str) {
     );
 }
 
-/// The attempt's cell, as far as a script needs it.
+/// What the script has said of an attempt. A script answers for the cell, right or wrong: it also
+/// says what late, lost and repeated messages say.
 #[derive(Clone, Copy, Default)]
-struct Cell {
+struct Said {
     claimed_at: Option<Time>,
     ordered: Option<CancelReason>,
     told: Option<CancelReason>,
@@ -82,7 +83,7 @@ pub(super) struct Rig {
     machine: Machine,
     now: Time,
     names: Names,
-    cells: BTreeMap<(TaskId, u64), Cell>,
+    said: BTreeMap<(TaskId, u64), Said>,
     shows_notes: bool,
 }
 
@@ -99,7 +100,7 @@ impl Rig {
             machine: Machine::new(limits, 7),
             now: Time::ZERO,
             names: Names::default(),
-            cells: BTreeMap::new(),
+            said: BTreeMap::new(),
             shows_notes: false,
         }
     }
@@ -208,14 +209,14 @@ impl Rig {
     /// Has a thread claim the task's current attempt, now.
     pub(super) fn claim(&mut self, name: &str) -> Orders {
         let (attempt, at) = (self.attempt(name), self.now);
-        self.cell(attempt).claimed_at = Some(at);
+        self.said(attempt).claimed_at = Some(at);
         self.input(Input::Claimed { attempt, at })
     }
 
     /// The task's body returns and says so, now. Without a claim before, that travels with it.
     pub(super) fn returns(&mut self, name: &str, ret: Return) -> Orders {
         let attempt = self.attempt(name);
-        let told = self.cell(attempt).told;
+        let told = self.said(attempt).told;
         self.returns_told(name, told, ret)
     }
 
@@ -238,16 +239,16 @@ impl Rig {
         ret: Return,
     ) -> Orders {
         let at = self.now;
-        let claimed_at = self.cell(attempt).claimed_at.unwrap_or(at);
-        self.cell(attempt).told = told;
+        let claimed_at = self.said(attempt).claimed_at.unwrap_or(at);
+        self.said(attempt).told = told;
         self.input(Input::Returned { attempt, claimed_at, at, told, ret })
     }
 
     /// The answer to `Tell`: in time.
     pub(super) fn told(&mut self, name: &str) -> Orders {
         let attempt = self.attempt(name);
-        let cell = self.cell(attempt);
-        cell.told = cell.ordered;
+        let said = self.said(attempt);
+        said.told = said.ordered;
         self.input(Input::TellAnswered { attempt, answer: TellAnswer::Told })
     }
 
@@ -260,7 +261,7 @@ impl Rig {
     /// The answer to `Tell`: the body had moved its deadline.
     pub(super) fn moved(&mut self, name: &str, deadline: Duration) -> Orders {
         let attempt = self.attempt(name);
-        self.cell(attempt).ordered = None;
+        self.said(attempt).ordered = None;
         let answer = TellAnswer::DeadlineMoved(Time::ZERO.after(deadline));
         self.input(Input::TellAnswered { attempt, answer })
     }
@@ -288,7 +289,7 @@ impl Rig {
     /// The answer to `Revoke`: a thread was faster, just now.
     pub(super) fn not_revoked(&mut self, name: &str) -> Orders {
         let (attempt, at) = (self.attempt(name), self.now);
-        self.cell(attempt).claimed_at = Some(at);
+        self.said(attempt).claimed_at = Some(at);
         self.input(Input::RevokeAnswered { attempt, answer: RevokeAnswer::AlreadyClaimed(at) })
     }
 
@@ -392,7 +393,7 @@ impl Rig {
     /// What the order to start the current attempt said about being the last.
     pub(super) fn finality(&self, name: &str) -> Finality {
         let attempt = self.attempt(name);
-        self.cells[&(attempt.task.id, attempt.attempt)].finality.expect("an attempt was ordered")
+        self.said[&(attempt.task.id, attempt.attempt)].finality.expect("an attempt was ordered")
     }
 
     pub(super) fn task(&self, name: &str) -> TaskAddr {
@@ -403,12 +404,12 @@ impl Rig {
     pub(super) fn attempt(&self, name: &str) -> AttemptRef {
         let task = self.task(name);
         let of_task = (task.id, 0)..=(task.id, u64::MAX);
-        let latest = self.cells.range(of_task).next_back();
+        let latest = self.said.range(of_task).next_back();
         AttemptRef { task, attempt: latest.map_or(0, |((_, attempt), _)| *attempt) }
     }
 
-    fn cell(&mut self, attempt: AttemptRef) -> &mut Cell {
-        self.cells.entry((attempt.task.id, attempt.attempt)).or_default()
+    fn said(&mut self, attempt: AttemptRef) -> &mut Said {
+        self.said.entry((attempt.task.id, attempt.attempt)).or_default()
     }
 
     fn submission(&mut self, spec: Spec) -> Submission {
@@ -427,10 +428,10 @@ impl Rig {
     fn perform(&mut self, effect: Effect) -> String {
         let line = self.names.render(effect);
         match effect {
-            Effect::Start { attempt, finality } => self.cell(attempt).finality = Some(finality),
-            Effect::Tell { attempt, reason, .. } => self.cell(attempt).ordered = Some(reason),
+            Effect::Start { attempt, finality } => self.said(attempt).finality = Some(finality),
+            Effect::Tell { attempt, reason, .. } => self.said(attempt).ordered = Some(reason),
             Effect::Publish(Notice::AttemptEnded { attempt, told, .. }) => {
-                assert_eq!(told, self.cell(attempt).told, "the event says what was told");
+                assert_eq!(told, self.said(attempt).told, "the event says what was told");
             }
             Effect::ForgetSlot { slot } => self.names.forget_slot(slot),
             _ => {}

@@ -329,3 +329,7 @@ impl fmt::Debug for Cell {
         f.debug_struct("Cell").field("told", &self.reason()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "cell_tests.rs"]
+mod tests;

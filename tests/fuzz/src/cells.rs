@@ -1,84 +1,31 @@
-//! What the real cell of an attempt does: claim and return are the worker's, revoke takes only what
-//! is offered, tell and abandon reach only what has not returned, extend only what was not told.
+//! The cells of all attempts of a history, and what must hold of any two of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::vocabulary::answer::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use crate::cell_model::CellModel;
+use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskId};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Offered,
-    Revoked,
-    Claimed(Time),
-    Returned(Time),
-}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
     pub(crate) attempt: AttemptRef,
     slot: Option<SlotKey>,
-    phase: Phase,
-    deadline: Time,
-    told: Option<CancelReason>,
-    finalized: bool,
-    abandoned: bool,
-    pub(crate) released: bool,
+    pub(crate) shared: CellModel,
+    released: bool,
     /// It had its one terminal event.
     pub(crate) ended: bool,
 }
 
 impl Cell {
     pub(crate) fn is_offered(&self) -> bool {
-        self.phase == Phase::Offered
+        self.shared.is_offered()
     }
 
-    pub(crate) const fn runs(&self) -> bool {
-        matches!(self.phase, Phase::Claimed(_))
-    }
-
-    pub(crate) const fn told(&self) -> Option<CancelReason> {
-        self.told
-    }
-
-    const fn claimed_at(&self) -> Option<Time> {
-        match self.phase {
-            Phase::Claimed(at) | Phase::Returned(at) => Some(at),
-            Phase::Offered | Phase::Revoked => None,
-        }
-    }
-
-    pub(crate) const fn was_claimed(&self) -> bool {
-        self.claimed_at().is_some()
-    }
-
-    /// The body returns; says when it had begun.
-    pub(crate) fn returns(&mut self) -> Time {
-        let Phase::Claimed(at) = self.phase else { panic!("only what runs can return") };
-        self.phase = Phase::Returned(at);
-        at
-    }
-
-    /// The body asks for more time.
-    pub(crate) fn extend(&mut self, until: Time) {
-        if self.runs() && self.told.is_none() && !self.deadline.is_never() {
-            self.deadline = self.deadline.max(until);
-        }
-    }
-
-    fn tell(&mut self, reason: CancelReason, now: Time) -> TellAnswer {
-        if !self.runs() {
-            assert!(self.was_claimed(), "told before the claim");
-            return TellAnswer::AlreadyReturned;
-        }
-        if reason == CancelReason::Timeout && self.deadline > now {
-            return TellAnswer::DeadlineMoved(self.deadline);
-        }
-        assert_eq!(self.told.replace(reason), None, "told twice");
-        TellAnswer::Told
+    pub(crate) fn runs(&self) -> bool {
+        self.shared.runs()
     }
 }
 
@@ -93,17 +40,8 @@ impl Cells {
             assert!(!cell.is_offered(), "two attempts of a task are offered");
             assert!(!cell.runs() || cell.released, "attempts of a task overlap");
         }
-        let cell = Cell {
-            attempt,
-            slot,
-            phase: Phase::Offered,
-            deadline: Time::NEVER,
-            told: None,
-            finalized: false,
-            abandoned: false,
-            released: false,
-            ended: false,
-        };
+        let shared = CellModel::offered();
+        let cell = Cell { attempt, slot, shared, released: false, ended: false };
         self.0.insert((attempt.task.id, attempt.attempt), cell);
     }
 
@@ -120,49 +58,32 @@ impl Cells {
         let slot = self.get(attempt).slot;
         let alone = self.all().all(|cell| !cell.runs() || cell.released || cell.slot != slot);
         assert!(alone || slot.is_none(), "two attempts run in one slot");
-        let cell = self.get(attempt);
-        assert!(cell.is_offered(), "a claim takes what is offered");
-        cell.phase = Phase::Claimed(now);
-        cell.deadline = timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
+        let claimed = self.get(attempt).shared.claim(now, timeout, Some(Duration::MAX));
+        assert!(claimed, "a claim takes what is offered");
     }
 
-    pub(crate) fn revoke(&mut self, attempt: AttemptRef) -> RevokeAnswer {
-        let cell = self.get(attempt);
-        match cell.claimed_at() {
-            Some(at) => RevokeAnswer::AlreadyClaimed(at),
-            None => {
-                cell.phase = Phase::Revoked;
-                RevokeAnswer::Revoked
-            }
-        }
-    }
-
-    pub(crate) fn tell(&mut self, attempt: AttemptRef, why: CancelReason, now: Time) -> TellAnswer {
-        self.get(attempt).tell(why, now)
-    }
-
-    pub(crate) fn finalize(&mut self, attempt: AttemptRef) {
-        self.get(attempt).finalized = true;
-    }
-
-    pub(crate) fn abandon(&mut self, attempt: AttemptRef) -> AbandonAnswer {
-        let cell = self.get(attempt);
-        if !cell.runs() || cell.told.is_none() {
-            return AbandonAnswer::NotAbandoned;
-        }
-        cell.abandoned = true;
-        AbandonAnswer::Abandoned { last: cell.finalized }
+    pub(crate) fn tell(
+        &mut self,
+        attempt: AttemptRef,
+        why: CancelReason,
+        now: Time,
+        grace_until: Time,
+    ) -> TellAnswer {
+        let cell = &mut self.get(attempt).shared;
+        assert!(cell.claimed_at().is_some(), "told before the claim");
+        assert!(!cell.runs() || cell.told().is_none(), "told twice");
+        cell.tell(why, now, grace_until)
     }
 
     pub(crate) fn release(&mut self, attempt: AttemptRef) {
         let cell = self.get(attempt);
-        assert!(cell.abandoned && cell.finalized && !cell.released);
+        assert!(cell.shared.is_abandoned() && cell.shared.is_finalized() && !cell.released);
         cell.released = true;
     }
 
     pub(crate) fn end(&mut self, attempt: AttemptRef) {
         let cell = self.get(attempt);
-        assert!(cell.was_claimed(), "{attempt:?} ended without having begun");
+        assert!(cell.shared.claimed_at().is_some(), "{attempt:?} ended without having begun");
         assert!(!cell.ended, "{attempt:?} has two terminal events");
         cell.ended = true;
     }

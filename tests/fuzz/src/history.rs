@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{audit, audit_empty};
+use crate::audit_face::{audit_face, audit_face_empty};
 use crate::bytes::Bytes;
+use crate::cell_model::Seen;
 use crate::cells::{Cell, Cells};
 use crate::machine::{Effect, Input, Machine, Notice, Submission};
 use crate::plans;
@@ -220,15 +221,16 @@ impl History {
     }
 
     fn returns(&mut self, attempt: AttemptRef, ret: Return) {
-        let cell = self.cells.get(attempt);
-        let (claimed_at, told) = (cell.returns(), cell.told());
+        let cell = &mut self.cells.get(attempt).shared;
+        // Whether it runs again is for the machine to find out.
+        let Seen { claimed_at, told, .. } = cell.returned(|_| false);
+        cell.left();
         self.under_way.push(Input::Returned { attempt, claimed_at, at: self.now, told, ret });
     }
 
     fn extend_one(&mut self, bytes: &mut Bytes<'_>) {
         if let Some(attempt) = self.one_of(bytes, Cell::runs) {
-            let until = self.now.after(bytes.span());
-            self.cells.get(attempt).extend(until);
+            self.cells.get(attempt).shared.extend(self.now, bytes.span());
         }
     }
 
@@ -257,7 +259,7 @@ impl History {
         let mut effects = Vec::new();
         self.machine.step(self.now, input.clone(), &mut effects);
         assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
-        audit(&self.machine, self.now);
+        audit_face(&self.machine);
     }
 
     fn pass(&mut self, span: Duration) {
@@ -301,7 +303,7 @@ impl History {
             assert!(known.delivered && known.forgotten, "{:?} has no outcome", known.task);
         }
         assert!(self.slots.is_empty(), "a slot is never forgotten");
-        audit_empty(&self.machine);
+        audit_face_empty(&self.machine);
         assert!(self.machine.deadline().is_never(), "somebody would wake for nothing");
     }
 
@@ -312,7 +314,7 @@ impl History {
             assert!(self.steps < MAX_STEPS, "it does not end");
             let mut effects = Vec::new();
             self.machine.step(self.now, input.clone(), &mut effects);
-            audit(&self.machine, self.now);
+            audit_face(&self.machine);
             assert!(
                 input != Input::TimerDue || self.machine.deadline() > self.now,
                 "a timer that was due is still set"
@@ -351,15 +353,15 @@ impl History {
                 self.cells.offer(attempt, slot);
             }
             Effect::Revoke { attempt } => {
-                let answer = self.cells.revoke(attempt);
+                let answer = self.cells.get(attempt).shared.revoke();
                 return Some(Input::RevokeAnswered { attempt, answer });
             }
-            Effect::Tell { attempt, reason, .. } => {
-                let answer = self.cells.tell(attempt, reason, self.now);
+            Effect::Tell { attempt, reason, grace_until } => {
+                let answer = self.cells.tell(attempt, reason, self.now, grace_until);
                 return Some(Input::TellAnswered { attempt, answer });
             }
             Effect::Abandon { attempt } => {
-                let answer = self.cells.abandon(attempt);
+                let answer = self.cells.get(attempt).shared.abandon();
                 return Some(Input::AbandonAnswered { attempt, answer });
             }
             Effect::Look { attempt } => {
@@ -367,7 +369,9 @@ impl History {
                 let alive = attempt.task.id.get() % 2 == 0;
                 return Some(Input::Looked { attempt, alive });
             }
-            Effect::Finalize { attempt, .. } => self.cells.finalize(attempt),
+            Effect::Finalize { attempt, grace_until } => {
+                self.cells.get(attempt).shared.finalize(grace_until);
+            }
             Effect::Release { attempt } => self.cells.release(attempt),
             Effect::Deliver { task, .. } => {
                 let known = self.known(task);

@@ -10,7 +10,6 @@
 
 extern crate alloc;
 
-mod audit;
 mod bytes;
 mod cells;
 mod history;
@@ -19,6 +18,10 @@ mod plans;
 mod settings;
 mod supervisor;
 
+#[path = "../../../src/machine/tests/audit_face.rs"]
+mod audit_face;
+#[path = "../../../src/machine/tests/cell_model.rs"]
+mod cell_model;
 #[path = "../../../src/machine/mod.rs"]
 mod machine;
 #[path = "../../../src/vocabulary/mod.rs"]

@@ -8,7 +8,7 @@
 //! | `process::exit` in a body | the process ends with that code, whatever else runs |
 //! | `thread::park` | the body hangs, and is abandoned like any other |
 //! | a thread-local whose destructor calls everything | it is answered, and the supervisor ends |
-//! | a thread-local whose destructor never returns | the end is not delayed (`regressions`) |
+//! | a thread-local whose destructor never returns | the end is not delayed (`predecessors`) |
 
 use std::cell::RefCell;
 use std::process::exit;

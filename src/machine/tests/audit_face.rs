@@ -1,0 +1,97 @@
+//! What holds of the machine between two steps, whatever has happened, as far as its face shows it:
+//! for those who compile the machine and see no more of it. `audit` also looks inside.
+
+use crate::machine::{Machine, State, Task};
+use crate::vocabulary::id::SlotKey;
+use crate::vocabulary::time::Time;
+
+/// Panics unless every invariant that shows holds.
+pub(crate) fn audit_face(machine: &Machine) {
+    let count = |is: fn(&Task) -> bool| machine.tasks().iter().filter(|task| is(task)).count();
+    audit_permits(machine, count(|task| task.state.holds_permit()));
+    let runnable = count(|task| task.state == State::Runnable);
+    assert_eq!(machine.waiting_for_permit() as usize, runnable, "who waits is miscounted");
+    let open = count(|task| !matches!(task.state, State::Abandoned { over: true, .. }));
+    assert_eq!(machine.is_idle(), open == 0, "tasks without outcome are miscounted");
+    assert!(count(|_| true) <= machine.limits().max_tasks as usize, "too many tasks");
+    for (key, slot) in machine.slots().iter() {
+        let waiting = |task: &&Task| task.slot == Some(key) && task.state == State::Queued;
+        let queued = machine.tasks().iter().filter(waiting).count();
+        assert_eq!(slot.queue.len as usize, queued, "a queue is miscounted");
+        assert!(slot.owner.is_some() || queued == 0, "somebody waits for an idle slot");
+        let owner = slot.owner.map(|owner| machine.tasks().get(owner).expect("an owner is a task"));
+        assert!(owner.map_or(true, |it| it.slot == Some(key)), "{owner:?} owns another's slot");
+    }
+    for task in machine.tasks().iter() {
+        if let Some(slot) = task.slot {
+            audit_owner(machine, task, slot);
+        }
+        audit_timer(machine, task);
+        assert!(machine.is_running() || ends(task), "{task:?} goes on in a shutdown");
+    }
+    audit_deadline(machine);
+}
+
+fn audit_permits(machine: &Machine, held: usize) {
+    let (limit, permits) = (machine.limits().max_concurrent, machine.permits_held());
+    assert_eq!(permits as usize, held, "permits are not conserved");
+    assert!(limit.map_or(true, |most| permits <= most), "too many permits are out");
+    let nobody_waits = machine.waiting_for_permit() == 0;
+    assert!(nobody_waits || Some(permits) == limit, "a task waits although a permit is free");
+}
+
+fn audit_owner(machine: &Machine, task: &Task, slot: SlotKey) {
+    let owns = machine.slots().get(slot).owner == Some(task.task.key);
+    assert_eq!(owns, task.state != State::Queued, "{task:?} is not where its slot has it");
+}
+
+fn audit_timer(machine: &Machine, task: &Task) {
+    let due = machine.due(task.task.key);
+    let right = match task.state {
+        State::Intake | State::Over => panic!("{task:?} was left within a step"),
+        State::Queued | State::Runnable => {
+            due.is_never() || (task.attempt == 0 && task.plan.expires_in.is_some())
+        }
+        State::Starting { stop: None, expired: false } => {
+            due.is_never() || task.plan.expires_in.is_some()
+        }
+        State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
+        State::Running { deadline, watch: None, .. } => due == deadline,
+        State::Running { deadline, watch: Some(_), .. } => due <= deadline,
+        // A shutdown bounds every grace, also that of an attempt whose own has passed already.
+        State::Stopping { .. } => {
+            !machine.is_running() || due.is_never() || due <= task.since.after(task.plan.grace)
+        }
+        State::Waiting(_) => due.is_never() || due >= task.since,
+    };
+    assert!(right, "the timer of {task:?} is set to {due:?}");
+}
+
+/// Whether a task is on its way out, whatever it does.
+const fn ends(task: &Task) -> bool {
+    match task.state {
+        State::Starting { stop, expired } => stop.is_some() || expired,
+        State::Stopping { stop, .. } => stop.is_some(),
+        State::Abandoned { over, .. } => over,
+        State::Intake
+        | State::Queued
+        | State::Runnable
+        | State::Running { .. }
+        | State::Waiting(_)
+        | State::Over => false,
+    }
+}
+
+fn audit_deadline(machine: &Machine) {
+    let dues = machine.tasks().iter().map(|task| machine.due(task.task.key));
+    let first = dues.min().unwrap_or(Time::NEVER);
+    assert!(machine.deadline() <= first, "a timer would be slept through");
+    assert!(!machine.is_running() || machine.deadline() == first, "nothing is due then");
+}
+
+/// Panics unless nothing is left of anything that ever was.
+pub(crate) fn audit_face_empty(machine: &Machine) {
+    assert_eq!(machine.tasks().iter().count(), 0, "a task is left");
+    assert_eq!(machine.permits_held(), 0, "a permit is left");
+    assert!(machine.slots().iter().all(|(_, slot)| slot.owner.is_none()), "a slot is left");
+}

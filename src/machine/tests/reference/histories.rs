@@ -1,0 +1,384 @@
+//! Histories by chance, lived through by the machine and by the reference, which have to agree
+//! after each act on every task, queue, permit, timer and outcome.
+//!
+//! Here a thread answers each order at once and truly; what late answers lead to is the subject of
+//! the simulation. `THREADVISOR_HISTORIES=n` lives through so many.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::job::Place;
+use super::model::Model;
+use crate::machine::tests::audit::{audit, members};
+use crate::machine::tests::cell_model::{CellModel, Seen};
+use crate::machine::tests::dice::Dice;
+use crate::machine::tests::number;
+use crate::machine::tests::rig::ms;
+use crate::machine::tests::shrinking::{fewest, survives, Failure};
+use crate::machine::{Answer, Effect, End, Input, Machine, Submission};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
+use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::time::Time;
+
+/// Histories of an ordinary run.
+const HISTORIES: u64 = 1500;
+const SLOTS: u32 = 3;
+
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a history is short")]
+enum Act {
+    Submit(Submission),
+    /// Of those there are, the one that this number falls on; so with the others.
+    Stop(usize),
+    StopSlot(u32),
+    Skip(usize),
+    Restart(usize),
+    Claim(usize),
+    Return(usize, Return),
+    /// What was released returns.
+    ReturnLate(usize, Return),
+    Pass(Duration),
+    ShutDown,
+}
+
+struct Pair {
+    machine: Machine,
+    model: Model,
+    cells: BTreeMap<(TaskId, u64), CellModel>,
+    ended: Vec<(TaskId, End)>,
+    taken: Option<bool>,
+}
+
+fn addr(id: TaskId) -> TaskAddr {
+    TaskAddr { key: TaskKey(u32::try_from(id.get()).expect("few tasks")), id }
+}
+
+impl Pair {
+    fn new(limits: Limits) -> Self {
+        Self {
+            machine: Machine::new(limits.clone(), 0),
+            model: Model::new(limits),
+            cells: BTreeMap::new(),
+            ended: Vec::new(),
+            taken: None,
+        }
+    }
+
+    /// Those in one of these places, one of them by number.
+    fn pick(&self, which: usize, places: &[Place]) -> Option<AttemptRef> {
+        let there = self.model.jobs.iter().filter(|job| places.contains(&job.place));
+        let there: Vec<_> = there.collect();
+        let job = there.get(which % there.len().max(1))?;
+        Some(AttemptRef { task: addr(job.id), attempt: job.attempt })
+    }
+
+    fn act(&mut self, act: &Act) {
+        let anybody = [
+            Place::Queued,
+            Place::Waiting,
+            Place::Runnable,
+            Place::Starting,
+            Place::Running,
+            Place::Stopping,
+            Place::Abandoned,
+        ];
+        let of = |which| self.pick(which, &anybody);
+        match *act {
+            Act::Submit(ref submission) => {
+                let submission = submission.clone();
+                self.model.submit(&submission);
+                self.feed(Input::Submitted(submission));
+            }
+            Act::Stop(which) => {
+                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                self.model.stop(task.id, crate::vocabulary::reason::StopReason::Stop);
+                self.feed(Input::StopRequested(task));
+            }
+            Act::StopSlot(slot) => {
+                self.model.stop_slot(slot);
+                self.feed(Input::SlotStopRequested(SlotKey(slot)));
+            }
+            Act::Skip(which) => {
+                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                let taken = self.model.skip(task.id);
+                self.feed(Input::SkipRequested(task));
+                assert_eq!(self.taken, Some(taken), "skipped");
+            }
+            Act::Restart(which) => {
+                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                let taken = self.model.restart(task.id);
+                self.feed(Input::RestartRequested(task));
+                assert_eq!(self.taken, Some(taken), "restarted");
+            }
+            Act::Claim(which) => {
+                let Some(attempt) = self.pick(which, &[Place::Starting]) else { return };
+                let at = self.model.now;
+                self.model.claim(attempt.task.id);
+                let timeout = self.model.job(attempt.task.id).plan.timeout;
+                assert!(self.cell(attempt).claim(at, timeout, None));
+                self.feed(Input::Claimed { attempt, at });
+            }
+            Act::Return(which, ret) => {
+                let there = [Place::Running, Place::Stopping, Place::Abandoned];
+                let Some(attempt) = self.pick(which, &there) else { return };
+                self.returns(attempt, ret);
+            }
+            Act::ReturnLate(which, ret) => {
+                let released = &self.model.released;
+                let late = released.get(which % released.len().max(1));
+                let Some(&(id, attempt)) = late else { return };
+                self.returns(AttemptRef { task: addr(id), attempt }, ret);
+            }
+            Act::Pass(span) => self.pass(span),
+            Act::ShutDown => {
+                self.model.shut_down();
+                self.feed(Input::ShutdownRequested(ShutdownCause::Requested));
+            }
+        }
+    }
+
+    fn returns(&mut self, attempt: AttemptRef, ret: Return) {
+        let at = self.model.now;
+        self.model.returned(attempt.task.id, attempt.attempt, ret);
+        // Whether it runs again is for the other side to find out.
+        let Seen { claimed_at, told, .. } = self.cell(attempt).returned(|_| false);
+        self.cell(attempt).left();
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
+    }
+
+    fn cell(&mut self, attempt: AttemptRef) -> &mut CellModel {
+        let id = (attempt.task.id, attempt.attempt);
+        self.cells.get_mut(&id).expect("an attempt that was ordered")
+    }
+
+    /// Each timer is noticed when it is due, and both stop there.
+    fn pass(&mut self, span: Duration) {
+        let until = self.model.now.after(span);
+        while let Some(due) = Some(self.machine.deadline()).filter(|due| *due <= until) {
+            let due = due.max(self.model.now);
+            self.model.pass(due);
+            self.feed(Input::TimerDue);
+            self.compare();
+        }
+        self.model.pass(until);
+    }
+
+    /// Performs what the machine orders, at once.
+    fn feed(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.machine.step(self.model.now, input, &mut effects);
+            audit(&self.machine);
+            for effect in effects {
+                match effect {
+                    Effect::Start { attempt, .. } => {
+                        let id = (attempt.task.id, attempt.attempt);
+                        self.cells.insert(id, CellModel::offered());
+                    }
+                    Effect::Revoke { attempt } => {
+                        let answer = self.cell(attempt).revoke();
+                        inputs.push_back(Input::RevokeAnswered { attempt, answer });
+                    }
+                    Effect::Tell { attempt, reason, grace_until } => {
+                        let now = self.model.now;
+                        let answer = self.cell(attempt).tell(reason, now, grace_until);
+                        inputs.push_back(Input::TellAnswered { attempt, answer });
+                    }
+                    Effect::Finalize { attempt, grace_until } => {
+                        self.cell(attempt).finalize(grace_until);
+                    }
+                    Effect::Abandon { attempt } => {
+                        let answer = self.cell(attempt).abandon();
+                        inputs.push_back(Input::AbandonAnswered { attempt, answer });
+                    }
+                    Effect::Deliver { task, end } => self.ended.push((task.id, end)),
+                    Effect::Answer(Answer::Taken(taken)) => self.taken = Some(taken),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        let (machine, model) = (&self.machine, &self.model);
+        let known: Vec<_> = machine.tasks().iter().map(|task| task.task.id).collect();
+        let expected: Vec<_> = model.jobs.iter().map(|job| job.id).collect();
+        assert_eq!(known, expected, "the tasks");
+        for (task, job) in machine.tasks().iter().zip(&model.jobs) {
+            let known = (task.state.name().label(), machine.due(task.task.key));
+            let expected = (format!("{:?}", job.place).to_lowercase(), job.due);
+            assert_eq!(known, (&*expected.0, expected.1), "the state of {}", job.id);
+            assert_eq!((task.attempt, task.streak), (job.attempt, job.streak), "of {}", job.id);
+        }
+        for slot in 0..SLOTS {
+            let entry = machine.slots().get(SlotKey(slot));
+            let owner = entry.owner.map(|key| machine.tasks()[key].task.id);
+            assert_eq!(owner, model.owner(slot), "the owner of slot {slot}");
+            let queue = model.queues.get(&slot).cloned().unwrap_or_default();
+            let known = members(machine, entry.queue);
+            let known: Vec<_> = known.iter().map(|key| machine.tasks()[*key].task.id).collect();
+            assert_eq!(known, queue, "the queue of slot {slot}");
+        }
+        let line = members(machine, machine.runnable);
+        let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].task.id).collect();
+        assert_eq!((machine.permits_held(), line), (model.permits(), model.line.clone()));
+        let mut released: Vec<_> = machine.released.iter().map(|it| it.attempt).collect();
+        released.sort_by_key(|attempt| (attempt.task.id, attempt.attempt));
+        let mut expected = model.released.clone();
+        expected.sort_unstable();
+        let released: Vec<_> = released.iter().map(|it| (it.task.id, it.attempt)).collect();
+        assert_eq!(released, expected, "what is released");
+        assert_eq!(machine.is_running(), model.closes.is_none(), "the door");
+        let by_id = |ended: &[(TaskId, End)]| {
+            let mut ended: Vec<_> = ended.iter().map(|(id, end)| (*id, label(*end))).collect();
+            ended.sort_unstable();
+            ended
+        };
+        assert_eq!(by_id(&self.ended), by_id(&model.ended), "the outcomes");
+        self.ended.clear();
+        self.model.ended.clear();
+    }
+}
+
+/// Of a rejection, why; the numbers in it are compared by the tests of admission.
+fn label(end: End) -> String {
+    match end {
+        End::Rejected(why) => why.label().to_owned(),
+        _ => format!("{end:?}"),
+    }
+}
+
+fn live(limits: &Limits, acts: &[Act]) {
+    let mut pair = Pair::new(limits.clone());
+    for act in acts {
+        pair.act(act);
+        pair.compare();
+    }
+}
+
+/// No two moments are the same, but by intention: the order of what is due at once is not promised.
+fn moment(dice: &mut Dice, most: Duration) -> Duration {
+    Duration::from_nanos(1 + dice.next() % u64::try_from(most.as_nanos()).expect("short"))
+}
+
+fn plan(dice: &mut Dice) -> Plan {
+    let once = dice.chance(10);
+    let restarts = [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always];
+    let restart = if once { RestartPolicy::Never } else { dice.one_of(&restarts) };
+    let pauses =
+        [Pause::None, Pause::Delay(moment(dice, ms(20))), Pause::Rate(moment(dice, ms(20)))];
+    let first = moment(dice, ms(8));
+    let backoff = BackoffPolicy::exponential(first, first + moment(dice, ms(40)));
+    let limit = FailureLimit { failures: dice.below(3), within: moment(dice, ms(60)) };
+    Plan {
+        restart,
+        pause: if restart == RestartPolicy::Always { dice.one_of(&pauses) } else { Pause::None },
+        initial_delay: if dice.chance(15) { moment(dice, ms(10)) } else { Duration::ZERO },
+        backoff: backoff.jitter(JitterPolicy::None).factor(dice.one_of(&[1.0, 2.0])),
+        max_retries: dice.chance(40).then(|| dice.below(3)),
+        stable_after: moment(dice, ms(20)),
+        failure_limit: dice.chance(20).then_some(limit),
+        timeout: dice.chance(40).then(|| moment(dice, ms(15))),
+        max_timeout: None,
+        grace: dice.one_of(&[Duration::ZERO, ms(3), ms(20), Duration::MAX]),
+        expires_in: dice.chance(20).then(|| moment(dice, ms(30))),
+        panic: dice.one_of(&[PanicPolicy::Failure, PanicPolicy::Fatal]),
+        abandon: dice.one_of(&[AbandonPolicy::Hold, AbandonPolicy::Release]),
+        watchdog: None,
+        shutdown_on_end: dice.chance(1),
+        body: match once {
+            true => BodyKind::Once,
+            false if dice.chance(60) => BodyKind::Shared,
+            false => BodyKind::Repeat,
+        },
+    }
+}
+
+fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
+    let age = moment(dice, ms(20));
+    let before = Time::ZERO.after(now.since_start().saturating_sub(age));
+    let which = dice.below(1000) as usize;
+    let ret = dice.one_of(&[
+        Return::Ok,
+        Return::Ok,
+        Return::Failed,
+        Return::Failed,
+        Return::Panicked,
+        Return::Cancelled,
+        Return::Fatal,
+    ]);
+    match dice.below(100) {
+        0..=24 => Act::Submit(Submission {
+            task: addr(TaskId::new(number + 1)),
+            slot: dice.chance(85).then(|| SlotKey(dice.below(SLOTS))),
+            policy: dice.policy(),
+            plan: plan(dice).into(),
+            submitted_at: if dice.chance(70) { now } else { before },
+            cancelled: dice.chance(2),
+        }),
+        25..=31 => Act::Stop(which),
+        32..=33 => Act::StopSlot(dice.below(SLOTS)),
+        34..=39 => Act::Skip(which),
+        40..=45 => Act::Restart(which),
+        46..=64 => Act::Claim(which),
+        65..=78 => Act::Return(which, ret),
+        79..=81 => Act::ReturnLate(which, ret),
+        82 if dice.chance(20) => Act::ShutDown,
+        _ => Act::Pass(moment(dice, ms(12))),
+    }
+}
+
+/// Each act in a moment of its own.
+fn history(seed: u64) -> (Limits, Vec<Act>) {
+    let mut dice = Dice::of(&[seed, 10]);
+    let limits = Limits {
+        max_concurrent: dice.one_of(&[Some(1), Some(2), Some(4), None]),
+        max_slot_queue: dice.one_of(&[0, 1, 100]),
+        max_tasks: dice.one_of(&[6, 1000]),
+        max_abandoned: dice.one_of(&[0, 1, 3, 1000]),
+        grace: dice.one_of(&[Duration::ZERO, ms(5), Duration::MAX]),
+        event_flush: Duration::MAX,
+    };
+    let n_acts = 20 + u64::from(dice.below(80));
+    let mut acts = Vec::new();
+    let mut now = Time::ZERO;
+    for number in 0..n_acts {
+        let mut dice = Dice::of(&[seed, 11, number]);
+        let gap = moment(&mut dice, ms(1) / 100);
+        now = now.after(gap);
+        let act = act(&mut dice, number, now);
+        if let Act::Pass(span) = act {
+            now = now.after(span);
+        }
+        acts.extend([Act::Pass(gap), act]);
+    }
+    (limits, acts)
+}
+
+#[test]
+fn the_machine_agrees_with_the_reference() {
+    let histories = number("THREADVISOR_HISTORIES").unwrap_or(HISTORIES);
+    let (mut n_acts, mut failed) = (0, Vec::new());
+    for seed in 1..=histories {
+        let (limits, acts) = history(seed);
+        n_acts += acts.len();
+        if let Err(failure) = survives(|| live(&limits, &acts)) {
+            failed.push((seed, failure));
+        }
+    }
+    println!("{histories} histories, {n_acts} acts; {} failed", failed.len());
+    let Some((seed, _)) = failed.first() else { return };
+    let (limits, acts) = history(*seed);
+    let acts = fewest(acts, |acts| survives(|| live(&limits, acts)).is_err());
+    let Failure { why, .. } = survives(|| live(&limits, &acts)).expect_err("the fewest that fail");
+    panic!("{why}\nhistory {seed}: {limits:?}\n{acts:#?}");
+}

@@ -1,0 +1,6 @@
+//! The rules written a second time, as naively as can be, and histories by chance that the machine
+//! and this reference live through side by side.
+
+mod histories;
+mod job;
+mod model;

@@ -1,0 +1,452 @@
+//! The rules of slots, permits and restarts a second time, written from `guide::rules` and as naive
+//! as can be: plain lists that are searched, no orders and no answers, everything at once.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::job::{Job, Place};
+use crate::machine::tests::rig::ms;
+use crate::machine::{End, Submission};
+use crate::vocabulary::answer::Return;
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::plan::{BodyKind, Limits, Pause, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy};
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
+
+pub(super) struct Model {
+    pub(super) now: Time,
+    pub(super) limits: Limits,
+    pub(super) jobs: Vec<Job>,
+    pub(super) queues: BTreeMap<u32, Vec<TaskId>>,
+    pub(super) line: Vec<TaskId>,
+    pub(super) released: Vec<(TaskId, u64)>,
+    pub(super) ended: Vec<(TaskId, End)>,
+    /// When the grace of the shutdown ends that has begun.
+    pub(super) closes: Option<Time>,
+    n_set: u64,
+}
+
+impl Model {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            now: Time::ZERO,
+            limits,
+            jobs: Vec::new(),
+            queues: BTreeMap::new(),
+            line: Vec::new(),
+            released: Vec::new(),
+            ended: Vec::new(),
+            closes: None,
+            n_set: 0,
+        }
+    }
+
+    pub(super) fn job(&mut self, id: TaskId) -> &mut Job {
+        self.jobs.iter_mut().find(|job| job.id == id).expect("a job")
+    }
+
+    pub(super) fn owner(&self, slot: u32) -> Option<TaskId> {
+        let owns = |job: &&Job| job.slot == Some(slot) && job.place != Place::Queued;
+        self.jobs.iter().find(owns).map(|job| job.id)
+    }
+
+    pub(super) fn permits(&self) -> u32 {
+        let holds = |place| {
+            matches!(place, Place::Starting | Place::Running | Place::Stopping | Place::Abandoned)
+        };
+        self.jobs.iter().filter(|job| holds(job.place)).count().try_into().expect("few jobs")
+    }
+
+    fn stuck(&self) -> usize {
+        let held = self.jobs.iter().filter(|job| job.place == Place::Abandoned);
+        held.count() + self.released.len()
+    }
+
+    fn put(&mut self, id: TaskId, place: Place, due: Time) {
+        self.n_set += 1;
+        let set = self.n_set;
+        let job = self.job(id);
+        (job.place, job.due, job.set) = (place, due, set);
+    }
+
+    pub(super) fn submit(&mut self, submission: &Submission) {
+        let (id, policy) = (submission.task.id, submission.policy);
+        let (plan, slot) = (Plan::clone(&submission.plan), submission.slot.map(|slot| slot.0));
+        let expiry = plan.expires_in.map(|span| submission.submitted_at.after(span));
+        let expires_at = expiry.unwrap_or(Time::NEVER);
+        let job = Job::new(id, slot, plan, expires_at);
+        let n_jobs = self.jobs.len();
+        self.jobs.push(job);
+        let owner = slot.and_then(|slot| self.owner(slot));
+        let queue = slot.and_then(|slot| self.queues.get(&slot)).cloned().unwrap_or_default();
+        let limit = self.limits.max_slot_queue as usize;
+        let refusal = match (policy, owner) {
+            _ if self.closes.is_some() => Some(Rejection::ShuttingDown),
+            _ if submission.cancelled => Some(Rejection::Removed),
+            _ if expires_at <= self.now => Some(Rejection::Expired),
+            _ if n_jobs >= self.limits.max_tasks as usize => {
+                Some(Rejection::TooManyTasks { limit: 0 })
+            }
+            _ if self.stuck() > self.limits.max_abandoned as usize => {
+                Some(Rejection::TooManyAbandoned { limit: 0 })
+            }
+            (AdmissionPolicy::DropIfRunning, Some(owner)) => {
+                Some(Rejection::SlotBusy { owner, since: Duration::ZERO })
+            }
+            (AdmissionPolicy::Queue, Some(_)) if queue.len() >= limit => {
+                Some(Rejection::QueueFull { depth: queue.len(), limit })
+            }
+            _ => None,
+        };
+        if let Some(why) = refusal {
+            return self.end(id, End::Rejected(why));
+        }
+        let (Some(slot), Some(owner)) = (slot, owner) else { return self.own(id) };
+        let superseded = match policy {
+            AdmissionPolicy::Replace => queue.len().min(1),
+            AdmissionPolicy::KeepLatest => queue.len(),
+            AdmissionPolicy::Queue | AdmissionPolicy::DropIfRunning => 0,
+        };
+        for &old in &queue[..superseded] {
+            self.end(old, End::Rejected(Rejection::Superseded { by: id }));
+        }
+        self.put(id, Place::Queued, expires_at);
+        let queue = self.queues.entry(slot).or_default();
+        if policy == AdmissionPolicy::Replace {
+            queue.insert(0, id);
+            self.stop(owner, StopReason::Replace);
+        } else {
+            queue.push(id);
+        }
+    }
+
+    fn own(&mut self, id: TaskId) {
+        let (now, delay) = (self.now, self.job(id).plan.initial_delay);
+        if delay.is_zero() {
+            return self.get_ready(id);
+        }
+        self.job(id).delayed_since = Some(now);
+        self.put(id, Place::Waiting, now.after(delay));
+    }
+
+    fn get_ready(&mut self, id: TaskId) {
+        self.line.push(id);
+        let expiry = self.expiry(id);
+        self.put(id, Place::Runnable, expiry);
+        self.settle();
+    }
+
+    fn expiry(&mut self, id: TaskId) -> Time {
+        let job = self.job(id);
+        job.first_start.map_or(job.expires_at, |_| Time::NEVER)
+    }
+
+    /// Permits go to those who wait for them, idle slots to those who wait for these.
+    fn settle(&mut self) {
+        while self.permits() < self.limits.max_concurrent.unwrap_or(u32::MAX)
+            && !self.line.is_empty()
+        {
+            let id = self.line.remove(0);
+            self.job(id).attempt += 1;
+            let expiry = self.expiry(id);
+            self.put(id, Place::Starting, expiry);
+        }
+        let slots: Vec<_> = self.queues.keys().copied().collect();
+        for slot in slots {
+            if self.owner(slot).is_none() && !self.queues[&slot].is_empty() {
+                let heir = self.queues.get_mut(&slot).expect("it has one").remove(0);
+                self.own(heir);
+            }
+        }
+    }
+
+    /// The outcome; with it goes all that the job holds.
+    fn end(&mut self, id: TaskId, end: End) {
+        let job = self.job(id).clone();
+        if !job.over {
+            self.deliver(id, end);
+        }
+        let Some(at) = self.jobs.iter().position(|job| job.id == id) else { return };
+        self.jobs.remove(at);
+        self.queues.values_mut().for_each(|queue| queue.retain(|queued| *queued != id));
+        let place = self.line.iter().position(|ready| *ready == id);
+        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+        let queue = job.slot.and_then(|slot| self.queues.get_mut(&slot));
+        match (place, queue) {
+            // The successor takes over the place of an owner that waits for its permit.
+            (Some(place), Some(queue)) if replaced => {
+                let heir = queue.remove(0);
+                self.line.remove(place);
+                if self.job(heir).plan.initial_delay.is_zero() {
+                    self.line.insert(place, heir);
+                    let expiry = self.expiry(heir);
+                    self.put(heir, Place::Runnable, expiry);
+                } else {
+                    self.own(heir);
+                }
+            }
+            (Some(place), _) => _ = self.line.remove(place),
+            (None, _) => {}
+        }
+        self.settle();
+    }
+
+    fn deliver(&mut self, id: TaskId, end: End) {
+        self.ended.push((id, end));
+        let job = self.job(id);
+        job.over = true;
+        let own = match end {
+            End::Rejected(_) => false,
+            End::Cancelled { reason, .. } => reason == StopReason::ByTask,
+            End::Abandoned { stop, .. } => stop.is_none(),
+            _ => true,
+        };
+        if job.plan.shutdown_on_end && own {
+            self.shut_down();
+        }
+    }
+
+    pub(super) fn stop(&mut self, id: TaskId, reason: StopReason) {
+        let closes = self.closes.unwrap_or(Time::NEVER);
+        let shutdown = reason == StopReason::Shutdown;
+        let job = self.job(id);
+        let due = job.due.min(closes);
+        match job.place {
+            Place::Queued if shutdown => self.end(id, End::Rejected(Rejection::ShuttingDown)),
+            Place::Queued => self.end(id, End::Rejected(Rejection::Removed)),
+            Place::Runnable | Place::Starting | Place::Waiting => {
+                self.end(id, End::Cancelled { reason, returned_ok: false });
+            }
+            Place::Running => {
+                job.stop = Some(reason);
+                self.tell(id, reason.as_cancel());
+            }
+            Place::Stopping if job.stop.is_none() || shutdown => {
+                job.stop.get_or_insert(reason);
+                self.put(id, Place::Stopping, due);
+                self.end_grace(id);
+            }
+            Place::Abandoned if !job.over => {
+                let told = job.told.expect("it was told");
+                job.stop = Some(reason);
+                self.deliver(id, End::Abandoned { reason: told, stop: Some(reason) });
+            }
+            Place::Stopping | Place::Abandoned => {}
+        }
+    }
+
+    pub(super) fn stop_slot(&mut self, slot: u32) {
+        for id in self.queues.get(&slot).cloned().unwrap_or_default() {
+            self.stop(id, StopReason::Stop);
+        }
+        if let Some(owner) = self.owner(slot) {
+            self.stop(owner, StopReason::Stop);
+        }
+    }
+
+    pub(super) fn shut_down(&mut self) {
+        if self.closes.is_some() {
+            return;
+        }
+        self.closes = Some(self.now.after(self.limits.grace));
+        let waits = |job: &Job| matches!(job.place, Place::Runnable | Place::Waiting);
+        let ids = |of: &dyn Fn(&Job) -> bool| -> Vec<_> {
+            self.jobs.iter().filter(|job| !job.over && of(job)).map(|job| job.id).collect()
+        };
+        let queued = ids(&|job| job.place == Place::Queued);
+        let waiting = ids(&waits);
+        let others = ids(&|job| job.place != Place::Queued && !waits(job));
+        for id in [queued, waiting, others].concat() {
+            self.stop(id, StopReason::Shutdown);
+        }
+    }
+
+    fn tell(&mut self, id: TaskId, reason: CancelReason) {
+        let (now, closes) = (self.now, self.closes.unwrap_or(Time::NEVER));
+        let job = self.job(id);
+        job.told = Some(reason);
+        let due = now.after(job.plan.grace).min(closes);
+        self.put(id, Place::Stopping, due);
+        self.end_grace(id);
+    }
+
+    /// Gives it up if its grace is over.
+    fn end_grace(&mut self, id: TaskId) {
+        let (now, crowded) = (self.now, self.stuck() >= self.limits.max_abandoned as usize);
+        let job = self.job(id);
+        if job.due > now {
+            return;
+        }
+        let follows = job.stop.is_none() && job.may_retry(now);
+        let (reason, stop) = (job.told.expect("it was told"), job.stop);
+        let end = End::Abandoned { reason, stop };
+        job.streak += 1;
+        job.failures.push(now);
+        if job.plan.abandon == AbandonPolicy::Release && !crowded {
+            let (attempt, shared) = (job.attempt, job.plan.body == BodyKind::Shared);
+            self.released.push((id, attempt));
+            return if follows && shared { self.retry(id) } else { self.end(id, end) };
+        }
+        self.put(id, Place::Abandoned, Time::NEVER);
+        if !follows {
+            self.deliver(id, end);
+        }
+    }
+
+    pub(super) fn claim(&mut self, id: TaskId) {
+        let now = self.now;
+        let job = self.job(id);
+        job.first_start.get_or_insert(now);
+        (job.last_start, job.told) = (now, None);
+        let due = job.plan.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
+        self.put(id, Place::Running, due);
+    }
+
+    pub(super) fn returned(&mut self, id: TaskId, attempt: u64, ret: Return) {
+        if self.released.contains(&(id, attempt)) {
+            return self.released.retain(|released| *released != (id, attempt));
+        }
+        let job = self.job(id).clone();
+        let returned_ok = ret == Return::Ok;
+        let asked = job.stop.map(|reason| End::Cancelled { reason, returned_ok });
+        let told_to_stop = job.told.and_then(CancelReason::as_stop);
+        let told = told_to_stop.map(|reason| End::Cancelled { reason, returned_ok });
+        match (ret, job.told) {
+            _ if job.over => self.end(id, End::Completed),
+            _ if job.place == Place::Abandoned => self.retry(id),
+            (Return::Fatal, _) => self.end(id, End::Fatal),
+            (Return::Panicked, _)
+                if job.plan.panic != PanicPolicy::Failure || told_to_stop.is_some() =>
+            {
+                self.end(id, End::Panicked);
+            }
+            _ if told.is_some() => self.end(id, told.expect("it was")),
+            // A stop on top of an interruption.
+            _ if asked.is_some() => self.end(id, asked.expect("it was")),
+            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut),
+            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked),
+            (_, Some(_)) => self.go_on(id, self.now),
+            (Return::Cancelled, _) => {
+                self.end(id, End::Cancelled { reason: StopReason::ByTask, returned_ok });
+            }
+            (Return::Failed, _) => self.fail(id, FailureCause::Failed),
+            (Return::Ok, _) => self.succeed(id),
+        }
+    }
+
+    fn succeed(&mut self, id: TaskId) {
+        let now = self.now;
+        let job = self.job(id);
+        (job.streak, job.n_delays) = (0, 0);
+        if job.plan.body == BodyKind::Once || job.plan.restart != RestartPolicy::Always {
+            return self.end(id, End::Completed);
+        }
+        let due = match job.plan.pause {
+            Pause::None => now,
+            Pause::Delay(pause) => now.after(pause),
+            Pause::Rate(step) => job.tick_after(now, step),
+        };
+        self.go_on(id, due);
+    }
+
+    fn fail(&mut self, id: TaskId, cause: FailureCause) {
+        let now = self.now;
+        let job = self.job(id);
+        let may_retry = job.may_retry(now);
+        let of_the_body = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
+        if of_the_body && job.last_start.until(now) >= job.plan.stable_after {
+            job.n_delays = 0;
+        }
+        job.streak += 1;
+        job.failures.push(now);
+        match cause {
+            _ if may_retry => self.retry(id),
+            FailureCause::Panicked => self.end(id, End::Panicked),
+            FailureCause::TimedOut => self.end(id, End::TimedOut),
+            _ => self.end(id, End::Failed),
+        }
+    }
+
+    fn retry(&mut self, id: TaskId) {
+        let now = self.now;
+        let job = self.job(id);
+        let backoff = job.plan.backoff;
+        let factor = if backoff.factor > 1.0 { 2 } else { 1 };
+        let grow = |delay: Duration, _| delay.saturating_mul(factor).min(backoff.max);
+        let grown = (0..job.n_delays).fold(backoff.first, grow);
+        let delay = grown.min(backoff.max).max(ms(1));
+        job.n_delays += 1;
+        let due = match job.plan.pause {
+            Pause::None => now.after(delay),
+            Pause::Delay(pause) => now.after(delay.max(pause)),
+            Pause::Rate(step) => job.tick_after(now.after(delay), step),
+        };
+        self.go_on(id, due);
+    }
+
+    /// Gives the permit back and waits until then, but never less than a millisecond after the last
+    /// start.
+    fn go_on(&mut self, id: TaskId, due: Time) {
+        let due = due.max(self.job(id).last_start.after(ms(1)));
+        self.put(id, Place::Waiting, due);
+        self.settle();
+        if due <= self.now {
+            self.get_ready(id);
+        }
+    }
+
+    /// Gives whether it has done anything.
+    pub(super) fn skip(&mut self, id: TaskId) -> bool {
+        let now = self.now;
+        let job = self.job(id);
+        let spacing = job.first_start.map_or(Time::ZERO, |_| job.last_start.after(ms(1)));
+        match job.place {
+            Place::Waiting if spacing > now => self.put(id, Place::Waiting, spacing),
+            Place::Waiting => self.end_wait(id),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn restart(&mut self, id: TaskId) -> bool {
+        let job = self.job(id);
+        match job.place {
+            Place::Running if job.plan.body == BodyKind::Once => false,
+            Place::Running => {
+                self.tell(id, CancelReason::Restart);
+                true
+            }
+            _ => self.skip(id),
+        }
+    }
+
+    fn end_wait(&mut self, id: TaskId) {
+        let now = self.now;
+        let job = self.job(id);
+        if let Some(since) = job.delayed_since.take() {
+            job.expires_at = job.expires_at.after(since.until(now));
+        }
+        self.get_ready(id);
+    }
+
+    /// Time passes, and what is due until then happens.
+    pub(super) fn pass(&mut self, until: Time) {
+        loop {
+            let next = self.jobs.iter().map(|job| (job.due, job.set, job.id)).min();
+            let Some((due, _, id)) = next.filter(|(due, ..)| *due <= until) else { break };
+            self.now = self.now.max(due);
+            match self.job(id).place {
+                Place::Queued | Place::Runnable | Place::Starting => {
+                    self.end(id, End::Rejected(Rejection::Expired));
+                }
+                Place::Running => self.tell(id, CancelReason::Timeout),
+                Place::Stopping => self.end_grace(id),
+                Place::Waiting => self.end_wait(id),
+                Place::Abandoned => unreachable!("it has no timer"),
+            }
+        }
+        self.now = until;
+    }
+}

@@ -1,0 +1,14 @@
+//! The rules, one topic a file, as scripts: what happens, and what the machine orders then. Each
+//! file names the section of `guide::rules` that it checks.
+
+mod admission;
+mod deadlines;
+mod endings;
+mod extension;
+mod permits;
+mod pool;
+mod release;
+mod restarts;
+mod shutdown;
+mod states_and_events;
+mod watchdog;

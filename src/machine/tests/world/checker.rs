@@ -1,0 +1,441 @@
+//! What must hold of everything a world is told and ordered, kept apart from both the world and the
+//! machine: a record of each task, two of who waits where, and one of what is stuck.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::coverage::Coverage;
+use super::queues::{Permits, Slots};
+use super::seen_attempt::Finding;
+use super::seen_task::SeenTask;
+use super::stuck::Stuck;
+use crate::machine::tests::rig::ms;
+use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::plan::{Limits, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
+use crate::vocabulary::reason::{CancelReason, Decision, Rejection, StopReason};
+use crate::vocabulary::time::Time;
+
+pub(super) struct Checker {
+    limits: Limits,
+    now: Time,
+    records: BTreeMap<TaskId, SeenTask>,
+    permits: Permits,
+    slots: Slots,
+    stuck: Stuck,
+    /// Attempts that threads work on, but for the released: physically, whatever the machine knows.
+    n_claimed: u32,
+    /// The rarer things that the step has met.
+    sights: Vec<&'static str>,
+    closed_at: Option<Time>,
+    drained: bool,
+    finished: bool,
+}
+
+impl Checker {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            permits: Permits::new(limits.max_concurrent.unwrap_or(u32::MAX)),
+            stuck: Stuck::new(limits.max_abandoned),
+            limits,
+            now: Time::ZERO,
+            records: BTreeMap::new(),
+            slots: Slots::default(),
+            n_claimed: 0,
+            sights: Vec::new(),
+            closed_at: None,
+            drained: false,
+            finished: false,
+        }
+    }
+
+    pub(super) fn plan(&self, task: TaskId) -> &Plan {
+        &self.records[&task].plan
+    }
+
+    pub(super) fn slot(&self, task: TaskId) -> Option<u32> {
+        self.records[&task].slot
+    }
+
+    /// Whether the machine was told all that there is to say about an attempt.
+    pub(super) fn is_over(&self, attempt: AttemptRef) -> bool {
+        self.records[&attempt.task.id].is_over(attempt.attempt)
+    }
+
+    pub(super) fn submitted(&mut self, submission: &Submission, slot: Option<u32>) {
+        self.records.insert(submission.task.id, SeenTask::new(submission, slot));
+    }
+
+    /// A thread takes up an attempt. Gives the slot's name.
+    pub(super) fn claimed(&mut self, now: Time, attempt: AttemptRef) -> Option<u32> {
+        assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
+        self.n_claimed += 1;
+        let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
+        assert!(self.n_claimed <= limit, "too many bodies run");
+        let record = self.record(attempt.task);
+        record.claimed(now, attempt.attempt);
+        let slot = record.slot;
+        self.slots.enter(slot, attempt.task.id);
+        slot
+    }
+
+    /// A body returns.
+    pub(super) fn returned(&mut self, attempt: AttemptRef) {
+        let record = self.record(attempt.task);
+        record.returned(attempt.attempt);
+        if !record.attempt(attempt.attempt).is_released {
+            self.make_way(attempt);
+        }
+    }
+
+    /// An attempt is in nobody's way any more.
+    fn make_way(&mut self, attempt: AttemptRef) {
+        self.n_claimed -= 1;
+        let slot = self.record(attempt.task).slot;
+        self.slots.leave(slot, attempt.task.id);
+    }
+
+    pub(super) fn step(
+        &mut self,
+        now: Time,
+        input: &Input,
+        effects: &[Effect],
+        machine: &Machine,
+        coverage: &mut Coverage,
+    ) {
+        self.now = now;
+        self.begin_step(input, effects);
+        for &effect in effects {
+            self.effect(effect, effects);
+        }
+        self.permits.compare(machine);
+        self.stuck.compare(machine);
+        for task in machine.tasks().iter() {
+            if let State::Running { deadline, watch, .. } = task.state {
+                let known = self.records[&task.task.id].running();
+                let next_look = watch.map_or(Time::NEVER, |watch| watch.next_look);
+                assert_eq!(known, Some((deadline, next_look)), "the times of {:?}", task.task);
+            }
+        }
+        let held = self.records.values().filter(|record| record.is_held()).count();
+        assert!(held <= self.limits.max_tasks as usize, "more tasks than there may be");
+        self.sights.drain(..).for_each(|what| coverage.met("sight", what));
+    }
+
+    fn begin_step(&mut self, input: &Input, effects: &[Effect]) {
+        match *input {
+            Input::SkipRequested(task)
+                if effects.contains(&Effect::Answer(Answer::Taken(true))) =>
+            {
+                self.record(task).hurried();
+            }
+            Input::RestartRequested(task)
+                if effects.contains(&Effect::Answer(Answer::Taken(true))) =>
+            {
+                self.record(task).hurried();
+                self.record(task).restarted();
+            }
+            Input::StopRequested(task) => self.record(task).asked(StopReason::Stop),
+            Input::SlotStopRequested(slot) => {
+                let all = self.records.values_mut().filter(|record| record.is_held());
+                all.filter(|record| record.slot_key == Some(slot))
+                    .for_each(|record| record.asked(StopReason::Stop));
+            }
+            Input::Returned { attempt, at, told, ret, .. } => {
+                self.record(attempt.task).attempt(attempt.attempt).reported(at, told, ret);
+                if self.stuck.is_released(attempt) {
+                    let noted = matches!(
+                        effects,
+                        [
+                            Effect::Publish(Notice::AttemptReturned { .. }),
+                            Effect::ForgetReleased { .. }
+                        ]
+                    );
+                    assert!(noted, "the return of a released attempt led to {effects:?}");
+                }
+            }
+            Input::TellAnswered { attempt, answer } => self.tell_answered(attempt, answer, effects),
+            Input::Looked { attempt, alive } => self.looked(attempt, alive, effects),
+            Input::HookAbandoned => self.stuck.hook_abandoned(),
+            Input::HookReturned => self.stuck.hook_returned(),
+            Input::RevokeAnswered { attempt, .. } => {
+                self.record(attempt.task).revoke_answered(attempt.attempt);
+            }
+            Input::SignalReceived(_) => {
+                let urgent = self.closed_at.is_some_and(|at| at.until(self.now) > ms(300));
+                let urgent = urgent && !self.drained;
+                assert_eq!(
+                    effects.contains(&Effect::RestoreSignals),
+                    urgent,
+                    "a signal is misread"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_answered(&mut self, attempt: AttemptRef, answer: TellAnswer, effects: &[Effect]) {
+        let now = self.now;
+        let stopped = self.record(attempt.task).tell_answered(now, attempt.attempt, answer);
+        let told = effects.iter().any(|effect| matches!(effect, Effect::Tell { .. }));
+        assert_eq!(told, stopped, "a stop that came between is told: {attempt:?}");
+        if let TellAnswer::DeadlineMoved(_) = answer {
+            self.sight("a deadline was moved");
+            if stopped {
+                self.sight("a stop came before the news of a moved deadline");
+            }
+        }
+    }
+
+    fn looked(&mut self, attempt: AttemptRef, alive: bool, effects: &[Effect]) {
+        let finding = self.record(attempt.task).looked(attempt.attempt, alive);
+        let found = match effects.first() {
+            Some(Effect::Publish(Notice::AttemptSilent { .. })) => Finding::Silent,
+            Some(Effect::Publish(Notice::AttemptResponsive { .. })) => Finding::Resumed,
+            _ => Finding::Nothing,
+        };
+        assert_eq!(found, finding, "a look at {attempt:?} is misread");
+        let reason = CancelReason::Unresponsive;
+        let is_told = |effect: &Effect| match effect {
+            Effect::Tell { reason: why, .. } => *why == reason,
+            _ => false,
+        };
+        let told = effects.iter().any(is_told);
+        let silent = finding == Finding::Silent && self.record(attempt.task).cancels_silence();
+        assert_eq!(told, silent, "{attempt:?} is told it is unresponsive");
+    }
+
+    fn effect(&mut self, effect: Effect, effects: &[Effect]) {
+        let now = self.now;
+        match effect {
+            Effect::Decide { task, decision } => self.decide(task, decision),
+            Effect::Look { .. }
+            | Effect::Examine { .. }
+            | Effect::Release { .. }
+            | Effect::ForgetReleased { .. } => self.effect_on_the_stuck(effect),
+            Effect::Start { attempt, .. } => {
+                assert_eq!(self.closed_at, None, "an attempt is ordered after the door was closed");
+                self.record(attempt.task).start(now, attempt.attempt);
+                self.permits.take(attempt.task.id);
+            }
+            Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.attempt),
+            Effect::Tell { attempt, reason, grace_until } => {
+                let at_once = effects.contains(&Effect::Abandon { attempt });
+                assert_eq!(at_once, grace_until <= now, "no grace is no time");
+                let latest = self.closed_at.map_or(Time::NEVER, |at| at.after(self.limits.grace));
+                assert!(grace_until <= latest, "the grace outlasts that of the shutdown");
+                self.record(attempt.task).tell(now, attempt.attempt, reason, grace_until);
+            }
+            Effect::Finalize { attempt, grace_until } => {
+                self.record(attempt.task).live(attempt.attempt).finalize(grace_until);
+            }
+            Effect::Abandon { attempt } => {
+                self.record(attempt.task).live(attempt.attempt).abandon(now);
+            }
+            Effect::NoteFailure { attempt, cause } => {
+                self.record(attempt.task).note(attempt.attempt, cause);
+            }
+            Effect::Discard { task, heir } => {
+                let record = self.record(task);
+                record.discard(heir);
+                let slot = record.slot;
+                self.slots.pass_on(slot, task.id, heir.map(|heir| heir.id));
+                self.permits.heir(task.id, heir.map(|heir| heir.id));
+            }
+            Effect::Deliver { task, end } => self.deliver(task, end),
+            Effect::Forget { task } => self.record(task).forget(),
+            Effect::Publish(notice) => self.notice(notice),
+            Effect::CloseDoor { .. } => {
+                assert_eq!(self.closed_at.replace(now), None, "the door is closed twice");
+                let held = self.records.values_mut().filter(|record| record.is_held());
+                held.for_each(|record| record.asked(StopReason::Shutdown));
+            }
+            Effect::FlushEvents => {
+                let open = self.records.values().filter(|record| record.is_open()).count();
+                assert_eq!(open, 0, "the drain begins before the last outcome");
+                self.drained = true;
+            }
+            Effect::Finish => {
+                assert!(self.drained && !self.finished, "the end has come twice or too soon");
+                self.finished = true;
+            }
+            Effect::ForgetSlot { .. } | Effect::Answer(_) | Effect::RestoreSignals => {}
+        }
+    }
+
+    fn effect_on_the_stuck(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Look { attempt } => self.record(attempt.task).look(now, attempt.attempt),
+            Effect::Examine { attempt } => {
+                self.record(attempt.task).live(attempt.attempt).examine();
+            }
+            Effect::Release { attempt } => {
+                let record = self.record(attempt.task);
+                record.live(attempt.attempt).release();
+                if !record.attempt(attempt.attempt).has_returned {
+                    self.make_way(attempt);
+                }
+                self.permits.give_back(attempt.task.id);
+            }
+            Effect::ForgetReleased { attempt } => {
+                self.record(attempt.task).attempt(attempt.attempt).forget();
+            }
+            _ => unreachable!("{effect:?} is not about what is stuck"),
+        }
+    }
+
+    fn decide(&mut self, task: TaskAddr, decision: Decision) {
+        let now = self.now;
+        let closed = self.closed_at.is_some();
+        let refused = decision == Decision::Rejected(Rejection::ShuttingDown);
+        let with_batch = matches!(decision, Decision::Rejected(Rejection::BatchRefused { .. }));
+        assert!(with_batch || refused == closed, "{task:?}: {decision:?}");
+        let crowded = self.stuck.is_above_cap();
+        let too_many = matches!(decision, Decision::Rejected(Rejection::TooManyAbandoned { .. }));
+        assert!(!crowded || matches!(decision, Decision::Rejected(_)), "{task:?}: {decision:?}");
+        assert!(crowded || !too_many, "{task:?}: {decision:?}");
+        if too_many {
+            self.sight("refused because too much is stuck");
+        }
+        let record = self.record(task);
+        record.decide(now, decision);
+        let (slot, policy) = (record.slot, record.policy);
+        let limit = self.limits.max_slot_queue;
+        self.slots.decide(slot, policy, task.id, decision, limit as usize);
+        if let (Decision::Queued { .. }, AdmissionPolicy::Replace) = (decision, policy) {
+            if let Some(owner) = self.slots.owner(slot) {
+                let owner = self.records.get_mut(&owner).expect("an owner was submitted");
+                owner.asked(StopReason::Replace);
+            }
+        }
+    }
+
+    fn deliver(&mut self, task: TaskAddr, end: End) {
+        let closed = self.closed_at.is_some();
+        let record = self.record(task);
+        record.deliver(end, closed);
+        let slot = record.slot;
+        if !matches!(end, End::Abandoned { .. }) || record.is_released() {
+            assert!(!self.permits.is_held_by(task.id), "an outcome before the permit passed on");
+            assert!(!self.slots.is_owned_by(slot, task.id), "an outcome before the slot passed on");
+            if let Some(heir) = self.records[&task.id].heir {
+                assert!(self.slots.is_owned_by(slot, heir), "an outcome before the heir's turn");
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let now = self.now;
+        match notice {
+            Notice::Admitted { task } => {
+                let record = self.record(task);
+                record.admitted(now);
+                let slot = record.slot;
+                self.slots.admit(slot, task.id);
+            }
+            Notice::WaitingForPermit { task } => self.permits.wait(task.id),
+            Notice::AttemptStarting { attempt } => {
+                self.record(attempt.task).starting(attempt.attempt);
+            }
+            Notice::AttemptSilent { .. }
+            | Notice::AttemptResponsive { .. }
+            | Notice::AttemptOverdue { .. }
+            | Notice::AttemptEnded { .. }
+            | Notice::AttemptAbandoned { .. }
+            | Notice::AttemptReturned { .. } => self.attempt_notice(notice),
+            Notice::RetryScheduled { attempt, delay, cause } => {
+                self.record(attempt.task).retry(attempt.attempt, delay, cause);
+            }
+            Notice::RunScheduled { attempt, delay } => {
+                self.record(attempt.task).pause(attempt.attempt, delay);
+            }
+            Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
+            Notice::TaskEnded { task, end } => self.task_ends(task, end),
+            Notice::Submitted { .. }
+            | Notice::Queued { .. }
+            | Notice::SlotTransition { .. }
+            | Notice::ShutdownRequested { .. }
+            | Notice::ShutdownEnded => {}
+        }
+    }
+
+    fn attempt_notice(&mut self, notice: Notice) {
+        let now = self.now;
+        match notice {
+            Notice::AttemptSilent { attempt, .. } => {
+                self.record(attempt.task).live(attempt.attempt).silent();
+                self.sight("silent");
+            }
+            Notice::AttemptResponsive { attempt } => {
+                self.record(attempt.task).live(attempt.attempt).resumed();
+                self.sight("resumed");
+            }
+            Notice::AttemptOverdue { attempt, .. } => {
+                self.record(attempt.task).live(attempt.attempt).overdue();
+            }
+            Notice::AttemptEnded { attempt, told, ending, .. } => {
+                self.record(attempt.task).ended(attempt.attempt, told, ending);
+                self.permits.give_back(attempt.task.id);
+                if ending == Ending::Unresponsive {
+                    self.sight("unresponsive");
+                }
+            }
+            Notice::AttemptAbandoned { attempt, released, .. } => {
+                let record = self.record(attempt.task);
+                record.abandoned(now, attempt.attempt, released);
+                let to_release = record.plan.abandon == AbandonPolicy::Release;
+                self.stuck.abandoned(attempt, to_release, released);
+                self.sight(if released {
+                    "released"
+                } else if to_release {
+                    "held at the cap"
+                } else {
+                    "held"
+                });
+            }
+            Notice::AttemptReturned { attempt, .. } => {
+                self.record(attempt.task).attempt(attempt.attempt).noted();
+                if self.stuck.returned(attempt) {
+                    self.permits.give_back(attempt.task.id);
+                } else if self.record(attempt.task).attempt != attempt.attempt {
+                    self.sight("returned beside a later attempt");
+                } else {
+                    self.sight("returned after its release");
+                }
+            }
+            _ => unreachable!("{notice:?} is not about what an attempt does"),
+        }
+    }
+
+    fn sight(&mut self, what: &'static str) {
+        self.sights.push(what);
+    }
+
+    fn task_ends(&mut self, task: TaskAddr, end: End) {
+        let now = self.now;
+        let record = self.record(task);
+        record.announced(now, end);
+        let (slot, revoked) = (record.slot, record.was_revoked());
+        if revoked {
+            self.permits.give_back(task.id);
+        }
+        self.permits.leave(task.id, end);
+        self.slots.leave_queue(slot, task.id);
+    }
+
+    /// After the last step of all.
+    pub(super) fn finish(&self) {
+        assert!(self.finished && self.n_claimed == 0);
+        self.records.values().for_each(SeenTask::finish);
+        self.stuck.finish();
+    }
+
+    fn record(&mut self, task: TaskAddr) -> &mut SeenTask {
+        let record = self.records.get_mut(&task.id).expect("a task that was submitted");
+        assert_eq!(record.task, task, "a task is called by a key that is not its own");
+        record
+    }
+}

@@ -1,0 +1,403 @@
+//! What the worlds have gone through: every input, order, event, end and policy, and every pair of
+//! a state and an event that the section `State × event` of `guide::rules` calls possible.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
+use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::backoff::JitterPolicy;
+use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
+};
+use crate::vocabulary::reason::{
+    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, StopReason,
+};
+use crate::vocabulary::time::Time;
+
+type Name = &'static str;
+
+/// Lists the variants of an enum twice: to name a value, which does not compile with one missing,
+/// and to ask whether each was met.
+macro_rules! variants {
+    ($($type:ident { $($variant:ident),+ $(,)? })+) => {
+        trait Variant { fn name(&self) -> (Name, Name); }
+        $(impl Variant for $type {
+            fn name(&self) -> (Name, Name) {
+                let variant = match self { $($type::$variant { .. } => stringify!($variant)),+ };
+                (stringify!($type), variant)
+            }
+        })+
+        const VARIANTS: &[(Name, &[Name])] =
+            &[$((stringify!($type), &[$(stringify!($variant)),+])),+];
+    };
+}
+
+variants! {
+    Input {
+        Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
+        RestartRequested, ShutdownRequested, SignalReceived, Claimed, Returned, RevokeAnswered,
+        TellAnswered, AbandonAnswered, Looked, HookAbandoned, HookReturned, EventsFlushed, TimerDue,
+    }
+    RevokeAnswer { Revoked, AlreadyClaimed }
+    TellAnswer { Told, AlreadyReturned, DeadlineMoved }
+    AbandonAnswer { Abandoned, NotAbandoned }
+    Return { Ok, Failed, Fatal, Cancelled, Panicked }
+    Effect {
+        Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
+        Release, ForgetReleased,
+        Discard, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor, RestoreSignals,
+        FlushEvents, Finish,
+    }
+    Decision { Admitted, Queued, Rejected }
+    Answer { Taken, SlotCancelled }
+    Notice {
+        Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
+        AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
+        AttemptResponsive,
+        AttemptAbandoned, AttemptReturned, TaskEnded, ShutdownRequested, ShutdownEnded,
+    }
+    Ending { Succeeded, Cancelled, Failed, Panicked, TimedOut, Unresponsive }
+    End {
+        Completed, Cancelled, Failed, Fatal, Panicked, TimedOut, Unresponsive, Abandoned, Rejected,
+    }
+    StopReason { ByTask, Stop, Replace, Shutdown }
+    CancelReason { Stop, Replace, Shutdown, Timeout, Unresponsive, Restart }
+    FailureCause { Failed, Panicked, TimedOut, Unresponsive, Abandoned }
+    Rejection {
+        BatchRefused, Expired, QueueFull, Removed, ShuttingDown, SlotBusy, Superseded,
+        TooManyAbandoned, TooManyTasks,
+    }
+    RestartPolicy { Never, OnFailure, Always }
+    AdmissionPolicy { Queue, Replace, DropIfRunning, KeepLatest }
+    PanicPolicy { Failure, Fatal, Abort }
+    AbandonPolicy { Hold, Release }
+    WatchdogPolicy { Report, Cancel }
+    JitterPolicy { None, Full, Equal, Decorrelated }
+    Pause { None, Delay, Rate }
+}
+
+/// The causes that a machine is told of or makes; a controller that panics is none.
+const CAUSES: &[Name] = &["requested", "dropped", "idle", "signal", "task_ended"];
+
+/// What may happen to a task in each state: the table of `State × event` in `guide::rules`, with
+/// the answers to orders, and with the messages that come too late.
+const PAIRS: &[(Name, &[Name])] = &[
+    ("intake", &["stop", "timer", "shutdown"]),
+    ("queued", &["stop", "stop of the slot", "timer", "skip", "restart", "shutdown", "superseded"]),
+    ("runnable", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    (
+        "starting",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "refusal",
+            "skip",
+            "restart",
+            "shutdown",
+            "claim",
+            "end",
+        ],
+    ),
+    (
+        "revoking",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "skip",
+            "restart",
+            "shutdown",
+            "claim",
+            "end",
+            "revoked",
+            "already claimed",
+        ],
+    ),
+    (
+        "running",
+        &["stop", "stop of the slot", "replace", "timer", "end", "skip", "restart", "shutdown"],
+    ),
+    (
+        "watched",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "end",
+            "skip",
+            "restart",
+            "shutdown",
+            "sign of life",
+            "no sign of life",
+        ],
+    ),
+    (
+        "interrupted",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "end",
+            "skip",
+            "restart",
+            "shutdown",
+            "told",
+            "already returned",
+            "deadline moved",
+            "abandoned",
+            "not abandoned",
+        ],
+    ),
+    (
+        "stopping",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "end",
+            "skip",
+            "restart",
+            "shutdown",
+            "told",
+            "already returned",
+            "deadline moved",
+            "abandoned",
+            "not abandoned",
+            "urgent",
+        ],
+    ),
+    ("abandoned", &["stop", "stop of the slot", "replace", "end", "skip", "restart", "shutdown"]),
+    (
+        "abandoned, over",
+        &["stop", "stop of the slot", "replace", "end", "skip", "restart", "shutdown", "urgent"],
+    ),
+    ("waiting", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    ("over", &["stop", "skip", "restart", "claim", "end", "told", "revoked", "abandoned"]),
+    ("released", &["end"]),
+    (
+        "sight",
+        &[
+            "a deadline was moved",
+            "a stop came before the news of a moved deadline",
+            "held",
+            "held at the cap",
+            "refused because too much is stuck",
+            "released",
+            "resumed",
+            "returned after its release",
+            "returned beside a later attempt",
+            "silent",
+            "unresponsive",
+        ],
+    ),
+];
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Coverage(BTreeMap<(Name, Name), u64>);
+
+impl Coverage {
+    pub(super) fn met(&mut self, group: Name, name: Name) {
+        *self.0.entry((group, name)).or_default() += 1;
+    }
+
+    fn variant(&mut self, value: &impl Variant) {
+        let (group, name) = value.name();
+        self.met(group, name);
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, n)| *self.0.entry(*what).or_default() += n);
+    }
+
+    /// How often each was met that has to be, the rarest first.
+    pub(super) fn rarest(&self) -> Vec<(u64, Name, Name)> {
+        let causes: &[(Name, &[Name])] = &[("cause", CAUSES)];
+        let all = [VARIANTS, causes, PAIRS].concat();
+        let each =
+            all.iter().flat_map(|&(group, names)| names.iter().map(move |&name| (group, name)));
+        let count = |(group, name)| (self.0.get(&(group, name)).copied().unwrap_or(0), group, name);
+        let mut counts: Vec<_> = each.map(count).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    /// What a step is about to be told, and in what state that finds the tasks it concerns.
+    pub(super) fn before(&mut self, machine: &Machine, now: Time, input: &Input) {
+        self.variant(input);
+        match input {
+            Input::Submitted(submission) => self.submission(machine, now, submission),
+            Input::BatchSubmitted(batch) => {
+                for submission in batch {
+                    self.submission(machine, now, submission);
+                }
+            }
+            Input::StopRequested(task) => self.task(machine, *task, "stop"),
+            Input::SlotStopRequested(slot) => {
+                let named = machine.tasks().iter().filter(|task| task.slot == Some(*slot));
+                named.for_each(|task| self.met(name(task.state), "stop of the slot"));
+            }
+            Input::SkipRequested(task) => self.task(machine, *task, "skip"),
+            Input::RestartRequested(task) => self.task(machine, *task, "restart"),
+            Input::ShutdownRequested(cause) => {
+                self.met("cause", cause.label());
+                self.all(machine, "shutdown");
+            }
+            Input::SignalReceived(_) => {
+                self.met("cause", ShutdownCause::Signal(0).label());
+                self.all(machine, if machine.is_running() { "shutdown" } else { "urgent" });
+            }
+            Input::Claimed { attempt, .. } => self.attempt(machine, *attempt, "claim"),
+            Input::Returned { attempt, ret, told, .. } => {
+                self.variant(ret);
+                if let Some(told) = told {
+                    self.variant(told);
+                }
+                self.attempt(machine, *attempt, "end");
+            }
+            Input::RevokeAnswered { attempt, answer } => {
+                self.variant(answer);
+                let revoked = *answer == RevokeAnswer::Revoked;
+                let what = if revoked { "revoked" } else { "already claimed" };
+                self.attempt(machine, *attempt, what);
+            }
+            Input::TellAnswered { attempt, answer } => {
+                self.variant(answer);
+                let what = match answer {
+                    TellAnswer::Told => "told",
+                    TellAnswer::AlreadyReturned => "already returned",
+                    TellAnswer::DeadlineMoved(_) => "deadline moved",
+                };
+                self.attempt(machine, *attempt, what);
+            }
+            Input::AbandonAnswered { attempt, answer } => {
+                self.variant(answer);
+                let abandoned = *answer != AbandonAnswer::NotAbandoned;
+                let what = if abandoned { "abandoned" } else { "not abandoned" };
+                self.attempt(machine, *attempt, what);
+            }
+            Input::Looked { attempt, alive } => {
+                let what = if *alive { "sign of life" } else { "no sign of life" };
+                self.attempt(machine, *attempt, what);
+            }
+            Input::TimerDue => {
+                let due = machine.tasks().iter().filter(|task| machine.due(task.task.key) <= now);
+                due.for_each(|task| self.met(name(task.state), "timer"));
+            }
+            Input::HookAbandoned | Input::HookReturned | Input::EventsFlushed => {}
+        }
+    }
+
+    fn submission(&mut self, machine: &Machine, now: Time, submission: &Submission) {
+        self.plan(&submission.plan);
+        self.variant(&submission.policy);
+        let expiry = submission.plan.expires_in.map(|span| submission.submitted_at.after(span));
+        match () {
+            () if !machine.is_running() => self.met("intake", "shutdown"),
+            () if submission.cancelled => self.met("intake", "stop"),
+            () if expiry.is_some_and(|expiry| expiry <= now) => self.met("intake", "timer"),
+            () => {}
+        }
+        let slot = submission.slot.map(|slot| machine.slots().get(slot)).unwrap_or_default();
+        let Some(owner) = slot.owner else { return };
+        if submission.policy == AdmissionPolicy::Replace {
+            self.met(name(machine.tasks()[owner].state), "replace");
+        }
+    }
+
+    fn plan(&mut self, plan: &Plan) {
+        self.variant(&plan.restart);
+        self.variant(&plan.pause);
+        self.variant(&plan.panic);
+        self.variant(&plan.abandon);
+        self.variant(&plan.backoff.jitter);
+        if let Some(watchdog) = plan.watchdog {
+            self.variant(&watchdog.policy);
+        }
+    }
+
+    fn all(&mut self, machine: &Machine, event: Name) {
+        machine.tasks().iter().for_each(|task| self.met(name(task.state), event));
+    }
+
+    fn task(&mut self, machine: &Machine, task: TaskAddr, event: Name) {
+        let found = machine.tasks().get(task.key).filter(|found| found.task.id == task.id);
+        self.met(found.map_or("over", |found| name(found.state)), event);
+    }
+
+    fn attempt(&mut self, machine: &Machine, attempt: AttemptRef, event: Name) {
+        if machine.released.iter().any(|released| released.attempt == attempt) {
+            return self.met("released", event);
+        }
+        let found = machine.tasks().get(attempt.task.key);
+        let found = found.filter(|found| found.task.id == attempt.task.id);
+        let found = found.filter(|found| found.attempt == attempt.attempt);
+        self.met(found.map_or("over", |found| name(found.state)), event);
+    }
+
+    /// What a step has ordered.
+    pub(super) fn after(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            self.variant(effect);
+            match effect {
+                Effect::Decide { decision, .. } => {
+                    self.variant(decision);
+                    if let Decision::Rejected(why) = decision {
+                        self.variant(why);
+                    }
+                }
+                Effect::Answer(answer) => self.variant(answer),
+                Effect::NoteFailure { cause, .. } => self.variant(cause),
+                Effect::Publish(notice) => self.notice(notice),
+                _ => {}
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.variant(notice);
+        match notice {
+            Notice::AttemptEnded { ending, .. } => self.variant(ending),
+            Notice::Rejected { why, .. } => {
+                self.variant(&End::Rejected(*why));
+                self.variant(why);
+                if let Rejection::Superseded { .. } = why {
+                    self.met("queued", "superseded");
+                }
+            }
+            Notice::TaskEnded { end, .. } => {
+                self.variant(end);
+                if let End::Cancelled { reason, .. } = end {
+                    self.variant(reason);
+                }
+            }
+            Notice::ShutdownRequested { cause } => self.met("cause", cause.label()),
+            _ => {}
+        }
+    }
+}
+
+fn name(state: State) -> Name {
+    match state {
+        State::Intake => "intake",
+        State::Queued => "queued",
+        State::Runnable => "runnable",
+        State::Starting { stop: None, expired: false } => "starting",
+        State::Starting { .. } => "revoking",
+        State::Running { watch: None, .. } => "running",
+        State::Running { watch: Some(_), .. } => "watched",
+        State::Stopping { stop: None, .. } => "interrupted",
+        State::Stopping { stop: Some(_), .. } => "stopping",
+        State::Abandoned { over: false, .. } => "abandoned",
+        State::Abandoned { over: true, .. } => "abandoned, over",
+        State::Waiting(_) => "waiting",
+        State::Over => "over",
+    }
+}

@@ -1,0 +1,276 @@
+//! The order of the events, as a subscriber sees them who sees nothing else: each has its cause
+//! before it, a slot has one owner at a time, no more attempts run than may, and nothing follows an
+//! end but the late return of what was given up.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::machine::{Ending, Notice};
+use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Submitted,
+    Queued,
+    /// Admitted; a permit, a thread or a moment is waited for.
+    Owner,
+    Runs,
+    /// The attempt ended so; what follows was not said yet.
+    Between(Between),
+    /// Given up, and held by its task.
+    Held,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    Success,
+    Failure,
+    /// It may go on at once.
+    Other,
+}
+
+#[derive(Debug)]
+struct Story {
+    slot: Option<u32>,
+    place: Place,
+    attempt: u64,
+    waits_for_permit: bool,
+    is_silent: bool,
+    is_terminating: bool,
+    /// Given up and run on; held by its task, or not.
+    held: Option<u64>,
+    released: Vec<u64>,
+}
+
+pub(super) struct Events {
+    max_concurrent: usize,
+    stories: BTreeMap<TaskId, Story>,
+    /// By the slot's name.
+    owners: BTreeMap<u32, TaskId>,
+    queued: BTreeMap<u32, u32>,
+    running: usize,
+    has_begun_to_end: bool,
+    has_ended: bool,
+}
+
+impl Events {
+    pub(super) fn new(max_concurrent: Option<u32>) -> Self {
+        Self {
+            max_concurrent: max_concurrent.map_or(usize::MAX, |most| most as usize),
+            stories: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            running: 0,
+            has_begun_to_end: false,
+            has_ended: false,
+        }
+    }
+
+    pub(super) fn submitted(&mut self, task: TaskId, slot: Option<u32>) {
+        let story = Story {
+            slot,
+            place: Place::Ended,
+            attempt: 0,
+            waits_for_permit: false,
+            is_silent: false,
+            is_terminating: false,
+            held: None,
+            released: Vec::new(),
+        };
+        assert!(self.stories.insert(task, story).is_none(), "an id is used twice");
+    }
+
+    pub(super) fn see(&mut self, notice: Notice) {
+        match notice {
+            Notice::Submitted { task, .. } => {
+                let story = self.story(task);
+                assert_eq!((story.place, story.attempt), (Place::Ended, 0), "submitted twice");
+                story.place = Place::Submitted;
+            }
+            Notice::Queued { task, depth } => {
+                let story = self.story(task);
+                assert_eq!(story.place, Place::Submitted, "{story:?}");
+                story.place = Place::Queued;
+                let slot = story.slot.expect("a queue belongs to a slot");
+                let queued = self.queued.entry(slot).or_default();
+                *queued += 1;
+                assert_eq!(depth, *queued, "the queue of slot {slot} is misread");
+            }
+            Notice::Admitted { task } => self.admitted(task),
+            Notice::Rejected { task, .. } => {
+                let place = self.story(task).place;
+                let may = matches!(place, Place::Submitted | Place::Queued | Place::Owner);
+                assert!(
+                    may && self.story(task).attempt == 0,
+                    "{task:?} is refused after its start"
+                );
+                self.ends(task);
+            }
+            Notice::WaitingForPermit { task } => {
+                let story = self.story(task);
+                let between = matches!(story.place, Place::Owner | Place::Between(_));
+                assert!(between && !story.waits_for_permit, "{story:?}");
+                (story.waits_for_permit, story.place) = (true, Place::Owner);
+            }
+            Notice::SlotTransition { task, terminating } => {
+                let story = self.story(task);
+                assert_ne!(story.is_terminating, terminating, "{story:?}");
+                story.is_terminating = terminating;
+                let slot = story.slot.expect("only a slot can be on its way out");
+                assert!(!terminating || self.owners.get(&slot) == Some(&task.id), "no owner");
+            }
+            Notice::TaskEnded { task, .. } => {
+                let (place, attempt) = (self.story(task).place, self.story(task).attempt);
+                // One that is revoked has waited for a thread; one that ends while it runs is
+                // given up, and was seen to be.
+                let may = matches!(place, Place::Owner | Place::Between(_) | Place::Held);
+                assert!(may, "{task:?} ends after {place:?} of attempt {attempt}");
+                self.ends(task);
+            }
+            Notice::ShutdownRequested { .. } => {
+                assert!(!self.has_begun_to_end, "the shutdown begins twice");
+                self.has_begun_to_end = true;
+            }
+            Notice::ShutdownEnded => {
+                assert!(self.has_begun_to_end && !self.has_ended, "an end without beginning");
+                let open = self.stories.values().find(|story| story.place != Place::Ended);
+                assert!(open.is_none(), "the shutdown ends before {open:?}");
+                self.has_ended = true;
+            }
+            _ => self.see_attempt(notice),
+        }
+    }
+
+    fn see_attempt(&mut self, notice: Notice) {
+        let limit = self.max_concurrent;
+        match notice {
+            Notice::AttemptStarting { attempt } => {
+                let story = self.story(attempt.task);
+                let goes_on = matches!(
+                    story.place,
+                    Place::Owner | Place::Between(Between::Other | Between::Success)
+                );
+                assert!(goes_on, "{story:?}");
+                assert_eq!(attempt.attempt, story.attempt + 1, "attempts are misnumbered");
+                story.attempt += 1;
+                (story.place, story.waits_for_permit, story.is_silent) =
+                    (Place::Runs, false, false);
+                self.running += 1;
+                assert!(self.running <= limit, "too many attempts run");
+            }
+            Notice::AttemptOverdue { attempt, .. } => _ = self.runs(attempt),
+            Notice::AttemptSilent { attempt, .. } => {
+                let story = self.runs(attempt);
+                assert!(!core::mem::replace(&mut story.is_silent, true), "silent twice");
+            }
+            Notice::AttemptResponsive { attempt } => {
+                let story = self.runs(attempt);
+                assert!(core::mem::replace(&mut story.is_silent, false), "was not silent");
+            }
+            Notice::AttemptEnded { attempt, ending, .. } => {
+                self.runs(attempt).place = Place::Between(match ending {
+                    Ending::Succeeded => Between::Success,
+                    Ending::Cancelled => Between::Other,
+                    Ending::Failed | Ending::Panicked | Ending::TimedOut | Ending::Unresponsive => {
+                        Between::Failure
+                    }
+                });
+                self.running -= 1;
+            }
+            Notice::AttemptAbandoned { attempt, released: true, .. } => {
+                let story = self.runs(attempt);
+                story.place = Place::Between(Between::Failure);
+                story.released.push(attempt.attempt);
+                self.running -= 1;
+            }
+            Notice::AttemptAbandoned { attempt, released: false, .. } => {
+                let story = self.runs(attempt);
+                (story.place, story.held) = (Place::Held, Some(attempt.attempt));
+            }
+            Notice::AttemptReturned { attempt, .. } => self.returned(attempt),
+            Notice::RetryScheduled { attempt, .. } => {
+                let story = self.story(attempt.task);
+                assert_eq!(story.place, Place::Between(Between::Failure), "{story:?}");
+                assert_eq!(story.attempt, attempt.attempt);
+                story.place = Place::Owner;
+                assert!(!self.has_begun_to_end, "a retry in a shutdown");
+            }
+            Notice::RunScheduled { attempt, .. } => {
+                let story = self.story(attempt.task);
+                assert_eq!(story.place, Place::Between(Between::Success), "{story:?}");
+                story.place = Place::Owner;
+                assert!(!self.has_begun_to_end, "a pause in a shutdown");
+            }
+            _ => unreachable!("{notice:?} is not about an attempt"),
+        }
+    }
+
+    fn admitted(&mut self, task: TaskAddr) {
+        assert!(!self.has_begun_to_end, "{task:?} is admitted in a shutdown");
+        let story = self.story(task);
+        let (slot, was_queued) = (story.slot, story.place == Place::Queued);
+        assert!(was_queued || story.place == Place::Submitted, "{story:?}");
+        story.place = Place::Owner;
+        let Some(slot) = slot else { return };
+        let before = self.owners.insert(slot, task.id);
+        assert_eq!(before, None, "slot {slot} has two owners");
+        *self.queued.entry(slot).or_default() -= u32::from(was_queued);
+    }
+
+    fn ends(&mut self, task: TaskAddr) {
+        let story = self.story(task);
+        let (slot, place) = (story.slot, story.place);
+        story.place = Place::Ended;
+        match (place, slot) {
+            (Place::Queued, Some(slot)) => *self.queued.entry(slot).or_default() -= 1,
+            (Place::Held, _) => {}
+            _ => self.leave(task, slot),
+        }
+    }
+
+    fn leave(&mut self, task: TaskAddr, slot: Option<u32>) {
+        if let Some(slot) = slot.filter(|slot| self.owners.get(slot) == Some(&task.id)) {
+            self.owners.remove(&slot);
+        }
+    }
+
+    /// One that was given up has come back.
+    fn returned(&mut self, attempt: AttemptRef) {
+        let story = self.story(attempt.task);
+        if story.held == Some(attempt.attempt) {
+            story.held = None;
+            let (slot, ended) = (story.slot, story.place == Place::Ended);
+            if ended {
+                self.leave(attempt.task, slot);
+            } else {
+                story.place = Place::Between(Between::Failure);
+            }
+            self.running -= 1;
+        } else {
+            let at = story.released.iter().position(|released| *released == attempt.attempt);
+            story.released.swap_remove(at.expect("only what was given up is noted"));
+        }
+    }
+
+    fn runs(&mut self, attempt: AttemptRef) -> &mut Story {
+        let story = self.story(attempt.task);
+        let known = (story.place, story.attempt);
+        assert_eq!(known, (Place::Runs, attempt.attempt), "{attempt:?} does not run");
+        story
+    }
+
+    fn story(&mut self, task: TaskAddr) -> &mut Story {
+        self.stories.get_mut(&task.id).expect("a task that was submitted")
+    }
+
+    /// After the last step of all.
+    pub(super) fn finish(&self) {
+        assert!(self.has_ended && self.running == 0 && self.owners.is_empty());
+        for (task, story) in &self.stories {
+            let left = story.held.is_some() || !story.released.is_empty() || story.is_terminating;
+            assert!(story.place == Place::Ended && !left, "{task} has no end: {story:?}");
+        }
+        assert!(self.queued.values().all(|queued| *queued == 0));
+    }
+}

@@ -1,0 +1,484 @@
+//! A seeded world around the machine: threads that take up attempts sooner or later, bodies that
+//! obey or do not, messages that take their time.
+//!
+//! `recipe` says what its users ask for, `families` which faults there are, `chances` what chance
+//! decides; `users`, `threads` and `cells` are those who act. What must hold is looked after by
+//! four that know nothing of each other: `checker` with what it has seen of tasks, attempts and
+//! `queues` and of what is `stuck`, `waits`, `events` and `bodies`. `coverage` counts what was met,
+//! and `simulation` is the test.
+
+mod bodies;
+mod cells;
+mod chances;
+mod checker;
+mod coverage;
+mod events;
+mod families;
+mod queues;
+mod recipe;
+mod seen_attempt;
+mod seen_task;
+mod simulation;
+mod stuck;
+mod threads;
+mod users;
+mod waits;
+
+use std::rc::Rc;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt::Write as _;
+use core::mem;
+use core::time::Duration;
+
+use crate::machine::tests::audit::{audit, audit_empty};
+use crate::machine::tests::dice::Dice;
+use crate::machine::tests::rig::ms;
+use crate::machine::{Effect, End, Input, Machine};
+use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::Plan;
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{ShutdownCause, StopReason};
+use crate::vocabulary::time::Time;
+use bodies::Bodies;
+use cells::Cells;
+use checker::Checker;
+use coverage::Coverage;
+use events::Events;
+use families::{Families, Family, Profile};
+use recipe::{Recipe, Request};
+use waits::Waits;
+
+/// No message takes longer than this.
+const MAX_DELAY: Duration = ms(5);
+/// No timer is noticed later than this.
+const MAX_LATENESS: Duration = ms(1);
+/// How long a body that obeys goes on once told.
+const MAX_REACTION: Duration = ms(4);
+/// A world that takes more steps than this does not drain.
+const MAX_STEPS: u64 = 10_000;
+
+/// What a world was told and ordered, line by line; to be read when it is no more.
+type Journal = Rc<RefCell<String>>;
+
+struct World {
+    seed: u64,
+    families: Families,
+    profile: Profile,
+    machine: Machine,
+    checker: Checker,
+    waits: Waits,
+    events: Events,
+    coverage: Coverage,
+    bodies: Bodies,
+    now: Time,
+    agenda: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    answers_at_once: bool,
+    cells: Cells,
+    tasks: BTreeMap<TaskId, TaskAddr>,
+    free_keys: Vec<TaskKey>,
+    slots: BTreeMap<u32, SlotKey>,
+    free_slots: Vec<SlotKey>,
+    n_keys: u32,
+    n_slots: u32,
+    requests_left: usize,
+    /// The controller does nothing before.
+    asleep_until: Time,
+    /// Faults are over: bodies return soon, and hung ones too.
+    healthy: bool,
+    finished: bool,
+    /// Messages about attempts that have come to their end, to be sent once more.
+    past: Vec<Input>,
+    steps: u64,
+    journal: Option<Journal>,
+}
+
+/// What is left of a world.
+struct Life {
+    steps: u64,
+    coverage: Coverage,
+}
+
+#[allow(clippy::large_enum_variant, reason = "a world is small")]
+enum Happening {
+    Request(Request),
+    Claim(AttemptRef),
+    Return(AttemptRef),
+    /// The body asks for more time.
+    Extend(AttemptRef),
+    Message(Input),
+    /// The job that drops a body nobody inherits is run.
+    Drop(TaskId),
+}
+
+/// What an attempt throws dice for: each time with dice of its own.
+#[derive(Clone, Copy)]
+enum Chance {
+    Offer,
+    Body,
+    Claim,
+    Return,
+    Answer,
+    Heal,
+    Drop,
+    React,
+}
+
+impl World {
+    fn new(recipe: Recipe) -> Self {
+        let Recipe { seed, families, script } = recipe;
+        let profile = Profile::new(&mut Dice::of(&[seed, 4]), families);
+        let mut dice = Dice::of(&[seed, 5]);
+        let limits = dice.limits(families.have(Family::Limits));
+        let obedient = profile.is_obedient();
+        let answers_at_once = profile.late == 0;
+        let mut world = Self {
+            seed,
+            families,
+            machine: Machine::new(limits.clone(), seed),
+            checker: Checker::new(limits.clone()),
+            waits: Waits::new(limits.clone(), obedient),
+            events: Events::new(limits.max_concurrent),
+            coverage: Coverage::default(),
+            bodies: Bodies::default(),
+            now: Time::ZERO,
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            answers_at_once,
+            cells: Cells::new(answers_at_once),
+            tasks: BTreeMap::new(),
+            free_keys: Vec::new(),
+            slots: BTreeMap::new(),
+            free_slots: Vec::new(),
+            n_keys: 0,
+            n_slots: 0,
+            requests_left: script.len(),
+            asleep_until: Time::ZERO,
+            healthy: false,
+            finished: false,
+            past: Vec::new(),
+            steps: 0,
+            journal: None,
+            profile,
+        };
+        for request in script {
+            world.schedule_at(request.at, Happening::Request(request));
+        }
+        world
+    }
+
+    /// Has everything written down.
+    fn with_journal(mut self, journal: &Journal) -> Self {
+        self.journal = Some(Rc::clone(journal));
+        self
+    }
+
+    /// Lives through it all.
+    fn live(mut self) -> Life {
+        while self.requests_left > 0 || self.now < self.asleep_until {
+            if !self.turn() {
+                self.now = self.asleep_until;
+            }
+        }
+        if self.profile.hard_end && !self.machine.is_running() {
+            // Whatever hangs is left to the deadlines of the shutdown.
+            while !self.finished && self.turn() {}
+        }
+        self.heal();
+        while self.turn() {}
+        assert!(self.machine.is_idle(), "a task has no outcome although nothing happens any more");
+        audit_empty(&self.machine);
+        if !self.finished {
+            self.feed(Input::ShutdownRequested(ShutdownCause::Requested));
+            while self.turn() {}
+        }
+        assert!(self.finished, "the shutdown does not end");
+        audit_empty(&self.machine);
+        let keys = (self.free_keys.len(), self.free_slots.len(), self.slots.len());
+        let expected = (self.n_keys as usize, self.n_slots as usize, 0);
+        assert_eq!(keys, expected, "a task or a slot is never forgotten");
+        self.bodies.finish();
+        self.waits.finish();
+        self.events.finish();
+        self.checker.finish();
+        Life { steps: self.steps, coverage: self.coverage }
+    }
+
+    /// Dice that owe nothing to what others throw, so that a world with less in it is otherwise the
+    /// same.
+    fn dice(&self, task: TaskId, attempt: u64, chance: Chance) -> Dice {
+        Dice::of(&[self.seed, task.get(), attempt, chance as u64])
+    }
+
+    /// The next thing that happens, or the next timer; false if nothing is left.
+    fn turn(&mut self) -> bool {
+        let next = self.agenda.keys().next().map_or(Time::NEVER, |&(at, _)| at);
+        let deadline = self.machine.deadline();
+        if next.is_never() && deadline.is_never() {
+            return false;
+        }
+        let due = deadline.max(self.asleep_until);
+        let mut dice = Dice::of(&[self.seed, 6, due.as_nanos(), next.as_nanos()]);
+        let punctual = next > due.after(MAX_LATENESS) || dice.chance(80);
+        if due <= next && punctual && !deadline.is_never() {
+            self.now = self.now.max(due);
+            self.feed(Input::TimerDue);
+        } else if let Some((&(at, sequence), _)) = self.agenda.iter().next() {
+            self.now = self.now.max(at);
+            if let Some(happening) = self.agenda.remove(&(at, sequence)) {
+                self.happen(happening);
+            }
+        }
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let for_the_controller = matches!(happening, Happening::Request(_) | Happening::Message(_));
+        if for_the_controller && self.now < self.asleep_until {
+            return self.schedule_at(self.asleep_until, happening);
+        }
+        match happening {
+            Happening::Request(request) => {
+                self.request(request.wish);
+                self.requests_left = self.requests_left.saturating_sub(1);
+            }
+            Happening::Claim(attempt) => self.claim(attempt),
+            Happening::Return(attempt) => self.body_returns(attempt),
+            Happening::Extend(attempt) => {
+                if let Some(again) = self.cells.extend(attempt, self.now) {
+                    self.schedule(again, Happening::Extend(attempt));
+                }
+            }
+            Happening::Message(input) => {
+                if let Input::Returned { attempt, .. } = input {
+                    let (carried, released) = self.cells.report(attempt);
+                    self.bodies.comes_home(attempt.task.id, carried, released);
+                }
+                self.feed(input);
+            }
+            Happening::Drop(task) => self.bodies.drop_body(task),
+        }
+    }
+
+    fn schedule(&mut self, delay: Duration, happening: Happening) {
+        self.schedule_at(self.now.after(delay), happening);
+    }
+
+    fn schedule_at(&mut self, at: Time, happening: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((at, self.sequence), happening);
+    }
+
+    /// Faults are over. What would go on for ever is stopped.
+    fn heal(&mut self) {
+        self.healthy = true;
+        for attempt in self.cells.running() {
+            let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Heal);
+            self.schedule(dice.span(ms(50)), Happening::Return(attempt));
+        }
+        let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
+        for task in endless.map(|task| task.task).collect::<Vec<_>>() {
+            self.feed(Input::StopRequested(task));
+        }
+    }
+
+    /// Hands the machine a fact and performs what it orders; answers that take no time follow at
+    /// once.
+    fn feed(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        let mut effects = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            self.steps += 1;
+            assert!(self.steps < MAX_STEPS, "the world does not drain");
+            self.remember(&input);
+            effects.clear();
+            self.step(&input, &mut effects);
+            for &effect in &effects {
+                if let Some((attempt, answer)) = self.perform(effect) {
+                    let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Answer);
+                    if self.answers_at_once {
+                        inputs.push_back(answer);
+                    } else {
+                        let delay = dice.delay_in(self.profile.late, MAX_DELAY);
+                        self.schedule(delay, Happening::Message(answer));
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, input: &Input, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(journal) = &self.journal {
+            writeln!(journal.borrow_mut(), "{now:?} {input:?}").expect("a string takes it");
+        }
+        self.coverage.before(&self.machine, now, input);
+        self.machine.step(now, input.clone(), effects);
+        if let Some(journal) = &self.journal {
+            let mut journal = journal.borrow_mut();
+            for effect in &*effects {
+                writeln!(journal, "    {effect:?}").expect("a string takes it");
+            }
+        }
+        audit(&self.machine);
+        let still_due = self.machine.deadline() <= now;
+        assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
+        self.coverage.after(effects);
+        for effect in &*effects {
+            if let Effect::Publish(notice) = effect {
+                self.events.see(*notice);
+            }
+        }
+        self.waits.step(now, input, effects);
+        self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<(AttemptRef, Input)> {
+        match effect {
+            Effect::Start { attempt, finality } => self.offer(attempt, finality),
+            Effect::Revoke { attempt } => {
+                if self.cells.is_offered(attempt) {
+                    self.bodies.comes_back(attempt.task.id);
+                }
+                let answer = self.cells.revoke(attempt);
+                return Some((attempt, Input::RevokeAnswered { attempt, answer }));
+            }
+            Effect::Tell { attempt, reason, grace_until } => {
+                let (answer, reaction) = self.cells.tell(attempt, reason, self.now, grace_until);
+                if let Some(reaction) = reaction {
+                    self.schedule(reaction, Happening::Return(attempt));
+                }
+                return Some((attempt, Input::TellAnswered { attempt, answer }));
+            }
+            Effect::Finalize { attempt, grace_until } => self.cells.finalize(attempt, grace_until),
+            Effect::Abandon { attempt } => {
+                let answer = self.cells.abandon(attempt);
+                return Some((attempt, Input::AbandonAnswered { attempt, answer }));
+            }
+            Effect::Look { attempt } => {
+                let alive = self.cells.look(attempt, self.now);
+                return Some((attempt, Input::Looked { attempt, alive }));
+            }
+            Effect::Release { attempt } => {
+                self.cells.release(attempt);
+                self.bodies.is_released(attempt.task.id);
+            }
+            Effect::Discard { task, heir } => {
+                let heir = heir.map(|heir| heir.id);
+                for body in self.bodies.discard(task.id, heir) {
+                    let delay = self.dice(body, 0, Chance::Drop).delay(ms(20));
+                    self.schedule(delay, Happening::Drop(body));
+                }
+            }
+            Effect::Forget { task } => self.free_keys.push(task.key),
+            Effect::ForgetSlot { slot } => {
+                let n_known = self.slots.len();
+                self.slots.retain(|_, known| *known != slot);
+                assert_eq!(self.slots.len() + 1, n_known, "a slot is forgotten once");
+                self.free_slots.push(slot);
+            }
+            Effect::FlushEvents => {
+                let delay = Dice::of(&[self.seed, 7]).span(ms(100));
+                self.schedule(delay, Happening::Message(Input::EventsFlushed));
+            }
+            Effect::Finish => self.finished = true,
+            Effect::Deliver { task, end } => {
+                self.deliver(task, end);
+                let mut dice = self.dice(task.id, 0, Chance::React);
+                if dice.chance(self.profile.reacts) && !self.healthy {
+                    self.react(&mut dice, task.id);
+                }
+            }
+            Effect::Decide { .. }
+            | Effect::Answer(_)
+            | Effect::Publish(_)
+            | Effect::CloseDoor { .. }
+            | Effect::RestoreSignals
+            | Effect::Examine { .. }
+            | Effect::NoteFailure { .. }
+            | Effect::ForgetReleased { .. } => {}
+        }
+        None
+    }
+
+    /// An end that the worker could foresee has found the body dropped.
+    fn deliver(&self, task: TaskAddr, end: End) {
+        let foreseen = match end {
+            End::Completed
+            | End::Failed
+            | End::Fatal
+            | End::Panicked
+            | End::TimedOut
+            | End::Unresponsive => true,
+            End::Cancelled { reason, .. } => reason == StopReason::ByTask,
+            End::Abandoned { .. } | End::Rejected(_) => false,
+        };
+        let abandoned = self.cells.is_abandoned(task.id);
+        assert!(
+            !foreseen || abandoned || self.bodies.is_dropped(task.id),
+            "{end:?} is the end of {task:?}, and its worker kept the body"
+        );
+    }
+
+    /// Keeps what was said about an attempt, for [`repeat_a_message`](Self::repeat_a_message).
+    fn remember(&mut self, input: &Input) {
+        if attempt_of(input).is_some() {
+            self.past.push(input.clone());
+            if self.past.len() > 64 {
+                self.past.remove(0);
+            }
+        }
+    }
+
+    /// A message about an attempt that is over changes nothing, however it came to be there.
+    fn repeat_a_message(&mut self, which: u64) {
+        let past = mem::take(&mut self.past);
+        let over: Vec<_> = past
+            .iter()
+            .filter(|input| attempt_of(input).is_some_and(|attempt| self.checker.is_over(attempt)))
+            .cloned()
+            .collect();
+        self.past = past;
+        let Some(input) = Dice::of(&[which]).pick(&over).cloned() else { return };
+        self.coverage.before(&self.machine, self.now, &input);
+        let (stale, mut effects) = (self.machine.stale, Vec::new());
+        self.machine.step(self.now, input.clone(), &mut effects);
+        assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
+        assert_eq!(self.machine.stale, stale + 1, "{input:?} was not seen to be stale");
+        audit(&self.machine);
+    }
+}
+
+/// Whether it may take for ever, or longer than a world lasts, although its body does all it can.
+fn is_endless(plan: &Plan) -> bool {
+    let waits = plan.initial_delay.max(plan.backoff.max) > ms(1000);
+    let too_short = plan.timeout.is_some_and(|timeout| timeout < ms(1));
+    plan.restart == RestartPolicy::Always || waits || too_short
+}
+
+fn attempt_of(input: &Input) -> Option<AttemptRef> {
+    match *input {
+        Input::Claimed { attempt, .. }
+        | Input::Returned { attempt, .. }
+        | Input::RevokeAnswered { attempt, .. }
+        | Input::TellAnswered { attempt, .. }
+        | Input::AbandonAnswered { attempt, .. }
+        | Input::Looked { attempt, .. } => Some(attempt),
+        Input::Submitted(_)
+        | Input::BatchSubmitted(_)
+        | Input::StopRequested(_)
+        | Input::SlotStopRequested(_)
+        | Input::SkipRequested(_)
+        | Input::RestartRequested(_)
+        | Input::ShutdownRequested(_)
+        | Input::SignalReceived(_)
+        | Input::HookAbandoned
+        | Input::HookReturned
+        | Input::EventsFlushed
+        | Input::TimerDue => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! Who owns what and who waits for it, told from the orders alone: the slots with their queues, and
+//! the one queue for permits.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::machine::{End, Machine};
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::reason::{Decision, Rejection, StopReason};
+
+#[derive(Default)]
+struct Slot {
+    owner: Option<TaskId>,
+    queue: Vec<TaskId>,
+    /// Whose body runs, physically.
+    body: Option<TaskId>,
+}
+
+/// By name.
+#[derive(Default)]
+pub(super) struct Slots(BTreeMap<u32, Slot>);
+
+impl Slots {
+    fn slot(&mut self, slot: Option<u32>) -> Option<&mut Slot> {
+        slot.map(|slot| self.0.entry(slot).or_default())
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        slot: Option<u32>,
+        policy: AdmissionPolicy,
+        task: TaskId,
+        decision: Decision,
+        limit: usize,
+    ) {
+        let Some(slot) = self.slot(slot) else {
+            assert!(!matches!(decision, Decision::Queued { .. }), "{task} waits for no slot");
+            return;
+        };
+        match decision {
+            Decision::Admitted => assert_eq!(slot.owner, None, "{task} gets a slot that is owned"),
+            Decision::Queued { ahead } => {
+                assert!(slot.owner.is_some(), "{task} waits for an idle slot");
+                assert_ne!(policy, AdmissionPolicy::DropIfRunning);
+                let first = policy == AdmissionPolicy::Replace;
+                let at = if first { 0 } else { slot.queue.len() };
+                assert_eq!(ahead, at, "{task} is at the wrong place of the queue");
+                assert!(
+                    policy != AdmissionPolicy::KeepLatest || at == 0,
+                    "{task} did not replace all that waited"
+                );
+                assert!(policy != AdmissionPolicy::Queue || at < limit, "{task} is one too many");
+                slot.queue.insert(at, task);
+            }
+            Decision::Rejected(Rejection::QueueFull { .. }) => {
+                assert_eq!(policy, AdmissionPolicy::Queue);
+                assert!(slot.queue.len() >= limit, "{task} finds a full queue that is not full");
+            }
+            // Any other policy is refused so only for a slot that its own batch named before.
+            Decision::Rejected(Rejection::SlotBusy { owner, .. }) => {
+                let known = policy != AdmissionPolicy::DropIfRunning || slot.owner.is_none();
+                assert!(known || slot.owner == Some(owner), "{owner} owns no slot");
+            }
+            Decision::Rejected(_) => {}
+        }
+    }
+
+    pub(super) fn admit(&mut self, slot: Option<u32>, task: TaskId) {
+        let Some(slot) = self.slot(slot) else { return };
+        assert_eq!(slot.owner.replace(task), None, "a slot has two owners");
+        if let Some(at) = slot.queue.iter().position(|&waiting| waiting == task) {
+            assert_eq!(at, 0, "{task} overtook {:?}", slot.queue);
+            slot.queue.remove(0);
+        }
+    }
+
+    pub(super) fn leave_queue(&mut self, slot: Option<u32>, task: TaskId) {
+        if let Some(slot) = self.slot(slot) {
+            slot.queue.retain(|&waiting| waiting != task);
+        }
+    }
+
+    pub(super) fn pass_on(&mut self, slot: Option<u32>, task: TaskId, heir: Option<TaskId>) {
+        let Some(slot) = self.slot(slot) else {
+            assert_eq!(heir, None, "{task} had no slot to leave to anybody");
+            return;
+        };
+        let owned = slot.owner == Some(task);
+        let first = slot.queue.first().copied().filter(|_| owned);
+        assert_eq!(heir, first, "{task} leaves its slot to the wrong task");
+        if owned {
+            slot.owner = None;
+        }
+    }
+
+    pub(super) fn is_owned_by(&self, slot: Option<u32>, task: TaskId) -> bool {
+        let slot = slot.and_then(|slot| self.0.get(&slot));
+        slot.is_some_and(|slot| slot.owner == Some(task))
+    }
+
+    pub(super) fn owner(&self, slot: Option<u32>) -> Option<TaskId> {
+        self.0.get(&slot?)?.owner
+    }
+
+    /// A body begins to run.
+    pub(super) fn enter(&mut self, slot: Option<u32>, task: TaskId) {
+        let Some(slot) = self.slot(slot) else { return };
+        assert_eq!(slot.body.replace(task), None, "two bodies run in one slot");
+    }
+
+    pub(super) fn leave(&mut self, slot: Option<u32>, task: TaskId) {
+        let Some(slot) = self.slot(slot) else { return };
+        assert_eq!(slot.body.take(), Some(task));
+    }
+}
+
+pub(super) struct Permits {
+    limit: u32,
+    holders: Vec<TaskId>,
+    line: Vec<TaskId>,
+    /// Who left the line for a successor, and from where.
+    place: Option<(TaskId, usize)>,
+    successor: Option<TaskId>,
+}
+
+impl Permits {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, holders: Vec::new(), line: Vec::new(), place: None, successor: None }
+    }
+
+    pub(super) fn is_held_by(&self, task: TaskId) -> bool {
+        self.holders.contains(&task)
+    }
+
+    pub(super) fn wait(&mut self, task: TaskId) {
+        let place = self.place.filter(|_| self.successor == Some(task));
+        let at = place.map_or(self.line.len(), |(_, at)| at);
+        self.line.insert(at, task);
+        (self.place, self.successor) = (None, None);
+    }
+
+    /// The task's attempt is ordered.
+    pub(super) fn take(&mut self, task: TaskId) {
+        if let Some(first) = self.line.first() {
+            assert_eq!(*first, task, "a permit went past the line {:?}", self.line);
+            self.line.remove(0);
+        }
+        assert!((self.holders.len() as u64) < u64::from(self.limit), "more permits than there are");
+        assert!(!self.holders.contains(&task), "attempts of {task} overlap");
+        self.holders.push(task);
+    }
+
+    pub(super) fn give_back(&mut self, task: TaskId) {
+        let at = self.holders.iter().position(|&holder| holder == task);
+        self.holders.swap_remove(at.expect("a permit is given back by its holder"));
+    }
+
+    /// The task ends. One that is replaced leaves its place in the line to its heir.
+    pub(super) fn leave(&mut self, task: TaskId, end: End) {
+        let Some(at) = self.line.iter().position(|&waiting| waiting == task) else { return };
+        self.line.remove(at);
+        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+        self.place = replaced.then_some((task, at));
+    }
+
+    pub(super) fn heir(&mut self, task: TaskId, heir: Option<TaskId>) {
+        if self.place.is_some_and(|(left, _)| left == task) {
+            self.successor = heir;
+        }
+    }
+
+    pub(super) fn compare(&mut self, machine: &Machine) {
+        (self.place, self.successor) = (None, None);
+        assert_eq!(self.holders.len(), machine.permits_held() as usize, "permits are miscounted");
+        assert_eq!(self.line.len(), machine.waiting_for_permit() as usize);
+        assert!(
+            self.line.is_empty() || self.holders.len() as u64 == u64::from(self.limit),
+            "somebody waits although a permit is free"
+        );
+    }
+}

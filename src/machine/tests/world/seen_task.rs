@@ -1,0 +1,416 @@
+//! All that a world was told about one task, and what must hold of it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::seen_attempt::{Finding, SeenAttempt};
+use crate::machine::tests::rig::ms;
+use crate::machine::{End, Ending, Submission};
+use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
+use crate::vocabulary::plan::{BodyKind, Pause, Plan};
+use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
+use crate::vocabulary::time::Time;
+
+#[derive(Debug)]
+pub(super) struct SeenTask {
+    pub(super) task: TaskAddr,
+    pub(super) slot: Option<u32>,
+    pub(super) slot_key: Option<SlotKey>,
+    pub(super) policy: AdmissionPolicy,
+    pub(super) plan: Plan,
+    /// The next attempt may not be ordered before; zero once somebody was in a hurry.
+    not_before: Time,
+    pub(super) heir: Option<TaskId>,
+    expires_at: Time,
+    /// How long an initial delay lasts that nobody cut short, once it has begun.
+    initial_wait: Option<Duration>,
+    decision: Option<Decision>,
+    announced: Option<End>,
+    delivered: Option<End>,
+    is_discarded: bool,
+    is_forgotten: bool,
+    pub(super) attempt: u64,
+    attempts: BTreeMap<u64, SeenAttempt>,
+    first_claim: Option<Time>,
+    last_claim: Option<Time>,
+    streak: u32,
+    failures: Vec<Time>,
+    /// Whether the latest failure may be retried.
+    may_retry: bool,
+    /// The latest failure, until its error is noted.
+    unnoted: Option<(u64, FailureCause)>,
+    /// The first stop that was asked of it.
+    stop: Option<StopReason>,
+}
+
+impl SeenTask {
+    pub(super) fn new(submission: &Submission, slot: Option<u32>) -> Self {
+        let plan = Plan::clone(&submission.plan);
+        let expires_at =
+            plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
+        Self {
+            task: submission.task,
+            slot,
+            slot_key: submission.slot,
+            policy: submission.policy,
+            plan,
+            not_before: Time::ZERO,
+            heir: None,
+            expires_at,
+            initial_wait: None,
+            decision: None,
+            announced: None,
+            delivered: None,
+            is_discarded: false,
+            is_forgotten: false,
+            attempt: 0,
+            attempts: BTreeMap::new(),
+            first_claim: None,
+            last_claim: None,
+            streak: 0,
+            failures: Vec::new(),
+            may_retry: false,
+            unnoted: None,
+            stop: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.delivered.is_none()
+    }
+
+    pub(super) fn is_over(&self, attempt: u64) -> bool {
+        let attempt = &self.attempts[&attempt];
+        attempt.returned_at.is_some() || (attempt.claimed_at.is_none() && attempt.revoke_answered)
+    }
+
+    /// Whether the task ends because its attempt was taken back.
+    pub(super) fn was_revoked(&self) -> bool {
+        self.attempts.get(&self.attempt).is_some_and(|attempt| attempt.claimed_at.is_none())
+    }
+
+    pub(super) fn decide(&mut self, now: Time, decision: Decision) {
+        let refused = matches!(decision, Decision::Rejected(_));
+        assert!(refused || now < self.expires_at, "{:?} is accepted too late", self.task);
+        assert_eq!(self.decision.replace(decision), None, "{:?} is decided twice", self.task);
+    }
+
+    pub(super) fn admitted(&mut self, now: Time) {
+        assert!(!matches!(self.decision, None | Some(Decision::Rejected(_))));
+        self.not_before = now.after(self.plan.initial_delay);
+        self.initial_wait = Some(self.plan.initial_delay);
+    }
+
+    /// Somebody was in a hurry.
+    pub(super) fn hurried(&mut self) {
+        (self.not_before, self.initial_wait) = (Time::ZERO, None);
+    }
+
+    /// Whether it was accepted and is not forgotten.
+    pub(super) const fn is_held(&self) -> bool {
+        let accepted = matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }));
+        accepted && !self.is_forgotten
+    }
+
+    /// Somebody asked it to stop; the first reason counts.
+    pub(super) fn asked(&mut self, reason: StopReason) {
+        if self.announced.is_none() {
+            self.stop.get_or_insert(reason);
+        }
+    }
+
+    /// Somebody asked for a fresh attempt, and was heard.
+    pub(super) fn restarted(&mut self) {
+        if let Some(last) = self.attempts.get_mut(&self.attempt) {
+            last.restart_asked = true;
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Time, attempt: u64) {
+        let task = self.task;
+        assert_eq!(attempt, self.attempt + 1, "the attempts of {task:?} are misnumbered");
+        assert!(!self.is_live(), "attempts of {task:?} overlap");
+        assert_eq!(self.announced, None, "{task:?} is started after its end");
+        assert!(now >= self.not_before, "{task:?} is started before its time");
+        let spacing = self.last_claim.map_or(Time::ZERO, |last| last.after(ms(1)));
+        assert!(now >= spacing, "two starts of {task:?} are too close");
+        assert!(attempt == 1 || self.plan.body != BodyKind::Once, "{task:?} has consumed its body");
+        let last = self.attempts.get(&self.attempt);
+        let again = !last.is_some_and(SeenAttempt::succeeded);
+        assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
+        let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
+        assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
+        assert_eq!(self.unnoted, None, "{task:?} goes on without knowing what failed");
+        let beside = self.attempts.values().any(|before| before.is_released);
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} runs twice at a time"
+        );
+        self.attempt = attempt;
+        self.attempts.insert(attempt, SeenAttempt::default());
+    }
+
+    pub(super) fn revoke(&mut self, attempt: u64) {
+        self.live(attempt).revoke_ordered = true;
+    }
+
+    pub(super) fn revoke_answered(&mut self, attempt: u64) {
+        let attempt = self.attempt(attempt);
+        assert!(attempt.revoke_ordered, "an answer to nothing");
+        attempt.revoke_answered = true;
+    }
+
+    /// A thread has it.
+    pub(super) fn claimed(&mut self, now: Time, attempt: u64) {
+        let attempt = self.live(attempt);
+        assert!(!attempt.revoke_ordered, "an attempt begins although it was taken back");
+        assert_eq!(attempt.claimed_at.replace(now), None);
+        self.first_claim.get_or_insert(now);
+        self.last_claim = Some(now);
+    }
+
+    /// The body came back; the machine does not know yet.
+    pub(super) fn returned(&mut self, attempt: u64) {
+        let attempt = self.attempt(attempt);
+        assert!(attempt.claimed_at.is_some() && !attempt.has_returned);
+        attempt.has_returned = true;
+    }
+
+    pub(super) fn tell(&mut self, now: Time, attempt: u64, reason: CancelReason, until: Time) {
+        let (plan, stop) = (self.plan.clone(), self.stop);
+        let asked = reason.as_stop();
+        assert!(asked.is_none() || asked == stop, "{:?} is told {reason}: {stop:?}", self.task);
+        self.live(attempt).tell(now, reason, until, &plan);
+    }
+
+    /// Gives whether a stop has to be told instead.
+    pub(super) fn tell_answered(&mut self, now: Time, attempt: u64, answer: TellAnswer) -> bool {
+        self.attempt(attempt).tell_answered(now, answer)
+    }
+
+    pub(super) fn look(&mut self, now: Time, attempt: u64) {
+        let plan = self.plan.clone();
+        self.live(attempt).look(now, &plan);
+    }
+
+    pub(super) fn looked(&mut self, attempt: u64, alive: bool) -> Finding {
+        self.attempt(attempt).looked(alive)
+    }
+
+    pub(super) fn cancels_silence(&self) -> bool {
+        self.plan.watchdog.is_some_and(|watchdog| watchdog.policy == WatchdogPolicy::Cancel)
+    }
+
+    pub(super) fn starting(&mut self, attempt: u64) {
+        let plan = self.plan.clone();
+        self.live(attempt).starting(&plan);
+    }
+
+    pub(super) fn ended(&mut self, attempt: u64, told: Option<CancelReason>, ending: Ending) {
+        let plan = self.plan.clone();
+        let attempt = self.live(attempt);
+        attempt.ended(told, ending, &plan);
+        let at = attempt.returned_at.expect("an attempt ends when its body has returned");
+        match ending {
+            Ending::Succeeded if told.is_none() => self.streak = 0,
+            Ending::Failed => self.fail(at, FailureCause::Failed),
+            Ending::Panicked => self.fail(at, FailureCause::Panicked),
+            Ending::TimedOut => self.fail(at, FailureCause::TimedOut),
+            Ending::Unresponsive => self.fail(at, FailureCause::Unresponsive),
+            Ending::Succeeded | Ending::Cancelled => {}
+        }
+        self.not_before = Time::ZERO;
+    }
+
+    pub(super) fn abandoned(&mut self, now: Time, attempt: u64, released: bool) {
+        self.live(attempt).abandoned(now, released);
+        self.fail(now, FailureCause::Abandoned);
+    }
+
+    /// The error of the latest failure is kept for the attempts that follow.
+    pub(super) fn note(&mut self, attempt: u64, cause: FailureCause) {
+        let latest = self.unnoted.take();
+        assert_eq!(latest, Some((attempt, cause)), "another failure of {:?} is noted", self.task);
+    }
+
+    /// A failure: whether it may be retried, by the rules as they stand in `guide::rules`.
+    fn fail(&mut self, at: Time, cause: FailureCause) {
+        assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
+        self.unnoted = Some((self.attempt, cause));
+        let plan = &self.plan;
+        let budget = plan.max_retries.map_or(true, |most| self.streak < most);
+        let window = plan.failure_limit.map_or(true, |limit| {
+            let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
+            recent.count() < limit.failures as usize
+        });
+        let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
+        self.may_retry = restarts && budget && window;
+        self.streak += 1;
+        self.failures.push(at);
+    }
+
+    pub(super) fn retry(&mut self, attempt: u64, delay: Duration, cause: FailureCause) {
+        let task = self.task;
+        assert!(self.may_retry, "{task:?} is retried once too often");
+        assert_eq!(self.unnoted, None, "{task:?} is retried before its failure is noted");
+        let panic = self.plan.panic;
+        let attempt = self.attempt(attempt);
+        assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");
+        assert_eq!(attempt.abandoned_at.is_some(), cause == FailureCause::Abandoned);
+        let (at, beside) = (attempt.freed_at(), attempt.is_released);
+        assert!(
+            !beside || self.plan.body == BodyKind::Shared,
+            "the body of {task:?} would run twice at a time"
+        );
+        self.wait(at, delay);
+        assert!(delay >= ms(1), "{task:?} is retried at once");
+        assert!(
+            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) < at.after(pause))
+        );
+    }
+
+    pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
+        let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
+        assert!(self.plan.restart == RestartPolicy::Always && self.plan.body != BodyKind::Once);
+        assert!(
+            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
+        );
+        self.wait(at, delay);
+    }
+
+    fn wait(&mut self, at: Time, delay: Duration) {
+        self.not_before = at.after(delay);
+        if self.not_before.is_never() {
+            return;
+        }
+        if let (Pause::Rate(step), Some(anchor)) = (self.plan.pause, self.first_claim) {
+            let off = anchor.until(self.not_before).as_nanos() % step.as_nanos();
+            assert_eq!(off, 0, "{:?} leaves its grid", self.task);
+        }
+    }
+
+    /// Whether its latest attempt was released, so that its end holds nothing.
+    pub(super) fn is_released(&self) -> bool {
+        self.attempts.get(&self.attempt).is_some_and(|last| last.is_released)
+    }
+
+    /// The deadline of the attempt that runs and the next look at it, as the machine has to know
+    /// them.
+    pub(super) fn running(&self) -> Option<(Time, Time)> {
+        let attempt = self.attempts.get(&self.attempt)?;
+        Some((attempt.deadline?, attempt.next_look(&self.plan)))
+    }
+
+    pub(super) fn announced(&mut self, now: Time, end: End) {
+        assert_eq!(self.announced.replace(end), None, "{:?} ends twice", self.task);
+        let revoked = self.attempts.get(&self.attempt).filter(|last| last.claimed_at.is_none());
+        let gives_up = matches!(end, End::Abandoned { .. });
+        let over = gives_up || !self.is_live() || revoked.is_some_and(|last| last.revoke_answered);
+        assert!(over, "{:?} ends while its attempt goes on", self.task);
+        if end == End::Rejected(Rejection::Expired) {
+            assert!(self.first_claim.is_none(), "{:?} expired after its start", self.task);
+            // An initial delay does not count, unless somebody was in a hurry.
+            let waited = self.initial_wait.unwrap_or(Duration::ZERO);
+            assert!(now >= self.expires_at.after(waited), "{:?} expired too soon", self.task);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, end: End, closed: bool) {
+        let task = self.task;
+        assert_eq!(self.delivered.replace(end), None, "{task:?} has two outcomes");
+        assert_eq!(self.announced, Some(end), "the outcome of {task:?} is not its end");
+        assert!(
+            !self.plan.shutdown_on_end || !is_own(end) || closed,
+            "{task:?} had shutdown_on_end"
+        );
+        let rejected = matches!(end, End::Rejected(_));
+        assert!(
+            rejected || matches!(self.decision, Some(Decision::Admitted | Decision::Queued { .. }))
+        );
+        let judged =
+            !matches!(end, End::Abandoned { .. } | End::Cancelled { .. } | End::Rejected(_));
+        let last = self.attempts.get(&self.attempt);
+        let given_up = last.is_some_and(|last| last.abandoned_at.is_some());
+        let spent = last.is_some_and(|last| last.is_released) && self.plan.body != BodyKind::Shared;
+        assert!(!judged || !given_up, "{task:?} ends by what an abandoned attempt returned");
+        let final_panic = self.plan.panic != PanicPolicy::Failure || self.was_told_to_stop();
+        match end {
+            End::Failed | End::TimedOut | End::Unresponsive => {
+                assert!(!self.may_retry, "{task:?} had a retry left");
+                let told = last.and_then(|last| last.told_in_time);
+                assert!(told.is_none() || self.stop.is_none(), "{task:?} was stopped as well");
+            }
+            End::Abandoned { stop: None, .. } => {
+                assert!(!self.may_retry || spent, "{task:?} had a retry left");
+                assert_eq!(self.stop, None, "{task:?} was stopped");
+            }
+            End::Abandoned { stop, .. } => assert_eq!(stop, self.stop, "{task:?}"),
+            End::Cancelled { reason, .. } if reason != StopReason::ByTask => {
+                assert_eq!(Some(reason), self.stop, "{task:?} was not stopped so");
+            }
+            End::Panicked => assert!(!self.may_retry || final_panic, "{task:?} had a retry left"),
+            End::Completed => {
+                assert!(
+                    self.plan.body == BodyKind::Once || self.plan.restart != RestartPolicy::Always
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn was_told_to_stop(&self) -> bool {
+        let last = self.attempts.get(&self.attempt);
+        last.and_then(SeenAttempt::told_to_stop).is_some()
+    }
+
+    pub(super) fn discard(&mut self, heir: Option<TaskAddr>) {
+        assert!(!self.is_discarded, "{:?} is discarded twice", self.task);
+        self.is_discarded = true;
+        self.heir = heir.map(|heir| heir.id);
+    }
+
+    pub(super) fn forget(&mut self) {
+        let over = self.delivered.is_some() && self.is_discarded && !self.is_forgotten;
+        assert!(over, "{:?} is forgotten too soon, or twice", self.task);
+        self.is_forgotten = true;
+    }
+
+    /// After the last step of all.
+    pub(super) fn finish(&self) {
+        let task = self.task;
+        assert!(self.is_forgotten, "{task:?} is remembered for ever");
+        assert!(self.decision.is_some(), "{task:?} was never decided");
+        self.attempts.values().for_each(SeenAttempt::finish);
+    }
+
+    /// Whether an attempt is ordered that has not returned, nor been taken back, as far as the
+    /// machine knows.
+    fn is_live(&self) -> bool {
+        let last = self.attempts.get(&self.attempt);
+        last.is_some_and(SeenAttempt::is_live)
+    }
+
+    /// The attempt that its task is about.
+    pub(super) fn live(&mut self, attempt: u64) -> &mut SeenAttempt {
+        assert_eq!(attempt, self.attempt, "an order to an attempt of the past");
+        assert!(self.is_live(), "an order to an attempt that is over");
+        self.attempt(attempt)
+    }
+
+    pub(super) fn attempt(&mut self, attempt: u64) -> &mut SeenAttempt {
+        self.attempts.get_mut(&attempt).expect("an attempt that was ordered")
+    }
+}
+
+/// Whether an end makes a task with `shutdown_on_end` take the supervisor with it.
+fn is_own(end: End) -> bool {
+    match end {
+        End::Rejected(_) => false,
+        End::Cancelled { reason, .. } => reason == StopReason::ByTask,
+        End::Abandoned { stop, .. } => stop.is_none(),
+        _ => true,
+    }
+}

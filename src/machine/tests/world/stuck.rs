@@ -1,0 +1,67 @@
+//! What is stuck, told from the orders alone: attempts that were given up and have not returned,
+//! held or released, and hooks.
+
+use alloc::collections::BTreeSet;
+
+use crate::machine::Machine;
+use crate::vocabulary::id::{AttemptRef, TaskId};
+
+pub(super) struct Stuck {
+    cap: u32,
+    held: BTreeSet<(TaskId, u64)>,
+    released: BTreeSet<(TaskId, u64)>,
+    hooks: u32,
+}
+
+impl Stuck {
+    pub(super) const fn new(cap: u32) -> Self {
+        Self { cap, held: BTreeSet::new(), released: BTreeSet::new(), hooks: 0 }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.held.len() + self.released.len() + self.hooks as usize
+    }
+
+    pub(super) fn is_above_cap(&self) -> bool {
+        self.count() > self.cap as usize
+    }
+
+    pub(super) fn is_released(&self, attempt: AttemptRef) -> bool {
+        self.released.contains(&(attempt.task.id, attempt.attempt))
+    }
+
+    pub(super) fn hook_abandoned(&mut self) {
+        self.hooks += 1;
+    }
+
+    pub(super) fn hook_returned(&mut self) {
+        self.hooks -= 1;
+    }
+
+    /// An attempt is given up, under this policy and in this way.
+    pub(super) fn abandoned(&mut self, attempt: AttemptRef, to_release: bool, released: bool) {
+        let below_cap = self.count() < self.cap as usize;
+        assert_eq!(released, to_release && below_cap, "{} of {}", self.count(), self.cap);
+        let set = if released { &mut self.released } else { &mut self.held };
+        assert!(set.insert((attempt.task.id, attempt.attempt)), "{attempt:?} is given up twice");
+    }
+
+    /// It has come back. Gives whether it was held.
+    pub(super) fn returned(&mut self, attempt: AttemptRef) -> bool {
+        let attempt = (attempt.task.id, attempt.attempt);
+        let (held, released) = (self.held.remove(&attempt), self.released.remove(&attempt));
+        assert!(held != released, "{attempt:?} was not given up");
+        held
+    }
+
+    pub(super) fn compare(&self, machine: &Machine) {
+        assert_eq!(machine.stuck as usize, self.count(), "what is stuck is miscounted");
+        assert_eq!(machine.released.len(), self.released.len(), "the ledger is wrong");
+        assert!(self.released.len() <= self.cap as usize, "more is released than may be");
+    }
+
+    /// After the last step of all.
+    pub(super) fn finish(&self) {
+        assert_eq!(self.count(), 0, "something is stuck for ever");
+    }
+}

@@ -1,0 +1,62 @@
+//! The threads of a world: they take up attempts sooner or later, run their bodies, and report.
+
+use super::{Chance, Happening, World, MAX_DELAY, MAX_REACTION};
+use crate::machine::tests::rig::ms;
+use crate::machine::{Finality, Input};
+use crate::vocabulary::id::AttemptRef;
+
+impl World {
+    pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
+        self.bodies.leaves(attempt.task.id);
+        self.cells.offer(attempt, finality);
+        // A thread that cannot be had makes the attempt wait long, and nothing else.
+        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Offer);
+        let refused = dice.chance(self.profile.refused) && !self.healthy;
+        if refused {
+            self.coverage.met("starting", "refusal");
+        }
+        let delay = if refused { dice.span(ms(200)) } else { dice.delay(ms(3)) };
+        self.schedule(delay, Happening::Claim(attempt));
+    }
+
+    pub(super) fn claim(&mut self, attempt: AttemptRef) {
+        if !self.cells.is_offered(attempt) {
+            return;
+        }
+        let slot = self.checker.claimed(self.now, attempt);
+        self.bodies.is_claimed(attempt.task.id, slot);
+        let at = self.now;
+        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Body);
+        let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
+        let plan = self.checker.plan(attempt.task.id);
+        let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
+        self.cells.claim(attempt, at, timeout, body);
+        if let Some(extension) = body.extension {
+            self.schedule(extension.every, Happening::Extend(attempt));
+        }
+        if let Some(runs) = runs {
+            self.schedule(runs, Happening::Return(attempt));
+        }
+        // The report may travel with the return, unless a timer hangs on it.
+        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Claim);
+        if timeout.is_some() || watched || dice.chance(60) {
+            let arrives = at.after(dice.delay(MAX_DELAY));
+            self.cells.report_claim(attempt, arrives);
+            self.schedule_at(arrives, Happening::Message(Input::Claimed { attempt, at }));
+        }
+    }
+
+    pub(super) fn body_returns(&mut self, attempt: AttemptRef) {
+        let at = self.now;
+        let Some(returned) = self.cells.returns(attempt, at) else { return };
+        self.checker.returned(attempt);
+        if returned.last {
+            self.bodies.is_dropped_there(attempt.task.id, returned.released);
+        }
+        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Return);
+        let arrives = at.after(dice.delay(MAX_DELAY)).max(returned.claim_arrives);
+        let (claimed_at, told, ret) = (returned.claimed_at, returned.told, returned.ret);
+        let report = Input::Returned { attempt, claimed_at, at, told, ret };
+        self.schedule_at(arrives, Happening::Message(report));
+    }
+}

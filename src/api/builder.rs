@@ -32,9 +32,9 @@ use crate::vocabulary::plan::Limits;
 #[must_use = "a builder does nothing until started"]
 pub struct SupervisorBuilder {
     max_concurrent: Option<usize>,
-    max_tasks: usize,
-    max_slot_queue: usize,
-    max_abandoned: usize,
+    max_tasks: Option<usize>,
+    max_slot_queue: Option<usize>,
+    max_abandoned: Option<usize>,
     intake_capacity: usize,
     event_capacity: usize,
     grace: Duration,
@@ -65,15 +65,15 @@ impl SupervisorBuilder {
     fn new() -> Self {
         Self {
             max_concurrent: Some(1024),
-            max_tasks: 1_000_000,
-            max_slot_queue: 100,
+            max_tasks: Some(1_000_000),
+            max_slot_queue: Some(100),
             intake_capacity: 1024,
             event_capacity: 1024,
             grace: GRACE,
             seed: None,
             defaults: TaskDefaults::default(),
             threads: Threads { name: "threadvisor".to_owned(), stack_size: None, hooks: None },
-            max_abandoned: 16,
+            max_abandoned: Some(16),
             prespawn: 0,
             shared: Vec::new(),
             dedicated: Vec::new(),
@@ -90,15 +90,15 @@ impl SupervisorBuilder {
 
     /// Sets how many tasks may be held, in whatever state; more are refused as `TooManyTasks`.
     /// Default: 1 000 000.
-    pub fn max_tasks(mut self, tasks: usize) -> Self {
-        self.max_tasks = tasks;
+    pub fn max_tasks(mut self, tasks: impl Into<Option<usize>>) -> Self {
+        self.max_tasks = tasks.into();
         self
     }
 
     /// Sets how many submissions may wait for one slot; `Queue` refuses more as `QueueFull`.
     /// Default: 100.
-    pub fn max_slot_queue(mut self, submissions: usize) -> Self {
-        self.max_slot_queue = submissions;
+    pub fn max_slot_queue(mut self, submissions: impl Into<Option<usize>>) -> Self {
+        self.max_slot_queue = submissions.into();
         self
     }
 
@@ -106,8 +106,8 @@ impl SupervisorBuilder {
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While there are
     /// more, submissions are refused as `TooManyAbandoned`. Stuck threads are thus never more than
     /// this and the number of tasks. Default: 16.
-    pub fn max_abandoned(mut self, attempts: usize) -> Self {
-        self.max_abandoned = attempts;
+    pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
+        self.max_abandoned = attempts.into();
         self
     }
 
@@ -128,8 +128,8 @@ impl SupervisorBuilder {
     /// Sets how long a body has to return once told, unless its task has a grace of its own; and
     /// how long a shutdown may take as a whole. Default: 3 s, since procd kills after 5 s; BusyBox
     /// init after 1 s.
-    pub fn grace(mut self, span: Duration) -> Self {
-        self.grace = span;
+    pub fn grace(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.grace = span.into().unwrap_or(Duration::MAX);
         self
     }
 
@@ -231,14 +231,13 @@ impl SupervisorBuilder {
     /// - `Thread`: the system refused a thread.
     /// - `Signals`, `Unsupported`: see [`shutdown_on_signals`](Self::shutdown_on_signals).
     pub fn start(self) -> Result<Supervisor, StartError> {
-        if let Some(error) = self.find_fault() {
-            return Err(StartError::Invalid(error));
-        }
+        self.check()?;
         let limits = Limits {
-            max_concurrent: self.max_concurrent.map_or(u32::MAX, saturate),
-            max_slot_queue: saturate(self.max_slot_queue),
-            max_tasks: saturate(self.max_tasks).min(u32::MAX - 1),
-            max_abandoned: saturate(self.max_abandoned),
+            max_concurrent: limit(self.max_concurrent),
+            max_slot_queue: limit(self.max_slot_queue),
+            // The ids of the machine's tables end one below the largest number.
+            max_tasks: limit(self.max_tasks).min(u32::MAX - 1),
+            max_abandoned: limit(self.max_abandoned),
             grace: self.grace,
             event_flush: EVENT_FLUSH,
         };
@@ -263,44 +262,27 @@ impl SupervisorBuilder {
         Ok(Supervisor { door, patience })
     }
 
-    fn find_fault(&self) -> Option<InvalidSetting> {
-        let fault = |field, value: usize, remedy| {
-            (value == 0).then(|| InvalidSetting {
-                task: None,
-                field,
-                value: "0".to_owned(),
-                remedy,
-            })
-        };
-        let defaults = self.defaults.0.find_fault().map(|(field, value, remedy)| InvalidSetting {
-            task: None,
-            field,
-            value,
-            remedy,
-        });
-        let remedy = "give at least 1";
-        fault(
-            "max_concurrent",
-            self.max_concurrent.unwrap_or(1),
-            "give at least 1, or None for no limit",
-        )
-        .or_else(|| fault("max_tasks", self.max_tasks, remedy))
-        .or_else(|| fault("max_slot_queue", self.max_slot_queue, remedy))
-        .or_else(|| fault("intake_capacity", self.intake_capacity, remedy))
-        .or_else(|| {
-            (self.intake_capacity > MAX_INTAKE).then(|| InvalidSetting {
-                task: None,
-                field: "intake_capacity",
-                value: self.intake_capacity.to_string(),
-                remedy: "give at most 1048576: `submit` waits while it is full",
-            })
-        })
-        .or_else(|| fault("event_capacity", self.event_capacity, remedy))
-        .or_else(|| {
-            let smallest = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
-            fault("dedicated_subscriber", smallest.unwrap_or(1), remedy)
-        })
-        .or(defaults)
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let some = "give at least 1";
+        let some_or_none = "give at least 1, or None for no limit";
+        let dedicated = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
+        for (field, value, remedy) in [
+            ("max_concurrent", self.max_concurrent, some_or_none),
+            ("max_tasks", self.max_tasks, some_or_none),
+            ("max_slot_queue", self.max_slot_queue, some_or_none),
+            ("intake_capacity", Some(self.intake_capacity), some),
+            ("event_capacity", Some(self.event_capacity), some),
+            ("dedicated_subscriber", dedicated, some),
+        ] {
+            if value == Some(0) {
+                return Err(InvalidSetting::new(field, 0, remedy));
+            }
+        }
+        if self.intake_capacity > MAX_INTAKE {
+            let remedy = "give at most 1048576: `submit` waits while it is full";
+            return Err(InvalidSetting::new("intake_capacity", self.intake_capacity, remedy));
+        }
+        self.defaults.0.validate(false)
     }
 }
 
@@ -325,6 +307,11 @@ impl<F: FnMut(&Event) + Send> Subscribe for Callback<F> {
     fn name(&self) -> &'static str {
         "on_event"
     }
+}
+
+/// The largest number stands for no limit.
+fn limit(n: Option<usize>) -> u32 {
+    n.map_or(u32::MAX, saturate)
 }
 
 fn saturate(n: usize) -> u32 {

@@ -245,6 +245,12 @@ pub struct InvalidSetting {
     pub remedy: &'static str,
 }
 
+impl InvalidSetting {
+    pub(crate) fn new(field: &'static str, value: impl fmt::Debug, remedy: &'static str) -> Self {
+        Self { task: None, field, value: format!("{value:?}"), remedy }
+    }
+}
+
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(task) = &self.task {

@@ -8,6 +8,7 @@ use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::report::AbandonedAttempt;
 use crate::vocabulary::id::{TaskId, TaskRef};
+use crate::vocabulary::label::named;
 use crate::vocabulary::reason::TaskState;
 use crate::vocabulary::time::Seconds;
 
@@ -105,7 +106,7 @@ pub struct SlotSnapshot {
 }
 
 /// Whether a slot is free, derived from the state of its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlotStatus {
     /// Nobody owns it.
@@ -122,16 +123,11 @@ pub enum SlotStatus {
     },
 }
 
-impl SlotStatus {
-    /// A stable `snake_case` name.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Running { .. } => "running",
-            Self::Terminating { .. } => "terminating",
-        }
-    }
-}
+named!(SlotStatus {
+    Self::Idle => "idle",
+    Self::Running { .. } => "running",
+    Self::Terminating { .. } => "terminating",
+});
 
 /// The worker threads of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

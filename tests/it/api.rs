@@ -66,7 +66,22 @@ fn every_public_type_can_be_shared_and_printed() {
     shown::<TaskError>();
     shown::<TaskId>();
     shown::<TaskState>();
-    shown::<AdmissionPolicy>();
+}
+
+#[test]
+fn policies_and_decisions_are_shown_by_stable_labels() {
+    fn check<T: Display + Hash + Copy + Eq>(value: T, label: &str, expected: &str) {
+        assert_eq!((label, &*value.to_string()), (expected, expected));
+    }
+    check(RestartPolicy::OnFailure, RestartPolicy::OnFailure.label(), "on_failure");
+    check(AdmissionPolicy::KeepLatest, AdmissionPolicy::KeepLatest.label(), "keep_latest");
+    check(PanicPolicy::Abort, PanicPolicy::Abort.label(), "abort");
+    check(AbandonPolicy::Hold, AbandonPolicy::Hold.label(), "hold");
+    check(WatchdogPolicy::Report, WatchdogPolicy::Report.label(), "report");
+    check(JitterPolicy::Decorrelated, JitterPolicy::Decorrelated.label(), "decorrelated");
+    check(Decision::Admitted, Decision::Admitted.label(), "admitted");
+    check(SlotStatus::Idle, SlotStatus::Idle.label(), "idle");
+    check(TaskState::Over, TaskState::Over.label(), "over");
 }
 
 #[test]

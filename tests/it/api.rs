@@ -114,6 +114,41 @@ fn errors_are_errors_and_small() {
 }
 
 #[test]
+fn the_text_of_an_error_stands_once_in_its_chain() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no config")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    fn check(error: &dyn Error, expected: &[&str]) {
+        let chain = std::iter::successors(Some(error), |&error| error.source());
+        assert_eq!(chain.map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+    let refused = || std::io::Error::other("refused");
+    let failed = Outcome::Failed { error: Outer(refused()).into() };
+    let failed = failed.into_result().unwrap_err();
+    check(&failed, &["the task did not complete: failed: no config", "refused"]);
+    let thread = StartError::Thread { name: "w0".to_owned(), source: refused() };
+    check(&thread, &["thread \"w0\" could not be started", "refused"]);
+    let signals = StartError::Signals(refused());
+    check(&signals, &["signal handlers could not be installed", "refused"]);
+
+    let spec = || TaskSpec::new("t", |_| Ok(())).timeout(Duration::ZERO);
+    let text = "task \"t\": timeout cannot be 0ns: give a span above zero, or None for no limit";
+    let supervisor = Supervisor::builder().start().unwrap();
+    check(&supervisor.handle().add(spec()).unwrap_err(), &[text]);
+    let submit = supervisor.handle().submit(spec(), AdmissionPolicy::Queue);
+    check(&submit.unwrap_err(), &[text]);
+}
+
+#[test]
 fn small_values_compare_and_hash() {
     fn hash(value: &impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();

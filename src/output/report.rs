@@ -28,8 +28,8 @@ pub struct ShutdownReport {
     /// on until the process ends, so a program that has any should exit without destroying what
     /// they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
-    /// The number of events that were dropped because a lane was full, over the whole life of the
-    /// supervisor.
+    /// The number of events that were lost over the whole life of the supervisor, because a lane
+    /// was full or had not delivered them when the event flush ended.
     pub events_dropped: u64,
     /// The number of user values still undropped when the report was made, because no thread was
     /// available to drop them. They are leaked unless a stuck thread returns. This is logged as

@@ -1,11 +1,11 @@
-//! What runs: the user's closure, in one of its three kinds.
+//! [`Body`]: the user's closure, in one of its three kinds.
 
 use std::sync::Arc;
 
 use crate::output::error::{TaskError, TaskResult};
 use crate::task::context::TaskContext;
 
-/// What runs: moves to the worker for each attempt and comes back with its report.
+/// The user's closure. It moves to the worker for each attempt and comes back with its report.
 pub(crate) enum Body {
     Repeat(Box<dyn FnMut(&TaskContext) -> TaskResult + Send>),
     /// Empty once it has run.
@@ -17,7 +17,7 @@ type SharedBody = dyn Fn(&TaskContext) -> TaskResult + Send + Sync;
 type OnceBody = Box<dyn FnOnce(&TaskContext) -> TaskResult + Send>;
 
 impl Body {
-    /// Another reference to a body that can run beside itself.
+    /// Returns another reference to a body that can run beside itself.
     pub(crate) fn share(&self) -> Option<Self> {
         match self {
             Self::Shared(body) => Some(Self::Shared(Arc::clone(body))),

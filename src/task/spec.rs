@@ -1,4 +1,4 @@
-//! What a user hands over: a name, a body, and how to treat it.
+//! [`TaskSpec`]: what a user hands over, which is a name, a body, and how to treat it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,15 @@ use crate::task::context::TaskContext;
 use crate::task::settings::{Setting, Settings};
 use crate::vocabulary::plan::Plan;
 
-/// One unit of supervised work: a name, a body and its policies.
+/// Describes one unit of supervised work: a name, a body and its policies.
 ///
-/// Constructors and setters never fail; everything is checked once, where the spec is handed over,
-/// or early by [`validate`](Self::validate). What is not set comes from the supervisor's
-/// [`TaskDefaults`](crate::TaskDefaults). It is one pointer wide, so that errors which carry it
-/// back stay small. Not `Clone`, because a body is one value: make another spec.
+/// Constructors and setters never fail. Everything is checked once, where the spec is handed over,
+/// or early by [`validate`](Self::validate). What the spec does not set comes from the supervisor's
+/// [`TaskDefaults`](crate::TaskDefaults); of two settings of the same kind the last one counts. Its
+/// `Debug` shows what was set.
+///
+/// The spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
+/// because its body is one value; to run the work twice, make two specs.
 ///
 /// ```
 /// # use std::time::Duration;

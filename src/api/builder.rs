@@ -16,9 +16,12 @@ use crate::runtime::start::{start, Setup};
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
-use crate::vocabulary::plan::Limits;
+use crate::vocabulary::plan::{BodyKind, Limits};
 
-/// The settings of a supervisor. Nothing is checked before [`start`](Self::start).
+/// Holds the settings of a supervisor; made by [`Supervisor::builder`]. Setters never fail: all
+/// settings are checked by [`start`](Self::start).
+///
+/// Where a setting is a limit, `None` means that there is none.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -32,9 +35,9 @@ use crate::vocabulary::plan::Limits;
 #[must_use = "a builder does nothing until started"]
 pub struct SupervisorBuilder {
     max_concurrent: Option<usize>,
-    max_tasks: usize,
-    max_slot_queue: usize,
-    max_abandoned: usize,
+    max_tasks: Option<usize>,
+    max_slot_queue: Option<usize>,
+    max_abandoned: Option<usize>,
     intake_capacity: usize,
     event_capacity: usize,
     grace: Duration,
@@ -48,32 +51,27 @@ pub struct SupervisorBuilder {
 }
 
 impl Supervisor {
-    /// Returns a builder; every setting has a default.
+    /// Returns a builder; every setting has a default. The supervisor is made by
+    /// [`SupervisorBuilder::start`].
+    #[doc(alias = "new")]
     pub fn builder() -> SupervisorBuilder {
         SupervisorBuilder::new()
     }
 }
 
-/// How long the last events may take once everything has ended.
-const EVENT_FLUSH: Duration = Duration::from_millis(250);
-/// The intake's channel takes all its memory at once, and would panic if there is not so much.
-const MAX_INTAKE: usize = 1 << 20;
-/// Below what the fastest init systems leave between asking and killing, BusyBox excepted.
-const GRACE: Duration = Duration::from_secs(3);
-
 impl SupervisorBuilder {
     fn new() -> Self {
         Self {
             max_concurrent: Some(1024),
-            max_tasks: 1_000_000,
-            max_slot_queue: 100,
+            max_tasks: Some(1_000_000),
+            max_slot_queue: Some(100),
             intake_capacity: 1024,
             event_capacity: 1024,
             grace: GRACE,
             seed: None,
             defaults: TaskDefaults::default(),
             threads: Threads { name: "threadvisor".to_owned(), stack_size: None, hooks: None },
-            max_abandoned: 16,
+            max_abandoned: Some(16),
             prespawn: 0,
             shared: Vec::new(),
             dedicated: Vec::new(),
@@ -81,92 +79,102 @@ impl SupervisorBuilder {
         }
     }
 
-    /// Sets how many attempts may run at once, those included that were abandoned and still run;
-    /// `None` for as many as there are tasks, each of which may need a thread. Default: 1024.
+    /// Sets how many attempts may run at once, including those that were abandoned and still run;
+    /// further attempts wait for a permit. With `None` there may be as many as there are tasks,
+    /// each on a thread. Default: 1024.
     pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_concurrent = attempts.into();
         self
     }
 
-    /// Sets how many tasks may be held, in whatever state; more are refused as `TooManyTasks`.
-    /// Default: 1 000 000.
-    pub fn max_tasks(mut self, tasks: usize) -> Self {
-        self.max_tasks = tasks;
+    /// Sets how many tasks the supervisor may hold, waiting ones included; more are rejected as
+    /// [`TooManyTasks`](crate::Rejection::TooManyTasks). Default: 1 000 000.
+    pub fn max_tasks(mut self, tasks: impl Into<Option<usize>>) -> Self {
+        self.max_tasks = tasks.into();
         self
     }
 
-    /// Sets how many submissions may wait for one slot; `Queue` refuses more as `QueueFull`.
-    /// Default: 100.
-    pub fn max_slot_queue(mut self, submissions: usize) -> Self {
-        self.max_slot_queue = submissions;
+    /// Sets how many submissions may wait for one slot. Further ones with the policy
+    /// [`Queue`](crate::AdmissionPolicy::Queue) are rejected as
+    /// [`QueueFull`](crate::Rejection::QueueFull). Default: 100.
+    pub fn max_slot_queue(mut self, submissions: impl Into<Option<usize>>) -> Self {
+        self.max_slot_queue = submissions.into();
         self
     }
 
     /// Sets how many attempts and cancel hooks may outlive their grace and still run before
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While there are
-    /// more, submissions are refused as `TooManyAbandoned`. Stuck threads are thus never more than
-    /// this and the number of tasks. Default: 16.
-    pub fn max_abandoned(mut self, attempts: usize) -> Self {
-        self.max_abandoned = attempts;
+    /// more, submissions are rejected as
+    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). So there are never more stuck
+    /// threads than this number plus the number of tasks. Default: 16.
+    pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
+        self.max_abandoned = attempts.into();
         self
     }
 
-    /// Sets how many hand-overs may lie in the intake, undecided. The controller takes them out at
-    /// once, so it fills only in a burst; then `submit` waits. Its memory is taken at the start, so
-    /// at most 1 048 576. Default: 1024.
+    /// Sets how many submissions may lie in the intake undecided, a batch counting as one. The
+    /// controller takes them out at once, so the intake fills only in a burst; then `add` and
+    /// `submit` wait, and `try_submit` returns `Full`. From 1 to 1 048 576, since the memory is
+    /// taken at the start. Default: 1024.
     pub fn intake_capacity(mut self, submissions: usize) -> Self {
         self.intake_capacity = submissions;
         self
     }
 
-    /// Sets how many events the shared lane holds; more are dropped and counted. Default: 1024.
+    /// Sets how many events the shared lane holds. Further events are dropped, counted, and
+    /// reported as [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow). At least 1.
+    /// Default: 1024.
     pub fn event_capacity(mut self, events: usize) -> Self {
         self.event_capacity = events;
         self
     }
 
-    /// Sets how long a body has to return once told, unless its task has a grace of its own; and
-    /// how long a shutdown may take as a whole. Default: 3 s, since procd kills after 5 s; BusyBox
-    /// init after 1 s.
-    pub fn grace(mut self, span: Duration) -> Self {
-        self.grace = span;
+    /// Sets how long a body has to return once it is told, unless its task has a grace of its own,
+    /// and how long a shutdown may take as a whole. `None` lets both take as long as the bodies do.
+    /// Default: 3 s, because procd kills a service after 5 s. BusyBox init kills after
+    /// 1 s.
+    pub fn grace(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.grace = span.into().unwrap_or(Duration::MAX);
         self
     }
 
-    /// Fixes the random numbers of jitter, for tests. Default: from the system, so that identical
-    /// boards differ.
+    /// Fixes the random numbers of jitter, for tests. Default: a seed from the system, so that
+    /// identical boards differ.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Sets what applies to every task that does not set it itself.
+    /// Sets what applies to every task whose spec does not set it itself. Default: the defaults
+    /// that the setters of [`TaskSpec`](crate::TaskSpec) name.
     pub fn defaults(mut self, defaults: TaskDefaults) -> Self {
         self.defaults = defaults;
         self
     }
 
     /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
-    /// what distinguishes threads comes first: `w3-NAME`. Default: `threadvisor`.
+    /// what tells threads apart comes first, as in `w3-NAME`. Default: `threadvisor`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.threads.name = name.into();
         self
     }
 
-    /// Sets the stack of the threads that run user code, in bytes. Default: that of the standard
-    /// library, 2 MiB, of which only what is used costs memory.
+    /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
+    /// standard library; only the part that is used costs memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.threads.stack_size = Some(bytes);
         self
     }
 
-    /// Calls this first on each thread that runs bodies and hooks: to set its priority or affinity,
-    /// or to attach it to a virtual machine. If it fails or panics, the thread counts as refused:
-    /// an event, another try later, nothing lost.
+    /// Calls `hook` first on each thread that runs bodies and cancel hooks, for example to set its
+    /// priority or affinity, or to attach it to a virtual machine. If the hook fails or panics, the
+    /// thread counts as refused: that is an event, another thread is tried later, and nothing is
+    /// lost.
     ///
-    /// The channels and locks in between know nothing of priorities. A thread with a real-time
-    /// policy may have to wait for one with a lower priority that was preempted, on one core until
-    /// the kernel's throttling lets that run (`sched_rt_runtime_us`, within a second by default).
+    /// The channels and locks between the threads know nothing of priorities. A thread with a
+    /// real-time policy may have to wait for a preempted thread with a lower priority; on a single
+    /// core it waits until the kernel's throttling lets that one run (`sched_rt_runtime_us`, by
+    /// default within a second).
     pub fn on_thread_start(
         mut self,
         hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
@@ -175,32 +183,33 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Calls this last on each thread on which `on_thread_start` succeeded.
+    /// Calls `hook` last on each thread on which `on_thread_start` succeeded.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.threads.hooks_mut().on_stop = Some(UserValue::new(Box::new(hook)));
         self
     }
 
-    /// Starts so many workers at once and never retires them: for systems where a thread may be
-    /// refused later. Default: 0.
+    /// Starts `workers` threads together with the supervisor and never retires them, for systems
+    /// where a thread may be refused later. Default: 0.
     pub fn prespawn(mut self, workers: usize) -> Self {
         self.prespawn = workers;
         self
     }
 
-    /// Calls this for every event, on the shared lane's thread.
+    /// Calls `callback` for every event, on the thread of the shared lane. A slow callback delays
+    /// the other subscribers of that lane, but never a task. See [`Subscribe`].
     pub fn on_event(self, callback: impl FnMut(&Event) + Send + 'static) -> Self {
         self.subscriber(Callback(callback))
     }
 
-    /// Adds a subscriber to the shared lane.
+    /// Adds a subscriber to the shared lane, whose subscribers are called one after the other.
     pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
         self.shared.push(UserValue::new(Box::new(subscriber)));
         self
     }
 
-    /// Gives a subscriber a lane of its own, a thread and a queue of `capacity` events: for one
-    /// that may block, and should delay nobody.
+    /// Adds a subscriber with a lane of its own, which is a thread and a queue of `capacity` events
+    /// (at least 1): for a subscriber that may block and must not delay others.
     pub fn dedicated_subscriber(
         mut self,
         subscriber: impl Subscribe + 'static,
@@ -210,38 +219,45 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Shuts down on SIGINT and SIGTERM. A second one, more than 300 ms after the shutdown began,
-    /// makes the grace zero; after that, and after the end, they have their default effect again.
-    /// One that the process was started to ignore stays ignored. Without this, no handler is ever
-    /// installed.
+    /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
+    /// shutdown began, makes the grace zero; after that, and after the end, the signals have their
+    /// default effect again. A signal that the process was started to ignore stays ignored. Without
+    /// this setting no handler is ever installed.
     ///
-    /// Needs Unix and the feature `signals`; else [`start`](Self::start) says `Unsupported`.
+    /// It needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
+    /// `Unsupported`.
     pub fn shutdown_on_signals(mut self) -> Self {
         self.signals = true;
         self
     }
 
-    /// Checks the settings and starts the supervisor: one controller thread, one for each lane with
-    /// subscribers, one for signals if asked for, and the workers to be started at once. All other
-    /// workers come when there is work.
+    /// Checks the settings and starts the supervisor: one thread for the controller, one for each
+    /// lane that has subscribers, one for signals if they are wanted, and the workers that
+    /// [`prespawn`](Self::prespawn) asks for. All other workers are started when there is work.
+    ///
+    /// Returns when these threads have been started. Keep the supervisor in a variable: dropping it
+    /// shuts it down.
     ///
     /// # Errors
-    /// Nothing is left running then.
-    /// - `Invalid`: a setting cannot work; the error says which and what to do.
-    /// - `Thread`: the system refused a thread.
-    /// - `Signals`, `Unsupported`: see [`shutdown_on_signals`](Self::shutdown_on_signals).
+    /// Nothing is left running after an error.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
+    /// - `Thread`: the system refused a thread; raise `ulimit -u` or the `pids.max` of the cgroup.
+    /// - `Signals`: the handlers for [`shutdown_on_signals`](Self::shutdown_on_signals) could not
+    ///   be installed.
+    /// - `Unsupported`: this system or build has no signals; enable the feature `signals`.
+    #[doc(alias = "build")]
     pub fn start(self) -> Result<Supervisor, StartError> {
-        if let Some(error) = self.find_fault() {
-            return Err(StartError::Invalid(error));
-        }
+        self.check()?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
-            max_slot_queue: saturate(self.max_slot_queue),
-            max_tasks: saturate(self.max_tasks).min(u32::MAX - 1),
-            max_abandoned: saturate(self.max_abandoned),
+            max_slot_queue: limit(self.max_slot_queue),
+            // A key is 32 bits wide, and the task that is one too many needs one to be refused.
+            max_tasks: limit(self.max_tasks).min(u32::MAX - 1),
+            max_abandoned: limit(self.max_abandoned),
             grace: self.grace,
             event_flush: EVENT_FLUSH,
         };
+
         let (door, inbox) = Door::new(Clock::start_now(), self.intake_capacity);
         let signals =
             if self.signals { Some(Listener::start(&self.threads, &door)?) } else { None };
@@ -259,48 +275,32 @@ impl SupervisorBuilder {
             signals,
         };
         start(setup, &door, inbox)?;
+
         let patience = self.grace.saturating_add(EVENT_FLUSH);
         Ok(Supervisor { door, patience })
     }
 
-    fn find_fault(&self) -> Option<InvalidSetting> {
-        let fault = |field, value: usize, remedy| {
-            (value == 0).then(|| InvalidSetting {
-                task: None,
-                field,
-                value: "0".to_owned(),
-                remedy,
-            })
-        };
-        let defaults = self.defaults.0.find_fault().map(|(field, value, remedy)| InvalidSetting {
-            task: None,
-            field,
-            value,
-            remedy,
-        });
-        let remedy = "give at least 1";
-        fault(
-            "max_concurrent",
-            self.max_concurrent.unwrap_or(1),
-            "give at least 1, or None for no limit",
-        )
-        .or_else(|| fault("max_tasks", self.max_tasks, remedy))
-        .or_else(|| fault("max_slot_queue", self.max_slot_queue, remedy))
-        .or_else(|| fault("intake_capacity", self.intake_capacity, remedy))
-        .or_else(|| {
-            (self.intake_capacity > MAX_INTAKE).then(|| InvalidSetting {
-                task: None,
-                field: "intake_capacity",
-                value: self.intake_capacity.to_string(),
-                remedy: "give at most 1048576: `submit` waits while it is full",
-            })
-        })
-        .or_else(|| fault("event_capacity", self.event_capacity, remedy))
-        .or_else(|| {
-            let smallest = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
-            fault("dedicated_subscriber", smallest.unwrap_or(1), remedy)
-        })
-        .or(defaults)
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let some = "give at least 1";
+        let some_or_none = "give at least 1, or None for no limit";
+        let dedicated = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
+        for (field, value, remedy) in [
+            ("max_concurrent", self.max_concurrent, some_or_none),
+            ("max_tasks", self.max_tasks, some_or_none),
+            ("max_slot_queue", self.max_slot_queue, some_or_none),
+            ("intake_capacity", Some(self.intake_capacity), some),
+            ("event_capacity", Some(self.event_capacity), some),
+            ("dedicated_subscriber", dedicated, some),
+        ] {
+            if value == Some(0) {
+                return Err(InvalidSetting::new(field, 0, remedy));
+            }
+        }
+        if self.intake_capacity > MAX_INTAKE {
+            let remedy = "give at most 1048576: `submit` waits while it is full";
+            return Err(InvalidSetting::new("intake_capacity", self.intake_capacity, remedy));
+        }
+        self.defaults.0.validate(BodyKind::Repeat)
     }
 }
 
@@ -327,6 +327,11 @@ impl<F: FnMut(&Event) + Send> Subscribe for Callback<F> {
     }
 }
 
+/// The largest number stands for no limit.
+fn limit(n: Option<usize>) -> u32 {
+    n.map_or(u32::MAX, saturate)
+}
+
 fn saturate(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -335,3 +340,12 @@ fn saturate(n: usize) -> u32 {
 fn seed_from_system() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
+
+/// How long the last events may take once everything has ended.
+const EVENT_FLUSH: Duration = Duration::from_millis(250);
+
+/// The channel of the intake takes all its memory at once, and panics if there is not so much.
+const MAX_INTAKE: usize = 1 << 20;
+
+/// Less than the fastest init systems leave between asking and killing, BusyBox excepted.
+const GRACE: Duration = Duration::from_secs(3);

@@ -8,37 +8,39 @@ use crate::task::record::Record;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::{Decision, Rejection};
 
-/// An error returned from `SupervisorHandle::add`, `SupervisorHandle::add_all` and
-/// `Supervisor::run`. `S` is what was handed in: one spec, or all of them.
+/// An error returned from [`SupervisorHandle::add`](crate::SupervisorHandle::add),
+/// [`SupervisorHandle::add_all`](crate::SupervisorHandle::add_all) and
+/// [`Supervisor::run`](crate::Supervisor::run). It gives back what was handed in, `S`: one spec or
+/// all of them. Its `Debug`, which `main` prints, is its message with the names of these tasks.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
-    /// The supervisor is shutting down. Nothing was started; there is no remedy but another
-    /// supervisor.
+    /// The supervisor is shutting down, and nothing was started. Only another supervisor can take
+    /// the specs.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
         /// What was handed in.
         spec: S,
     },
-    /// A setting cannot work. Mend it and try again.
+    /// A setting cannot work. Correct it and try again.
     #[error("{error}")]
     Invalid {
-        /// Which one, and how to mend it.
+        /// The setting, its value, and the remedy.
         error: InvalidSetting,
         /// What was handed in.
         spec: S,
     },
-    /// The task, or one of the batch, was refused; none of them was started.
+    /// The task, or one of the batch, was refused, and none of them was started.
     #[error("task {task:?} was refused: {why}")]
     Rejected {
         /// The name of the refused task.
         task: Arc<str>,
-        /// Why.
+        /// Why it was refused.
         why: Rejection,
         /// What was handed in.
         spec: S,
     },
-    /// `run` was called on a thread of the same supervisor, which it would wait for.
+    /// `run` was called on a thread of the same supervisor, for which it would wait.
     #[error("waiting for a supervisor on one of its own threads would never end")]
     WouldDeadlock {
         /// What was handed in.
@@ -47,7 +49,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
 }
 
 impl<S: AsRef<[TaskSpec]>> AddError<S> {
-    /// What was handed in.
+    /// Returns what was handed in, to be handed in again.
     pub fn into_spec(self) -> S {
         match self {
             Self::Closed { spec }
@@ -66,7 +68,7 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
         }
     }
 
-    /// Why the task was refused; `None` if it never got so far.
+    /// Returns why the task was refused; `None` if there was another reason than a rejection.
     pub const fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Rejected { why, .. } => Some(*why),
@@ -75,28 +77,29 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
     }
 }
 
-/// An error returned from `SupervisorHandle::submit` and `SupervisorHandle::try_submit`, with the
-/// spec that was handed in.
+/// An error returned from [`SupervisorHandle::submit`](crate::SupervisorHandle::submit) and
+/// [`SupervisorHandle::try_submit`](crate::SupervisorHandle::try_submit). It gives back the spec
+/// that was handed in, `S`. Its `Debug` is its message with the name of the task.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
-    /// The supervisor is shutting down.
+    /// The supervisor is shutting down. Only another supervisor can take the spec.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
         /// What was handed in.
         spec: S,
     },
-    /// The intake is full; only `try_submit` says so, `submit` waits. Try again later or raise
-    /// `intake_capacity`.
+    /// The intake is full. Only `try_submit` returns this, since `submit` waits. Try again later,
+    /// or raise `intake_capacity`.
     #[error("the intake is full")]
     Full {
         /// What was handed in.
         spec: S,
     },
-    /// A setting cannot work. Mend it and try again.
+    /// A setting cannot work. Correct it and try again.
     #[error("{error}")]
     Invalid {
-        /// Which one, and how to mend it.
+        /// The setting, its value, and the remedy.
         error: InvalidSetting,
         /// What was handed in.
         spec: S,
@@ -104,7 +107,7 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
 }
 
 impl<S: AsRef<[TaskSpec]>> SubmitError<S> {
-    /// What was handed in.
+    /// Returns what was handed in, to be handed in again.
     pub fn into_spec(self) -> S {
         match self {
             Self::Closed { spec } | Self::Full { spec } | Self::Invalid { spec, .. } => spec,
@@ -173,7 +176,7 @@ pub(super) fn refusal(record: &Record) -> Option<Refusal> {
     }
 }
 
-/// The spec of a refused submission. Only a controller that panicked keeps one.
+/// The spec of a refused submission. Only a controller that panicked does not give one back.
 pub(super) fn reclaim(record: &Record) -> TaskSpec {
     record.take_refused().unwrap_or_else(|| {
         TaskSpec::once(Arc::clone(&record.name), |_| Err(TaskError::fatal("the body was lost")))

@@ -1,4 +1,4 @@
-//! The owner of it all: built, started, waited for, shut down.
+//! [`Supervisor`]: the owner of everything, to wait for and to shut down.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use crate::task::door::Door;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::ShutdownCause;
 
-/// Owns a supervisor. Dropping it asks for shutdown and waits for that, at most the grace and the
-/// event flush; on one of its own threads, or while panicking, it only asks.
+/// Owns a running supervisor and with it all tasks and threads; made by
+/// [`SupervisorBuilder::start`](crate::SupervisorBuilder::start).
 ///
-/// So `Supervisor::builder().start()?.handle()` is dead on the next line: keep the supervisor in a
-/// variable. Tasks should hold a [`SupervisorHandle`], never the supervisor itself, which would
-/// keep itself alive.
+/// Dropping it requests shutdown and waits for that, at most as long as the grace and the event
+/// flush take together. On one of the supervisor's own threads, or while panicking, the drop only
+/// requests. So keep the supervisor in a variable: a handle obtained by `…start()?.handle()` is
+/// already dead on the next line, because the temporary supervisor was dropped. Bodies should hold
+/// a [`SupervisorHandle`], never the supervisor, which would keep itself alive.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -37,17 +39,27 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A handle for other threads.
+    /// Returns a handle, through which tasks are added and observed from any thread.
     pub fn handle(&self) -> SupervisorHandle {
         SupervisorHandle::new(Arc::clone(&self.door))
     }
 
-    /// Adds the tasks, all or none; waits until no task is without outcome, those added meanwhile
-    /// included, or until shutdown is asked for; then shuts down.
+    /// Runs `specs` to their end: adds them, all or none, waits until every task has its outcome,
+    /// then shuts down and returns the report.
+    ///
+    /// Tasks that are added meanwhile are waited for as well. Blocks until then, or until a
+    /// shutdown is requested by a signal, a handle or a task with
+    /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program with tasks that never end needs
+    /// one of these.
     ///
     /// # Errors
-    /// As [`SupervisorHandle::add_all`], with all specs back, and `WouldDeadlock` on one of the
-    /// supervisor's own threads. The supervisor is shut down then, too.
+    /// Each error gives all specs back. The supervisor is shut down in this case, too.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
+    /// - `Rejected`: a task was refused, for example because two specs name one slot.
+    /// - `Closed`: shutdown was requested before.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
+    ///   [`SupervisorHandle::add_all`] there.
+    #[doc(alias = "block_on")]
     pub fn run(
         self,
         specs: impl IntoIterator<Item = TaskSpec>,
@@ -57,6 +69,7 @@ impl Supervisor {
         }
         let handle = self.handle();
         handle.add_all(specs)?;
+
         // Ends early only for a caller that is itself a cancelled body; then it is time to shut
         // down as well.
         let _ = handle.wait_idle(true);
@@ -64,11 +77,24 @@ impl Supervisor {
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
 
-    /// Waits until shutdown is asked for, also while there is nothing to do, and until it has
-    /// ended.
+    /// Waits until a shutdown was requested and has ended, and returns the report. Unlike
+    /// [`run`](Self::run), it goes on waiting while there is nothing to do: for a service to which
+    /// tasks are added as it goes.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let job = handle.add(TaskSpec::once("job", |ctx| Ok(ctx.handle().request_shutdown())))?;
+    /// let report = supervisor.wait_shutdown()?;
+    /// assert!(job.outcome().is_some());
+    /// assert_eq!(report.outcomes.total(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`WouldDeadlock`] on one of the supervisor's own threads.
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself.
+    #[doc(alias = "join")]
     pub fn wait_shutdown(self) -> Result<RunReport, WouldDeadlock> {
         if current::belongs_to(&self.door) {
             return Err(WouldDeadlock);
@@ -76,19 +102,24 @@ impl Supervisor {
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
 
-    /// Waits until no accepted submission is without outcome. A task that runs for ever never gets
-    /// one.
+    /// Waits until every accepted submission has its outcome; the supervisor goes on running.
+    /// Blocks for ever if a task runs for ever.
     ///
     /// # Errors
-    /// - `WouldDeadlock` on one of the supervisor's own threads.
-    /// - `Cancelled` on another supervisor's worker, once its attempt is told to return.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another one.
+    /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
+    ///   on.
     pub fn wait_idle(&self) -> Result<(), WaitError> {
         self.handle().wait_idle(false)
     }
 
-    /// Shuts down and waits for it: the door closes, what waits is refused, everything that runs is
-    /// told to return and has its grace. Takes at most the supervisor's grace and the event flush,
-    /// whatever the bodies do. All callers, at once or later, get the same report.
+    /// Shuts down, waits for the end and returns the report.
+    ///
+    /// No more submissions are taken, those that wait for a slot are rejected, and everything that
+    /// runs is told to return and has its grace. Blocks at most as long as the supervisor's
+    /// [grace](crate::SupervisorBuilder::grace) and the event flush take together (3.25 s by
+    /// default), whatever the bodies do; attempts that still run then are in the report. All
+    /// callers, concurrent or later, get the same report.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -104,7 +135,7 @@ impl Supervisor {
     /// ```
     ///
     /// # Errors
-    /// [`WouldDeadlock`] on one of the supervisor's own threads; use
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
     /// [`SupervisorHandle::request_shutdown`] there.
     pub fn shutdown(&self) -> Result<RunReport, WouldDeadlock> {
         if current::belongs_to(&self.door) {

@@ -18,14 +18,12 @@ use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 
-/// A handle to a running supervisor: cheap to clone, usable from any thread, bodies and subscribers
-/// included.
+/// Adds, finds and stops tasks, and observes the supervisor. It is cheap to clone and can be used
+/// from any thread, in bodies, hooks and subscribers too.
 ///
-/// It keeps nothing alive. When the [`Supervisor`](crate::Supervisor) has ended, what it is asked
-/// is answered with `Closed` or `None`.
-///
-/// Calls that ask the controller something wait for its answer, which comes without waiting for any
-/// user code.
+/// It keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods return
+/// `Closed`, `None` or nothing. Methods that ask the controller make a round trip to its thread,
+/// which never waits for user code.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     door: Arc<Door>,
@@ -36,10 +34,11 @@ impl SupervisorHandle {
         Self { door }
     }
 
-    /// Adds a task, unless its slot has an owner: a submission with `DropIfRunning` whose decision
-    /// is awaited.
+    /// Adds a task, unless its slot is busy; returns once that is decided.
     ///
-    /// Blocks while the intake is full, and for the decision.
+    /// It is a submission with [`AdmissionPolicy::DropIfRunning`] whose decision is waited for, and
+    /// whose spec comes back if it is refused. Blocks while the intake is full, and for the round
+    /// trip to the controller; not until the body runs.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -57,11 +56,12 @@ impl SupervisorHandle {
     /// ```
     ///
     /// # Errors
-    /// Each gives the spec back.
-    /// - `Invalid`: a setting cannot work; the error says which and what to do.
-    /// - `Rejected`: the slot is busy, or the supervisor is full; wait for the owner named, or
-    ///   raise `max_tasks`.
+    /// Each error gives the spec back.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
+    /// - `Rejected`: the slot is busy, or the supervisor is full; wait for the owner it names,
+    ///   [`submit`](Self::submit) with another policy, or raise the limit it names.
     /// - `Closed`: the supervisor is shutting down.
+    #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate() {
             return Err(AddError::Invalid { error, spec });
@@ -69,6 +69,7 @@ impl SupervisorHandle {
         let policy = AdmissionPolicy::DropIfRunning;
         let record = match self.door.hand_over(spec, policy, Refused::GivenBack, WhenFull::Wait) {
             Ok(record) => record,
+            // The intake is never full for one who waits for room.
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
                 return Err(AddError::Closed { spec });
             }
@@ -79,13 +80,17 @@ impl SupervisorHandle {
         }
     }
 
-    /// Adds several tasks, all or none. A slot named twice is busy for the second.
+    /// Adds several tasks, all or none; returns their handles in the order of the specs. A slot
+    /// that two of them name is busy for the second.
     ///
-    /// Blocks while the intake is full, and for the decision. The handles come in the order of the
-    /// specs.
+    /// Blocks as [`add`](Self::add) does.
     ///
     /// # Errors
-    /// As [`add`](Self::add), with all the specs in their order; then none of them was started.
+    /// Each error gives all specs back, in their order, and none of the tasks was started.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
+    /// - `Rejected`: one of the tasks was refused; the error names the task and the reason.
+    /// - `Closed`: the supervisor is shutting down.
+    #[doc(alias = "spawn")]
     pub fn add_all(
         &self,
         specs: impl IntoIterator<Item = TaskSpec>,
@@ -97,6 +102,7 @@ impl SupervisorHandle {
         if specs.is_empty() {
             return Ok(Vec::new());
         }
+
         let policy = AdmissionPolicy::DropIfRunning;
         let records = match self.door.hand_over_batch(specs, policy) {
             Ok(records) => records,
@@ -104,7 +110,8 @@ impl SupervisorHandle {
                 return Err(AddError::Closed { spec });
             }
         };
-        // The one with a reason of its own explains the refusal of the others.
+
+        // The task with a reason of its own explains the refusal of the others.
         let refusals: Vec<_> = records.iter().filter_map(|record| refusal(record)).collect();
         match refusals.into_iter().min_by_key(Refusal::is_borrowed) {
             None => Ok(records.into_iter().map(|record| TaskHandle { record }).collect()),
@@ -112,8 +119,11 @@ impl SupervisorHandle {
         }
     }
 
-    /// Submits a task under an admission policy. Blocks while the intake is full, but not for the
-    /// decision; a refusal is the outcome `Rejected`, and an event.
+    /// Submits a task under an admission policy, which says what happens if its slot is busy.
+    ///
+    /// Blocks while the intake is full, but not for the decision, which
+    /// [`TaskHandle::wait_decided`] waits for. A submission that is refused ends with the outcome
+    /// [`Rejected`](crate::Outcome::Rejected).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -128,9 +138,10 @@ impl SupervisorHandle {
     /// ```
     ///
     /// # Errors
-    /// Each gives the spec back.
-    /// - `Invalid`: a setting cannot work; the error says which and what to do.
+    /// Each error gives the spec back.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Closed`: the supervisor is shutting down.
+    #[doc(alias = "spawn")]
     pub fn submit(
         &self,
         spec: TaskSpec,
@@ -139,10 +150,13 @@ impl SupervisorHandle {
         self.hand_over(spec, policy, WhenFull::Wait)
     }
 
-    /// Submits a task without ever blocking.
+    /// Submits a task as [`submit`](Self::submit) does, but never blocks.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), and `Full` while the intake is full.
+    /// Each error gives the spec back.
+    /// - `Full`: the intake is full; try again later, or raise `intake_capacity`.
+    /// - `Invalid`: a setting cannot work; the error names it and the remedy.
+    /// - `Closed`: the supervisor is shutting down.
     pub fn try_submit(
         &self,
         spec: TaskSpec,
@@ -167,26 +181,37 @@ impl SupervisorHandle {
         }
     }
 
-    /// The task with this id, until it has its outcome. Takes time linear in the number of tasks.
+    /// Returns the task with this id; `None` if there was none or it has its outcome.
+    ///
+    /// Blocks for a round trip to the controller, which looks through all its tasks.
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
         let record = self.door.ask(|reply| Request::Task(id, reply))??;
         Some(TaskHandle { record })
     }
 
-    /// The task that owns this slot. An abandoned task owns its slot until its body has returned,
-    /// its outcome given or not.
+    /// Returns the task that owns this slot; `None` if the slot is free. A task that holds its slot
+    /// while it is abandoned owns it until its body has returned, even if its outcome is known.
+    ///
+    /// Blocks for a round trip to the controller.
     pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
         let record = self.door.ask(|reply| Request::Owner(slot.to_owned(), reply))??;
         Some(TaskHandle { record })
     }
 
-    /// Stops the slot's owner and removes all that waits for it. To let the queue go on instead,
-    /// cancel the [`owner`](Self::owner).
+    /// Stops the owner of a slot and removes everything that waits for it; what waited ends as
+    /// [`Removed`](crate::Rejection::Removed). To let the queue go on instead, cancel the
+    /// [`owner`](Self::owner).
+    ///
+    /// Blocks for a round trip to the controller, but not until the owner has stopped. On a
+    /// supervisor that has ended it finds nothing.
     pub fn cancel_slot(&self, slot: &str) -> SlotCancelled {
         self.door.ask(|reply| Request::CancelSlot(slot.to_owned(), reply)).unwrap_or_default()
     }
 
-    /// The state of everything at one moment. Takes time linear in the number of tasks.
+    /// Returns the state of all tasks, slots, threads and permits at one moment.
+    ///
+    /// Blocks for a round trip to the controller, which takes a while for each of its tasks: a few
+    /// times per second is fine, a busy loop is not.
     ///
     /// # Errors
     /// [`Closed`] once the supervisor has ended.
@@ -194,37 +219,40 @@ impl SupervisorHandle {
         self.door.ask(Request::Snapshot).ok_or(Closed)
     }
 
-    /// Asks for shutdown, and returns at once; the first request counts. From any thread.
+    /// Requests shutdown and returns at once. The first request counts, and a later one changes
+    /// nothing. [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for the end.
+    #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
         self.door.request_shutdown(ShutdownCause::Requested);
     }
 
-    /// Whether a shutdown was asked for, or the supervisor has ended.
+    /// Tells whether a shutdown was requested or the supervisor has ended. Returns at once.
     pub fn is_shutting_down(&self) -> bool {
         self.door.is_shutting_down()
     }
 
-    /// Waits until the subscribers of the shared lane were called back for every event up to now,
-    /// or the events were counted as dropped. For tests.
+    /// Waits until the subscribers of the shared lane were called for every event up to now, or the
+    /// events were counted as dropped. It is meant for tests that look at events.
     ///
     /// # Errors
-    /// - `WouldDeadlock` on a thread of the same supervisor.
-    /// - `Cancelled` on another supervisor's worker, once its attempt is told to return.
-    /// - `Closed` once the supervisor has ended.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another one.
+    /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
+    ///   on.
+    /// - `Closed`: the supervisor has ended.
     pub fn flush_events(&self) -> Result<(), WaitError> {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
-        match self.door.ask(Request::Flush) {
-            None => Err(WaitError::Closed),
-            Some(None) => Ok(()),
-            Some(Some(flushed)) => match current::token() {
-                None => flushed.recv().map_err(|_| WaitError::Closed),
-                Some(token) => select! {
-                    recv(flushed) -> word => word.map_err(|_| WaitError::Closed),
-                    recv(token.cancelled()) -> _ => token.check().map_err(WaitError::Cancelled),
-                },
-            },
+        let Some(shared_lane) = self.door.ask(Request::Flush) else {
+            return Err(WaitError::Closed);
+        };
+        let Some(flushed) = shared_lane else { return Ok(()) };
+        let Some(token) = current::token() else {
+            return flushed.recv().map_err(|_| WaitError::Closed);
+        };
+        select! {
+            recv(flushed) -> word => word.map_err(|_| WaitError::Closed),
+            recv(token.cancelled()) -> _ => token.check().map_err(WaitError::Cancelled),
         }
     }
 
@@ -233,6 +261,7 @@ impl SupervisorHandle {
             return Err(WaitError::WouldDeadlock);
         }
         let (reply, idle) = channel::bounded(1);
+        // A supervisor that has ended has no task left.
         if !self.door.send(Request::Idle { or_shutdown, reply }) {
             return Ok(());
         }
@@ -257,8 +286,8 @@ impl fmt::Debug for SupervisorHandle {
 }
 
 impl TaskContext {
-    /// A handle to the supervisor. Waiting for the supervisor itself on one of its threads is
-    /// refused.
+    /// Returns a handle to the supervisor, for example to add further tasks. Waiting for the
+    /// supervisor itself in a body fails with `WouldDeadlock`.
     pub fn handle(&self) -> SupervisorHandle {
         SupervisorHandle::new(Arc::clone(&self.record().door))
     }

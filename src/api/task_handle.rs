@@ -17,8 +17,8 @@ use crate::task::token::CancelToken;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{Decision, TaskState};
 
-/// A handle to one task: the logical one, through all its attempts. Cheap to clone; dropping it
-/// changes nothing.
+/// Observes and stops one task, through all its attempts. It is cheap to clone, can be used from
+/// any thread, and dropping it changes nothing.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -31,28 +31,32 @@ use crate::vocabulary::reason::{Decision, TaskState};
 /// assert!(matches!(task.wait()?, Outcome::Cancelled { .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "JoinHandle")]
 #[derive(Clone)]
 pub struct TaskHandle {
     pub(super) record: Arc<Record>,
 }
 
 impl TaskHandle {
-    /// The task's id.
+    /// Returns the task's id.
     pub fn id(&self) -> TaskId {
         self.record.id
     }
 
-    /// The task's name.
+    /// Returns the task's name.
     pub fn name(&self) -> &str {
         &self.record.name
     }
 
-    /// The key of the task's slot, if it has one.
+    /// Returns the key of the task's slot; `None` if it has no slot.
     pub fn slot(&self) -> Option<&str> {
         self.record.slot.as_deref()
     }
 
-    /// Where the task is in its life: `Over` as soon as its outcome is known.
+    /// Returns where the task is in its life; `Over` as soon as its outcome is known.
+    ///
+    /// Blocks for a round trip to the controller, so do not poll it: [`wait`](Self::wait) and
+    /// [`ended`](Self::ended) wait for the end, and events tell what happens before.
     pub fn state(&self) -> TaskState {
         if self.record.outcome().is_some() {
             return TaskState::Over;
@@ -61,29 +65,37 @@ impl TaskHandle {
         self.record.door.ask(|reply| Request::State(record, reply)).unwrap_or(TaskState::Over)
     }
 
-    /// Waits for the first decision about the submission. The controller decides without waiting
-    /// for anything.
+    /// Waits for the controller's first decision about the submission, which it takes without
+    /// waiting for any user code. A task that is queued here may still be rejected later.
     ///
     /// # Errors
-    /// `Closed` if the controller ended without deciding.
+    /// `Closed`: the controller has ended without a decision.
+    #[doc(alias = "decided")]
     pub fn wait_decided(&self) -> Result<Decision, WaitError> {
         self.record.wait_decided().ok_or(WaitError::Closed)
     }
 
-    /// Waits for the outcome. Called from a body, it ends early when that body's attempt is told to
-    /// return; the body's permit stays held meanwhile.
+    /// Waits for the outcome, through all attempts and retries; a task that runs for ever has none
+    /// before it is stopped. Once the task has ended, it returns the outcome at once, to every
+    /// caller.
+    ///
+    /// A body may wait for another task. It keeps its permit meanwhile, and the wait ends early
+    /// when its attempt is told to return.
     ///
     /// # Errors
-    /// - `WouldDeadlock` in a body of the task itself.
-    /// - `Cancelled` once the calling body's attempt is told to return.
+    /// - `WouldDeadlock`: the caller is the task's own body.
+    /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    #[doc(alias = "join")]
     pub fn wait(&self) -> Result<Outcome, WaitError> {
         self.wait_timeout(Duration::MAX).map(|outcome| outcome.unwrap_or(Outcome::Lost))
     }
 
-    /// Waits for the outcome for at most `span`; `None` if it has not come by then.
+    /// Waits for the outcome for at most `span`; returns `None` if it has not come by then.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// - `WouldDeadlock`: the caller is the task's own body.
+    /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
         if let Some(outcome) = self.outcome() {
             return Ok(Some(outcome));
@@ -109,13 +121,13 @@ impl TaskHandle {
         self.outcome().ok_or(WaitError::Closed)
     }
 
-    /// The outcome, if the task has ended.
+    /// Returns the outcome; `None` if the task has not ended. Returns at once.
     pub fn outcome(&self) -> Option<Outcome> {
         self.record.outcome()
     }
 
-    /// A channel that disconnects when the task has ended, for `select!`; nothing is ever sent on
-    /// it. Made on first use.
+    /// Returns a channel that disconnects when the task has ended, for use in `select!`; nothing is
+    /// ever sent on it. The channel is made on first use.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -129,25 +141,34 @@ impl TaskHandle {
         self.record.ended()
     }
 
-    /// Asks the task to stop, and returns at once: a running body is told, a waiting or queued task
-    /// ends without running. Repeating it changes nothing.
+    /// Asks the task to stop for good, and returns at once: a running body is told to return and
+    /// has its grace, and a waiting or queued task ends without running. Repeating it changes
+    /// nothing. To see the end, [`wait`](Self::wait).
+    #[doc(alias = "stop")]
+    #[doc(alias = "abort")]
     pub fn cancel(&self) {
         if self.record.ask_cancel() {
             self.record.door.send(Request::Cancel(Arc::clone(&self.record)));
         }
     }
 
-    /// Starts the next attempt now, if the task waits for its delay, backoff, interval or tick;
-    /// false if it does not. The grid of `every` does not move.
+    /// Starts the next attempt now if the task waits for one: for its initial delay, its backoff,
+    /// or the pause of `repeat_after` or `every`, whose grid does not move. Returns false if the
+    /// task does not wait.
+    ///
+    /// Blocks for a round trip to the controller, but not until the attempt runs.
+    #[doc(alias = "retry_now")]
     pub fn skip_wait(&self) -> bool {
         let record = Arc::clone(&self.record);
         self.record.door.ask(|reply| Request::SkipWait(record, reply)).unwrap_or(false)
     }
 
-    /// Tells a running attempt to return and starts the next one at once, without counting a
-    /// failure: for a SIGHUP or a door that came back. A waiting task starts now, as by
-    /// [`skip_wait`](Self::skip_wait). False if the task neither runs nor waits, or runs a `once`
-    /// body.
+    /// Tells a running attempt to return, and starts the next one as soon as it has returned,
+    /// without counting a failure: after a SIGHUP, say, or when a link came up. A waiting task
+    /// starts now, as by [`skip_wait`](Self::skip_wait). Returns false if the task neither runs nor
+    /// waits, or runs a `once` body.
+    ///
+    /// Blocks for a round trip to the controller, but not until the attempt has returned.
     pub fn restart(&self) -> bool {
         let record = Arc::clone(&self.record);
         self.record.door.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
@@ -158,7 +179,7 @@ impl TaskHandle {
     }
 }
 
-/// Two handles are equal if they are to the same task of the same supervisor.
+/// Two handles are equal if they stand for the same task of the same supervisor.
 impl PartialEq for TaskHandle {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.record, &other.record)
@@ -182,6 +203,26 @@ impl fmt::Debug for TaskHandle {
             .finish_non_exhaustive()
     }
 }
+
+impl TaskContext {
+    /// Waits for the outcome of another task, but no longer than until this attempt is told to
+    /// return. The attempt keeps its permit meanwhile.
+    ///
+    /// On a body's own thread [`TaskHandle::wait`] does the same; this also works on threads that
+    /// the body has lent its context to.
+    ///
+    /// # Errors
+    /// - `WouldDeadlock`: `task` is this attempt's own task.
+    /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
+    #[doc(alias = "join")]
+    pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {
+        if Arc::ptr_eq(self.record(), task.record()) {
+            return Err(WaitError::WouldDeadlock);
+        }
+        task.wait_with(self.token())
+    }
+}
+
 /// Waits until a channel on which nothing is ever sent disconnects: true; or until `span` has
 /// passed: false.
 fn wait_for_disconnect<T>(
@@ -197,19 +238,5 @@ fn wait_for_disconnect<T>(
             Some(Ok(())) | None => Ok(false),
         },
         default(span) => Ok(false),
-    }
-}
-
-impl TaskContext {
-    /// Waits for another task; ends early when this attempt is told to return. The permit stays
-    /// held meanwhile.
-    ///
-    /// # Errors
-    /// `Cancelled` once this attempt is told to return, `WouldDeadlock` for the attempt's own task.
-    pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {
-        if Arc::ptr_eq(self.record(), task.record()) {
-            return Err(WaitError::WouldDeadlock);
-        }
-        task.wait_with(self.token())
     }
 }

@@ -1,5 +1,5 @@
-//! Errors: one for what a body returns, one for each operation that can be refused. What was handed
-//! in comes back.
+//! Errors: one for what a body returns, and one for each operation that can be refused. Those that
+//! carry specs back stand with the operations, in `api/refused.rs`.
 
 use std::error::Error;
 use std::fmt;
@@ -9,27 +9,36 @@ use std::time::Duration;
 use crate::platform::unwind::UserValue;
 use crate::vocabulary::reason::CancelReason;
 
-/// What a body returns.
+/// The result of a body. See [`TaskError`] for how other errors become one.
 pub type TaskResult<T = ()> = Result<T, TaskError>;
 
-/// Why a body failed. Made by `?` from any error, text or boxed error: then it may be retried.
+/// Says why a body failed. `?` makes it from any error, text or boxed error; such a failure may be
+/// retried.
 ///
 /// [`fatal`](Self::fatal) says that a retry is pointless, [`cancelled`](Self::cancelled) that the
-/// body ended itself on purpose. It does not implement `Error` itself, so that `?` can take
-/// everything that does; turn it into a `Box<dyn Error>` with `?` or
-/// [`into_error`](Self::into_error).
+/// body ended its task on purpose.
+///
+/// It is meant for the outermost closure only: it does not implement `Error`, so that `?` can take
+/// everything that does. Functions that a body calls return your own error type, and the closure
+/// converts it: `|ctx| Ok(work(ctx)?)`. To get a standard error back, use `?` in a function that
+/// returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
 ///
 /// ```
-/// # use threadvisor::{TaskError, TaskResult};
-/// fn body(text: &str) -> TaskResult<u16> {
+/// # use threadvisor::{TaskContext, TaskError, TaskResult, TaskSpec};
+/// fn port(text: &str) -> Result<u16, std::num::ParseIntError> {
+///     text.parse()
+/// }
+/// let body = |text: &'static str| move |_: &TaskContext| -> TaskResult {
 ///     if text.is_empty() {
 ///         return Err(TaskError::fatal("no port configured").with_exit_code(78));
 ///     }
-///     Ok(text.parse::<u16>()?)
-/// }
-/// assert!(body("").unwrap_err().is_fatal());
-/// let error = body("8o80").unwrap_err();
+///     Ok(drop(port(text)?))
+/// };
+/// # let (ctx, _canceller) = TaskContext::detached();
+/// assert!(body("")(&ctx).unwrap_err().is_fatal());
+/// let error = body("8o80")(&ctx).unwrap_err();
 /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+/// let _spec = TaskSpec::new("listen", body("8080"));
 /// ```
 #[derive(Clone)]
 pub struct TaskError(Arc<Inner>);
@@ -53,18 +62,20 @@ impl TaskError {
         Self(Arc::new(Inner { kind, exit_code: None, source: source.map(UserValue::new) }))
     }
 
-    /// A failure that may be retried: what `?` makes, for use without it.
+    /// Makes a failure that may be retried, as `?` does.
     pub fn fail(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Fail, Some(error.into()))
     }
 
-    /// A failure that ends the task under every restart policy.
+    /// Makes a failure that ends the task as [`Outcome::Fatal`](crate::Outcome::Fatal), under every
+    /// restart policy.
     pub fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Fatal, Some(error.into()))
     }
 
-    /// The body ends its task on purpose: the outcome is `Cancelled` with `StopReason::ByTask`,
-    /// never a retry.
+    /// Makes the error by which a body ends its task on purpose. There is no retry; the outcome is
+    /// [`Outcome::Cancelled`](crate::Outcome::Cancelled) with
+    /// [`StopReason::ByTask`](crate::StopReason::ByTask).
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, None)
     }
@@ -73,12 +84,13 @@ impl TaskError {
         Self::new(Kind::Panic, Some(message.into()))
     }
 
-    /// Sets what the process should exit with if this failure decides it, 1 to 255; 0 counts as 1.
+    /// Sets the code with which the process should exit if this failure decides it, see
+    /// [`RunReport::exit_code`](crate::RunReport::exit_code). From 1 to 255; 0 counts as 1.
+    #[doc(alias = "exit_status")]
     pub fn with_exit_code(self, code: u8) -> Self {
         match Arc::try_unwrap(self.0) {
             Ok(inner) => Self(Arc::new(Inner { exit_code: Some(code.max(1)), ..inner })),
-            // Only the one who makes an error sets its code; a shared one keeps what it has as its
-            // source.
+            // Other clones keep the code they have: this becomes an error about the shared one.
             Err(shared) => Self(Arc::new(Inner {
                 kind: shared.kind,
                 exit_code: Some(code.max(1)),
@@ -87,37 +99,37 @@ impl TaskError {
         }
     }
 
-    /// The exit code, if one was set.
+    /// Returns the exit code; `None` if none was set.
     pub fn exit_code(&self) -> Option<u8> {
         self.0.exit_code
     }
 
-    /// Whether this ends the task under every restart policy.
+    /// Tells whether this ends the task under every restart policy.
     pub fn is_fatal(&self) -> bool {
         self.0.kind == Kind::Fatal
     }
 
-    /// Whether the body ended itself on purpose.
+    /// Tells whether the body ended its task on purpose.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == Kind::Cancelled
     }
 
-    /// Whether this stands for a panic; its text is the panic's message.
+    /// Tells whether this stands for a panic; its text is then the message of the panic.
     pub fn is_panic(&self) -> bool {
         self.0.kind == Kind::Panic
     }
 
-    /// The error behind this one; `None` for [`cancelled`](Self::cancelled).
+    /// Returns the error behind this one; `None` for [`cancelled`](Self::cancelled).
     pub fn as_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.0.source.as_deref().map(|source| &**source)
     }
 
-    /// The error behind this one, if it is an `E`.
+    /// Returns the error behind this one if it is an `E`.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.as_error().and_then(|source| source.downcast_ref())
     }
 
-    /// An error value of the standard kind, with the error behind this one as its source.
+    /// Converts this into a standard error with the same text and the same chain of sources.
     pub fn into_error(self) -> impl Error + Send + Sync + 'static {
         Shared(self)
     }
@@ -160,7 +172,8 @@ impl fmt::Debug for TaskError {
     }
 }
 
-/// A [`TaskError`] as a standard error.
+/// A [`TaskError`] as a standard error. Its text is that of the error behind it, so that the chain
+/// of sources goes on behind that one.
 #[derive(Debug)]
 struct Shared(TaskError);
 
@@ -172,16 +185,17 @@ impl fmt::Display for Shared {
 
 impl Error for Shared {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The text of the source is this error's own text: the chain goes on behind it.
         self.0.as_error().and_then(|source| source.source())
     }
 }
 
-/// The attempt was told to return: what `ctx.check()?` and `ctx.sleep(d)?` return early with.
+/// An error returned from [`TaskContext::check`](crate::TaskContext::check),
+/// [`TaskContext::sleep`](crate::TaskContext::sleep) and their like: the attempt was told to
+/// return.
 ///
-/// A body passes it on with `?`; since its own token says the same, the supervisor knows that it
-/// obeyed. Inside `std::io` code it becomes an `io::Error` of kind `Other`, because kind
-/// `Interrupted` would be retried for ever by `read_exact` and its like.
+/// A body passes it on with `?`. Its own token says the same, so the supervisor knows that the body
+/// obeyed. In functions that return `io::Error`, `?` makes it one of kind `Other`, because
+/// `read_exact` and its like would retry the kind `Interrupted` for ever.
 ///
 /// ```
 /// # use threadvisor::{CancelReason, Cancelled, TaskContext};
@@ -202,7 +216,7 @@ impl Cancelled {
         Self { reason }
     }
 
-    /// Why the attempt was told to return.
+    /// Returns the reason for which the attempt was told to return.
     pub const fn reason(&self) -> CancelReason {
         self.reason
     }
@@ -214,36 +228,44 @@ impl From<Cancelled> for std::io::Error {
     }
 }
 
-/// An error returned from `TaskContext::extend_deadline`.
+/// An error returned from [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
-    /// More was asked for than `max_timeout` allows, counted from the claim.
+    /// More time was requested than `max_timeout` allows; request at most `left`.
     #[error("the spec's max_timeout leaves {left:?}")]
     BeyondMaxTimeout {
-        /// The most that may be asked for now.
+        /// The most that can be requested now.
         left: Duration,
     },
-    /// The attempt was told to return; it is too late.
+    /// The attempt was told to return before, which cannot be taken back; pass it on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The spec has a `timeout` and no `max_timeout`.
+    /// The spec has a `timeout` and no `max_timeout`; set one.
     #[error("the spec allows no extension: set max_timeout")]
     NoMaxTimeout,
 }
 
-/// A value that cannot work: which, where, and what would.
+/// An invalid setting: the field, its value, and what to use instead. It is returned inside
+/// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
+/// [`TaskSpec::validate`](crate::TaskSpec::validate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
-    /// The task it was set for; `None` for one of the supervisor's own.
+    /// The name of the task it was set for; `None` if it was set for the supervisor.
     pub task: Option<Arc<str>>,
-    /// The name of the setter.
+    /// The name of the setter, such as `timeout`.
     pub field: &'static str,
-    /// The value that was given.
+    /// The value that was given, as its `Debug` shows it.
     pub value: String,
     /// What to do instead.
     pub remedy: &'static str,
+}
+
+impl InvalidSetting {
+    pub(crate) fn new(field: &'static str, value: impl fmt::Debug, remedy: &'static str) -> Self {
+        Self { task: None, field, value: format!("{value:?}"), remedy }
+    }
 }
 
 impl fmt::Display for InvalidSetting {
@@ -257,52 +279,55 @@ impl fmt::Display for InvalidSetting {
 
 impl Error for InvalidSetting {}
 
-/// An error returned from `SupervisorBuilder::start`.
+/// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). Nothing is
+/// left running then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A setting cannot work.
+    /// A setting cannot work; the error names the remedy.
     #[error(transparent)]
     Invalid(#[from] InvalidSetting),
-    /// The system refused a thread; nothing is left running. Check `ulimit -u` and the cgroup's
-    /// `pids.max`.
-    #[error("thread {name:?} could not be started: {source}")]
+    /// The system refused a thread. Check `ulimit -u` and the `pids.max` of the cgroup.
+    #[error("thread {name:?} could not be started")]
     Thread {
-        /// The name it would have had.
+        /// The name the thread would have had.
         name: String,
         /// What the system said.
         source: std::io::Error,
     },
     /// The signal handlers could not be installed.
-    #[error("signal handlers could not be installed: {0}")]
-    Signals(std::io::Error),
-    /// Asked for something this build or system cannot do.
+    #[error("signal handlers could not be installed")]
+    Signals(#[source] std::io::Error),
+    /// A setting needs what this build or system does not have.
     #[error("{0} is not supported here: it needs Unix and the feature `signals`")]
     Unsupported(&'static str),
 }
 
-/// An error returned from waits: for an outcome, for a decision, for idleness, for events.
+/// An error returned from waits for an outcome, a decision, idleness or the delivery of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The waiting body was cancelled; pass it on with `?`.
+    /// The attempt that waits was told to return; pass it on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The supervisor has ended; nothing more will come.
+    /// The supervisor has ended, and nothing more will come.
     #[error("the supervisor has ended")]
     Closed,
-    /// The wait would wait for itself; do it on another thread.
+    /// The wait would wait for itself; wait on another thread.
     #[error("the wait would wait for itself")]
     WouldDeadlock,
 }
 
-/// An error returned from `Supervisor::shutdown` and `Supervisor::wait_shutdown` on a thread of the
-/// same supervisor, which they would wait for. Use `SupervisorHandle::request_shutdown` there.
+/// An error returned from [`Supervisor::shutdown`](crate::Supervisor::shutdown) and
+/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) on a thread of the same
+/// supervisor, for which they would wait. Use
+/// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("waiting for a supervisor's shutdown on one of its own threads would never end")]
 pub struct WouldDeadlock;
 
-/// An error returned from questions to a supervisor that has ended.
+/// An error returned from [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot): the
+/// supervisor has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor has ended")]
 pub struct Closed;

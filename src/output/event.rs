@@ -1,4 +1,4 @@
-//! What subscribers are told. Events observe; nothing depends on them.
+//! What subscribers are told. Events only observe: nothing depends on whether they are read.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,16 @@ use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
 use crate::platform::unwind::UserValue;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
 
-/// Receives events, on a thread of the supervisor that runs nothing else.
+/// Receives events, on a thread of the supervisor that runs nothing but subscribers.
 ///
-/// A slow callback delays the other subscribers of its lane and, once the lane is full, makes it
-/// lose events; it never delays a task. A panic is caught and reported as an event.
+/// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
+/// lose events; it never delays a task. A panic in a callback is caught and reported as an event.
+/// Callbacks may use a [`SupervisorHandle`](crate::SupervisorHandle), but waiting for the
+/// supervisor itself fails with `WouldDeadlock`.
 ///
 /// ```
 /// # use std::sync::{Arc, Mutex};
@@ -33,12 +36,12 @@ use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownC
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Subscribe: Send {
-    /// Called for each event, one at a time, in the order of `seq`; but for
-    /// [`EventKind::SubscriberOverflow`], which comes as soon as the lane moves again.
+    /// Is called for each event, one at a time, in the order of [`Event::seq`], except that
+    /// [`EventKind::SubscriberOverflow`] comes as soon as the lane moves again.
     fn on_event(&mut self, event: &Event);
 
-    /// The name in reports about this subscriber; read once, at the start. Default: the name of the
-    /// type.
+    /// Returns the name for reports about this subscriber. It is read once, at the start. Default:
+    /// the name of the type.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
@@ -47,69 +50,109 @@ pub trait Subscribe: Send {
 /// A subscriber that a supervisor keeps.
 pub(crate) type Subscriber = UserValue<Box<dyn Subscribe>>;
 
-/// Something that happened. Shown as one line of `key=value` pairs.
+/// Tells subscribers of one thing that happened. It is displayed as one line of `key=value` pairs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
     /// The event's place in the one causal order of its supervisor, from 1.
-    /// [`EventKind::SubscriberOverflow`] carries the number of the first event that was lost.
+    /// [`EventKind::SubscriberOverflow`] carries the place of the first event that was lost.
     pub seq: u64,
-    /// When the controller learnt of it, by the wall clock. What it learns together shares a time.
+    /// The time, by the wall clock, at which the controller learnt of it. What the controller
+    /// learns together has the same time.
     pub at: SystemTime,
     /// The same moment, counted from the supervisor's start.
     pub since_start: Duration,
-    /// The task it is about, if it is about one.
+    /// The task it is about; `None` if it is about the supervisor.
     pub task: Option<TaskRef>,
     /// What happened.
     pub kind: EventKind,
 }
 
-/// What happened. Each variant has only its own fields.
+/// Says what happened. Each variant has only its own fields; they are listed in the order of a
+/// task's life, and what concerns the supervisor as a whole comes last.
+///
+/// Each attempt that began has exactly one terminal event: `AttemptSucceeded`, `AttemptCancelled`,
+/// `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`, `AttemptUnresponsive` or
+/// `AttemptAbandoned`. The attempts of one task are numbered from 1.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A submission was taken from the intake. The first event of a task.
+    /// A submission was taken from the intake. This is the first event of a task.
     Submitted {
-        /// What should happen if its slot is busy.
+        /// What is to happen if its slot is busy.
         policy: AdmissionPolicy,
     },
-    /// The task became the owner of its slot, or had none to wait for.
-    Admitted,
-    /// The task waits for its slot.
+    /// The task waits for its slot. It is admitted or rejected later.
     Queued {
-        /// How many wait there, this one included.
+        /// The number of submissions that wait there, this one included.
         depth: usize,
     },
-    /// The submission will never run. The last event of a task.
+    /// The task became the owner of its slot, or has none.
+    Admitted,
+    /// The submission will never run. This is the last event of its task.
     Rejected {
-        /// Why.
+        /// Why it was rejected.
         why: Rejection,
     },
-    /// The slot's owner is on its way out, or no longer. That a slot got an owner or became idle is
-    /// said by `Admitted` and `TaskEnded`.
-    SlotTransition {
-        /// True when its stop was recorded or it was abandoned; false when that is over.
-        terminating: bool,
-    },
-    /// The task could start but for a permit.
+    /// The task could start, but all permits are held.
     WaitingForPermit,
-    /// A thread took the attempt up.
+    /// A thread took the attempt up, and the body runs.
     AttemptStarting {
         /// The number of the attempt.
         attempt: u64,
     },
-    /// The body returned `Ok`. Each attempt has exactly one terminal event: this one,
-    /// `AttemptCancelled`, `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`,
-    /// `AttemptUnresponsive` or `AttemptAbandoned`.
+    /// The attempt passed its deadline and was told to return.
+    AttemptOverdue {
+        /// The number of the attempt.
+        attempt: u64,
+        /// How long the body has run.
+        ran: Duration,
+    },
+    /// The attempt gave no sign of life for as long as its watchdog allows.
+    AttemptSilent {
+        /// The number of the attempt.
+        attempt: u64,
+        /// The least time for which it has been silent.
+        silent_for: Duration,
+        /// Where the body last said it was.
+        mark: Option<Mark>,
+    },
+    /// A silent attempt gave a sign of life again.
+    AttemptResponsive {
+        /// The number of the attempt.
+        attempt: u64,
+    },
+    /// The kernel was asked about an attempt that is silent, overdue or abandoned. Linux only.
+    StallReport {
+        /// The number of the attempt.
+        attempt: u64,
+        /// What its thread is doing.
+        stall: Stall,
+    },
+    /// A cancel hook has run for more than 100 ms.
+    HookSlow {
+        /// The number of the attempt that registered the hook.
+        attempt: u64,
+        /// How long the hook has run.
+        ran: Duration,
+    },
+    /// A cancel hook panicked.
+    HookPanicked {
+        /// The number of the attempt that registered the hook.
+        attempt: u64,
+        /// The message of the panic.
+        message: Arc<str>,
+    },
+    /// The body returned `Ok`.
     AttemptSucceeded {
         /// The number of the attempt.
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Why it had been told to return, if it had.
+        /// Why it had been told to return; `None` if it had not.
         told: Option<CancelReason>,
     },
-    /// The body returned an error after it was told to return, or ended itself.
+    /// The body returned an error after it was told to return, or ended its task on purpose.
     AttemptCancelled {
         /// The number of the attempt.
         attempt: u64,
@@ -117,7 +160,7 @@ pub enum EventKind {
         ran: Duration,
         /// Why it had been told to return; `None` if it ended itself.
         told: Option<CancelReason>,
-        /// What it returned, unless that was its token's own `Cancelled`.
+        /// What it returned; `None` if that was its token's own `Cancelled`.
         error: Option<TaskError>,
     },
     /// The body returned an error.
@@ -135,10 +178,10 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Its text is the panic's message.
+        /// An error whose text is the message of the panic.
         error: TaskError,
     },
-    /// The body returned after it was told of its deadline.
+    /// The body returned after it was told that its deadline had passed.
     AttemptTimedOut {
         /// The number of the attempt.
         attempt: u64,
@@ -146,9 +189,9 @@ pub enum EventKind {
         ran: Duration,
         /// How long after its deadline it returned.
         late_by: Duration,
-        /// Whether it returned `Ok`; a failure all the same.
+        /// Whether it returned `Ok`, which is a failure all the same.
         returned_ok: bool,
-        /// What it returned, unless that was `Ok`.
+        /// What it returned; `None` if that was `Ok`.
         error: Option<TaskError>,
     },
     /// The body returned after it was told that it gave no sign of life.
@@ -157,34 +200,12 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Whether it returned `Ok`; a failure all the same.
+        /// Whether it returned `Ok`, which is a failure all the same.
         returned_ok: bool,
-        /// What it returned, unless that was `Ok`.
+        /// What it returned; `None` if that was `Ok`.
         error: Option<TaskError>,
     },
-    /// The attempt passed its deadline and was told so.
-    AttemptOverdue {
-        /// The number of the attempt.
-        attempt: u64,
-        /// How long the body has run.
-        ran: Duration,
-    },
-    /// The attempt gave no sign of life for as long as its watchdog allows.
-    AttemptSilent {
-        /// The number of the attempt.
-        attempt: u64,
-        /// How long it has been silent, at least.
-        silent_for: Duration,
-        /// Where it said last that it was.
-        mark: Option<Mark>,
-    },
-    /// A silent attempt gave a sign of life again.
-    AttemptResponsive {
-        /// The number of the attempt.
-        attempt: u64,
-    },
-    /// The body outlived its grace and still runs. Its slot and permit stay held, unless
-    /// `released`.
+    /// The body outlived its grace and still runs.
     AttemptAbandoned {
         /// The number of the attempt.
         attempt: u64,
@@ -192,33 +213,13 @@ pub enum EventKind {
         reason: CancelReason,
         /// How long the body has run.
         ran: Duration,
-        /// The thread it runs on.
+        /// The name of the thread it runs on.
         thread: Option<Arc<str>>,
-        /// Where it said last that it was.
+        /// Where the body last said it was.
         mark: Option<Mark>,
-        /// Whether its slot and permit were given up, by `AbandonPolicy::Release`.
+        /// Whether its slot and permit were given up, by `AbandonPolicy::Release`. Otherwise they
+        /// stay held until the body returns.
         released: bool,
-    },
-    /// What the kernel knows of an attempt that is silent, overdue or abandoned. Linux only.
-    StallReport {
-        /// The number of the attempt.
-        attempt: u64,
-        /// What it is doing.
-        stall: Stall,
-    },
-    /// A cancel hook has run for more than 100 ms.
-    HookSlow {
-        /// The number of the attempt that hung it up.
-        attempt: u64,
-        /// How long it has run.
-        ran: Duration,
-    },
-    /// A cancel hook panicked.
-    HookPanicked {
-        /// The number of the attempt that hung it up.
-        attempt: u64,
-        /// The panic's message.
-        message: Arc<str>,
     },
     /// The body of an abandoned attempt came back after all. Its result changes nothing.
     AttemptReturned {
@@ -228,107 +229,149 @@ pub enum EventKind {
         late_by: Duration,
         /// Whether it returned `Ok`.
         returned_ok: bool,
-        /// What it returned, unless that was `Ok`.
+        /// What it returned; `None` if that was `Ok`.
         error: Option<TaskError>,
     },
     /// A retry follows the failure of this attempt.
     RetryScheduled {
         /// The number of the attempt that failed.
         attempt: u64,
-        /// How long until the next one.
+        /// How long until the next attempt.
         delay: Duration,
-        /// How it failed.
+        /// How the attempt failed.
         cause: FailureCause,
     },
     /// Another attempt follows the success of this one.
     RunScheduled {
         /// The number of the attempt that succeeded.
         attempt: u64,
-        /// How long until the next one.
+        /// How long until the next attempt.
         delay: Duration,
     },
-    /// The task has its outcome. The last event of a task that was admitted; only what its slot and
-    /// an abandoned attempt still have to say follows.
+    /// The owner of the slot is on its way out, or no longer. That a slot got an owner or became
+    /// idle is told by `Admitted` and `TaskEnded`.
+    SlotTransition {
+        /// True once the owner's stop was recorded or the owner was abandoned; false once that is
+        /// over.
+        terminating: bool,
+    },
+    /// The task has its outcome. This is the last event of a task that was admitted, except for
+    /// what its slot and an abandoned attempt still have to tell.
     TaskEnded {
-        /// How it ended.
+        /// How the task ended.
         outcome: Outcome,
     },
-    /// The system refused a thread; tried again after a delay, nothing is lost.
+    /// The destructor of a body, an error or another value of the user panicked. Nothing else
+    /// changes.
+    DropPanicked {
+        /// The message of the panic.
+        message: Arc<str>,
+    },
+    /// The system refused a thread. It is requested again later, and nothing is lost.
     ThreadRefused {
-        /// What the system said; or what `on_thread_start` returned, as a text.
+        /// What the system said, or what `on_thread_start` returned, as a text.
         error: Arc<std::io::Error>,
-        /// When it is tried again.
+        /// How long until the next request.
         retry_in: Duration,
     },
-    /// The supervisor begins to shut down: the door is closed and everything is told to stop.
-    ShutdownRequested {
-        /// The first request.
-        cause: ShutdownCause,
-    },
-    /// Every task has its outcome. The last event of a supervisor, but for what is found out about
-    /// threads that are stuck.
-    ShutdownEnded,
-    /// This lane was full and lost events.
+    /// The lane of this subscriber was full and lost events.
     SubscriberOverflow {
-        /// How many were lost.
+        /// How many events were lost.
         dropped: u64,
         /// The number of the first lost event.
         first: u64,
         /// The number of the last lost event.
         last: u64,
     },
-    /// The destructor of a body, error or other user value panicked; nothing else changes.
-    DropPanicked {
-        /// The panic's message.
-        message: Arc<str>,
-    },
-    /// A subscriber panicked; it stays subscribed.
+    /// A subscriber panicked. It stays subscribed.
     SubscriberPanicked {
-        /// Its name.
+        /// The name of the subscriber.
         subscriber: Arc<str>,
-        /// The panic's message.
+        /// The message of the panic.
         message: Arc<str>,
     },
+    /// The supervisor begins to shut down: the door is closed, and everything is told to stop.
+    ShutdownRequested {
+        /// The first request.
+        cause: ShutdownCause,
+    },
+    /// Every task has its outcome. This is the last event of a supervisor, except for what is found
+    /// out about threads that are stuck.
+    ShutdownEnded,
 }
 
+labels!(EventKind {
+    Self::Submitted { .. } => "submitted",
+    Self::Queued { .. } => "queued",
+    Self::Admitted => "admitted",
+    Self::Rejected { .. } => "rejected",
+    Self::WaitingForPermit => "waiting_for_permit",
+    Self::AttemptStarting { .. } => "attempt_starting",
+    Self::AttemptOverdue { .. } => "attempt_overdue",
+    Self::AttemptSilent { .. } => "attempt_silent",
+    Self::AttemptResponsive { .. } => "attempt_responsive",
+    Self::StallReport { .. } => "stall_report",
+    Self::HookSlow { .. } => "hook_slow",
+    Self::HookPanicked { .. } => "hook_panicked",
+    Self::AttemptSucceeded { .. } => "attempt_succeeded",
+    Self::AttemptCancelled { .. } => "attempt_cancelled",
+    Self::AttemptFailed { .. } => "attempt_failed",
+    Self::AttemptPanicked { .. } => "attempt_panicked",
+    Self::AttemptTimedOut { .. } => "attempt_timed_out",
+    Self::AttemptUnresponsive { .. } => "attempt_unresponsive",
+    Self::AttemptAbandoned { .. } => "attempt_abandoned",
+    Self::AttemptReturned { .. } => "attempt_returned",
+    Self::RetryScheduled { .. } => "retry_scheduled",
+    Self::RunScheduled { .. } => "run_scheduled",
+    Self::SlotTransition { .. } => "slot_transition",
+    Self::TaskEnded { .. } => "task_ended",
+    Self::DropPanicked { .. } => "drop_panicked",
+    Self::ThreadRefused { .. } => "thread_refused",
+    Self::SubscriberOverflow { .. } => "subscriber_overflow",
+    Self::SubscriberPanicked { .. } => "subscriber_panicked",
+    Self::ShutdownRequested { .. } => "shutdown_requested",
+    Self::ShutdownEnded => "shutdown_ended",
+});
+
 impl EventKind {
-    /// A stable `snake_case` name, for metrics and logs.
-    pub const fn label(&self) -> &'static str {
+    /// Returns the number of the attempt it is about; `None` if it is not about one.
+    pub const fn attempt(&self) -> Option<u64> {
         match self {
-            Self::Submitted { .. } => "submitted",
-            Self::Admitted => "admitted",
-            Self::Queued { .. } => "queued",
-            Self::Rejected { .. } => "rejected",
-            Self::SlotTransition { .. } => "slot_transition",
-            Self::WaitingForPermit => "waiting_for_permit",
-            Self::AttemptStarting { .. } => "attempt_starting",
-            Self::AttemptSucceeded { .. } => "attempt_succeeded",
-            Self::AttemptCancelled { .. } => "attempt_cancelled",
-            Self::AttemptFailed { .. } => "attempt_failed",
-            Self::AttemptPanicked { .. } => "attempt_panicked",
-            Self::AttemptTimedOut { .. } => "attempt_timed_out",
-            Self::AttemptUnresponsive { .. } => "attempt_unresponsive",
-            Self::AttemptOverdue { .. } => "attempt_overdue",
-            Self::AttemptSilent { .. } => "attempt_silent",
-            Self::AttemptResponsive { .. } => "attempt_responsive",
-            Self::AttemptAbandoned { .. } => "attempt_abandoned",
-            Self::AttemptReturned { .. } => "attempt_returned",
-            Self::StallReport { .. } => "stall_report",
-            Self::HookSlow { .. } => "hook_slow",
-            Self::HookPanicked { .. } => "hook_panicked",
-            Self::RetryScheduled { .. } => "retry_scheduled",
-            Self::RunScheduled { .. } => "run_scheduled",
-            Self::TaskEnded { .. } => "task_ended",
-            Self::ThreadRefused { .. } => "thread_refused",
-            Self::ShutdownRequested { .. } => "shutdown_requested",
-            Self::ShutdownEnded => "shutdown_ended",
-            Self::SubscriberOverflow { .. } => "subscriber_overflow",
-            Self::DropPanicked { .. } => "drop_panicked",
-            Self::SubscriberPanicked { .. } => "subscriber_panicked",
+            Self::AttemptStarting { attempt }
+            | Self::AttemptOverdue { attempt, .. }
+            | Self::AttemptSilent { attempt, .. }
+            | Self::AttemptResponsive { attempt }
+            | Self::StallReport { attempt, .. }
+            | Self::HookSlow { attempt, .. }
+            | Self::HookPanicked { attempt, .. }
+            | Self::AttemptSucceeded { attempt, .. }
+            | Self::AttemptCancelled { attempt, .. }
+            | Self::AttemptFailed { attempt, .. }
+            | Self::AttemptPanicked { attempt, .. }
+            | Self::AttemptTimedOut { attempt, .. }
+            | Self::AttemptUnresponsive { attempt, .. }
+            | Self::AttemptAbandoned { attempt, .. }
+            | Self::AttemptReturned { attempt, .. }
+            | Self::RetryScheduled { attempt, .. }
+            | Self::RunScheduled { attempt, .. } => Some(*attempt),
+            Self::Submitted { .. }
+            | Self::Queued { .. }
+            | Self::Admitted
+            | Self::Rejected { .. }
+            | Self::WaitingForPermit
+            | Self::SlotTransition { .. }
+            | Self::TaskEnded { .. }
+            | Self::DropPanicked { .. }
+            | Self::ThreadRefused { .. }
+            | Self::SubscriberOverflow { .. }
+            | Self::SubscriberPanicked { .. }
+            | Self::ShutdownRequested { .. }
+            | Self::ShutdownEnded => None,
         }
     }
 
-    /// A report about a subscriber. A panic while handling one is not reported again.
+    /// Whether it is about a subscriber. A panic while handling such an event is not reported
+    /// again.
     pub(crate) const fn is_diagnostic(&self) -> bool {
         matches!(self, Self::SubscriberOverflow { .. } | Self::SubscriberPanicked { .. })
     }

@@ -3,180 +3,146 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::output::error::TaskError;
 use crate::output::event::{Event, EventKind, Subscribe};
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "t={} event={}", Seconds(self.since_start), self.kind.label())?;
-        let mut line = Line(f);
+        let mut line = Line::new(f);
         if let Some(task) = &self.task {
-            line.text("task", &task.name)?;
-            line.plain("id", task.id)?;
-            line.maybe("slot", task.slot.as_ref().filter(|slot| **slot != task.name))?;
+            let slot = task.slot.as_ref().filter(|slot| **slot != task.name);
+            line.text("task", &task.name).plain("id", task.id).maybe("slot", slot);
         }
         line.fields(&self.kind)
     }
 }
 
-/// The label and the fields.
+/// Shows the label and the fields, as the line of an event does.
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())?;
-        Line(f).fields(self)
+        Line::new(f).fields(self)
     }
 }
 
-/// A line in the making; each pair brings the space before it.
-struct Line<'a, 'b>(&'a mut fmt::Formatter<'b>);
+/// A line in the making. Each pair brings the space before it, and after an error nothing follows.
+struct Line<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    result: fmt::Result,
+}
 
-impl Line<'_, '_> {
-    fn fields(&mut self, kind: &EventKind) -> fmt::Result {
-        self.attempt(kind)?;
-        match kind {
-            EventKind::Submitted { policy } => self.plain("policy", policy),
-            EventKind::Queued { depth } => self.plain("depth", depth),
-            EventKind::Rejected { why } => {
-                self.plain("why", why.label())?;
-                self.text("text", why)
-            }
-            EventKind::SlotTransition { terminating } => self.plain("terminating", terminating),
-            EventKind::TaskEnded { outcome } => {
-                self.plain("outcome", outcome.label())?;
-                let text = outcome.to_string();
-                self.maybe("text", Some(text).filter(|text| text != outcome.label()))
-            }
-            EventKind::ThreadRefused { error, retry_in } => {
-                self.text("error", error)?;
-                self.span("retry_in", *retry_in)
-            }
-            EventKind::ShutdownRequested { cause } => self.text("cause", cause),
-            EventKind::SubscriberOverflow { dropped, first, last } => {
-                self.plain("dropped", dropped)?;
-                self.plain("first", first)?;
-                self.plain("last", last)
-            }
-            EventKind::DropPanicked { message } => self.text("message", message),
-            EventKind::SubscriberPanicked { subscriber, message } => {
-                self.text("subscriber", subscriber)?;
-                self.text("message", message)
-            }
-            _ => Ok(()),
-        }
+impl<'a, 'b> Line<'a, 'b> {
+    fn new(f: &'a mut fmt::Formatter<'b>) -> Self {
+        Self { f, result: Ok(()) }
     }
 
-    /// The fields of what is about one attempt.
-    fn attempt(&mut self, kind: &EventKind) -> fmt::Result {
+    fn fields(&mut self, kind: &EventKind) -> fmt::Result {
+        use EventKind as E;
         if let Some(attempt) = kind.attempt() {
-            self.plain("attempt", attempt)?;
+            self.plain("attempt", attempt);
         }
         match kind {
-            EventKind::AttemptSucceeded { ran, told, .. } => {
-                self.span("ran", *ran)?;
-                self.maybe("told", told.as_ref())
+            E::Submitted { policy } => self.plain("policy", policy),
+            E::Queued { depth } => self.plain("depth", depth),
+            E::Rejected { why } => self.plain("why", why.label()).text("text", why),
+            E::AttemptOverdue { ran, .. } | E::HookSlow { ran, .. } => self.span("ran", *ran),
+            E::AttemptSilent { silent_for, mark, .. } => {
+                self.span("silent_for", *silent_for).maybe("mark", mark.as_ref())
             }
-            EventKind::AttemptCancelled { ran, told, error, .. } => {
-                self.span("ran", *ran)?;
-                self.maybe("told", told.as_ref())?;
-                self.maybe("error", error.as_ref())
+            E::StallReport { stall, .. } => self.text("stall", stall),
+            E::AttemptSucceeded { ran, told, .. } => {
+                self.span("ran", *ran).maybe("told", told.as_ref())
             }
-            EventKind::AttemptFailed { ran, error, .. }
-            | EventKind::AttemptPanicked { ran, error, .. } => {
-                self.span("ran", *ran)?;
-                self.text("error", error)
+            E::AttemptCancelled { ran, told, error, .. } => {
+                self.span("ran", *ran).maybe("told", told.as_ref()).maybe("error", error.as_ref())
             }
-            EventKind::AttemptTimedOut { ran, late_by, returned_ok, error, .. } => {
-                self.span("ran", *ran)?;
-                self.span("late_by", *late_by)?;
-                self.plain("returned_ok", returned_ok)?;
-                self.maybe("error", error.as_ref())
+            E::AttemptFailed { ran, error, .. } | E::AttemptPanicked { ran, error, .. } => {
+                self.span("ran", *ran).text("error", error)
             }
-            EventKind::AttemptUnresponsive { ran, returned_ok, error, .. } => {
-                self.span("ran", *ran)?;
-                self.plain("returned_ok", returned_ok)?;
-                self.maybe("error", error.as_ref())
+            E::AttemptTimedOut { ran, late_by, returned_ok, error, .. } => {
+                self.span("ran", *ran).span("late_by", *late_by).ended(*returned_ok, error.as_ref())
             }
-            EventKind::AttemptOverdue { ran, .. } | EventKind::HookSlow { ran, .. } => {
-                self.span("ran", *ran)
+            E::AttemptUnresponsive { ran, returned_ok, error, .. } => {
+                self.span("ran", *ran).ended(*returned_ok, error.as_ref())
             }
-            EventKind::AttemptSilent { silent_for, mark, .. } => {
-                self.span("silent_for", *silent_for)?;
-                self.maybe("mark", mark.as_ref())
+            E::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
+                self.plain("reason", reason).span("ran", *ran).plain("released", released);
+                self.maybe("thread", thread.as_ref()).maybe("mark", mark.as_ref())
             }
-            EventKind::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
-                self.plain("reason", reason)?;
-                self.span("ran", *ran)?;
-                self.plain("released", released)?;
-                self.maybe("thread", thread.as_ref())?;
-                self.maybe("mark", mark.as_ref())
+            E::AttemptReturned { late_by, returned_ok, error, .. } => {
+                self.span("late_by", *late_by).ended(*returned_ok, error.as_ref())
             }
-            EventKind::AttemptReturned { late_by, returned_ok, error, .. } => {
-                self.span("late_by", *late_by)?;
-                self.plain("returned_ok", returned_ok)?;
-                self.maybe("error", error.as_ref())
+            E::RetryScheduled { delay, cause, .. } => {
+                self.span("delay", *delay).plain("cause", cause)
             }
-            EventKind::StallReport { stall, .. } => self.text("stall", stall),
-            EventKind::HookPanicked { message, .. } => self.text("message", message),
-            EventKind::RetryScheduled { delay, cause, .. } => {
-                self.span("delay", *delay)?;
-                self.plain("cause", cause)
+            E::RunScheduled { delay, .. } => self.span("delay", *delay),
+            E::SlotTransition { terminating } => self.plain("terminating", terminating),
+            E::TaskEnded { outcome } => {
+                let text = Some(outcome.to_string()).filter(|text| text != outcome.label());
+                self.plain("outcome", outcome.label()).maybe("text", text)
             }
-            EventKind::RunScheduled { delay, .. } => self.span("delay", *delay),
-            _ => Ok(()),
+            E::HookPanicked { message, .. } | E::DropPanicked { message } => {
+                self.text("message", message)
+            }
+            E::ThreadRefused { error, retry_in } => {
+                self.text("error", error).span("retry_in", *retry_in)
+            }
+            E::SubscriberOverflow { dropped, first, last } => {
+                self.plain("dropped", dropped).plain("first", first).plain("last", last)
+            }
+            E::SubscriberPanicked { subscriber, message } => {
+                self.text("subscriber", subscriber).text("message", message)
+            }
+            E::ShutdownRequested { cause } => self.text("cause", cause),
+            E::Admitted
+            | E::WaitingForPermit
+            | E::AttemptStarting { .. }
+            | E::AttemptResponsive { .. }
+            | E::ShutdownEnded => self,
         }
+        .result
+    }
+
+    /// How a body returned whose result did not count.
+    fn ended(&mut self, returned_ok: bool, error: Option<&TaskError>) -> &mut Self {
+        self.plain("returned_ok", returned_ok).maybe("error", error)
     }
 
     /// A value that never needs quotes.
-    fn plain(&mut self, key: &str, value: impl fmt::Display) -> fmt::Result {
-        write!(self.0, " {key}={value}")
+    fn plain(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
+        if self.result.is_ok() {
+            self.result = write!(self.f, " {key}={value}");
+        }
+        self
     }
 
-    fn span(&mut self, key: &str, span: Duration) -> fmt::Result {
+    fn span(&mut self, key: &str, span: Duration) -> &mut Self {
         self.plain(key, format_args!("{}s", Seconds(span)))
     }
 
     /// A value that gets quotes if it has anything but letters, digits and a few signs.
-    fn text(&mut self, key: &str, value: impl fmt::Display) -> fmt::Result {
+    fn text(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
         let text = value.to_string();
         let plain = |c: char| c.is_alphanumeric() || "-_./:@#+".contains(c);
         if !text.is_empty() && text.chars().all(plain) {
             self.plain(key, text)
         } else {
-            write!(self.0, " {key}={text:?}")
+            self.plain(key, format_args!("{text:?}"))
         }
     }
 
-    fn maybe(&mut self, key: &str, value: Option<impl fmt::Display>) -> fmt::Result {
-        value.map_or(Ok(()), |value| self.text(key, value))
+    fn maybe(&mut self, key: &str, value: Option<impl fmt::Display>) -> &mut Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
     }
 }
 
 impl EventKind {
-    /// The number of the attempt it is about, if it is about one.
-    pub const fn attempt(&self) -> Option<u64> {
-        match self {
-            Self::AttemptStarting { attempt }
-            | Self::AttemptSucceeded { attempt, .. }
-            | Self::AttemptCancelled { attempt, .. }
-            | Self::AttemptFailed { attempt, .. }
-            | Self::AttemptPanicked { attempt, .. }
-            | Self::AttemptTimedOut { attempt, .. }
-            | Self::AttemptUnresponsive { attempt, .. }
-            | Self::AttemptOverdue { attempt, .. }
-            | Self::AttemptSilent { attempt, .. }
-            | Self::AttemptResponsive { attempt }
-            | Self::AttemptAbandoned { attempt, .. }
-            | Self::AttemptReturned { attempt, .. }
-            | Self::StallReport { attempt, .. }
-            | Self::HookSlow { attempt, .. }
-            | Self::HookPanicked { attempt, .. }
-            | Self::RetryScheduled { attempt, .. }
-            | Self::RunScheduled { attempt, .. } => Some(*attempt),
-            _ => None,
-        }
-    }
-
-    /// How much it matters: failures and losses warn, what the supervisor does for them informs,
+    /// How much it matters: failures and losses warn, what the supervisor does about them informs,
     /// the rest is detail.
     const fn level(&self) -> log::Level {
         match self {
@@ -215,9 +181,9 @@ impl EventKind {
     }
 }
 
-/// A subscriber that writes each event as one `key=value` line through the `log` crate: failed
-/// outcomes as errors, failed attempts, refused threads and lost events as warnings, their
-/// consequences as information, the rest for debugging.
+/// Writes each event as one `key=value` line through the `log` crate, under the target
+/// `threadvisor`. Failed outcomes are errors; failed attempts, refused threads and lost events are
+/// warnings; what the supervisor does about them is information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -230,7 +196,7 @@ impl EventKind {
 pub struct LogEvents(());
 
 impl LogEvents {
-    /// Logs every event, under the target `threadvisor`.
+    /// Returns a subscriber that logs every event.
     pub const fn new() -> Self {
         Self(())
     }

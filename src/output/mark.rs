@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// Where a body said it was.
+/// Says where a body was, by its own account: see [`TaskContext::mark`](crate::TaskContext::mark).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mark {
-    /// What the body called it.
+    /// The name the body gave to the place.
     pub label: Cow<'static, str>,
-    /// When it said so, counted from the supervisor's start.
+    /// When the body said so, as time since the supervisor's start.
     pub at: Duration,
 }
 

@@ -1,11 +1,13 @@
 //! How a task ended.
 
+use std::error::Error;
 use std::fmt;
 
 use crate::output::error::TaskError;
+use crate::vocabulary::label::labels;
 use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 
-/// How a task ended. Every accepted submission has exactly one.
+/// Says how a task ended. Every accepted submission has exactly one outcome.
 ///
 /// [`Completed`](Self::Completed) is the only success. `Failed` to `Abandoned`, and `Lost`, are
 /// failures; `Cancelled` and `Rejected` are neither.
@@ -13,21 +15,24 @@ use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 /// ```
 /// # use threadvisor::prelude::*;
 /// # let supervisor = Supervisor::builder().start()?;
-/// let task = supervisor.handle().add(TaskSpec::once("sum", |_| Ok(())))?;
-/// assert!(task.wait()?.is_success());
+/// let body = |_: &TaskContext| Err(TaskError::fatal("no such device").with_exit_code(78));
+/// let outcome = supervisor.handle().add(TaskSpec::new("probe", body))?.wait()?;
+/// assert_eq!((outcome.label(), outcome.exit_code()), ("fatal", 78));
+/// assert_eq!(outcome.to_string(), "fatal: no such device");
+/// assert!(outcome.into_result().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use = "an outcome may be a failure: look at it, or use `into_result`"]
 pub enum Outcome {
-    /// The body returned `Ok`, and the restart policy asks for no more.
+    /// The body returned `Ok`, and the restart policy asks for no further attempt.
     Completed,
     /// The task was stopped.
     Cancelled {
-        /// The first stop that was asked.
+        /// The first stop that was requested.
         reason: StopReason,
-        /// Whether the body returned `Ok` all the same; false if none ran.
+        /// Whether the body returned `Ok` all the same; false if no body ran.
         returned_ok: bool,
     },
     /// The body failed, and no retry was left.
@@ -35,63 +40,61 @@ pub enum Outcome {
         /// The last failure.
         error: TaskError,
     },
-    /// The body failed and said that a retry is pointless.
+    /// The body failed with an error that says a retry is pointless.
     Fatal {
-        /// What it returned.
+        /// What the body returned.
         error: TaskError,
     },
-    /// The body panicked, and no retry was left or a stop was told.
+    /// The body panicked, and no retry was left, or it had been told to stop.
     Panicked {
-        /// Its text is the panic's message.
+        /// An error whose text is the message of the panic.
         error: TaskError,
     },
     /// The body ran past its deadline, and no retry was left.
     TimedOut {
-        /// What it returned, unless that was `Ok`.
+        /// What the body returned; `None` if that was `Ok`.
         error: Option<TaskError>,
     },
     /// The body gave no sign of life, and no retry was left.
     Unresponsive {
-        /// What it returned, unless that was `Ok`.
+        /// What the body returned; `None` if that was `Ok`.
         error: Option<TaskError>,
     },
-    /// The body outlived its grace; it may still run. Its slot and permit are held until it
-    /// returns.
+    /// The body outlived its grace and may still run. Until it returns, its slot and permit stay
+    /// held, unless [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) gave them up.
     Abandoned {
-        /// Why it had been told to return.
+        /// Why the body had been told to return.
         reason: CancelReason,
-        /// The stop that was asked, if one was.
+        /// The stop that was requested; `None` if it was only interrupted.
         stop: Option<StopReason>,
     },
     /// The submission never ran.
     Rejected(Rejection),
-    /// The supervisor's controller panicked: a bug in this crate. The body may have run.
+    /// The controller of the supervisor panicked, which is a bug in this crate. The body may have
+    /// run.
     Lost,
 }
 
-impl Outcome {
-    /// A stable `snake_case` name, for metrics and logs.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Cancelled { .. } => "cancelled",
-            Self::Failed { .. } => "failed",
-            Self::Fatal { .. } => "fatal",
-            Self::Panicked { .. } => "panicked",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Unresponsive { .. } => "unresponsive",
-            Self::Abandoned { .. } => "abandoned",
-            Self::Rejected(_) => "rejected",
-            Self::Lost => "lost",
-        }
-    }
+labels!(Outcome {
+    Self::Completed => "completed",
+    Self::Cancelled { .. } => "cancelled",
+    Self::Failed { .. } => "failed",
+    Self::Fatal { .. } => "fatal",
+    Self::Panicked { .. } => "panicked",
+    Self::TimedOut { .. } => "timed_out",
+    Self::Unresponsive { .. } => "unresponsive",
+    Self::Abandoned { .. } => "abandoned",
+    Self::Rejected(_) => "rejected",
+    Self::Lost => "lost",
+});
 
-    /// Whether the task did what it was for: `Completed`.
+impl Outcome {
+    /// Tells whether the task did what it was for, that is, whether it is `Completed`.
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Completed)
     }
 
-    /// Whether the task failed. `Cancelled` and `Rejected` are neither success nor failure.
+    /// Tells whether the task failed. `Cancelled` and `Rejected` are neither success nor failure.
     pub const fn is_failure(&self) -> bool {
         match self {
             Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => false,
@@ -105,7 +108,7 @@ impl Outcome {
         }
     }
 
-    /// The error that came with it, if one did.
+    /// Returns the error that came with the outcome; `None` if there was none.
     pub const fn error(&self) -> Option<&TaskError> {
         match self {
             Self::Failed { error } | Self::Fatal { error } | Self::Panicked { error } => {
@@ -120,17 +123,24 @@ impl Outcome {
         }
     }
 
-    /// What a process that exists for this task should exit with: 0 unless it failed; 70 if it was
-    /// abandoned; else the error's own code, else 1.
+    /// Returns the code with which a process that exists for this task should exit: 0 unless the
+    /// task failed; 70 if it was abandoned; else the code that its error carries, see
+    /// [`TaskError::with_exit_code`]; else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => 0,
             Self::Abandoned { .. } => EXIT_SOFTWARE,
-            _ if !self.is_failure() => 0,
-            _ => self.error().and_then(TaskError::exit_code).unwrap_or(1),
+            Self::Failed { .. }
+            | Self::Fatal { .. }
+            | Self::Panicked { .. }
+            | Self::TimedOut { .. }
+            | Self::Unresponsive { .. }
+            | Self::Lost => self.error().and_then(TaskError::exit_code).unwrap_or(1),
         }
     }
 
-    /// `Ok` for `Completed`, else the outcome as an error.
+    /// Returns `Ok` for `Completed`, and the outcome as an error otherwise, so that `?` can be
+    /// used.
     ///
     /// # Errors
     /// [`NotCompleted`], with the outcome inside, for every other outcome.
@@ -142,10 +152,6 @@ impl Outcome {
         }
     }
 }
-
-/// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too. Or
-/// the error is ours.
-pub(crate) const EXIT_SOFTWARE: u8 = 70;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,7 +174,24 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A task did not complete: its [`Outcome`] as an error, from [`Outcome::into_result`].
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the task did not complete: {0}")]
+/// An error returned from [`Outcome::into_result`]: the task did not complete. It holds the
+/// outcome; its source is the source of the outcome's [`error`](Outcome::error), whose own text it
+/// shows.
+#[derive(Clone, Debug)]
 pub struct NotCompleted(pub Outcome);
+
+impl fmt::Display for NotCompleted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task did not complete: {}", self.0)
+    }
+}
+
+impl Error for NotCompleted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.error()?.as_error()?.source()
+    }
+}
+
+/// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too. Or
+/// the error is ours.
+pub(crate) const EXIT_SOFTWARE: u8 = 70;

@@ -1,4 +1,4 @@
-//! What is left to say when a supervisor has ended.
+//! What is left to say once a supervisor has ended.
 
 use std::fmt;
 use std::process::{ExitCode, Termination};
@@ -12,53 +12,55 @@ use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
-/// How a shutdown went. All callers get the same one.
+/// Tells how a shutdown went. All callers get the same report, as part of the [`RunReport`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The first request.
+    /// The first request for shutdown.
     pub cause: ShutdownCause,
-    /// From the first request until every task had its outcome.
+    /// The time from the first request until every task had its outcome.
     pub elapsed: Duration,
-    /// How many tasks ended because of it, abandoned ones not counted.
+    /// The number of tasks that ended because of the shutdown; abandoned ones are not counted.
     pub stopped: usize,
-    /// How many waiting submissions were refused because of it.
+    /// The number of waiting submissions that were rejected because of the shutdown.
     pub rejected: usize,
-    /// The attempts that still ran at the end, those abandoned earlier included. Their threads are
-    /// left to the process: if there are any, leave it without running destructors that they may
-    /// get in the way of.
+    /// The attempts that still ran at the end, including those abandoned earlier. Their threads go
+    /// on until the process ends, so a program that has any should exit without destroying what
+    /// they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
-    /// How many events no subscriber got, over the whole life of the supervisor.
+    /// The number of events that were lost over the whole life of the supervisor, because a lane
+    /// was full or had not delivered them when the event flush ended.
     pub events_dropped: u64,
-    /// How many user values could not be dropped in time, because no thread could be had for it.
-    /// Unless one comes back that was stuck, they are leaked. This is logged as well, and so is
-    /// what is leaked after the report: hooks of the threads, and errors that nobody has read.
+    /// The number of user values still undropped when the report was made, because no thread was
+    /// available to drop them. They are leaked unless a stuck thread returns. This is logged as
+    /// well, and so is what is leaked after the report: hooks of the threads, and unread errors.
     pub values_leaked: usize,
 }
 
-/// An attempt that outlived its grace and never came back.
+/// Describes an attempt, or a cancel hook of one, that outlived its grace and still runs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AbandonedAttempt {
-    /// Its task.
+    /// The task.
     pub task: TaskRef,
-    /// Its number.
+    /// The number of the attempt.
     pub attempt: u64,
-    /// When it was abandoned, counted from the supervisor's start.
+    /// When it was abandoned, as time since the supervisor's start.
     pub since: Duration,
-    /// Why it had been told to return.
+    /// Why the attempt had been told to return.
     pub reason: CancelReason,
-    /// The thread it runs on.
+    /// The name of the thread it runs on.
     pub thread: Option<Arc<str>>,
-    /// The kernel's number for that thread, on Linux: what `ps -T` and `/proc/self/task` show.
+    /// The kernel's number for that thread, as `ps -T` and `/proc/self/task` show it. Linux only.
     pub tid: Option<u32>,
-    /// Where it said last that it was.
+    /// Where the body last said it was, by [`TaskContext::mark`](crate::TaskContext::mark).
     pub mark: Option<Mark>,
-    /// What the kernel knew of it.
+    /// What the kernel knew of the thread.
     pub stall: Option<Stall>,
-    /// Whether its slot and permit were given up, by `AbandonPolicy::Release`.
+    /// Whether its slot and permit were given up, by
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
     pub released: bool,
-    /// Whether it is a cancel hook of the attempt that hangs, and not its body.
+    /// Whether it is a cancel hook of the attempt that is stuck, and not its body.
     pub hook: bool,
 }
 
@@ -100,7 +102,7 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-/// How many tasks ended in each way.
+/// Counts how many tasks ended in each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each field counts the outcome of its name")]
@@ -133,7 +135,7 @@ impl OutcomeCounts {
         } += 1;
     }
 
-    /// How many tasks failed.
+    /// Returns the number of tasks that failed: `Failed` to `Abandoned`, and `Lost`.
     pub const fn failures(&self) -> u64 {
         self.failed
             + self.fatal
@@ -144,23 +146,29 @@ impl OutcomeCounts {
             + self.lost
     }
 
-    /// How many tasks there were.
+    /// Returns the number of all tasks.
     pub const fn total(&self) -> u64 {
         self.completed + self.cancelled + self.rejected + self.failures()
     }
 }
 
-/// A task that failed.
+/// Names a task that failed, and says how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedTask {
-    /// Which task.
+    /// The task.
     pub task: TaskRef,
-    /// How it ended.
+    /// How the task ended.
     pub outcome: Outcome,
 }
 
-/// What a supervisor did in its life, from `Supervisor::run` and `Supervisor::wait_shutdown`.
+/// Tells what a supervisor did in its life: returned from
+/// [`Supervisor::run`](crate::Supervisor::run),
+/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) and
+/// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
+///
+/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, prints
+/// the report to the standard error.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -174,13 +182,13 @@ pub struct FailedTask {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunReport {
-    /// How many tasks ended in each way.
+    /// The number of tasks that ended in each way.
     pub outcomes: OutcomeCounts,
-    /// The first 64 failures, in their order.
+    /// The first 64 failures, in the order in which they happened.
     pub failures: Vec<FailedTask>,
     /// How the shutdown went.
     pub shutdown: ShutdownReport,
-    /// What the failure that decides the exit code asks for.
+    /// The exit code that the failure asks for which decides.
     pub(crate) decisive: Option<u8>,
 }
 
@@ -199,10 +207,15 @@ impl RunReport {
         Self { outcomes, failures, shutdown, decisive: None }
     }
 
-    /// What the process should exit with, as a number: 70 if the controller panicked; 0 without
-    /// failures (a signal is a clean stop); 70 if all failures are abandoned attempts; else what
-    /// the task asks for whose end was the cause of the shutdown, or the first
-    /// failure; else 1.
+    /// Returns the code with which the process should exit. The first line that fits counts:
+    ///
+    /// - 70 if the controller panicked;
+    /// - 0 without failures, also after a signal, which is how a service is asked to end;
+    /// - 70 if all failures are abandoned attempts;
+    /// - the code of the task whose end shut the supervisor down, else that of the first failure,
+    ///   see [`TaskError::with_exit_code`](crate::TaskError::with_exit_code);
+    /// - 1.
+    #[doc(alias = "exit_status")]
     pub fn exit_code(&self) -> u8 {
         let failures = self.outcomes.failures();
         if self.shutdown.cause == ShutdownCause::ControllerPanicked {
@@ -223,8 +236,8 @@ impl From<&RunReport> for ExitCode {
     }
 }
 
-/// A program's `main` may return its report: if that is not a success, it is printed to the
-/// standard error, and its exit code is the process's.
+/// Lets `main` return its report: the process exits with its exit code, and unless that is 0, the
+/// report is printed to the standard error.
 impl Termination for RunReport {
     fn report(self) -> ExitCode {
         let code = self.exit_code();

@@ -1,4 +1,4 @@
-//! The state of a supervisor at one moment, as one consistent record.
+//! The state of a supervisor at one moment, as one consistent value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,13 @@ use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::report::AbandonedAttempt;
 use crate::vocabulary::id::{TaskId, TaskRef};
+use crate::vocabulary::label::named;
 use crate::vocabulary::reason::TaskState;
 use crate::vocabulary::time::Seconds;
 
-/// What a supervisor was doing at one moment. All times count from its start.
+/// Shows what a supervisor was doing at one moment; returned from
+/// [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot). All its times count from the
+/// supervisor's start.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -26,134 +29,129 @@ use crate::vocabulary::time::Seconds;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// When it was taken.
+    /// When the snapshot was taken.
     pub at: Duration,
-    /// Whether the door is closed.
+    /// Whether the supervisor is shutting down and takes no more tasks.
     pub shutting_down: bool,
-    /// Every task the supervisor knows, by id.
+    /// Every task the supervisor knows, in the order of their ids.
     pub tasks: Vec<TaskSnapshot>,
-    /// Every slot with an owner or a queue, by key.
+    /// Every slot with an owner or a queue, in the order of their keys.
     pub slots: Vec<SlotSnapshot>,
     /// The worker threads.
     pub workers: WorkerCounts,
     /// The permits.
     pub permits: PermitCounts,
-    /// The ledger: every attempt and hook that outlived its grace and still runs.
+    /// Every attempt and cancel hook that outlived its grace and still runs.
     pub abandoned: Vec<AbandonedAttempt>,
 }
 
 impl Snapshot {
-    /// Whether nothing needs attention: no attempt is abandoned, silent or was told of an
-    /// interruption, and no task is in a streak of failures.
+    /// Tells whether nothing needs attention: no attempt is abandoned or silent, none was told of
+    /// its deadline or its silence, and no task is in a streak of failures.
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| task.failures == 0 && !task.interrupted && !task.silent;
         self.abandoned.is_empty() && self.tasks.iter().all(well)
     }
 
-    /// The task with this id.
+    /// Returns the task with this id; `None` if the supervisor no longer knows it.
     pub fn task(&self, id: TaskId) -> Option<&TaskSnapshot> {
         self.tasks.iter().find(|task| task.task.id == id)
     }
 
-    /// The slot with this key; `None` if it is idle and nobody waits for it.
+    /// Returns the slot with this key; `None` if the slot is idle and nothing waits for it.
     pub fn slot(&self, key: &str) -> Option<&SlotSnapshot> {
         self.slots.iter().find(|slot| &*slot.key == key)
     }
 }
 
-/// One task of a [`Snapshot`].
+/// Shows one task of a [`Snapshot`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskSnapshot {
-    /// Which task.
+    /// The task.
     pub task: TaskRef,
-    /// Where it is in its life. `Abandoned` also when its outcome is known already.
+    /// Where the task is in its life. It is `Abandoned` even if its outcome is already known.
     pub state: TaskState,
-    /// The number of its latest attempt, 0 before the first.
+    /// The number of the latest attempt; 0 before the first.
     pub attempt: u64,
-    /// Its failures since its last success.
+    /// The number of failures since the last success.
     pub failures: u32,
-    /// Since when it is in its state.
+    /// When the task entered its state.
     pub since: Duration,
-    /// When something happens by itself: the next start, the deadline, the end of the grace, the
-    /// expiry.
+    /// When something will happen by itself: the next start, the deadline, the end of the grace or
+    /// the expiry. `None` if nothing will.
     pub next_wake: Option<Duration>,
-    /// Its latest failure, kept until a success.
+    /// The latest failure since the last success.
     pub last_failure: Option<TaskError>,
-    /// The thread that runs it.
+    /// The name of the thread that runs the attempt.
     pub thread: Option<Arc<str>>,
-    /// Whether its attempt was told to return for a reason other than a stop or restart.
+    /// Whether the attempt was told to return because of its deadline or its silence.
     pub interrupted: bool,
-    /// Whether its attempt gives no sign of life, by its watchdog.
+    /// Whether the watchdog finds the attempt silent.
     pub silent: bool,
-    /// Where its body said last that it was.
+    /// Where the body last said it was, by [`TaskContext::mark`](crate::TaskContext::mark).
     pub mark: Option<Mark>,
 }
 
-/// One slot of a [`Snapshot`].
+/// Shows one slot of a [`Snapshot`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlotSnapshot {
     /// The slot's key.
     pub key: Arc<str>,
-    /// Who owns it.
+    /// The task that owns the slot.
     pub owner: Option<TaskId>,
-    /// What its owner is doing.
+    /// Whether the slot is free, from the state of its owner.
     pub status: SlotStatus,
-    /// How many wait for it.
+    /// The number of submissions that wait for the slot.
     pub queued: usize,
 }
 
-/// Whether a slot is free, derived from the state of its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Says whether a slot is free, derived from the state of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlotStatus {
-    /// Nobody owns it.
+    /// The slot has no owner.
     Idle,
-    /// It has an owner, in whatever state.
+    /// The slot has an owner, which need not have a running attempt.
     Running {
-        /// Since when the owner owns it, counted from the supervisor's start.
+        /// When the owner became the owner.
         since: Duration,
     },
-    /// Its owner was asked to stop, or is abandoned.
+    /// The owner was asked to stop, or its attempt is abandoned.
     Terminating {
-        /// Since when, counted from the supervisor's start.
+        /// When that began.
         since: Duration,
     },
 }
 
-impl SlotStatus {
-    /// A stable `snake_case` name.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Running { .. } => "running",
-            Self::Terminating { .. } => "terminating",
-        }
-    }
-}
+named!(SlotStatus {
+    Self::Idle => "idle",
+    Self::Running { .. } => "running",
+    Self::Terminating { .. } => "terminating",
+});
 
-/// The worker threads of a [`Snapshot`].
+/// Counts the worker threads of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerCounts {
-    /// Threads that run or are starting.
+    /// The threads that exist or are being started.
     pub threads: usize,
-    /// Threads that wait for work.
+    /// The threads that wait for work.
     pub idle: usize,
-    /// Attempts that no thread has taken up.
+    /// The attempts that no thread has taken up yet.
     pub offered: usize,
 }
 
-/// The permits of a [`Snapshot`].
+/// Counts the permits of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PermitCounts {
-    /// Permits that are out, those of abandoned attempts included.
+    /// The permits that are held, including those of abandoned attempts.
     pub held: usize,
-    /// How many there are; `None` is unlimited.
+    /// The number of permits; `None` is no limit.
     pub limit: Option<usize>,
-    /// Tasks that wait for one.
+    /// The number of tasks that wait for a permit.
     pub waiting: usize,
 }
 

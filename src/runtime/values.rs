@@ -17,7 +17,7 @@ use crate::task::fact::Returned;
 use crate::task::leftover::Leftover;
 use crate::task::record::{Promise, Record};
 use crate::task::settings::Settings;
-use crate::task::spec::{Plain, TaskSpec};
+use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
 use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
@@ -217,25 +217,19 @@ impl Values {
 }
 
 /// Makes plans, and shares them: most tasks of a program are planned like the one before, and a
-/// plan is larger than all else that is kept of a task.
+/// plan of its own would add half to the memory of a task that waits.
 struct Plans {
     defaults: Settings,
     grace: Duration,
-    latest: Option<(Option<Plain>, Arc<Plan>)>,
+    latest: Option<Arc<Plan>>,
 }
 
 impl Plans {
     fn of(&mut self, spec: &TaskSpec) -> Arc<Plan> {
-        let kind = spec.plain();
-        if let Some((known, plan)) = &self.latest {
-            if kind.is_some() && kind == *known {
-                return Arc::clone(plan);
-            }
-        }
         let plan = spec.plan(&self.defaults, self.grace);
-        let latest = self.latest.take().map(|(_, latest)| latest).filter(|it| **it == plan);
-        let plan = latest.unwrap_or_else(|| Arc::new(plan));
-        self.latest = Some((kind, Arc::clone(&plan)));
+        let known = self.latest.take().filter(|latest| **latest == plan);
+        let plan = known.unwrap_or_else(|| Arc::new(plan));
+        self.latest = Some(Arc::clone(&plan));
         plan
     }
 }

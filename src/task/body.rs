@@ -1,12 +1,13 @@
-//! What runs: the user's closure, in one of its three kinds.
+//! [`Body`]: the user's closure, in one of its three kinds.
 
 use std::sync::Arc;
 
 use crate::output::error::{TaskError, TaskResult};
 use crate::platform::unwind::UserValue;
 use crate::task::context::TaskContext;
+use crate::vocabulary::plan::BodyKind;
 
-/// What runs: moves to the worker for each attempt and comes back with its report.
+/// The user's closure. It moves to the worker for each attempt and comes back with its report.
 pub(crate) enum Body {
     Repeat(UserValue<Box<RepeatBody>>),
     /// Empty once it has run.
@@ -23,17 +24,25 @@ impl Body {
         Self::Repeat(UserValue::new(Box::new(body)))
     }
 
-    pub(super) fn once(body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static) -> Self {
+    pub(crate) fn once(body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static) -> Self {
         Self::Once(UserValue::new(Box::new(body)))
     }
 
-    pub(super) fn shared(
+    pub(crate) fn shared(
         body: impl Fn(&TaskContext) -> TaskResult + Send + Sync + 'static,
     ) -> Self {
         Self::Shared(Arc::new(UserValue::new(Box::new(body))))
     }
 
-    /// Another reference to a body that can run beside itself.
+    pub(crate) const fn kind(&self) -> BodyKind {
+        match self {
+            Self::Repeat(_) => BodyKind::Repeat,
+            Self::Once(_) => BodyKind::Once,
+            Self::Shared(_) => BodyKind::Shared,
+        }
+    }
+
+    /// Returns another reference to a body that can run beside itself.
     pub(crate) fn share(&self) -> Option<Self> {
         match self {
             Self::Shared(body) => Some(Self::Shared(Arc::clone(body))),

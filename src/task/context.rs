@@ -1,4 +1,4 @@
-//! What a running body sees: who it is, whether it should return, how much time it has.
+//! [`TaskContext`]: what a running body sees of itself, its attempt and its supervisor.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -18,12 +18,13 @@ use crate::task::token::{CancelToken, Canceller};
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::CancelReason;
 
-/// A body's view of its attempt and of its supervisor. `Sync`, so that it can be lent to scoped
-/// threads.
+/// Shows a body its attempt and its supervisor. It is lent to the body for one attempt, and since
+/// it is `Sync`, the body can lend it to scoped threads.
 ///
-/// Cancelling is cooperative: a thread cannot be killed. A body should look at its context wherever
-/// it waits or loops: [`sleep`](Self::sleep) instead of `thread::sleep`, [`check`](Self::check) in
-/// loops, [`cancelled`](Self::cancelled) in `select!`.
+/// Cancelling is cooperative, because a thread cannot be killed. A body should look at its context
+/// wherever it waits or loops: [`sleep`](Self::sleep) instead of `thread::sleep`,
+/// [`check`](Self::check) in loops, [`cancelled`](Self::cancelled) in `select!`, and
+/// [`on_cancel`](Self::on_cancel) for calls that no flag can wake.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -49,15 +50,16 @@ impl TaskContext {
         Self { token: CancelToken(cell), failures, last_failure }
     }
 
-    /// A context without a supervisor, to test a body by itself: first attempt of a task named
-    /// `detached`, no deadline, cancelled when the [`Canceller`] says so. Its
-    /// [`handle`](Self::handle) is that of a supervisor that has ended.
+    /// Makes a context without a supervisor, to test a body by itself. It is that of the first
+    /// attempt of a task named `detached`, has no deadline, and is cancelled by the [`Canceller`].
+    /// Its [`handle`](Self::handle) is that of a supervisor that has ended.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// let (ctx, _canceller) = TaskContext::detached();
+    /// let (ctx, canceller) = TaskContext::detached();
     /// assert!(ctx.check().is_ok());
-    /// assert_eq!(ctx.name(), "detached");
+    /// canceller.cancel();
+    /// assert_eq!(ctx.check().unwrap_err().reason(), CancelReason::Stop);
     /// ```
     pub fn detached() -> (Self, Canceller) {
         let record =
@@ -80,65 +82,70 @@ impl TaskContext {
         &self.cell().record
     }
 
-    /// The task's name.
+    /// Returns the task's name.
     pub fn name(&self) -> &str {
         &self.record().name
     }
 
-    /// The task's id.
+    /// Returns the task's id.
     pub fn id(&self) -> TaskId {
         self.record().id
     }
 
-    /// The number of this attempt within its task, from 1.
+    /// Returns the number of this attempt within its task, from 1.
     pub fn attempt(&self) -> u64 {
         self.cell().attempt.attempt
     }
 
-    /// How many failures in a row came before this attempt; 0 after a success.
+    /// Returns how many failures in a row came before this attempt; 0 after a success.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The latest failure of the streak that this attempt retries.
+    /// Returns the failure that this attempt retries; `None` after a success and in the first
+    /// attempt.
     pub fn last_failure(&self) -> Option<&TaskError> {
         self.last_failure.as_ref()
     }
 
-    /// The attempt's cancel token, to be given to code that should not know the rest.
+    /// Returns the cancel token of this attempt, for code that needs nothing else of the context.
+    /// It can be cloned and outlive the attempt, after which it is never cancelled.
     pub fn token(&self) -> &CancelToken {
         &self.token
     }
 
-    /// Whether the body should return. One atomic load.
+    /// Tells whether the body should return. Costs one atomic load.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Returns early from a body that should return, with `?`.
+    /// Checks whether the body should return, and with `?` lets it return. Costs one atomic load.
     ///
     /// # Errors
-    /// [`Cancelled`] once the attempt was told to return.
+    /// [`Cancelled`] once the attempt was told to return; pass it on with `?`.
+    #[doc(alias = "checkpoint")]
     pub fn check(&self) -> Result<(), Cancelled> {
         self.token.check()
     }
 
-    /// Sleeps for `span`, or until the attempt is told to return. No thread wakes up in between;
-    /// `Duration::MAX` is for ever.
+    /// Sleeps for `span`, but no longer than until the attempt is told to return. The thread does
+    /// not wake up in between; `Duration::MAX` is for ever.
     ///
     /// # Errors
-    /// [`Cancelled`] as soon as the attempt is told to return, at once if it was before.
+    /// [`Cancelled`] as soon as the attempt is told to return, and at once if it already was; pass
+    /// it on with `?`.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.token.sleep(span)
     }
 
-    /// Why the attempt was told to return; the first reason, `None` before.
+    /// Returns the first reason for which the attempt was told to return; `None` if it was not
+    /// told.
     pub fn reason(&self) -> Option<CancelReason> {
         self.token.reason()
     }
 
-    /// A channel that disconnects when the attempt is told to return, for `select!`. Made on first
-    /// use.
+    /// Returns a channel that disconnects when the attempt is told to return, for use in `select!`;
+    /// nothing is ever sent on it. The channel is made on first use.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -156,21 +163,22 @@ impl TaskContext {
         self.token.cancelled()
     }
 
-    /// When the attempt should be over: its deadline, or once it was told, the end of its grace.
-    /// `None` without limit.
+    /// Returns when the attempt should be over: its deadline or, once it was told to return, the
+    /// end of its grace. `None` if there is no limit.
     pub fn deadline(&self) -> Option<Instant> {
         let cell = self.cell();
         cell.clock().instant(cell.until())
     }
 
-    /// How long until [`deadline`](Self::deadline); zero if it has passed.
+    /// Returns how long it is until [`deadline`](Self::deadline): zero once that has passed, `None`
+    /// if there is no limit.
     pub fn remaining(&self) -> Option<Duration> {
         let cell = self.cell();
         cell.clock().remaining(cell.until())
     }
 
-    /// A timeout for a blocking call: [`remaining`](Self::remaining), at most `max`, and at least 1
-    /// ms, because sockets refuse zero or take it for "for ever".
+    /// Returns a timeout for a blocking call: what [remains](Self::remaining), but at most `max`,
+    /// and at least 1 ms, because sockets refuse zero or take it as no limit.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -182,10 +190,12 @@ impl TaskContext {
         self.remaining().map_or(max, |left| left.min(max)).max(Duration::from_millis(1))
     }
 
-    /// Asks for `span` more, counted from now; a deadline that is later already stays. A body that
-    /// asks before its deadline is never told of it by a timer that was due.
+    /// Moves the deadline to `span` from now, unless it is later already. Returns at once. A body
+    /// that extends its deadline before it has passed is not told of the earlier one, even if its
+    /// timer was already due.
     ///
-    /// A task without [`timeout`](crate::TaskSpec::timeout) needs no more: `Ok`.
+    /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the result
+    /// is `Ok`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -204,36 +214,77 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// - `Cancelled` once the attempt was told to return.
-    /// - `NoMaxTimeout` if the spec does not allow it: set `max_timeout`.
-    /// - `BeyondMaxTimeout` if that much is not allowed; the error says how much is left.
+    /// The deadline stays as it was.
+    /// - `Cancelled`: the attempt was told to return before; pass it on with `?`.
+    /// - `NoMaxTimeout`: the spec does not allow it; set
+    ///   [`max_timeout`](crate::TaskSpec::max_timeout).
+    /// - `BeyondMaxTimeout`: the spec does not allow so much; the error says how much is left.
     pub fn extend_deadline(&self, span: Duration) -> Result<(), ExtendError> {
         self.cell().extend(span)
     }
 
-    /// Says that the body is alive, to the watchdog of its task. One relaxed atomic store.
+    /// Tells the [watchdog](crate::TaskSpec::watchdog) of the task that the body is alive. Costs
+    /// one relaxed atomic store.
+    #[doc(alias = "checkpoint")]
+    #[doc(alias = "keepalive")]
     pub fn heartbeat(&self) {
         self.cell().pulse.beat();
     }
 
-    /// A heartbeat that also says where the body is: shown when it is silent, abandoned or stuck at
-    /// the end.
+    /// Gives a heartbeat that also says where the body is. The latest mark is shown in snapshots,
+    /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
+    #[doc(alias = "checkpoint")]
     pub fn mark(&self, label: impl Into<Cow<'static, str>>) {
         self.cell().pulse.mark(label.into(), self.cell().clock().now());
     }
 
-    /// Allows silence for `span`, or until the guard is dropped: around a call that is known to
-    /// take long. The watchdog's count begins anew then.
+    /// Keeps the watchdog quiet for `span`, or until the guard is dropped: for a call that is known
+    /// to take long. After that the watchdog's count begins anew.
     pub fn allow_silence(&self, span: Duration) -> SilenceGuard {
         SilenceGuard::new(Arc::clone(self.cell()), span)
     }
 
-    /// As [`CancelToken::on_cancel`].
+    /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
+    /// flag cannot wake, for example by shutting down its socket. The page "Waking blocked work" of
+    /// the guide tells which call is woken how.
+    ///
+    /// The hook runs on a thread of the supervisor, after the token is cancelled, and after the
+    /// hooks that this attempt registered before. A hook registered after the cancel runs
+    /// immediately, on the calling thread. It should not block: a hook that takes longer than 100
+    /// ms is reported as an event, and one that outlives the grace counts as abandoned. A panic in
+    /// it is an event, too.
+    ///
+    /// Dropping the guard removes the hook. Once the guard is dropped, the hook is not running and
+    /// never will run, so what it uses may be freed.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use std::net::{Shutdown, TcpListener, TcpStream};
+    /// # use threadvisor::prelude::*;
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let reader = supervisor.handle().add(TaskSpec::new("reader", move |ctx| {
+    ///     let mut stream = TcpStream::connect(address)?;
+    ///     let waker = stream.try_clone()?;
+    ///     let _hook = ctx.on_cancel(move || { let _ = waker.shutdown(Shutdown::Both); });
+    ///     let mut text = String::new();
+    ///     stream.read_to_string(&mut text)?; // blocks until the peer closes or the hook runs
+    ///     Ok(())
+    /// }))?;
+    /// let _peer = listener.accept()?;
+    /// reader.cancel();
+    /// assert!(matches!(reader.wait()?, Outcome::Cancelled { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
         self.token.on_cancel(hook)
     }
 
-    /// As [`CancelToken::on_cancel_every`].
+    /// Registers a hook that runs when the attempt is told to return, and again every `period` (at
+    /// least 1 ms) until its guard is dropped: for libraries that lose an interrupt which comes
+    /// before the call it is to end, such as `sqlite3_interrupt`. In all else it is as
+    /// [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -242,8 +293,9 @@ impl TaskContext {
         self.token.on_cancel_every(period, hook)
     }
 
-    /// Runs `call` with `wake` as its cancel hook, and removes the hook when the call is over.
-    /// Unlike a guard, it cannot be dropped too early by mistake.
+    /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
+    /// hook when the call is over, and returns the call's result. Unlike a guard, the hook cannot
+    /// be dropped too early by mistake.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -262,10 +314,12 @@ impl TaskContext {
         call()
     }
 
-    /// As [`CancelToken::cancel_fd`].
+    /// Returns a file descriptor that becomes readable when the attempt is told to return, and
+    /// stays so: for `poll` and its like, beside the descriptor that is waited for. It is made on
+    /// first use. Never read from it, or the next wait does not end. Unix only.
     ///
     /// # Errors
-    /// If the system has no descriptors left.
+    /// The error of the system if it has no descriptor left; raise `ulimit -n`.
     #[cfg(unix)]
     pub fn cancel_fd(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.token.cancel_fd()

@@ -1,5 +1,5 @@
-//! Waits for file descriptors that a cancel ends: what every body that does I/O would have to write
-//! for itself around `poll`.
+//! Waits for file descriptors that a cancel ends, which every body that does I/O would otherwise
+//! write for itself around `poll`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,23 +11,22 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use crate::task::context::TaskContext;
 use crate::vocabulary::time::Time;
 
-/// How a wait for a file descriptor ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+/// Says how a wait for a file descriptor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Polled {
-    /// The next call will not block; it may report an error or the end of the stream.
+    /// The next call does not block; it may return an error or the end of the stream.
     Ready,
-    /// The time was up.
+    /// The timeout has passed.
     TimedOut,
 }
 
-/// With the feature `poll`, on Unix.
+/// These need the feature `poll`, on Unix.
 impl TaskContext {
     /// Waits until a read from `fd` would not block, the attempt is told to return, or `timeout`
-    /// has passed; `None` waits for ever.
+    /// has passed. With `None` there is no timeout.
     ///
-    /// Read with a descriptor in non-blocking mode: between the wait and the read somebody else may
-    /// have taken what was there.
+    /// Set the descriptor to non-blocking mode for the read: between the wait and the read another
+    /// reader may have taken what was there.
     ///
     /// ```
     /// # use std::os::unix::net::UnixStream;
@@ -35,8 +34,7 @@ impl TaskContext {
     /// # use threadvisor::{prelude::*, Cancelled, Polled};
     /// let (ctx, canceller) = TaskContext::detached();
     /// let (near, _far) = UnixStream::pair()?;
-    /// let short = Some(Duration::from_millis(1));
-    /// assert_eq!(ctx.wait_readable(&near, short)?, Polled::TimedOut);
+    /// assert_eq!(ctx.wait_readable(&near, Duration::from_millis(1))?, Polled::TimedOut);
     /// canceller.cancel();
     /// let error = ctx.wait_readable(&near, None).unwrap_err();
     /// assert!(error.get_ref().is_some_and(|inner| inner.is::<Cancelled>()));
@@ -45,28 +43,41 @@ impl TaskContext {
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
-    ///   return.
-    /// - What `poll` says, and what making the cancel descriptor may say.
-    pub fn wait_readable(&self, fd: impl AsFd, timeout: Option<Duration>) -> io::Result<Polled> {
-        self.wait_for_fd(fd, PollFlags::IN, timeout)
+    ///   return; pass it on with `?`.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
+    #[doc(alias = "poll")]
+    pub fn wait_readable(
+        &self,
+        fd: impl AsFd,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Polled> {
+        self.wait_for_fd(fd, PollFlags::IN, timeout.into())
     }
 
-    /// Waits until a write to `fd` would not block. Otherwise as
+    /// Waits until a write to `fd` would not block; in all else as
     /// [`wait_readable`](Self::wait_readable).
     ///
     /// # Errors
-    /// As [`wait_readable`](Self::wait_readable).
-    pub fn wait_writable(&self, fd: impl AsFd, timeout: Option<Duration>) -> io::Result<Polled> {
-        self.wait_for_fd(fd, PollFlags::OUT, timeout)
+    /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
+    ///   return; pass it on with `?`.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
+    #[doc(alias = "poll")]
+    pub fn wait_writable(
+        &self,
+        fd: impl AsFd,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Polled> {
+        self.wait_for_fd(fd, PollFlags::OUT, timeout.into())
     }
 
-    /// Accepts a connection. Sets the listener to non-blocking mode, because a connection that was
-    /// there may be gone when it is accepted; the stream is in blocking mode.
+    /// Waits for a connection and accepts it. The listener is set to non-blocking mode, because a
+    /// connection that was there may be gone when it is accepted; the stream is in blocking mode.
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
-    ///   return.
-    /// - What `accept` says; `ConnectionAborted` and its like concern one peer only.
+    ///   return; pass it on with `?`.
+    /// - The errors of `accept`. `ConnectionAborted` and its like concern one peer only; go on.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
     pub fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         listener.set_nonblocking(true)?;
         loop {
@@ -91,13 +102,17 @@ impl TaskContext {
         let clock = self.clock();
         let due = timeout.map_or(Time::NEVER, |span| clock.now().after(span));
         let cancel = self.cancel_fd()?;
+        // The cancel is a second descriptor, so that none can come between the check and the wait.
         let mut fds = [PollFd::new(&fd, flags), PollFd::from_borrowed_fd(cancel, PollFlags::IN)];
+
         loop {
+            // A body that was told before returns without a system call.
             self.check()?;
             let left =
                 clock.remaining(due).map(|left| Timespec::try_from(left).unwrap_or(FOR_EVER));
             match poll(&mut fds, left.as_ref()) {
                 Ok(0) if clock.now() >= due => return Ok(Polled::TimedOut),
+                // With nothing to report before the time is up, the loop waits for the rest.
                 Ok(_) => {
                     self.check()?;
                     if !fds[0].revents().is_empty() {

@@ -1,154 +1,188 @@
-//! What can be set for one task and, as a default, for all: setters, checks, and how the two
-//! combine.
+//! What a user sets for one task or, as defaults, for all: how it becomes a plan, and which values
+//! are refused.
 
-use std::fmt;
 use std::time::Duration;
 
+use crate::output::error::InvalidSetting;
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
-/// An attempt that ran so long before it failed was doing well.
+/// Everything that was set, in that order: the last word on a subject counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings(Vec<Setting>);
+
+/// What one setter was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Setting {
+    AbandonPolicy(AbandonPolicy),
+    Backoff(BackoffPolicy),
+    Every(Duration),
+    ExpiresIn(Option<Duration>),
+    FailureLimit(Option<FailureLimit>),
+    Grace(Duration),
+    InitialDelay(Duration),
+    MaxRetries(Option<u32>),
+    MaxTimeout(Option<Duration>),
+    PanicPolicy(PanicPolicy),
+    RepeatAfter(Duration),
+    Restart(RestartPolicy),
+    ShutdownOnEnd,
+    StableAfter(Duration),
+    Timeout(Option<Duration>),
+    Watchdog(Option<Duration>),
+    WatchdogPolicy(WatchdogPolicy),
+}
+
+impl Settings {
+    pub(super) fn set(&mut self, setting: Setting) {
+        self.0.push(setting);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The plan of a task with these settings: they beat what its kind of body implies, which beats
+    /// the defaults.
+    pub(crate) fn plan(&self, defaults: &Self, supervisor_grace: Duration, body: BodyKind) -> Plan {
+        let mut plan = Plan {
+            restart: RestartPolicy::default(),
+            pause: Pause::None,
+            initial_delay: Duration::ZERO,
+            backoff: BackoffPolicy::default(),
+            max_retries: None,
+            stable_after: STABLE_AFTER,
+            failure_limit: None,
+            timeout: None,
+            max_timeout: None,
+            grace: supervisor_grace,
+            expires_in: None,
+            panic: PanicPolicy::default(),
+            abandon: AbandonPolicy::default(),
+            watchdog: None,
+            shutdown_on_end: false,
+            body,
+        };
+        let once = body == BodyKind::Once;
+        let implied = once.then_some(&Setting::Restart(RestartPolicy::Never));
+        let (mut silence, mut watchdog_policy) = (None, WatchdogPolicy::default());
+
+        for setting in defaults.0.iter().chain(implied).chain(&self.0) {
+            match *setting {
+                Setting::AbandonPolicy(policy) => plan.abandon = policy,
+                Setting::Backoff(policy) => plan.backoff = policy,
+                Setting::Every(interval) => {
+                    (plan.pause, plan.restart) = (Pause::Rate(interval), RestartPolicy::Always);
+                }
+                Setting::ExpiresIn(span) => plan.expires_in = span,
+                Setting::FailureLimit(limit) => plan.failure_limit = limit,
+                Setting::Grace(span) => plan.grace = span,
+                Setting::InitialDelay(delay) => plan.initial_delay = delay,
+                Setting::MaxRetries(most) => plan.max_retries = most,
+                Setting::MaxTimeout(limit) => plan.max_timeout = limit,
+                Setting::PanicPolicy(policy) => plan.panic = policy,
+                Setting::RepeatAfter(delay) => {
+                    (plan.pause, plan.restart) = (Pause::Delay(delay), RestartPolicy::Always);
+                }
+                Setting::Restart(policy) => plan.restart = policy,
+                Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
+                Setting::StableAfter(span) => plan.stable_after = span,
+                Setting::Timeout(limit) => plan.timeout = limit,
+                Setting::Watchdog(max_silence) => silence = max_silence,
+                Setting::WatchdogPolicy(policy) => watchdog_policy = policy,
+            }
+        }
+
+        let watchdog = |max_silence| Watchdog { max_silence, policy: watchdog_policy };
+        plan.watchdog = silence.map(watchdog);
+        plan
+    }
+
+    /// Checks the values, whatever the supervisor and its defaults say.
+    pub(crate) fn validate(&self, body: BodyKind) -> Result<(), InvalidSetting> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        check(&self.plan(&Self::default(), Duration::ZERO, body))
+    }
+}
+
+fn check(plan: &Plan) -> Result<(), InvalidSetting> {
+    check_restart(plan)?;
+    let BackoffPolicy { first, max, factor, .. } = plan.backoff;
+    if !(factor.is_finite() && factor >= 1.0) {
+        return Err(InvalidSetting::new(
+            "backoff.factor",
+            factor,
+            "give a finite number from 1 on",
+        ));
+    }
+    if max < MIN_SPACING {
+        return Err(InvalidSetting::new("backoff.max", max, "give at least 1 ms"));
+    }
+    if first > max {
+        return Err(InvalidSetting::new("backoff.first", first, "give at most `max`"));
+    }
+
+    if let Some(FailureLimit { failures, within }) = plan.failure_limit {
+        if failures == 0 {
+            let remedy = "use restart(Never) to allow none";
+            return Err(InvalidSetting::new("failure_limit", failures, remedy));
+        }
+        if within.is_zero() {
+            return Err(InvalidSetting::new("failure_limit", within, "give a span above zero"));
+        }
+    }
+
+    let no_span = "give a span above zero, or None for no limit";
+    if plan.timeout == Some(Duration::ZERO) {
+        return Err(InvalidSetting::new("timeout", Duration::ZERO, no_span));
+    }
+    if plan.expires_in == Some(Duration::ZERO) {
+        return Err(InvalidSetting::new("expires_in", Duration::ZERO, no_span));
+    }
+    if let Some(most) = plan.max_timeout.filter(|most| Some(*most) < plan.timeout) {
+        return Err(InvalidSetting::new("max_timeout", most, "give at least `timeout`"));
+    }
+    if let Some(Watchdog { max_silence, .. }) = plan.watchdog {
+        if max_silence < MIN_SILENCE {
+            let remedy = "give at least 4 ms, or None for none";
+            return Err(InvalidSetting::new("watchdog", max_silence, remedy));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the kind of body, the pause and the restart policy go together.
+fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
+    let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
+    let pause = match plan.pause {
+        Pause::None => None,
+        Pause::Delay(delay) => Some(("repeat_after", delay)),
+        Pause::Rate(interval) => Some(("every", interval)),
+    };
+    if let Some((field, span)) = pause {
+        if plan.body == BodyKind::Once {
+            return Err(InvalidSetting::new(field, span, once));
+        }
+        if span.is_zero() {
+            let remedy = "use restart(Always) to run again at once";
+            return Err(InvalidSetting::new(field, span, remedy));
+        }
+        if plan.restart != RestartPolicy::Always {
+            let remedy = "`repeat_after` and `every` need Always: leave `restart` or them out";
+            return Err(InvalidSetting::new("restart", plan.restart, remedy));
+        }
+    }
+    if plan.body == BodyKind::Once && plan.restart != RestartPolicy::Never {
+        return Err(InvalidSetting::new("restart", plan.restart, once));
+    }
+    Ok(())
+}
+
+/// An attempt that ran for so long before it failed was doing well.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// The watchdog looks four times in the span it allows, and no more often than once a millisecond.
 const MIN_SILENCE: Duration = Duration::from_millis(4);
-
-/// A field, its value, and a remedy.
-pub(crate) type Fault = (&'static str, String, &'static str);
-
-pub(crate) fn fault(field: &'static str, value: &dyn fmt::Debug, remedy: &'static str) -> Fault {
-    (field, format!("{value:?}"), remedy)
-}
-
-/// What can be set for one task and for all: `None` is inherited. Most tasks set little, so that
-/// little is kept for them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) restart: Option<RestartPolicy>,
-    rest: Option<Box<Rest>>,
-}
-
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::option_option, reason = "the inner `None` is a setting: no limit")]
-pub(super) struct Rest {
-    pub(super) backoff: Option<BackoffPolicy>,
-    pub(super) max_retries: Option<Option<u32>>,
-    pub(super) stable_after: Option<Duration>,
-    pub(super) failure_limit: Option<FailureLimit>,
-    pub(super) timeout: Option<Option<Duration>>,
-    pub(super) grace: Option<Duration>,
-    pub(super) expires_in: Option<Option<Duration>>,
-    pub(super) panic_policy: Option<PanicPolicy>,
-    pub(super) max_timeout: Option<Option<Duration>>,
-    pub(super) abandon_policy: Option<AbandonPolicy>,
-    pub(super) watchdog: Option<Option<Duration>>,
-    pub(super) watchdog_policy: Option<WatchdogPolicy>,
-}
-
-impl Settings {
-    /// What is set here, else there, else the crate's own default. The rest of the plan is that of
-    /// a plain task.
-    pub(crate) fn plan(&self, defaults: &Self, supervisor_grace: Duration) -> Plan {
-        let (here, there) = (self.rest.as_deref(), defaults.rest.as_deref());
-        let max_silence = set(here, there, |it| it.watchdog).flatten();
-        let policy = set(here, there, |it| it.watchdog_policy).unwrap_or_default();
-        Plan {
-            restart: self.restart.or(defaults.restart).unwrap_or_default(),
-            pause: Pause::None,
-            initial_delay: Duration::ZERO,
-            backoff: set(here, there, |it| it.backoff).unwrap_or_default(),
-            max_retries: set(here, there, |it| it.max_retries).flatten(),
-            stable_after: set(here, there, |it| it.stable_after).unwrap_or(STABLE_AFTER),
-            failure_limit: set(here, there, |it| it.failure_limit),
-            timeout: set(here, there, |it| it.timeout).flatten(),
-            max_timeout: set(here, there, |it| it.max_timeout).flatten(),
-            grace: set(here, there, |it| it.grace).unwrap_or(supervisor_grace),
-            expires_in: set(here, there, |it| it.expires_in).flatten(),
-            panic: set(here, there, |it| it.panic_policy).unwrap_or_default(),
-            abandon: set(here, there, |it| it.abandon_policy).unwrap_or_default(),
-            watchdog: max_silence.map(|max_silence| Watchdog { max_silence, policy }),
-            shutdown_on_end: false,
-            body: BodyKind::Repeat,
-        }
-    }
-
-    /// Nothing is set but `restart`.
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.rest.is_none()
-    }
-
-    pub(super) fn rest(&mut self) -> &mut Rest {
-        self.rest.get_or_insert_with(Box::default)
-    }
-
-    pub(crate) fn find_fault(&self) -> Option<Fault> {
-        self.rest.as_deref().and_then(Rest::find_fault)
-    }
-}
-
-impl Rest {
-    fn find_fault(&self) -> Option<Fault> {
-        if let Some(backoff) = self.backoff {
-            if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
-                return Some(fault(
-                    "backoff.factor",
-                    &backoff.factor,
-                    "give a finite number from 1 on",
-                ));
-            }
-            if backoff.max < MIN_SPACING {
-                return Some(fault("backoff.max", &backoff.max, "give at least 1 ms"));
-            }
-            if backoff.first > backoff.max {
-                return Some(fault("backoff.first", &backoff.first, "give at most `max`"));
-            }
-        }
-        if let Some(limit) = self.failure_limit {
-            if limit.failures == 0 {
-                return Some(fault(
-                    "failure_limit",
-                    &limit.failures,
-                    "use restart(Never) to allow none",
-                ));
-            }
-            if limit.within.is_zero() {
-                return Some(fault("failure_limit", &limit.within, "give a span above zero"));
-            }
-        }
-        if let Some(Some(timeout @ Duration::ZERO)) = self.timeout {
-            return Some(fault(
-                "timeout",
-                &timeout,
-                "give a span above zero, or None for no limit",
-            ));
-        }
-        if let (Some(Some(timeout)), Some(Some(most))) = (self.timeout, self.max_timeout) {
-            if most < timeout {
-                return Some(fault("max_timeout", &most, "give at least `timeout`"));
-            }
-        }
-        if let Some(Some(silence)) = self.watchdog {
-            if silence < MIN_SILENCE {
-                return Some(fault("watchdog", &silence, "give at least 4 ms, or None for none"));
-            }
-        }
-        if let Some(Some(expiry @ Duration::ZERO)) = self.expires_in {
-            return Some(fault(
-                "expires_in",
-                &expiry,
-                "give a span above zero, or None for no limit",
-            ));
-        }
-        None
-    }
-}
-
-/// What is set here, else there.
-fn set<T>(
-    here: Option<&Rest>,
-    there: Option<&Rest>,
-    choice: impl Fn(&Rest) -> Option<T>,
-) -> Option<T> {
-    here.and_then(&choice).or_else(|| there.and_then(&choice))
-}

@@ -1,4 +1,4 @@
-//! What a user hands over: a name, a body, and how to treat it.
+//! [`TaskSpec`]: what a user hands over, which is a name, a body, and how to treat it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,18 @@ use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
 use crate::task::context::TaskContext;
-use crate::task::settings::{fault, Fault, Settings};
-use crate::vocabulary::plan::{BodyKind, Pause, Plan};
-use crate::vocabulary::policy::RestartPolicy;
+use crate::task::settings::{Setting, Settings};
+use crate::vocabulary::plan::{BodyKind, Plan};
 
-/// One unit of supervised work: a name, a body and its policies.
+/// Describes one unit of supervised work: a name, a body and its policies.
 ///
-/// Constructors and setters never fail; everything is checked once, where the spec is handed over,
-/// or early by [`validate`](Self::validate). What is not set comes from the supervisor's
-/// [`TaskDefaults`](crate::TaskDefaults). It is one pointer wide, so that errors which carry it
-/// back stay small. Not `Clone`, because a body is one value: make another spec.
+/// Constructors and setters never fail. Everything is checked once, where the spec is handed over,
+/// or early by [`validate`](Self::validate). What the spec does not set comes from the supervisor's
+/// [`TaskDefaults`](crate::TaskDefaults); of two settings of the same kind the last one counts. Its
+/// `Debug` shows what was set.
+///
+/// The spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
+/// because its body is one value; to run the work twice, make two specs.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -44,27 +46,9 @@ struct Inner {
     name: Arc<str>,
     slot: SlotChoice,
     settings: Settings,
-    extra: Option<Box<Extra>>,
-    shutdown_on_end: bool,
-    once: bool,
-    /// Only ever reached by `get_mut`: the lock makes a body that is not `Sync` shareable as part
-    /// of an error.
-    body: Mutex<Option<Body>>,
-}
-
-/// What few tasks set.
-#[derive(Default)]
-struct Extra {
-    pause: Pause,
-    initial_delay: Duration,
     dedicated: Option<Box<ThreadOptions>>,
-}
-
-/// All that most tasks set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plain {
-    restart: Option<RestartPolicy>,
-    body: BodyKind,
+    /// The lock makes a body that is not `Sync` shareable as part of an error.
+    body: Mutex<Option<Body>>,
 }
 
 enum SlotChoice {
@@ -75,8 +59,9 @@ enum SlotChoice {
 }
 
 impl TaskSpec {
-    /// A task whose body may run many times. It is one value that keeps its state between attempts,
-    /// so it may own a receiver, a counter or a port.
+    /// Makes a task whose body may run many times. The body is one value that keeps its state from
+    /// attempt to attempt, so it may own a receiver, a counter or a port without a lock.
+    #[doc(alias = "spawn")]
     pub fn new(
         name: impl Into<Arc<str>>,
         body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
@@ -84,20 +69,20 @@ impl TaskSpec {
         Self::with_body(name.into(), Body::repeat(body))
     }
 
-    /// A task whose body runs once at most: implies [`RestartPolicy::Never`].
+    /// Makes a task whose body runs at most once, and which therefore implies
+    /// [`RestartPolicy::Never`](crate::RestartPolicy::Never). Its body may consume what it owns.
     pub fn once(
         name: impl Into<Arc<str>>,
         body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Self {
-        let mut spec = Self::with_body(name.into(), Body::once(body));
-        spec.0.once = true;
-        spec.restart(RestartPolicy::Never)
+        Self::with_body(name.into(), Body::once(body))
     }
 
-    /// A task whose body is shared by its attempts: the only kind that can run again beside an
-    /// attempt of its own that was abandoned, under
-    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release). Its state, if it has any, needs
-    /// locks of its own.
+    /// Makes a task whose attempts share the body, which needs locks of its own for what it
+    /// changes.
+    ///
+    /// This is the only kind of task that can run again beside an abandoned attempt of its own,
+    /// under [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -125,19 +110,17 @@ impl TaskSpec {
             name,
             slot: SlotChoice::Name,
             settings: Settings::default(),
-            extra: None,
-            shutdown_on_end: false,
-            once: false,
+            dedicated: None,
             body: Mutex::new(Some(body)),
         }))
     }
 
-    /// The task's name. Names need not be unique; slots keep tasks apart.
+    /// Returns the task's name. Names need not be unique; slots keep tasks apart.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The key of the task's slot; `None` after [`no_slot`](Self::no_slot).
+    /// Returns the key of the task's slot; `None` after [`no_slot`](Self::no_slot).
     pub fn slot_key(&self) -> Option<&str> {
         match &self.0.slot {
             SlotChoice::Name => Some(&self.0.name),
@@ -146,7 +129,8 @@ impl TaskSpec {
         }
     }
 
-    /// Sets the slot: at most one task owns it at a time. Default: a slot named as the task.
+    /// Sets the slot, which at most one task owns at a time. Default: the slot with the task's
+    /// name.
     pub fn slot(mut self, key: impl Into<Arc<str>>) -> Self {
         self.0.slot = SlotChoice::Key(key.into());
         self
@@ -159,149 +143,90 @@ impl TaskSpec {
         self
     }
 
-    /// Runs the body again `delay` after it succeeded; implies [`RestartPolicy::Always`]. After a
-    /// failure the next attempt comes after the backoff, but never sooner than `delay`. Replaces
-    /// [`every`](Self::every).
-    pub fn repeat_after(mut self, delay: Duration) -> Self {
-        self.extra_mut().pause = Pause::Delay(delay);
-        self.restart(RestartPolicy::Always)
+    /// Runs the body again `delay` after it has succeeded, and implies
+    /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
+    /// comes after the backoff, but never sooner than `delay`. The last of this and
+    /// [`every`](Self::every) counts.
+    #[doc(alias = "delay")]
+    pub fn repeat_after(self, delay: Duration) -> Self {
+        self.with(Setting::RepeatAfter(delay))
     }
 
-    /// Runs the body at the points of a grid `interval` apart, anchored at the first start; implies
-    /// [`RestartPolicy::Always`]. Points that pass while it runs are skipped. After a failure the
-    /// next attempt comes at the first point after the backoff. Replaces
-    /// [`repeat_after`](Self::repeat_after).
-    pub fn every(mut self, interval: Duration) -> Self {
-        self.extra_mut().pause = Pause::Rate(interval);
-        self.restart(RestartPolicy::Always)
+    /// Runs the body at the points of a grid `interval` apart, anchored at the first start, and
+    /// implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points that pass while the
+    /// body runs are skipped. After a failure the next attempt comes at the first point after the
+    /// backoff. The last of this and [`repeat_after`](Self::repeat_after) counts.
+    #[doc(alias = "interval")]
+    #[doc(alias = "rate")]
+    pub fn every(self, interval: Duration) -> Self {
+        self.with(Setting::Every(interval))
     }
 
-    /// Waits so long between admission and the first attempt; the slot is held meanwhile. Default:
-    /// zero.
-    pub fn initial_delay(mut self, delay: Duration) -> Self {
-        self.extra_mut().initial_delay = delay;
-        self
+    /// Delays the first attempt by `delay` after admission. The task owns its slot meanwhile, but
+    /// holds no thread and no permit. Default: zero.
+    pub fn initial_delay(self, delay: Duration) -> Self {
+        self.with(Setting::InitialDelay(delay))
     }
 
-    /// When this task ends by itself, for good, the supervisor shuts down: for the task that is the
-    /// job. A stop or a refusal does not count.
-    pub fn shutdown_on_end(mut self) -> Self {
-        self.0.shutdown_on_end = true;
-        self
+    /// Shuts the supervisor down when this task ends by itself and will not run again: for the task
+    /// that is the purpose of the program. A task that is stopped or rejected does not count.
+    pub fn shutdown_on_end(self) -> Self {
+        self.with(Setting::ShutdownOnEnd)
     }
 
     /// Runs each attempt on a fresh thread of its own instead of a pooled worker: for C libraries
     /// that keep state in thread-locals, or for a stack of another size.
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
-        self.extra_mut().dedicated = Some(Box::new(options));
+        self.0.dedicated = Some(Box::new(options));
         self
     }
 
-    /// Checks the settings, as handing over does.
+    /// Checks the settings early, exactly as handing the spec over does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::TaskSpec;
+    /// let spec = TaskSpec::new("poll", |_| Ok(())).timeout(Duration::ZERO);
+    /// let error = spec.validate().unwrap_err();
+    /// assert_eq!((error.field, &*error.value), ("timeout", "0ns"));
+    /// ```
     ///
     /// # Errors
-    /// [`InvalidSetting`] for the first value that cannot work, with its remedy.
+    /// [`InvalidSetting`] for the first value that cannot work; it names the remedy.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        self.find_fault().map_or(Ok(()), |(field, value, remedy)| {
-            let task = Some(Arc::clone(&self.0.name));
-            Err(InvalidSetting { task, field, value, remedy })
-        })
+        self.check().map_err(|fault| InvalidSetting { task: Some(self.shared_name()), ..fault })
     }
 
-    fn find_fault(&self) -> Option<Fault> {
-        let inner = &*self.0;
-        let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
-        match self.pause() {
-            Pause::Delay(pause) if inner.once => return Some(fault("repeat_after", &pause, once)),
-            Pause::Rate(pause) if inner.once => return Some(fault("every", &pause, once)),
-            Pause::None | Pause::Delay(_) | Pause::Rate(_) => {}
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let unusable = |text: &str| text.is_empty() || text.contains('\0');
+        if unusable(&self.0.name) {
+            let remedy = "give a text that is not empty and has no NUL";
+            return Err(InvalidSetting::new("name", &self.0.name, remedy));
         }
-        if inner.name.is_empty() || inner.name.contains('\0') {
-            return Some(fault(
-                "name",
-                &inner.name,
-                "give a text that is not empty and has no NUL",
-            ));
+        if let Some(key) = self.slot_key().filter(|key| unusable(key)) {
+            let remedy = "give a text that is not empty and has no NUL, or use no_slot";
+            return Err(InvalidSetting::new("slot", key, remedy));
         }
-        if self.slot_key().is_some_and(|key| key.is_empty() || key.contains('\0')) {
-            return Some(fault(
-                "slot",
-                &self.slot_key().unwrap_or_default(),
-                "give a text that is not empty and has no NUL, or use no_slot",
-            ));
-        }
-        match self.pause() {
-            Pause::None => {}
-            Pause::Delay(pause) if pause.is_zero() => {
-                return Some(fault(
-                    "repeat_after",
-                    &pause,
-                    "use restart(Always) to run again at once",
-                ));
-            }
-            Pause::Rate(pause) if pause.is_zero() => {
-                return Some(fault("every", &pause, "use restart(Always) to run again at once"));
-            }
-            Pause::Delay(_) | Pause::Rate(_) => {
-                if inner.settings.restart != Some(RestartPolicy::Always) {
-                    let remedy =
-                        "`repeat_after` and `every` need Always: leave `restart` or them out";
-                    return Some(fault(
-                        "restart",
-                        &inner.settings.restart.unwrap_or_default(),
-                        remedy,
-                    ));
-                }
-            }
-        }
-        if inner.once && inner.settings.restart != Some(RestartPolicy::Never) {
-            return Some(fault("restart", &inner.settings.restart.unwrap_or_default(), once));
-        }
-        inner.settings.find_fault()
+        self.0.settings.validate(self.body_kind())
     }
 
-    /// What decides the plan of a task that sets no more than this; `None` if it does.
-    pub(crate) fn plain(&self) -> Option<Plain> {
-        let inner = &*self.0;
-        let plain = inner.extra.is_none() && inner.settings.is_plain() && !inner.shutdown_on_end;
-        let restart = inner.settings.restart;
-        plain.then(|| Plain { restart, body: self.body_kind() })
+    /// Returns all that is not a user value, with the defaults filled in.
+    pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
+        self.0.settings.plan(defaults, supervisor_grace, self.body_kind())
     }
 
     fn body_kind(&self) -> BodyKind {
-        match *self.0.body.lock() {
-            Some(Body::Shared(_)) => BodyKind::Shared,
-            Some(Body::Once(_)) => BodyKind::Once,
-            Some(Body::Repeat(_)) | None => BodyKind::Repeat,
-        }
+        // It is there until the spec is taken apart.
+        self.0.body.lock().as_ref().map_or(BodyKind::Once, Body::kind)
     }
 
-    /// All that is not a user value, with the defaults filled in.
-    pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
-        let inner = &*self.0;
-        Plan {
-            pause: self.pause(),
-            initial_delay: inner.extra.as_ref().map_or(Duration::ZERO, |it| it.initial_delay),
-            shutdown_on_end: inner.shutdown_on_end,
-            body: self.body_kind(),
-            ..inner.settings.plan(defaults, supervisor_grace)
-        }
-    }
-
-    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.0.settings
-    }
-
-    fn extra_mut(&mut self) -> &mut Extra {
-        self.0.extra.get_or_insert_with(Box::default)
-    }
-
-    fn pause(&self) -> Pause {
-        self.0.extra.as_ref().map_or(Pause::None, |extra| extra.pause)
+    pub(super) fn with(mut self, setting: Setting) -> Self {
+        self.0.settings.set(setting);
+        self
     }
 
     pub(crate) fn take_dedicated(&mut self) -> Option<Box<ThreadOptions>> {
-        self.0.extra.as_mut()?.dedicated.take()
+        self.0.dedicated.take()
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
@@ -334,6 +259,7 @@ impl fmt::Debug for TaskSpec {
             .field("name", &self.0.name)
             .field("slot", &self.slot_key())
             .field("settings", &self.0.settings)
+            .field("dedicated_thread", &self.0.dedicated)
             .finish_non_exhaustive()
     }
 }

@@ -4,48 +4,41 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use crate::vocabulary::label::named;
 use crate::vocabulary::time::nanos;
 
-/// Two starts of one task are never closer than this, whatever the reason.
-pub(crate) const MIN_SPACING: Duration = Duration::from_millis(1);
-
-/// How the delay before a retry is spread, so that tasks which failed together do not come back
-/// together.
+/// Says how the delay before a retry is spread, so that tasks which failed together do not come
+/// back together.
 ///
-/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015, where `d` is
-/// the grown and capped delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015; `d` is the
+/// grown and capped delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum JitterPolicy {
-    /// Exactly `d`.
+    /// The delay is exactly `d`.
     None,
-    /// Uniform in `0..=d`.
+    /// The delay is uniform in `0..=d`.
     Full,
-    /// Half of `d`, and uniform in the other half. The default.
+    /// The delay is half of `d`, plus a uniform part of the other half. The default.
     #[default]
     Equal,
-    /// Uniform between `first` and three times the delay before it, capped at `max`; grows by
-    /// chance, not by `factor`.
+    /// The delay is uniform between `first` and three times the previous delay, and capped at
+    /// `max`. It grows by chance, not by `factor`.
     Decorrelated,
 }
 
-impl JitterPolicy {
-    /// A stable `snake_case` name.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Full => "full",
-            Self::Equal => "equal",
-            Self::Decorrelated => "decorrelated",
-        }
-    }
-}
+named!(JitterPolicy {
+    Self::None => "none",
+    Self::Full => "full",
+    Self::Equal => "equal",
+    Self::Decorrelated => "decorrelated",
+});
 
-/// The delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, never
-/// below 1 ms.
+/// Gives the delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, and
+/// never less than 1 ms. Set by [`TaskSpec::backoff`](crate::TaskSpec::backoff).
 ///
-/// The default is 100 ms, doubled each time up to 30 s, with [`JitterPolicy::Equal`]. Values are
-/// checked where the task is handed over.
+/// The default is 100 ms, doubled for each retry up to 30 s, with [`JitterPolicy::Equal`]. The
+/// fields can be read and set; their values are checked where the task is handed over.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -54,13 +47,19 @@ impl JitterPolicy {
 /// let backoff = BackoffPolicy::exponential(ms(100), ms(500)).jitter(JitterPolicy::None);
 /// let delays: Vec<_> = backoff.preview(4).into_iter().map(|range| *range.end()).collect();
 /// assert_eq!(delays, [ms(100), ms(200), ms(400), ms(500)]);
+/// assert_eq!((backoff.max, backoff.factor), (ms(500), 2.0));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BackoffPolicy {
-    pub(crate) first: Duration,
-    pub(crate) max: Duration,
-    pub(crate) factor: f64,
-    pub(crate) jitter: JitterPolicy,
+    /// The delay before the first retry, without jitter; at most `max`.
+    pub first: Duration,
+    /// The delay at which growth stops; at least 1 ms.
+    pub max: Duration,
+    /// The number by which each delay is multiplied to get the next; finite and at least 1.
+    pub factor: f64,
+    /// How the delays are spread.
+    pub jitter: JitterPolicy,
 }
 
 impl Default for BackoffPolicy {
@@ -70,41 +69,44 @@ impl Default for BackoffPolicy {
 }
 
 impl BackoffPolicy {
-    /// Starts at `first`, doubles, stops growing at `max` (at least 1 ms and not below `first`).
+    /// Returns a policy whose delays begin with `first`, double for each retry, and stop growing at
+    /// `max`, with [`JitterPolicy::Equal`].
     pub const fn exponential(first: Duration, max: Duration) -> Self {
         Self { first, max, factor: 2.0, jitter: JitterPolicy::Equal }
     }
 
-    /// The same delay each time, without jitter.
+    /// Returns a policy with the same delay before each retry, without jitter.
     pub const fn constant(delay: Duration) -> Self {
         Self { first: delay, max: delay, factor: 1.0, jitter: JitterPolicy::None }
     }
 
-    /// Sets what each delay is multiplied by to get the next; finite and at least 1.
+    /// Sets the number by which each delay is multiplied to get the next: finite and at least 1.
+    /// Default: 2.
     pub const fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// Sets the jitter.
+    /// Sets how the delays are spread. Default: [`JitterPolicy::Equal`].
     pub const fn jitter(mut self, jitter: JitterPolicy) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The shortest and longest delay possible before each of the first `n` retries.
+    /// Returns the shortest and the longest delay possible before each of the first `n` retries.
     pub fn preview(&self, n: usize) -> Vec<RangeInclusive<Duration>> {
         let mut low = BackoffState::default();
         let mut high = BackoffState::default();
         (0..n).map(|_| self.delay(&mut low, 0)..=self.delay(&mut high, u64::MAX)).collect()
     }
 
-    /// The delay before the next retry of a streak. `draw` is a random number: 0 gives the shortest
-    /// delay, the largest gives the longest.
+    /// Returns the delay before the next retry of a streak. `draw` is a random number: 0 gives the
+    /// shortest delay, the largest gives the longest.
     pub(crate) fn delay(&self, state: &mut BackoffState, draw: u64) -> Duration {
         let (first, max) = (nanos(self.first), nanos(self.max));
         let BackoffState(reached) = *state;
         let grown = reached.unwrap_or(first).min(max);
+
         let delay = match self.jitter {
             JitterPolicy::None => grown,
             JitterPolicy::Full => pick(0, grown, draw),
@@ -113,10 +115,14 @@ impl BackoffPolicy {
                 pick(first, grown.saturating_mul(3).max(first), draw).min(max)
             }
         };
+
+        // Decorrelated delays grow from what was drawn, all others from what was due without
+        // jitter.
         state.0 = Some(match self.jitter {
             JitterPolicy::None | JitterPolicy::Full | JitterPolicy::Equal => self.grow(grown),
             JitterPolicy::Decorrelated => delay,
         });
+
         Duration::from_nanos(delay).max(MIN_SPACING)
     }
 
@@ -146,6 +152,9 @@ fn pick(low: u64, high: u64, draw: u64) -> u64 {
     let span = u128::from(high - low) + 1;
     low + ((u128::from(draw) * span) >> 64) as u64
 }
+
+/// Two starts of one task are never closer than this, whatever the reason.
+pub(crate) const MIN_SPACING: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

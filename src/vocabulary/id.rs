@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroU64;
 
-/// Identifies one accepted or refused submission within its supervisor; never reused there.
+/// Identifies one submission, accepted or refused, within its supervisor, where it is never reused.
 ///
-/// Ids grow in the order in which submissions were handed over. Shown as `#7`.
+/// Ids grow in the order in which submissions are handed over. An id is displayed as `#7`;
+/// [`get`](Self::get) and `u64::from` give the bare number.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -15,6 +16,7 @@ use core::num::NonZeroU64;
 /// let first = supervisor.handle().add(TaskSpec::once("a", |_| Ok(())))?;
 /// let second = supervisor.handle().add(TaskSpec::once("b", |_| Ok(())))?;
 /// assert!(first.id() < second.id());
+/// assert_eq!(first.id().to_string(), format!("#{}", u64::from(first.id())));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,9 +31,15 @@ impl TaskId {
         }
     }
 
-    /// The number behind the id, from 1.
+    /// Returns the number behind the id, which is at least 1.
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+}
+
+impl From<TaskId> for u64 {
+    fn from(id: TaskId) -> Self {
+        id.get()
     }
 }
 
@@ -47,14 +55,15 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// A task as events and reports name it.
+/// Names a task in events, snapshots and reports. It is displayed as its name and id, `probe#7`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct TaskRef {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// Its name.
+    /// The task's name, which need not be unique.
     pub name: Arc<str>,
-    /// The key of its slot, if it has one.
+    /// The key of the task's slot; `None` if it has no slot.
     pub slot: Option<Arc<str>>,
 }
 

@@ -11,4 +11,5 @@ pub(crate) mod backoff;
 pub(crate) mod policy;
 
 pub(crate) mod id;
+pub(crate) mod label;
 pub(crate) mod time;

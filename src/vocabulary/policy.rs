@@ -1,41 +1,20 @@
 //! The choices a user makes for a task: when to run again, who gets the slot, what a panic means.
 
-/// Gives an enum of plain variants its stable `snake_case` names, for metrics and messages.
-macro_rules! labels {
-    ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
-        impl $name {
-            /// A stable `snake_case` name, for metrics and logs.
-            pub const fn label(&self) -> &'static str {
-                match self { $($variant => $label),+ }
-            }
-        }
-    };
-}
+use crate::vocabulary::label::named;
 
-/// The same, and it is shown by that name.
-macro_rules! named {
-    ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
-        crate::vocabulary::policy::labels!($name { $($variant => $label),+ });
-
-        impl core::fmt::Display for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str(self.label())
-            }
-        }
-    };
-}
-pub(crate) use {labels, named};
-
-/// Whether a task runs again after its body has returned.
+/// Says whether a task runs again after its body has returned. Set by
+/// [`TaskSpec::restart`](crate::TaskSpec::restart).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RestartPolicy {
-    /// One attempt, whatever it returns.
+    /// The body runs once, whatever it returns.
     Never,
-    /// Again after a failure, with backoff; done after a success. The default.
+    /// The body runs again after a failure, with backoff; a success completes the task. The
+    /// default.
     #[default]
     OnFailure,
-    /// Again after a success too, at once or after the pause set by `repeat_after` or `every`.
+    /// The body runs again after a success too: at once, or after the pause that `repeat_after` or
+    /// `every` sets.
     Always,
 }
 
@@ -45,19 +24,22 @@ named!(RestartPolicy {
     Self::Always => "always",
 });
 
-/// What happens to a submission whose slot is busy, that is, has an owner in whatever state (also
-/// one that sleeps until its next tick). An idle slot starts every submission.
+/// Says what happens to a submission whose slot is busy. A slot is busy as long as it has an owner,
+/// even one that only waits for its next tick; a slot without an owner starts every submission.
+/// Used by [`SupervisorHandle::submit`](crate::SupervisorHandle::submit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AdmissionPolicy {
-    /// Waits behind those that wait, up to `max_slot_queue`. Behind an owner that never ends it
-    /// waits for ever; `expires_in` is the remedy.
+    /// The submission waits behind those that already wait, up to `max_slot_queue` of them; more
+    /// are rejected as [`QueueFull`](crate::Rejection::QueueFull). Behind an owner that never ends
+    /// it waits for ever; bound that with [`TaskSpec::expires_in`](crate::TaskSpec::expires_in).
     Queue,
-    /// Asks the owner to stop and is next, overwriting whoever was; never limited.
+    /// The owner is asked to stop, and the submission owns the slot next, in place of the
+    /// submission that would have. No limit applies.
     Replace,
-    /// Is refused with [`Rejection::SlotBusy`](crate::Rejection::SlotBusy).
+    /// The submission is rejected as [`SlotBusy`](crate::Rejection::SlotBusy).
     DropIfRunning,
-    /// Leaves the owner alone and replaces all that waits.
+    /// The owner is left alone, and the submission replaces everything that waits for the slot.
     KeepLatest,
 }
 
@@ -68,47 +50,51 @@ named!(AdmissionPolicy {
     Self::KeepLatest => "keep_latest",
 });
 
-/// What a panic in a body means.
+/// Says what a panic in a body means. Set by
+/// [`TaskSpec::panic_policy`](crate::TaskSpec::panic_policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PanicPolicy {
-    /// A failure like any other: retried by the restart policy. The default.
+    /// A panic is a failure like any other, and the restart policy decides about a retry. The
+    /// default.
     #[default]
     Failure,
-    /// The end of the task, under every restart policy.
+    /// A panic ends the task, under every restart policy.
     Fatal,
-    /// The end of the process, by `std::process::abort`, for those who do not want crashes
-    /// survived.
+    /// A panic ends the process, by `std::process::abort`, for programs that must not survive a
+    /// crash.
     Abort,
 }
 
 named!(PanicPolicy { Self::Failure => "failure", Self::Fatal => "fatal", Self::Abort => "abort" });
 
-/// What becomes of slot and permit when an attempt outlives its grace.
+/// Says what becomes of the slot and the permit when an attempt outlives its grace. Set by
+/// [`TaskSpec::abandon_policy`](crate::TaskSpec::abandon_policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum AbandonPolicy {
-    /// They stay held until the body returns, so that nothing it uses is used twice. The default.
+    /// Both stay held until the body returns, so that nothing it uses is used twice. The default.
     #[default]
     Hold,
-    /// They are given up, and the abandonment is the attempt's end and a failure. A task made by
-    /// `TaskSpec::shared` may be retried beside the stuck thread; any other ends, and its slot
-    /// passes on while the old body still runs. Bounded by `max_abandoned`: at that many, it acts
-    /// as `Hold`.
+    /// Both are given up, and the abandonment ends the attempt as a failure. A task made by
+    /// `TaskSpec::shared` may then be retried beside the stuck thread; any other task ends, and its
+    /// slot passes on while the old body still runs. Once `max_abandoned` attempts are stuck, this
+    /// acts as `Hold`.
     Release,
 }
 
 named!(AbandonPolicy { Self::Hold => "hold", Self::Release => "release" });
 
-/// What follows when a watched attempt gives no sign of life.
+/// Says what follows when a watched attempt gives no sign of life. Set by
+/// [`TaskSpec::watchdog_policy`](crate::TaskSpec::watchdog_policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WatchdogPolicy {
-    /// An event. The default.
+    /// The silence is an event, and nothing else happens. The default.
     #[default]
     Report,
-    /// An event, and the attempt is told to return as `Unresponsive`: a failure, with all that
-    /// follows.
+    /// The silence is an event, and the attempt is told to return as `Unresponsive`, which counts
+    /// as a failure.
     Cancel,
 }
 

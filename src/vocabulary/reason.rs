@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::policy::{labels, named};
+use crate::vocabulary::label::{labels, named};
 
 /// Why a token was cancelled: the first request that reached the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

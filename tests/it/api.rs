@@ -66,7 +66,22 @@ fn every_public_type_can_be_shared_and_printed() {
     shown::<TaskError>();
     shown::<TaskId>();
     shown::<TaskState>();
-    shown::<AdmissionPolicy>();
+}
+
+#[test]
+fn policies_and_decisions_are_shown_by_stable_labels() {
+    fn check<T: Display + Hash + Copy + Eq>(value: T, label: &str, expected: &str) {
+        assert_eq!((label, &*value.to_string()), (expected, expected));
+    }
+    check(RestartPolicy::OnFailure, RestartPolicy::OnFailure.label(), "on_failure");
+    check(AdmissionPolicy::KeepLatest, AdmissionPolicy::KeepLatest.label(), "keep_latest");
+    check(PanicPolicy::Abort, PanicPolicy::Abort.label(), "abort");
+    check(AbandonPolicy::Hold, AbandonPolicy::Hold.label(), "hold");
+    check(WatchdogPolicy::Report, WatchdogPolicy::Report.label(), "report");
+    check(JitterPolicy::Decorrelated, JitterPolicy::Decorrelated.label(), "decorrelated");
+    check(Decision::Admitted, Decision::Admitted.label(), "admitted");
+    check(SlotStatus::Idle, SlotStatus::Idle.label(), "idle");
+    check(TaskState::Over, TaskState::Over.label(), "over");
 }
 
 #[test]
@@ -96,6 +111,41 @@ fn errors_are_errors_and_small() {
     }
     // Passed around by value in the hot path of users.
     assert!(size_of::<Outcome>() <= 40, "{}", size_of::<Outcome>());
+}
+
+#[test]
+fn the_text_of_an_error_stands_once_in_its_chain() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no config")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    fn check(error: &dyn Error, expected: &[&str]) {
+        let chain = std::iter::successors(Some(error), |&error| error.source());
+        assert_eq!(chain.map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+    let refused = || std::io::Error::other("refused");
+    let failed = Outcome::Failed { error: Outer(refused()).into() };
+    let failed = failed.into_result().unwrap_err();
+    check(&failed, &["the task did not complete: failed: no config", "refused"]);
+    let thread = StartError::Thread { name: "w0".to_owned(), source: refused() };
+    check(&thread, &["thread \"w0\" could not be started", "refused"]);
+    let signals = StartError::Signals(refused());
+    check(&signals, &["signal handlers could not be installed", "refused"]);
+
+    let spec = || TaskSpec::new("t", |_| Ok(())).timeout(Duration::ZERO);
+    let text = "task \"t\": timeout cannot be 0ns: give a span above zero, or None for no limit";
+    let supervisor = Supervisor::builder().start().unwrap();
+    check(&supervisor.handle().add(spec()).unwrap_err(), &[text]);
+    let submit = supervisor.handle().submit(spec(), AdmissionPolicy::Queue);
+    check(&submit.unwrap_err(), &[text]);
 }
 
 #[test]

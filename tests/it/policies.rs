@@ -178,6 +178,7 @@ fn defaults_apply_to_every_task_and_its_own_setting_beats_them() {
     let survives = bare(&[Panic, Cancelled]).panic_policy(PanicPolicy::Failure);
     check(&rig, survives, 2, "cancelled (by_task)");
     check(&rig, bare(flapping).failure_limit(9, LONG), 11, "cancelled (by_task)");
+    check(&rig, bare(flapping).failure_limit(None, LONG), 11, "cancelled (by_task)");
     // A body that runs once runs once, whatever the defaults say.
     check(&rig, no_op("once"), 1, "completed");
 
@@ -345,6 +346,34 @@ fn the_largest_numbers_are_a_fault_or_no_trouble() {
         }
     }
     Supervisor::builder().intake_capacity(1 << 20).start().unwrap();
+}
+
+#[test]
+fn none_is_no_limit_wherever_there_is_a_limit() {
+    let builder = Supervisor::builder().max_concurrent(None).max_tasks(None).max_slot_queue(None);
+    let supervisor = builder.max_abandoned(None).grace(None).start().unwrap();
+    let forever = resident("task").max_retries(None).timeout(None).max_timeout(None).grace(None);
+    let forever = forever.expires_in(None).watchdog(None).failure_limit(None, ZERO);
+    let task = supervisor.handle().add(forever).unwrap();
+    let queued = supervisor.handle().submit(resident("task"), AdmissionPolicy::Queue).unwrap();
+    assert_eq!(queued.wait_decided().unwrap(), Decision::Queued { ahead: 0 });
+    assert_eq!(supervisor.handle().snapshot().unwrap().permits.limit, None);
+    task.cancel();
+    assert_eq!(outcome_of(&task).to_string(), "cancelled (stop)");
+}
+
+#[test]
+fn what_was_set_can_be_read_back() {
+    let (limit, policy) = (Duration::from_secs(5), BackoffPolicy::constant(SHORT));
+    let spec = resident("task").slot("tty").timeout(limit).backoff(policy).timeout(None);
+    let text = format!("{spec:?}");
+    for part in ["\"task\"", "\"tty\"", "Timeout(Some(5s))", "Backoff(", "Timeout(None)"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("Grace"), "what was not set is not shown: {text}");
+    let policy = BackoffPolicy::exponential(SHORT, limit).factor(3.0).jitter(JitterPolicy::Full);
+    let BackoffPolicy { first, max, factor, jitter, .. } = policy;
+    assert_eq!((first, max, factor, jitter), (SHORT, limit, 3.0, JitterPolicy::Full));
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
             }
             2 => {
                 let span = bytes.span();
-                (pause, restart) = (Some(("every", span)), Some(RestartPolicy::Always));
+                (pause, restart) = (Some(("repeat_after", span)), Some(RestartPolicy::Always));
                 spec.repeat_after(span)
             }
             3 => {

@@ -58,7 +58,7 @@ impl Pair {
         };
         let record = Record::new(Door::ended(), TaskId::new(1), Arc::from("task"), None);
         let task = TaskAddr { key: TaskKey(0), id: record.id };
-        let body = Body::Repeat(Box::new(|_| Ok(())));
+        let body = Body::repeat(|_| Ok(()));
         let load = Load { body, inherited: Vec::new(), allowance, failures: 0, last_failure: None };
         let real = Cell::offer(Arc::new(record), AttemptRef { task, attempt: 1 }, load);
         let model = CellModel::offered();

@@ -1,0 +1,29 @@
+//! Stable names for the variants of an enum: one table from which its `label` and its `Display` are
+//! made, so that no two of them can differ.
+
+/// Gives an enum the method `label`. The table must name every variant.
+macro_rules! labels {
+    ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
+        impl $name {
+            /// A stable `snake_case` name, for metrics and logs.
+            pub const fn label(&self) -> &'static str {
+                match self { $($variant => $label),+ }
+            }
+        }
+    };
+}
+
+/// As `labels`, and the enum is displayed as its label.
+macro_rules! named {
+    ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
+        crate::vocabulary::label::labels!($name { $($variant => $label),+ });
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.label())
+            }
+        }
+    };
+}
+
+pub(crate) use {labels, named};

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()?;
     let handle = supervisor.handle();
     let tasks = handle.add_all([
-        TaskSpec::new("every", work(ms(60))).repeat_after(ms(200)),
+        TaskSpec::new("repeat_after", work(ms(60))).repeat_after(ms(200)),
         TaskSpec::new("every", work(ms(60))).every(ms(200)),
         TaskSpec::new("slow", work(ms(250))).every(ms(200)),
         TaskSpec::new("late", work(ms(60))).initial_delay(ms(500)).repeat_after(ms(200)),
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         starts.entry(task).or_default().push(at);
     }
     for (task, at) in starts {
-        println!("{task:>8} started at ms {at:?}");
+        println!("{task:>12} started at ms {at:?}");
     }
     println!("{report}");
     Ok(())

@@ -15,40 +15,53 @@ use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-/// Says whether one attempt should return. Sticky: once cancelled, it stays so; each attempt has a
-/// fresh one, and one whose attempt has ended is never cancelled again. Only the supervisor cancels
-/// it.
+/// Says whether one attempt should return: what a [`TaskContext`](crate::TaskContext) gives to code
+/// that should not know the rest. Cheap to clone, and usable from any thread.
+///
+/// It is sticky: once cancelled, it stays so. Each attempt has a fresh one, and one whose attempt
+/// has ended is never cancelled again. Only the supervisor cancels it.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let (ctx, canceller) = TaskContext::detached();
+/// let token = ctx.token().clone();
+/// assert!(token.check().is_ok());
+/// canceller.cancel();
+/// assert_eq!(token.reason(), Some(CancelReason::Stop));
+/// ```
 #[derive(Clone, Debug)]
 pub struct CancelToken(pub(crate) Arc<Cell>);
 
 impl CancelToken {
-    /// Whether the attempt should return. One atomic load.
+    /// Returns whether the attempt should return. Costs one atomic load.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_told()
     }
 
-    /// As [`TaskContext::check`].
+    /// Returns an error once the attempt should return, so that `?` leaves the body.
     ///
     /// # Errors
-    /// [`Cancelled`] once the attempt was told to return.
+    /// [`Cancelled`] once the attempt was told to return; pass it on with `?`.
     pub fn check(&self) -> Result<(), Cancelled> {
         self.0.check()
     }
 
-    /// As [`TaskContext::sleep`].
+    /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
+    /// between; `Duration::MAX` is for ever.
     ///
     /// # Errors
-    /// [`Cancelled`] as soon as the attempt is told to return.
+    /// [`Cancelled`] as soon as the attempt is told to return; at once if it was told before.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.0.sleep(span)
     }
 
-    /// Why the attempt was told to return; the first reason, `None` before.
+    /// Returns why the attempt was told to return: the first reason, or `None` before.
     pub fn reason(&self) -> Option<CancelReason> {
         self.0.reason()
     }
 
-    /// As [`TaskContext::cancelled`].
+    /// Returns a channel that disconnects when the attempt is told to return, for `select!`.
+    /// Nothing is ever sent on it. It is made on first use.
     pub fn cancelled(&self) -> Receiver<Infallible> {
         self.0.done()
     }
@@ -116,8 +129,8 @@ impl CancelToken {
     }
 }
 
-/// Cancels a [detached](TaskContext::detached) context, in a test of a body. Hooks run on the
-/// thread that cancels, nudges once.
+/// Cancels a [detached](crate::TaskContext::detached) context, in a test of a body. Hooks run on
+/// the thread that cancels, nudges once.
 #[derive(Debug)]
 pub struct Canceller(pub(super) Arc<Cell>);
 

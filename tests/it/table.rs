@@ -104,7 +104,7 @@ fn play(
     (task, puppet)
 }
 
-/// One row for each line of the table in `guide::rules` (all but the first, see `blocking/stuck.rs`),
+/// One row for each line of the table in `guide::rules` (but the first, see `blocking/stuck.rs`),
 /// so chosen that each reason is told once, and each kind of return comes once.
 #[test]
 fn each_ending_is_told_as_it_was_whether_anybody_watches_or_not() {

@@ -132,7 +132,7 @@ impl Machine {
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
 
         if over {
-            // The outcome is out since the grace ended; what is left is what the body held.
+            // The outcome is out already; what is left is what the body held.
             self.enter(key, State::Over, Time::NEVER);
             self.vacate(key, state, None, out);
             self.forget(key, out);

@@ -85,7 +85,7 @@ impl Machine {
         self.end_grace(key, out);
     }
 
-    /// Gives a told attempt up if it has no grace left.
+    /// Has a told attempt abandoned if it has no grace left.
     pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.timers.due(key) <= self.now {
             self.timers.clear(key);

@@ -15,6 +15,8 @@ use crate::vocabulary::reason::{CancelReason, FailureCause};
 use crate::vocabulary::time::Time;
 
 impl Machine {
+    /// The grace is over and the body has not returned. That is a failure, and the attempt's one
+    /// terminal event; whether it is waited for all the same is the policy's choice.
     pub(super) fn abandon_answered(
         &mut self,
         key: TaskKey,
@@ -22,28 +24,34 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let State::Stopping { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
+        // It has returned, and its report is under way; or it has moved its deadline in time, and
+        // the answer to `Tell` says so.
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
         let task = self.task_mut(key);
-        let (attempt, owner) = (task.attempt_ref(), task.task);
+        let attempt = task.attempt_ref();
+
+        // At the cap `Release` acts as `Hold`, or nothing would bound the threads that are stuck.
         let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
+        // Asked before this failure is counted, as for any other. `last` is what the cell knows:
+        // that the worker drops the body, so that nothing is left to retry with.
         let over = stop.is_some() || last || now < task.finality().failure_before;
-        let (can_follow, ran) =
-            (!over && task.plan.body == BodyKind::Shared, claimed_at.until(now));
+        let can_follow = !over && task.plan.body == BodyKind::Shared;
         task.count_failure(now, false);
         self.stuck += 1;
-        let notice = Notice::AttemptAbandoned { attempt, reason: told, ran, released };
-        Self::publish(out, notice);
+
+        let ran = claimed_at.until(now);
+        Self::publish(out, Notice::AttemptAbandoned { attempt, reason: told, ran, released });
         out.push(Effect::NoteFailure { attempt, cause: FailureCause::Abandoned });
         out.push(Effect::Examine { attempt });
         if released {
             return self.release_attempt(key, attempt, told, stop, can_follow, out);
         }
-        let task = &self.tasks[key];
-        let held = task.slot.is_some();
+
         self.enter(key, State::Abandoned { claimed_at, told, stop, over: false }, Time::NEVER);
-        if held && stop.is_none() {
-            Self::publish(out, Notice::SlotTransition { task: owner, terminating: true });
+        if stop.is_none() {
+            // A recorded stop has made the slot terminating before.
+            self.publish_slot(key, true, out);
         }
         if over {
             self.conclude_abandoned(key, out);
@@ -58,6 +66,7 @@ impl Machine {
         let (owner, attempt) = (task.task, task.attempt_ref());
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
+        // Nothing follows: the worker drops the body as soon as that returns.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);
         self.end_supervisor_with(key, end, out);
@@ -75,8 +84,11 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         self.released.push(Released { attempt, since: self.now });
+        // The share of the body that this attempt has is dropped when it returns, also if another
+        // share runs on.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         out.push(Effect::Release { attempt });
+
         if can_follow {
             self.retry(key, self.now, FailureCause::Abandoned, out);
         } else {
@@ -97,6 +109,8 @@ impl Machine {
         let Some(position) = found else { return false };
         let late_by = self.released.swap_remove(position).since.until(at);
         self.stuck -= 1;
+
+        // Its task may be forgotten long since, and its key be another's: nothing else is touched.
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
         out.push(Effect::ForgetReleased { attempt });
         true
@@ -112,19 +126,19 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let task = &self.tasks[key];
-        let (attempt, state, owner) = (task.attempt_ref(), task.state, task.task);
+        let (attempt, state) = (task.attempt_ref(), task.state);
         let late_by = task.since.until(at);
-        let held = task.slot.is_some();
         self.stuck -= 1;
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
+
         if over {
+            // The outcome is out already; what is left is what the body held.
             self.enter(key, State::Over, Time::NEVER);
             self.vacate(key, state, None, out);
             self.forget(key, out);
         } else {
-            if held {
-                Self::publish(out, Notice::SlotTransition { task: owner, terminating: false });
-            }
+            // Counted at the end of the grace; only its retry has waited for the body.
+            self.publish_slot(key, false, out);
             self.retry(key, at, FailureCause::Abandoned, out);
         }
     }

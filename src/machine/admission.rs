@@ -15,13 +15,14 @@ use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 impl Machine {
+    /// Admits a task, queues it, or refuses it.
     pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
         self.name_slot(&submission);
         let refusal = self.refusal(&submission, 0);
         self.decide(submission, refusal, out);
     }
 
-    /// All or none. A slot named twice is busy for the second.
+    /// Admits all or none. A slot named twice is busy for the second.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
         let mut named: BTreeMap<SlotKey, crate::vocabulary::id::TaskId> = BTreeMap::new();
         let mut culprit = None;
@@ -29,6 +30,7 @@ impl Machine {
         for submission in &batch {
             self.name_slot(submission);
         }
+
         for (ahead, submission) in (0..).zip(&batch) {
             let twice = submission.slot.and_then(|slot| named.insert(slot, submission.task.id));
             let busy =
@@ -38,6 +40,8 @@ impl Machine {
                 break;
             }
         }
+
+        // Each is decided, also if refused: each was accepted into the intake and has an outcome.
         for submission in batch {
             let refusal = culprit.map(|(culprit, why)| {
                 if submission.task.id == culprit {
@@ -50,6 +54,7 @@ impl Machine {
         }
     }
 
+    /// Keeps a slot in mind for as long as any task names it.
     fn name_slot(&mut self, submission: &Submission) {
         if let Some(slot) = submission.slot {
             self.slots.get_mut(slot).named += 1;
@@ -58,16 +63,17 @@ impl Machine {
 
     /// Why a submission cannot be accepted now, were `ahead` others accepted before it.
     fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
-        let expires_at = submission.expires_at();
+        // What makes the submission itself worthless is told before what is short.
         if !self.is_running() {
             return Some(Rejection::ShuttingDown);
         }
         if submission.cancelled {
             return Some(Rejection::Removed);
         }
-        if expires_at <= self.now {
+        if submission.expires_at() <= self.now {
             return Some(Rejection::Expired);
         }
+
         if self.tasks.len().saturating_add(ahead) >= self.limits.max_tasks {
             return Some(Rejection::TooManyTasks { limit: self.limits.max_tasks as usize });
         }
@@ -75,6 +81,8 @@ impl Machine {
             let limit = self.limits.max_abandoned as usize;
             return Some(Rejection::TooManyAbandoned { limit });
         }
+
+        // Only an owned slot refuses anybody.
         let slot = self.slots.get(submission.slot?);
         let owner = &self.tasks[slot.owner?];
         let (depth, limit) = (slot.queue.len, self.limits.max_slot_queue);
@@ -90,6 +98,7 @@ impl Machine {
         }
     }
 
+    /// Enters a task into the tables, and refuses, queues or starts it.
     fn decide(
         &mut self,
         submission: Submission,
@@ -100,10 +109,13 @@ impl Machine {
         Self::publish(out, Notice::Submitted { task, policy });
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
+
+        // One that is refused ends like any other: with an event and an outcome.
         if let Some(why) = refusal {
             out.push(Effect::Decide { task, decision: Decision::Rejected(why) });
             return self.conclude(task.key, End::Rejected(why), out);
         }
+
         match slot {
             Some(slot) if self.slots.get(slot).owner.is_some() => {
                 self.enqueue(task.key, slot, policy, out);
@@ -115,6 +127,7 @@ impl Machine {
         }
     }
 
+    /// A task that nothing has happened to.
     fn new_task(&self, submission: Submission) -> Task {
         Task {
             task: submission.task,
@@ -145,6 +158,8 @@ impl Machine {
     ) {
         let task = self.tasks[key].task;
         let head = self.slots.get(slot).queue.first;
+
+        // What is displaced goes first, so that the depth told below is that of the queue.
         let displaced = match policy {
             AdmissionPolicy::Replace => usize::from(head.is_some()),
             AdmissionPolicy::KeepLatest => self.slots.get(slot).queue.len as usize,
@@ -155,6 +170,7 @@ impl Machine {
                 self.conclude(old, End::Rejected(Rejection::Superseded { by: task.id }), out);
             }
         }
+
         let ahead = if policy == AdmissionPolicy::Replace {
             self.slots.get_mut(slot).queue.push_front(&mut self.tasks, key);
             0
@@ -165,6 +181,8 @@ impl Machine {
         self.enter(key, State::Queued, self.tasks[key].expiry());
         out.push(Effect::Decide { task, decision: Decision::Queued { ahead } });
         Self::publish(out, Notice::Queued { task, depth: self.slots.get(slot).queue.len });
+
+        // Asked last: an owner that ends in this step passes the slot to this task.
         if policy == AdmissionPolicy::Replace {
             if let Some(owner) = self.slots.get(slot).owner {
                 self.stop(owner, StopReason::Replace, out);
@@ -183,15 +201,15 @@ impl Machine {
         if let Some(slot) = slot {
             self.slots.get_mut(slot).owner = Some(key);
         }
-        match place {
-            _ if !delay.is_zero() => {
-                self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
-            }
-            None => self.make_runnable(key, out),
-            Some(place) => {
-                self.runnable.insert_before(&mut self.tasks, place, key);
-                self.wait_for_permit(key, out);
-            }
+
+        if !delay.is_zero() {
+            // It gives up the place, if it had one: one that waits by its own wish delays nobody.
+            self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
+        } else if let Some(place) = place {
+            self.runnable.insert_before(&mut self.tasks, place, key);
+            self.wait_for_permit(key, out);
+        } else {
+            self.make_runnable(key, out);
         }
     }
 
@@ -214,6 +232,7 @@ impl Machine {
         Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].task });
     }
 
+    /// Takes a permit and has the next attempt offered to a thread.
     fn start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         self.permits += 1;
         let task = self.task_mut(key);
@@ -280,26 +299,33 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
+        // A queued task holds no more than its place there.
         if let (State::Queued, Some(slot)) = (state, slot) {
             self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
         }
         let owned = slot.filter(|&slot| self.slots.get(slot).owner == Some(key));
         let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
         out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].task) });
+
+        // The permit goes to whoever waited longest, not to the heir.
         if state.holds_permit() {
             self.return_permit(out);
         }
+
         if let Some(slot) = owned {
             if state.terminating_since(self.now).is_some() {
-                Self::publish(out, Notice::SlotTransition { task, terminating: false });
+                self.publish_slot(key, false, out);
             }
             self.pass_on(slot, heir, place, out);
         }
+
+        // Not before the heir has had the chance to take over the place.
         if state == State::Runnable {
             self.runnable.remove(&mut self.tasks, key);
         }
     }
 
+    /// Gives a slot to the first that waits for it.
     fn pass_on(
         &mut self,
         slot: SlotKey,

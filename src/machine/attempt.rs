@@ -26,18 +26,26 @@ impl Machine {
     /// return.
     pub(super) fn claimed(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let State::Starting { stop, .. } = self.tasks[key].state else { return };
-        let task = self.task_mut(key);
-        task.anchor.get_or_insert(at);
-        task.last_start = at;
-        let attempt = task.attempt_ref();
-        let deadline = task.plan.timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
+        self.begin(key, at, out);
+        let timeout = self.tasks[key].plan.timeout;
+        let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
         self.enter_running(key, at, at, deadline);
-        Self::publish(out, Notice::AttemptStarting { attempt });
+        // The revocation came too late, so that the stop has to be told.
         if let Some(stop) = stop {
             self.tell(key, at, stop.reason.as_cancel(), Some(stop), out);
         }
     }
 
+    /// Notes the claim of an attempt.
+    fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
+        let task = self.task_mut(key);
+        task.anchor.get_or_insert(at);
+        task.last_start = at;
+        Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_ref() });
+    }
+
+    /// What a revocation found: the task ends without having run, or runs. Whichever comes first
+    /// counts, this or the report of the claim.
     pub(super) fn revoke_answered(
         &mut self,
         key: TaskKey,
@@ -45,19 +53,20 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let State::Starting { stop, expired } = self.tasks[key].state else { return };
-        match (answer, stop) {
-            (RevokeAnswer::AlreadyClaimed(at), _) => self.claimed(key, at, out),
-            (RevokeAnswer::Revoked, _) if expired => {
+        match answer {
+            RevokeAnswer::AlreadyClaimed(at) => self.claimed(key, at, out),
+            // An expiry that was recorded came first: a stop clears the timer.
+            RevokeAnswer::Revoked if expired => {
                 self.conclude(key, End::Rejected(Rejection::Expired), out);
             }
-            (RevokeAnswer::Revoked, stop) => {
+            RevokeAnswer::Revoked => {
                 let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
                 self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
             }
         }
     }
 
-    /// Cancels the attempt's token and starts its grace.
+    /// Cancels the attempt's token and starts its grace. With a `stop`, nothing follows.
     pub(super) fn tell(
         &mut self,
         key: TaskKey,
@@ -67,14 +76,16 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let grace_until = self.now.after(self.tasks[key].plan.grace).min(self.phase.grace_until());
+        // Remembered, so that it is said to respond again if it turns out to have done so.
         let silent = self.tasks[key].state.is_silent();
         self.enter(key, State::Stopping { claimed_at, told, stop, silent }, grace_until);
         let attempt = self.tasks[key].attempt_ref();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
+        // A grace of zero is over now: body and hooks are told all the same.
         self.end_grace(key, out);
     }
 
-    /// Gives a told attempt up if it has no grace left.
+    /// Has a told attempt abandoned if it has no grace left.
     pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.timers.due(key) <= self.now {
             self.timers.clear(key);
@@ -82,6 +93,7 @@ impl Machine {
         }
     }
 
+    /// What a tell found. The grace runs meanwhile.
     pub(super) fn tell_answered(
         &mut self,
         key: TaskKey,
@@ -101,6 +113,8 @@ impl Machine {
             // If it has returned, its report is under way; but what it leaves may take long to
             // drop, so its grace runs all the same.
             TellAnswer::Told | TellAnswer::AlreadyReturned => {}
+            // It asked for more time before it was told, and that counts: it runs on as if the
+            // timer had not come. But a stop that came meanwhile has not been told yet.
             TellAnswer::DeadlineMoved(deadline) => {
                 self.enter_running(key, claimed_at, self.now, deadline);
                 if silent {
@@ -123,7 +137,10 @@ impl Machine {
         ret: Return,
         out: &mut Vec<Effect>,
     ) {
-        self.claim_with_return(key, claimed_at, out);
+        // The claim may travel with the return. A stop asked meanwhile came too late to be told.
+        if let State::Starting { .. } = self.tasks[key].state {
+            self.begin(key, claimed_at, out);
+        }
         let (stop, overdue_since) = match self.tasks[key].state {
             State::Running { .. } => (None, at),
             State::Starting { stop, .. } => (stop, at),
@@ -134,12 +151,16 @@ impl Machine {
                 return;
             }
         };
+
         let ran = claimed_at.until(at);
         let (ending, next) = judge(told, ret, self.tasks[key].plan.panic);
         let (attempt, late_by) = (self.tasks[key].attempt_ref(), overdue_since.until(at));
         let returned_ok = ret == Return::Ok;
         let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
         Self::publish(out, notice);
+
+        // What the body was told has decided how it ended. What was asked of the task decides
+        // whether it goes on.
         let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, returned_ok });
         match next {
             Next::Over(end) => self.conclude(key, end, out),
@@ -156,29 +177,22 @@ impl Machine {
         }
     }
 
-    /// The claim may travel with the return. A stop asked meanwhile came too late to be told.
-    fn claim_with_return(&mut self, key: TaskKey, claimed_at: Time, out: &mut Vec<Effect>) {
-        if let State::Starting { .. } = self.tasks[key].state {
-            let task = self.task_mut(key);
-            task.anchor.get_or_insert(claimed_at);
-            task.last_start = claimed_at;
-            let attempt = task.attempt_ref();
-            Self::publish(out, Notice::AttemptStarting { attempt });
-        }
-    }
-
+    /// A success under `Always` is followed by the next attempt. A stop that was asked and not told
+    /// takes that away, but not a completion.
     fn succeeded(&mut self, key: TaskKey, at: Time, asked: Option<End>, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
         task.count_success();
         let last = task.finality().success;
         let next = task.pause_until(at).map_or(Start::AtOnce, |due| Start::AfterSuccess { due });
-        match asked {
-            _ if last => self.conclude(key, End::Completed, out),
+        match asked.filter(|_| !last) {
             Some(end) => self.conclude(key, end, out),
+            None if last => self.conclude(key, End::Completed, out),
             None => self.start_again(key, at, next, out),
         }
     }
 
+    /// A failure is retried if a retry is left. A stop that was asked and not told takes the retry
+    /// away; without one left, the end is what it would have been.
     fn failed(
         &mut self,
         key: TaskKey,
@@ -190,9 +204,11 @@ impl Machine {
     ) {
         let task = self.task_mut(key);
         let last = at < task.finality().failure_before;
+        // What was told of its deadline or of its silence was not doing well, however long it ran.
         let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
         task.count_failure(at, timely && ran >= task.plan.stable_after);
         out.push(Effect::NoteFailure { attempt: task.attempt_ref(), cause });
+
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.conclude(key, end, out),
             (Some(end), _) => self.conclude(key, end, out),
@@ -200,7 +216,7 @@ impl Machine {
         }
     }
 
-    /// Schedules the retry of a failed attempt.
+    /// Schedules the retry of a failed attempt, with backoff counted from `at`.
     pub(super) fn retry(
         &mut self,
         key: TaskKey,
@@ -233,12 +249,14 @@ impl Machine {
                 (Wait::Pause, due.max(spacing))
             }
         };
-        // Not to be seen as held any more while the permit passes on.
+
+        // Not to be seen as held any more while the permit passes on, nor to be the first to get
+        // it: whoever waits for it goes before.
         self.enter(key, State::Waiting(wait), Time::NEVER);
         self.return_permit(out);
         if due > self.now {
-            self.timers.set(key, due);
             // A wait until `NEVER` has no timer and ends by a request only.
+            self.timers.set(key, due);
         } else {
             self.make_runnable(key, out);
         }

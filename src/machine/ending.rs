@@ -97,25 +97,33 @@ impl End {
 pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> (Ending, Next) {
     let stop = told.and_then(CancelReason::as_stop);
     match (ret, stop, told) {
+        // What the body says for good counts whatever it was told: trying again would not help.
         (Return::Fatal, _, _) => (Ending::Failed, Next::Over(End::Fatal)),
         (Return::Panicked, stop, _) if panic != PanicPolicy::Failure || stop.is_some() => {
             (Ending::Panicked, Next::Over(End::Panicked))
         }
+
+        // Told to stop: nothing follows, and returning is all that was asked.
         (Return::Ok, Some(reason), _) => {
             (Ending::Succeeded, Next::Over(End::Cancelled { reason, returned_ok: true }))
         }
         (_, Some(reason), _) => {
             (Ending::Cancelled, Next::Over(End::Cancelled { reason, returned_ok: false }))
         }
+
+        // Told that it had failed: what it returned comes too late to change that.
         (_, _, Some(CancelReason::Timeout)) => {
             (Ending::TimedOut, Next::Failure(FailureCause::TimedOut))
         }
         (_, _, Some(CancelReason::Unresponsive)) => {
             (Ending::Unresponsive, Next::Failure(FailureCause::Unresponsive))
         }
+
+        // Told to restart, or nothing. A panic is a failure also where a return was asked for.
         (Return::Panicked, _, _) => (Ending::Panicked, Next::Failure(FailureCause::Panicked)),
         (Return::Ok, _, Some(_)) => (Ending::Succeeded, Next::Again),
         (Return::Failed | Return::Cancelled, _, Some(_)) => (Ending::Cancelled, Next::Again),
+
         (Return::Cancelled, _, None) => {
             let end = End::Cancelled { reason: StopReason::ByTask, returned_ok: false };
             (Ending::Cancelled, Next::Over(end))

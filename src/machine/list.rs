@@ -25,6 +25,7 @@ impl List {
         self.link(tasks, tasks[next].before, key, Some(next));
     }
 
+    /// Takes a task out, wherever it stands. It must be in this queue.
     pub(super) fn remove(&mut self, tasks: &mut Tasks, key: TaskKey) {
         let (before, after) = (tasks[key].before.take(), tasks[key].after.take());
         match before {
@@ -38,6 +39,7 @@ impl List {
         self.len -= 1;
     }
 
+    /// Puts a task between two neighbours; none is the end of the queue on that side.
     fn link(
         &mut self,
         tasks: &mut Tasks,
@@ -47,10 +49,12 @@ impl List {
     ) {
         tasks[key].before = before;
         tasks[key].after = after;
+
         match before {
             Some(before) => tasks[before].after = Some(key),
             None => self.first = Some(key),
         }
+
         match after {
             Some(after) => tasks[after].before = Some(key),
             None => self.last = Some(key),

@@ -78,6 +78,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// A pool without threads, of which the first `eager` start at once and `keep` never retire.
     pub(crate) const fn new(eager: u32, keep: u32) -> Self {
         Self {
             eager,
@@ -108,6 +109,8 @@ impl Pool {
         delay
     }
 
+    /// What to do about the threads, as they are now. To be asked whenever the counts have changed,
+    /// and at the deadline.
     pub(crate) fn decide(&mut self, now: Time, counts: Counts) -> Orders {
         if counts.picked != self.picked {
             // Somebody was there to pick it up: a thread that was asked for has really come.
@@ -123,7 +126,9 @@ impl Pool {
     /// How many threads to start, and when to decide again.
     fn grow(&mut self, now: Time, counts: Counts) -> (u32, Time) {
         let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
+        // Those that are on their way take a job each.
         let missing = counts.queued.saturating_sub(counts.idle + starting);
+
         if counts.queued == 0 {
             (self.measured, self.pending, self.step) = (None, 0, FIRST_STEP);
             return (0, Time::NEVER);
@@ -131,6 +136,9 @@ impl Pool {
         if now < self.refused_until {
             return (0, self.refused_until);
         }
+
+        // The few come at once; more come only when the time for a measurement is over and nothing
+        // has moved meanwhile.
         let (since, picked) = *self.measured.get_or_insert((now, counts.picked));
         let measure_at = since.after(self.patience());
         if counts.threads < self.eager {
@@ -145,6 +153,9 @@ impl Pool {
             }
             self.measured = Some((now, counts.picked));
         }
+
+        // A large step is worked off over several turns, and forgotten as far as it is no longer
+        // needed.
         let start = self.pending.min(missing).min(STARTS_PER_TURN);
         self.pending = self.pending.min(missing) - start;
         let measure_again = self.measured.map_or(now, |(since, _)| since).after(self.patience());
@@ -163,8 +174,10 @@ impl Pool {
     fn shrink(&mut self, now: Time, counts: Counts) -> Orders {
         let mut orders = Orders::default();
         if counts.threads <= counts.busy.max(self.keep) {
+            // All are busy or to be kept.
             self.window_ends = Time::NEVER;
         } else if self.window_ends.is_never() {
+            // The busiest moment is looked for in a window that begins with the surplus.
             self.window_ends = now.after(WINDOW);
             orders.reset_peak = true;
         } else if self.window_ends <= now {

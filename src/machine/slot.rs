@@ -30,6 +30,7 @@ impl Slots {
         self.0.get(key.0 as usize).copied().unwrap_or_default()
     }
 
+    /// The slot of a key, which makes room for it if the key is new.
     pub(super) fn get_mut(&mut self, key: SlotKey) -> &mut Slot {
         let at = key.0 as usize;
         if self.0.len() <= at {

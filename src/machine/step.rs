@@ -48,6 +48,7 @@ pub(super) struct Released {
 }
 
 impl Machine {
+    /// A machine without tasks. The seed decides the jitter, and nothing else.
     pub(crate) fn new(limits: Limits, seed: u64) -> Self {
         Self {
             now: Time::ZERO,
@@ -71,7 +72,9 @@ impl Machine {
     pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         debug_assert!(now >= self.now, "time went back");
         self.now = self.now.max(now);
+
         match input {
+            // What users ask for.
             Input::Submitted(submission) => self.submit(submission, out),
             Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
             Input::StopRequested(task) => {
@@ -90,16 +93,21 @@ impl Machine {
             }
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
             Input::SignalReceived(number) => self.signal(number, out),
+
+            // What threads report of their attempts.
             Input::Claimed { attempt, at } => {
                 self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
             }
             Input::Returned { attempt, claimed_at, at, told, ret } => {
+                // One that was released is not its task's any more, so it is looked for first.
                 if !self.returned_released(attempt, at, ret, out) {
                     self.with_attempt(attempt, |this, key| {
                         this.returned(key, claimed_at, at, told, ret, out);
                     });
                 }
             }
+
+            // What late orders have found.
             Input::RevokeAnswered { attempt, answer } => {
                 self.with_attempt(attempt, |this, key| this.revoke_answered(key, answer, out));
             }
@@ -112,11 +120,14 @@ impl Machine {
             Input::Looked { attempt, alive } => {
                 self.with_attempt(attempt, |this, key| this.looked(key, alive, out));
             }
+
             Input::HookAbandoned => self.stuck += 1,
             Input::HookReturned => self.stuck = self.stuck.saturating_sub(1),
             Input::EventsFlushed => self.end_flush(out),
             Input::TimerDue => self.fire_timers(out),
         }
+
+        // Any of them may have led to the last outcome.
         self.advance_shutdown(out);
     }
 
@@ -130,6 +141,7 @@ impl Machine {
         self.open == 0
     }
 
+    /// Whether no shutdown has begun.
     pub(crate) const fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running)
     }
@@ -167,6 +179,7 @@ impl Machine {
         found
     }
 
+    /// Serves a message about an attempt, unless that is no more.
     fn with_attempt(&mut self, attempt: AttemptRef, serve: impl FnOnce(&mut Self, TaskKey)) {
         if let Some(key) = self.find_attempt(attempt) {
             serve(self, key);
@@ -191,6 +204,7 @@ impl Machine {
         self.timers.set(key, due);
     }
 
+    /// Serves all timers that are due, one by one: what one leads to may clear or set others.
     fn fire_timers(&mut self, out: &mut Vec<Effect>) {
         while let Some(key) = self.timers.pop_due(self.now) {
             match self.tasks[key].state {
@@ -198,6 +212,7 @@ impl Machine {
                     self.conclude(key, super::End::Rejected(Rejection::Expired), out);
                 }
                 State::Starting { stop, .. } => {
+                    // A thread may have it by now: only the cell knows.
                     self.tasks[key].state = State::Starting { stop, expired: true };
                     out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
                 }
@@ -211,6 +226,7 @@ impl Machine {
                 }
             }
         }
+
         if self.phase.deadline() <= self.now {
             self.end_flush(out);
         }

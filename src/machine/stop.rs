@@ -20,6 +20,7 @@ impl Machine {
     pub(super) fn stop(&mut self, key: TaskKey, reason: StopReason, out: &mut Vec<Effect>) {
         let asked = Some(Stop { reason, at: self.now });
         match self.tasks[key].state {
+            // No thread has it: it ends here and now.
             State::Queued => {
                 let why = match reason {
                     StopReason::Shutdown => Rejection::ShuttingDown,
@@ -32,21 +33,27 @@ impl Machine {
             State::Runnable | State::Waiting(_) => {
                 self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
             }
+
+            // A thread may take it up at any moment, or run it: the stop is recorded, and what the
+            // order to the cell finds decides.
             State::Starting { stop: None, expired } => {
                 // The first request decides the outcome: what was stopped does not expire any more.
                 self.timers.clear(key);
                 self.task_mut(key).state = State::Starting { stop: asked, expired };
-                self.publish_terminating(key, out);
+                self.publish_slot(key, true, out);
                 out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
             }
             State::Running { claimed_at, .. } => {
-                self.publish_terminating(key, out);
+                self.publish_slot(key, true, out);
                 self.tell(key, claimed_at, reason.as_cancel(), asked, out);
             }
+
+            // Told before. A stop takes the retry away and leaves the token as it is; only a
+            // shutdown has a say in how long that may take.
             State::Stopping { claimed_at, told, stop: None, silent } => {
                 self.task_mut(key).state =
                     State::Stopping { claimed_at, told, stop: asked, silent };
-                self.publish_terminating(key, out);
+                self.publish_slot(key, true, out);
                 self.shorten_grace(key, out);
             }
             State::Stopping { stop: Some(_), .. } => {
@@ -54,6 +61,7 @@ impl Machine {
                     self.shorten_grace(key, out);
                 }
             }
+            // Nothing follows any more, so that the outcome need not wait for the body.
             State::Abandoned { claimed_at, told, stop: None, over: false } => {
                 self.task_mut(key).state =
                     State::Abandoned { claimed_at, told, stop: asked, over: false };
@@ -76,16 +84,18 @@ impl Machine {
         self.end_grace(key, out);
     }
 
-    fn publish_terminating(&self, key: TaskKey, out: &mut Vec<Effect>) {
+    /// Says that the owner's slot is on its way to somebody else, or no longer.
+    pub(super) fn publish_slot(&self, key: TaskKey, terminating: bool, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         if task.slot.is_some() {
-            Self::publish(out, Notice::SlotTransition { task: task.task, terminating: true });
+            Self::publish(out, Notice::SlotTransition { task: task.task, terminating });
         }
     }
 
     /// Stops a slot's owner and refuses what waits there.
     pub(super) fn stop_slot(&mut self, slot: SlotKey, out: &mut Vec<Effect>) {
         let removed = self.slots.get(slot).queue.len as usize;
+        // The queue first, or the owner's end would start what is to go away.
         while let Some(waiting) = self.slots.get(slot).queue.first {
             self.stop(waiting, StopReason::Stop, out);
         }
@@ -97,6 +107,7 @@ impl Machine {
         out.push(Effect::Answer(Answer::SlotCancelled(SlotCancelled { owner_asked, removed })));
     }
 
+    /// Whether a stop of this owner would change nothing.
     fn stop_recorded(&self, key: TaskKey) -> bool {
         match self.tasks[key].state {
             State::Starting { stop, .. } | State::Stopping { stop, .. } => stop.is_some(),
@@ -128,6 +139,7 @@ impl Machine {
         self.phase = Phase::Stopping { began: self.now, grace_until };
         Self::publish(out, Notice::ShutdownRequested { cause });
         out.push(Effect::CloseDoor { cause });
+
         // What waits goes first, so that no slot and no permit that is vacated below passes to it.
         let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
@@ -164,6 +176,7 @@ impl Machine {
         }
     }
 
+    /// The lanes are done, or their time is over.
     pub(super) fn end_flush(&mut self, out: &mut Vec<Effect>) {
         if let Phase::Flushing { .. } = self.phase {
             self.phase = Phase::Ended;

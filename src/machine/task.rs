@@ -88,6 +88,7 @@ impl State {
         }
     }
 
+    /// Whether an attempt is ordered and the task is not done with it.
     pub(crate) const fn holds_permit(self) -> bool {
         match self {
             Self::Starting { .. }
@@ -180,17 +181,22 @@ impl Task {
 
     /// What an attempt ordered or judged now may assume about being the last.
     pub(super) fn finality(&self) -> Finality {
-        let no_retry = self.plan.body == BodyKind::Once
+        let once = self.plan.body == BodyKind::Once;
+        let no_retry = once
             || self.plan.restart == RestartPolicy::Never
             || self.plan.max_retries.is_some_and(|most| self.streak >= most);
+
+        // With as many failures as the limit allows, one more is final until the oldest of them
+        // drops out of the window.
         let window = self.plan.failure_limit.and_then(|limit| {
             let failures = self.failures.as_deref();
             let full = failures.map_or(0, VecDeque::len) >= limit.failures as usize;
             let oldest = failures.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
             full.then(|| oldest.after(limit.within))
         });
+
         Finality {
-            success: self.plan.body == BodyKind::Once || self.plan.restart != RestartPolicy::Always,
+            success: once || self.plan.restart != RestartPolicy::Always,
             failure_before: if no_retry { Time::NEVER } else { window.unwrap_or(Time::ZERO) },
             panic: self.plan.panic,
         }
@@ -203,6 +209,8 @@ impl Task {
         if stable {
             self.backoff = BackoffState::default();
         }
+
+        // Only as many as the limit allows decide anything, so that no more are kept.
         if let Some(limit) = self.plan.failure_limit {
             let failures = self.failures.get_or_insert_with(Box::default);
             if failures.len() >= limit.failures as usize {
@@ -221,6 +229,7 @@ impl Task {
         Some(Watch { next_look, last_sign: sign, missed: 0, silent: false })
     }
 
+    /// Counts a success, which ends the streak and begins the delays anew.
     pub(super) fn count_success(&mut self) {
         self.streak = 0;
         self.backoff = BackoffState::default();
@@ -258,6 +267,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
+    /// Enters a task under the key that the runtime chose for it.
     pub(super) fn insert(&mut self, task: Task) {
         let key = task.task.key.0;
         assert!(self.entries.insert(key, task).is_none(), "task key {key} is taken");

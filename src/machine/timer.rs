@@ -42,6 +42,8 @@ impl Timers {
         if due.is_never() {
             return self.clear(key);
         }
+
+        // One that is set again goes behind those that were set for the same moment before.
         self.sequence += 1;
         let timer = Timer { due, sequence: self.sequence, key };
         if let Some(at) = self.position(key) {
@@ -56,6 +58,7 @@ impl Timers {
         }
     }
 
+    /// Clears the task's timer, if there is one.
     pub(super) fn clear(&mut self, key: TaskKey) {
         let Some(at) = self.position(key) else { return };
         self.positions[key.0 as usize] = ABSENT;
@@ -76,6 +79,7 @@ impl Timers {
         self.positions.get(key.0 as usize).filter(|&&at| at != ABSENT).map(|&at| at as usize)
     }
 
+    /// Brings a timer that was put anywhere to its place in the heap.
     fn restore(&mut self, at: usize) {
         let at = self.sift_up(at);
         self.sift_down(at);
@@ -96,6 +100,7 @@ impl Timers {
         at
     }
 
+    /// The same the other way: of up to four children the earliest moves up.
     fn sift_down(&mut self, mut at: usize) {
         let timer = self.heap[at];
         loop {

@@ -38,8 +38,7 @@ impl Machine {
         // Counted from now: looks that a suspended machine missed are not made up for.
         watch.next_look = self.now.after(watchdog.max_silence / LOOKS);
         let attempt = task.attempt_ref();
-        let watch_state = State::Running { claimed_at, deadline, watch: Some(watch) };
-        self.task_mut(key).state = watch_state;
+        self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
         self.timers.set(key, watch.next_look.min(deadline));
         out.push(Effect::Look { attempt });
     }
@@ -53,6 +52,9 @@ impl Machine {
         let attempt = task.attempt_ref();
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
         let was_silent = watch.silent;
+
+        // A single look may fall just before a sign of life: only as many as fill the whole span
+        // that is allowed make silence.
         if alive {
             (watch.missed, watch.silent, watch.last_sign) = (0, false, self.now);
         } else {
@@ -60,6 +62,8 @@ impl Machine {
             watch.silent |= u32::from(watch.missed) >= LOOKS;
         }
         self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
+
+        // Said once, however long it lasts.
         match (was_silent, watch.silent) {
             (true, false) => Self::publish(out, Notice::AttemptResponsive { attempt }),
             (false, true) => {

@@ -11,7 +11,7 @@ cat >"$work/src/main.rs" <<'RUST'
 use std::time::Duration;
 use threadvisor::prelude::*;
 
-fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder();
     #[cfg(feature = "signals")]
     let supervisor = supervisor.shutdown_on_signals();
@@ -21,7 +21,7 @@ fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
         Ok(())
     });
     let report = supervisor.run([probe.repeat_after(Duration::from_secs(1)).timeout(Duration::from_secs(5))])?;
-    Ok(report.exit_code())
+    Ok(report)
 }
 RUST
 # Without the crate: what any Rust program with a thread costs.
@@ -34,7 +34,7 @@ RUST
 cp "$crate/Cargo.lock" "$work/Cargo.lock" # the versions that the crate is tested with
 
 printf '| features | panic | program | without the crate | packages | cold build |\n|---|---|---|---|---|---|\n'
-for features in '' signals io signals,io; do
+for features in '' signals poll signals,poll; do
     for panic in unwind abort; do
         list=$(sed 's/[a-z]\+/"&"/g' <<<"$features")
         own=$(grep -q signals <<<"$features" && echo 'default = ["signals"]' || true)

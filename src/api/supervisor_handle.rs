@@ -65,6 +65,7 @@ impl SupervisorHandle {
         if let Err(error) = spec.validate() {
             return Err(AddError::Invalid { error, spec });
         }
+
         let (policy, returns_spec, waits_for_room) = (AdmissionPolicy::DropIfRunning, true, true);
         let record = match self.door.hand_over(spec, policy, returns_spec, waits_for_room) {
             Ok(record) => record,
@@ -73,6 +74,7 @@ impl SupervisorHandle {
                 return Err(AddError::Closed { spec });
             }
         };
+
         match refusal(&record) {
             None => Ok(TaskHandle { record }),
             Some(why) => Err(why.with_spec(reclaim(&record))),
@@ -173,6 +175,7 @@ impl SupervisorHandle {
         if let Err(error) = spec.validate() {
             return Err(SubmitError::Invalid { error, spec });
         }
+
         let (returns_spec, waits_for_room) = (false, when_full == WhenFull::Wait);
         match self.door.hand_over(spec, policy, returns_spec, waits_for_room) {
             Ok(record) => Ok(TaskHandle { record }),
@@ -243,10 +246,13 @@ impl SupervisorHandle {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
+
         let Some(shared_lane) = self.door.ask(Request::Flush) else {
             return Err(WaitError::Closed);
         };
+        // Without a shared lane there is nothing to wait for.
         let Some(flushed) = shared_lane else { return Ok(()) };
+
         let Some(token) = current::token() else {
             return flushed.recv().map_err(|_| WaitError::Closed);
         };
@@ -260,11 +266,13 @@ impl SupervisorHandle {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
+
         let (reply, idle) = channel::bounded(1);
         // A supervisor that has ended has no task left.
         if !self.door.send(Request::Idle { or_shutdown, reply }) {
             return Ok(());
         }
+
         let Some(token) = current::token() else {
             // A disconnect means that the supervisor has ended, and with it every task.
             let _ = idle.recv();

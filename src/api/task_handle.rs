@@ -103,6 +103,7 @@ impl TaskHandle {
         if current::runs(&self.record) {
             return Err(WaitError::WouldDeadlock);
         }
+
         match current::token() {
             None => Ok(self.record.wait(span)),
             Some(token) => {
@@ -231,6 +232,7 @@ fn wait_for_disconnect<T>(
     span: Duration,
 ) -> Result<bool, WaitError> {
     let cancelled = token.map_or_else(channel::never, CancelToken::cancelled);
+
     select! {
         recv(end) -> _ => Ok(true),
         recv(cancelled) -> _ => match token.map(CancelToken::check) {

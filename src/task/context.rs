@@ -245,8 +245,8 @@ impl TaskContext {
     }
 
     /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, for example by shutting down its socket. The page "Waking blocked work" of
-    /// the guide tells which call is woken how.
+    /// flag cannot wake, for example by shutting down its socket. The page
+    /// [`guide::waking`](crate::guide::waking) tells which call is woken how.
     ///
     /// The hook runs on a thread of the supervisor, after the token is cancelled, and after the
     /// hooks that this attempt registered before. A hook registered after the cancel runs

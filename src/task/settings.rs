@@ -94,6 +94,7 @@ impl Settings {
             }
         }
 
+        // Neither means anything without the other, and either may be set first.
         let watchdog = |max_silence| Watchdog { max_silence, policy: watchdog_policy };
         plan.watchdog = silence.map(watchdog);
         plan
@@ -110,6 +111,7 @@ impl Settings {
 
 fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     check_restart(plan)?;
+
     let BackoffPolicy { first, max, factor, .. } = plan.backoff;
     if !(factor.is_finite() && factor >= 1.0) {
         return Err(InvalidSetting::new(
@@ -162,6 +164,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
         Pause::Delay(delay) => Some(("repeat_after", delay)),
         Pause::Rate(interval) => Some(("every", interval)),
     };
+
     if let Some((field, span)) = pause {
         if plan.once {
             return Err(InvalidSetting::new(field, span, once));
@@ -175,6 +178,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
             return Err(InvalidSetting::new("restart", plan.restart, remedy));
         }
     }
+
     if plan.once && plan.restart != RestartPolicy::Never {
         return Err(InvalidSetting::new("restart", plan.restart, once));
     }

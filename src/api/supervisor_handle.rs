@@ -207,6 +207,18 @@ impl SupervisorHandle {
     ///
     /// Blocks for a round trip to the controller, but not until the owner has stopped. On a
     /// supervisor that has ended it finds nothing.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let shell = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// handle.add(shell("first").slot("tty0"))?;
+    /// handle.submit(shell("second").slot("tty0"), AdmissionPolicy::Queue)?;
+    /// let found = handle.cancel_slot("tty0");
+    /// assert_eq!((found.owner_asked, found.removed), (true, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel_slot(&self, slot: &str) -> SlotCancelled {
         self.door.ask(|reply| Request::CancelSlot(slot.to_owned(), reply)).unwrap_or_default()
     }

@@ -21,8 +21,8 @@ use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 /// from any thread, in bodies, hooks and subscribers too.
 ///
 /// It keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods return
-/// `Closed`, `None` or nothing. Methods that ask the controller make a round trip to its thread,
-/// which never waits for user code.
+/// `Closed`, `None` or an empty answer. Methods that ask the controller make a round trip to its
+/// thread, which never waits for user code.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     door: Arc<Door>,
@@ -225,8 +225,8 @@ impl SupervisorHandle {
 
     /// Returns the state of all tasks, slots, threads and permits at one moment.
     ///
-    /// Blocks for a round trip to the controller, which takes a while for each of its tasks: a few
-    /// times per second is fine, a busy loop is not.
+    /// Blocks for a round trip to the controller, which looks at every task and slot for it: what
+    /// it costs grows with their number.
     ///
     /// # Errors
     /// [`Closed`] once the supervisor has ended.

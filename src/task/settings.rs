@@ -8,7 +8,8 @@ use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
-/// Everything that was set, in that order: the last word on a subject counts.
+/// Everything that was set, in that order: the last word on a subject counts. It goes with the spec
+/// once the task is decided, so a task that waits does not pay for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings(Vec<Setting>);
 

@@ -1,10 +1,11 @@
-//! A TCP listener whose `accept` loop ends at once when told to. A flag cannot wake `accept`, nor
-//! can another thread shut a listener of the standard library down; so the hook connects to it.
+//! A TCP listener whose `accept` loop ends as soon as it is told to return. A flag cannot wake
+//! `accept`, and another thread cannot shut down a listener of the standard library, so the cancel
+//! hook connects to it.
 //!
-//! `cargo run --example accept` ends after 0.5 s. You see three clients that are greeted, each by a
-//! task of its own; that the listener still runs after half a second without clients; and that the
-//! shutdown takes a few milliseconds although the listener blocks in `accept`. Then a report: 4
-//! tasks, 3 completed, 1 cancelled. The exit code is 0.
+//! `cargo run --example accept` ends after 0.5 s. You see three clients, each greeted by a task of
+//! its own; then that the listener still runs after half a second without clients; and that the
+//! shutdown takes a few milliseconds although the listener blocks in `accept`. The report counts 4
+//! tasks: 3 completed, 1 cancelled. The exit code is 0.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -51,9 +52,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     assert!(acceptor.wait_timeout(Duration::from_millis(500))?.is_none());
     println!("after 0.5 s without clients: acceptor is {}", acceptor.state());
 
-    // Also ends the wait of `run` and `wait_shutdown`, as a signal does.
-    handle.request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{report}");
     Ok(report)
 }

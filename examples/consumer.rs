@@ -1,10 +1,11 @@
-//! A consumer that blocks on an empty queue and returns at once when told to: `select!` waits for a
-//! job and for the cancel together. Nothing is lost: what it has not taken stays in the queue.
+//! A consumer that blocks on an empty queue and still returns as soon as it is told to: `select!`
+//! waits for a job and for the cancel at once. No job is lost; what it has not taken stays in the
+//! queue.
 //!
-//! `cargo run --example consumer` ends after 0.7 s. You see three of four jobs done; the bad one
-//! costs itself and a retry of the task, not the job behind it, for the body keeps its receiver.
-//! Then 0.5 s on an empty queue; a last job that is begun before the shutdown and finished in the
-//! grace; and one behind it that stays in the queue. The exit code is 0.
+//! `cargo run --example consumer` ends after 0.7 s. You see three of four jobs done. The bad job
+//! costs itself and a retry of the task, but not the job behind it, because the body keeps its
+//! receiver. After 0.5 s on an empty queue, a last job begins before the shutdown and is finished
+//! within the grace, and one more stays in the queue. The exit code is 0.
 
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use threadvisor::crossbeam_channel::{after, select, unbounded, Receiver, Sender}
 use threadvisor::prelude::*;
 
 fn consume(ctx: &TaskContext, jobs: &Receiver<&'static str>, done: &Sender<String>) -> TaskResult {
-    let cancelled = ctx.cancelled(); // taken out of the loop, since it is the same each time
+    let cancelled = ctx.cancelled(); // outside the loop, since it is the same channel each time
     loop {
-        // When both are ready, `select!` picks either. A stop should come first.
+        // When both are ready, `select!` picks either; the cancel should come first.
         ctx.check()?;
         let job = select! {
-            recv(jobs) -> job => job?, // an error once all senders are gone: end of the work
+            recv(jobs) -> job => job?, // an error once all senders are gone: the work has ended
             recv(cancelled) -> _ => continue,
         };
         if job == "bad" {
             return Err(format!("cannot print {job:?}").into());
         }
         done.send(format!("attempt {} begins {job:?}", ctx.attempt()))?;
-        // 50 ms of work that a stop must not cut short; so it does not wait on the context.
+        // 50 ms of work that a stop must not cut short, so it does not wait on the context.
         let _ = after(Duration::from_millis(50)).recv();
         done.send(format!("attempt {} printed {job:?}", ctx.attempt()))?;
     }
@@ -57,8 +58,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     print.send("last page")?;
     print.send("too late")?;
     println!("{}", done.recv()?);
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{}\nleft in the queue: {:?}", done.recv()?, left.try_iter().collect::<Vec<_>>());
     println!("{report}");
     Ok(report)

@@ -1,8 +1,8 @@
 //! Changing what is supervised while it runs: add, look, skip a wait, restart, cancel, free a slot.
 //!
 //! `cargo run --example dynamic` ends within a second. You see eight numbered steps, with a
-//! snapshot of all tasks before and after the changes, and the shutdown, which stops `tail`, the
-//! task left.
+//! snapshot of all tasks before and after the changes; then the shutdown, which stops `tail`, the
+//! only task left. The exit code is 0.
 
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use threadvisor::prelude::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens a file and stays with it. A restart makes it open the file anew, as SIGHUP does to a
-/// daemon.
+/// Opens a file and stays with it. A restart makes it open the file again, as SIGHUP makes a daemon
+/// do.
 fn tail(ctx: &TaskContext, opened: &Sender<u64>) -> TaskResult {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
     println!("   tail: attempt {} opened a file of {} lines", ctx.attempt(), text.lines().count());
@@ -20,7 +20,7 @@ fn tail(ctx: &TaskContext, opened: &Sender<u64>) -> TaskResult {
     Ok(ctx.sleep(Duration::MAX)?)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder().start()?;
     let handle = supervisor.handle();
     let (opened, attempts) = channel();
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("8. look again");
     println!("   {}", handle.snapshot()?);
 
-    let end = supervisor.shutdown()?;
-    println!("tail: {}\n{end}", tail_task.wait()?);
-    Ok(())
+    let report = supervisor.shutdown()?;
+    println!("tail: {}\n{report}", tail_task.wait()?);
+    Ok(report)
 }

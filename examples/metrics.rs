@@ -1,9 +1,10 @@
-//! A subscriber that counts events and outcomes by their stable labels, and sums run time, for a
+//! A subscriber that counts events and outcomes by their stable labels and sums up run times, for a
 //! metrics endpoint.
 //!
 //! `cargo run --example metrics` ends after about 1 s. You see the counters in the text format that
-//! Prometheus reads: tasks ended by outcome, events by kind, rejections by reason, retries and
-//! seconds of run time by task; and the report.
+//! Prometheus reads: ended tasks by outcome, events by kind, rejections by reason, retries and
+//! seconds of run time by task. The report follows. One task fails on purpose, and since `main`
+//! does not return the report, the exit code is 0 all the same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,8 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Values by metric and label. Clones share them: one goes to the supervisor, one to whoever serves
-/// the endpoint.
+/// Values by metric and label. Clones share them: one goes to the supervisor, one to the code that
+/// serves the endpoint.
 #[derive(Clone, Default)]
 struct Metrics(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -59,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = supervisor.run([
         TaskSpec::new("uptime", |ctx| {
             let seconds = std::fs::read_to_string("/proc/uptime")?;
-            // Fails now and then, so that there is something to count.
+            // Every third attempt fails, so that there is something to count.
             if ctx.attempt() % 3 == 0 {
                 Err(seconds.into())
             } else {
@@ -68,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .repeat_after(ms(50))
         .backoff(BackoffPolicy::constant(ms(20))),
-        // A second task for the slot of the first: refused.
+        // This one submits a second task for the slot of the first, which is refused.
         TaskSpec::once("double", |ctx| {
             let double = TaskSpec::once("uptime", |_| Ok(()));
             ctx.handle().submit(double, AdmissionPolicy::DropIfRunning)?;
@@ -77,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         TaskSpec::once("absent", |_| Ok(std::fs::metadata("/no/such/file").map(drop)?)),
         TaskSpec::once("window", |ctx| Ok(ctx.sleep(ms(1000))?)).shutdown_on_end(),
     ])?;
-    // `run` returns when the last event was delivered, or the time for that was over.
+    // `run` returns once the last event was delivered, or the time allowed for that is over.
     println!("{}\n\n{report}", metrics.render());
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! A C library whose interrupt is lost when it comes too early, as that of `SQLite` does: one hook
-//! is not enough, a nudge repeats the interrupt until the call has returned.
+//! A C library whose interrupt is lost when it comes too early, as that of `SQLite` is. One hook is
+//! not enough: a nudge repeats the interrupt until the call has returned.
 //!
-//! `cargo run --example nudge` ends after 0.2 s. The body is told while it prepares, so the first
-//! interrupts find no statement to end; then it runs one that would take for ever. You see that
-//! some interrupts were lost (about 15) and one was not, and that the task ended as cancelled. The
-//! exit code is 0.
+//! `cargo run --example nudge` ends after 0.2 s. The body is told to return while it prepares, so
+//! the first interrupts find no statement to end; then it runs a statement that would take for
+//! ever. You see that some interrupts were lost (about 15) and that one was not, and that the task
+//! ended as cancelled. The exit code is 0.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::{after, bounded};
 use threadvisor::prelude::*;
 
-/// Stands in for a handle of the library. It may be used by one thread and interrupted by others,
-/// but not after it was closed: in C that would be a use after free.
+/// Stands in for a handle of the library. One thread may use it and others may interrupt it, but
+/// not after it was closed, which in C would be a use after free.
 #[derive(Default)]
 struct Database {
     statement: Mutex<Statement>,
@@ -28,7 +28,7 @@ struct Statement {
 }
 
 impl Database {
-    /// Blocks until it is interrupted; forgets what came before.
+    /// Blocks until it is interrupted; interrupts that came before are forgotten.
     fn run_statement(&self) -> Result<(), &'static str> {
         let mut statement = self.statement.lock().unwrap_or_else(PoisonError::into_inner);
         (statement.running, statement.interrupted) = (true, false);
@@ -59,12 +59,12 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let query = TaskSpec::once("query", move |ctx| {
         let database = Arc::new(Database::default());
         let handle = Arc::clone(&database);
-        // Each 10 ms from the cancel on, until the guard is dropped.
+        // Runs every 10 ms from the cancel on, until the guard is dropped.
         let nudge = ctx.on_cancel_every(Duration::from_millis(10), move || handle.interrupt());
         tell.send(())?;
-        let _ = after(Duration::from_millis(150)).recv(); // prepares; no flag is looked at here
+        let _ = after(Duration::from_millis(150)).recv(); // prepares, without looking at a flag
         let result = database.run_statement();
-        // After this no interrupt runs, and none will: the handle may be closed.
+        // After this no interrupt runs or ever will, so the handle may be closed.
         drop(nudge);
         println!("{} interrupts were lost, one was not", database.interrupts_lost());
         drop(database);
@@ -75,8 +75,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     started.recv()?;
     query.cancel();
     println!("query: {}", query.wait()?);
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{report}");
     Ok(report)
 }

@@ -1,9 +1,10 @@
-//! Every outcome that can be had, and what makes it.
+//! Every outcome that a program can bring about, and what brings it about.
 //!
 //! `cargo run --example outcomes` ends in about half a second. You see one line per task: what it
-//! did, its outcome and the exit code a process would end with. The panic prints its usual message
-//! on stderr. The report at the end names the abandoned attempt, which still runs. Not shown:
-//! `Unresponsive` (nothing makes it yet) and `Lost` (only a bug in this crate makes it).
+//! did, the exit code that a process would end with, and its outcome. The panic prints its usual
+//! message to the standard error. The report at the end names the abandoned attempt, which still
+//! runs. Only `Lost` is not shown, because it takes a bug in this crate. `main` does not return the
+//! report, so the exit code is 0.
 
 use std::time::Duration;
 
@@ -38,12 +39,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(())
     });
     let stuck = stuck.timeout(ms(50)).grace(ms(100));
+    let silent = TaskSpec::once("silent", |ctx| Ok(ctx.sleep(Duration::MAX)?)).watchdog(ms(50));
+    let silent = silent.watchdog_policy(WatchdogPolicy::Cancel);
     show("returned Ok", &handle.add(TaskSpec::new("ok", |_| Ok(())))?)?;
     show("failed, no retry left", &handle.add(TaskSpec::once("fails", move |_| fail()))?)?;
     show("failed for good", &handle.add(TaskSpec::new("fatal", move |_| fatal()))?)?;
     show("panicked, no retry left", &handle.add(panics)?)?;
     show("ran past its deadline, no retry left", &handle.add(late)?)?;
     show("ran past its deadline and its grace", &handle.add(stuck)?)?;
+    show("gave no sign of life, no retry left", &handle.add(silent)?)?;
     show(
         "ended itself with TaskError::cancelled",
         &handle.add(TaskSpec::new("enough", |_| Err(TaskError::cancelled())))?,

@@ -1,10 +1,11 @@
-//! Tasks that run again and again: `repeat_after`, `every`, `initial_delay`, and `skip_wait` for
-//! one run out of turn.
+//! Tasks that run again and again: `repeat_after`, `every`, `initial_delay`, and `skip_wait` for a
+//! run out of turn.
 //!
 //! `cargo run --example periodic` ends after 1.5 s. Each body takes 60 ms, that of `slow` 250 ms.
-//! You see when attempts start: `repeat_after` each 260 ms (200 ms after its end), `every` each 200
-//! ms, `slow` each 400 ms (it misses each second tick), `late` from 500 ms on, and `hourly` twice,
-//! because `main` did not want to wait an hour.
+//! You see when the attempts of each task start: those of `repeat_after` every 260 ms (200 ms after
+//! the end of the one before), of `every` every 200 ms, of `slow` every 400 ms (it misses every
+//! other tick), of `late` from 500 ms on, and of `hourly` twice, because `main` did not want to
+//! wait for an hour. The exit code is 0.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -16,7 +17,7 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Real work: sums a file, over and over, for `span`.
+/// Reads a file, which is real work, and pretends that this takes `span`.
 fn work(span: Duration) -> impl FnMut(&TaskContext) -> TaskResult {
     move |ctx| {
         let data = std::fs::read(env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml")?;
@@ -28,12 +29,12 @@ fn work(span: Duration) -> impl FnMut(&TaskContext) -> TaskResult {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let (starts, received) = mpsc::channel();
     let supervisor = Supervisor::builder()
         .on_event(move |event| {
             if let (EventKind::AttemptStarting { .. }, Some(task)) = (&event.kind, &event.task) {
-                // The receiver is gone at the end; then nobody wants to know.
+                // At the end of `main` the receiver is gone, and the last start is not counted.
                 let _ = starts.send((task.name.to_string(), event.since_start.as_millis()));
             }
         })
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         TaskSpec::new("hourly", work(ms(60))).repeat_after(Duration::from_secs(3600)),
     ])?;
 
-    // It waits for the outcome, which this task has not before it is stopped: so for 700 ms.
+    // This task has no outcome before it is stopped, so this waits for 700 ms.
     let hourly = &tasks[4];
     assert!(hourly.wait_timeout(ms(700))?.is_none());
     println!("hourly is {}; skip_wait: {}", hourly.state(), hourly.skip_wait());
@@ -62,5 +63,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{task:>12} started at ms {at:?}");
     }
     println!("{report}");
-    Ok(())
+    Ok(report)
 }

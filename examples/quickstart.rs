@@ -1,11 +1,12 @@
-//! The main job: five kinds of task on real input, supervised until one of them says that it is
-//! over.
+//! The main job of this crate: five kinds of task on real input, supervised until one of them says
+//! that it is over.
 //!
 //! `cargo run --example quickstart` ends after 4 s. You see one line per event, and between them
-//! what the tasks print: `load` reads a file under /proc each second (where there is none it fails
-//! and is retried), `lines` counts once and is done, `device` is a TCP peer that comes and goes,
-//! `client` follows it and reconnects with backoff, `session` is the task whose end ends the
-//! others. The last lines are the report: 5 tasks, 2 completed, 3 cancelled.
+//! what the tasks print. `load` reads a file under /proc every second (where there is none, it
+//! fails and is retried), `lines` counts once and is done, `device` is a TCP peer that comes and
+//! goes, `client` follows it and reconnects with backoff, and `session` is the task whose end ends
+//! the others. The last lines are the report: 5 tasks, 2 completed, 3 cancelled. The exit code is
+//! 0.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,14 +29,14 @@ fn load(_ctx: &TaskContext) -> TaskResult {
 fn lines(ctx: &TaskContext) -> TaskResult {
     let mut count = 0;
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"))? {
-        ctx.check()?; // ends the body early when it was told to return
+        ctx.check()?; // returns early once the body was told to return
         count += std::fs::read_to_string(entry?.path())?.lines().count();
     }
     println!("lines: {count} in the examples");
     Ok(())
 }
 
-/// Is there for 0.8 s and sends a number each 0.2 s; then its sockets close.
+/// Sends a number every 0.2 s for 0.8 s; then its sockets close.
 fn device(ctx: &TaskContext, address: SocketAddr) -> TaskResult {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -48,7 +49,8 @@ fn device(ctx: &TaskContext, address: SocketAddr) -> TaskResult {
     Ok(())
 }
 
-/// Any error is a failure and retried with backoff. `Ok` ends the streak, `Always` starts it again.
+/// Any error is a failure, which is retried with backoff; `Ok` ends the streak of failures, and
+/// with `RestartPolicy::Always` the body runs again.
 fn client(ctx: &TaskContext, address: SocketAddr) -> TaskResult {
     let stream = TcpStream::connect_timeout(&address, ctx.io_timeout(ms(500)))?;
     stream.set_read_timeout(Some(ctx.io_timeout(ms(500))))?;

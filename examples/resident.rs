@@ -1,10 +1,10 @@
-//! A service: it runs until SIGTERM or Ctrl-C, and each task puts its things in order before it
+//! A service: it runs until SIGTERM or Ctrl-C, and each task puts its affairs in order before it
 //! returns.
 //!
 //! `cargo run --example resident` writes samples to a file and sends itself a SIGTERM after 1.5 s.
-//! You see the start and the end of each task, what `sample` and `upload` did when they were told,
-//! and a report that names the cause, `signal 15`. The exit code is 0. Without Unix or the feature
-//! `signals` it asks for the shutdown through a handle, and the cause is `requested`.
+//! You see the start and the end of each task, what `sample` and `upload` did when they were told
+//! to return, and a report that names the cause, `signal 15`. The exit code is 0. Without Unix or
+//! the feature `signals` it requests the shutdown through a handle, and the cause is `requested`.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use threadvisor::prelude::*;
 
 const SIGNALS: bool = cfg!(all(unix, feature = "signals"));
 
-/// Writes a sample each 20 ms. Returns `Ok` when told to return: the file is complete.
+/// Writes a sample every 20 ms. Returns `Ok` when told to return, since the file is complete.
 fn sample(ctx: &TaskContext, path: &Path) -> TaskResult {
     let mut file = BufWriter::new(std::fs::File::create(path)?);
     let mut samples = 0;
@@ -29,17 +29,17 @@ fn sample(ctx: &TaskContext, path: &Path) -> TaskResult {
     Ok(())
 }
 
-/// Works in steps of 100 ms and finishes the ones begun: it has until the end of its grace.
+/// Works in steps of 100 ms and finishes the one it has begun, for which it has its grace.
 fn upload(ctx: &TaskContext) -> TaskResult {
     let mut pending = 0;
     while !ctx.is_cancelled() {
         pending += 1;
-        // One step, which a stop must not cut short: so it does not wait on the context.
+        // One step, which a stop must not cut short, so it does not wait on the context.
         let _ = after(Duration::from_millis(100)).recv();
     }
     println!("upload: told {:?}, {pending} steps done", ctx.reason());
     println!("upload: at most {:.1?} left", ctx.remaining().unwrap_or(Duration::MAX));
-    Ok(ctx.check()?) // returns `Cancelled`; after a stop the outcome is the same as with `Ok`
+    Ok(ctx.check()?) // passes `Cancelled` on; after a stop the outcome is `Cancelled` anyway
 }
 
 /// Plays the administrator.

@@ -2,9 +2,10 @@
 //! ends.
 //!
 //! `cargo run --example retry` ends after about 2 s. You see a table with the range of the first
-//! five delays for each jitter, the failures and delays of four tasks, and how each ended:
+//! five delays for each jitter, then the failures and delays of four tasks, and how each ended:
 //! `late_file` completed once its file was there, `no_file` failed after 1 + 3 attempts,
-//! `bad_config` was fatal in its first, and `hasty` passed its deadline twice.
+//! `bad_config` was fatal in its first, and `hasty` passed its deadline twice. The report would
+//! make the exit code 1, but `main` does not return it, so it is 0.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 println!("{event}");
             }
         })
-        // For every task that does not say otherwise.
+        // These apply to every task that does not set its own.
         .defaults(TaskDefaults::new().backoff(BackoffPolicy::exponential(ms(100), ms(1000))))
         .start()?;
     let report = supervisor.run([
@@ -62,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .max_retries(3)
             .backoff(BackoffPolicy::constant(ms(150))),
         TaskSpec::new("bad_config", |ctx| {
-            let retries: u8 = "many".parse().map_err(TaskError::fatal)?; // no retry can mend it
+            let retries: u8 = "many".parse().map_err(TaskError::fatal)?; // no retry can help
             println!("attempt {}: {retries} retries", ctx.attempt());
             Ok(())
         }),
@@ -70,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])?;
     println!("\n{report}");
     std::fs::remove_file(path)?;
-    // Three of them failed on purpose, so `report.exit_code()` would be 1.
+    // Three of the tasks failed on purpose.
     assert_eq!(report.exit_code(), 1);
     Ok(())
 }

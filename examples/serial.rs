@@ -2,8 +2,8 @@
 //! cannot hold it. A pseudo-terminal stands in for the port.
 //!
 //! `cargo run --example serial --features poll` ends after 0.5 s; `main` plays the device. You see
-//! two sentences, then 0.3 s of silence in which the reader waits, without waking up once; then
-//! half a sentence, and the silence that the reader takes for a dead device: a failure, so the port
+//! two sentences; then come 0.3 s of silence in which the reader waits without waking up, and half
+//! a sentence, after which it takes the silence for a dead device. That is a failure, so the port
 //! is opened again. The shutdown takes a few milliseconds: 1 task, 1 cancelled. The exit code is 0.
 
 use std::fs::{File, OpenOptions};
@@ -17,10 +17,10 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetattr, OptionalActions};
-use threadvisor::{prelude::*, Polled};
+use threadvisor::prelude::*;
 
-/// Opens a port as one opens a serial line: raw, and non-blocking, so that it is only ever waited
-/// for where a cancel is waited for as well.
+/// Opens a port as one opens a serial line: in raw mode, and non-blocking, so that the only wait is
+/// the one that a cancel ends.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits();
     let flags = i32::try_from(flags).unwrap_or_default();
@@ -31,7 +31,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     Ok(port)
 }
 
-/// Between sentences the line may be silent for ever, within one only so long.
+/// Between sentences the line may be silent for ever, within a sentence only for this long.
 const HALF_A_SENTENCE: Duration = Duration::from_millis(100);
 
 fn read(ctx: &TaskContext, path: &Path, sentences: &Sender<String>) -> TaskResult {
@@ -63,7 +63,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     grantpt(&device)?;
     unlockpt(&device)?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(ptsname(&device, [])?.into_bytes()));
-    let _held = open(&path)?; // a port stays when nobody has it open; a pseudo-terminal may not
+    let _held = open(&path)?; // unlike a port, a pseudo-terminal may vanish when it is not open
     let (sender, sentences) = channel();
     let supervisor = Supervisor::builder()
         .on_event(|event| {
@@ -81,8 +81,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     device.write_all(b"$TEMP,2")?;
     println!("{}", sentences.recv()?);
 
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{report}");
     Ok(report)
 }

@@ -1,11 +1,12 @@
-//! Slots keep work apart that must not overlap; the admission policy says what a busy slot does
-//! with more of it.
+//! Slots keep work apart that must not overlap, and the admission policy says what happens to more
+//! work for a busy slot.
 //!
 //! `cargo run --example slots` ends after about 0.7 s. For each policy three syncs of one tenant
-//! are asked for at once. You see the answers of the request handler (202 taken, 409 refused), how
-//! each sync ended, and the journal they wrote: `queue` runs all three, `replace` stops the first
-//! and skips the second, `drop_if_running` refuses the second and the third, `keep_latest` lets the
-//! first finish and skips the second.
+//! are requested at once. You see the answers of the request handler (202 accepted, 409 refused),
+//! how each sync ended, and the journal they wrote: `queue` runs all three, `replace` stops the
+//! first and skips the second (or stops it, if it has just begun), `drop_if_running` refuses the
+//! second and the third, `keep_latest` lets the first finish and skips the second. The exit code is
+//! 0.
 
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use threadvisor::prelude::*;
 
 type Error = Box<dyn std::error::Error>;
 
-/// Copies one sync's records into the tenant's journal: two that overlap would mix their lines.
+/// Copies the records of one sync into the tenant's journal, where two syncs that overlap would mix
+/// their lines.
 fn sync(name: &str, journal: Sender<String>) -> TaskSpec {
     TaskSpec::new(name, move |ctx| {
         for record in 1..=3 {
@@ -25,8 +27,8 @@ fn sync(name: &str, journal: Sender<String>) -> TaskSpec {
     })
 }
 
-/// What a web server would answer. It waits for the decision, which comes at once, not for the
-/// sync.
+/// Returns what a web server would answer. It waits for the decision, which comes at once, and not
+/// for the sync.
 fn handle_request(
     handle: &SupervisorHandle,
     spec: TaskSpec,
@@ -40,7 +42,7 @@ fn handle_request(
     Ok((status, task))
 }
 
-fn main() -> Result<(), Error> {
+fn main() -> Result<RunReport, Error> {
     let supervisor = Supervisor::builder().start()?;
     let handle = supervisor.handle();
     for policy in [
@@ -64,6 +66,7 @@ fn main() -> Result<(), Error> {
         }
         println!("  journal: {}", lines.iter().collect::<Vec<_>>().join(" "));
     }
-    println!("{}", supervisor.shutdown()?);
-    Ok(())
+    let report = supervisor.shutdown()?;
+    println!("{report}");
+    Ok(report)
 }

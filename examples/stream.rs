@@ -1,9 +1,9 @@
-//! A TCP client that blocks in `read` while its peer says nothing, and returns at once when told
-//! to: the hook shuts the socket down, through a second handle to it.
+//! A TCP client that blocks in `read` while its peer is silent, and still returns as soon as it is
+//! told to: the cancel hook shuts the socket down, through a second handle to it.
 //!
-//! `cargo run --example stream` ends after 0.6 s; `main` plays the peer. You see two readings, then
-//! 0.3 s of silence, in which the client blocks; it is restarted and connects again, as after a
-//! change of its settings, which counts as no failure. After one more reading and 0.3 s of silence
+//! `cargo run --example stream` ends after 0.6 s; `main` plays the peer. You see two readings, and
+//! after 0.3 s of silence, in which the client blocks, a restart: it connects again, as after a
+//! change of its settings, and no failure is counted. After one more reading and 0.3 s of silence
 //! comes the shutdown, which takes no more than a few milliseconds: 1 task, 1 cancelled. The exit
 //! code is 0.
 
@@ -17,18 +17,18 @@ use threadvisor::prelude::*;
 const SILENCE: Duration = Duration::from_millis(300);
 
 fn client(ctx: &TaskContext, peer: SocketAddr, readings: &Sender<String>) -> TaskResult {
-    // No hook can wake `connect`, so that gets a timeout.
+    // No hook can wake `connect`, so it gets a timeout.
     let stream = TcpStream::connect_timeout(&peer, ctx.io_timeout(Duration::from_secs(2)))?;
     let waker = stream.try_clone()?;
     let _hook = ctx.on_cancel(move || {
-        // Not by closing it: on Linux that wakes nobody, and frees the number for another file.
+        // Closing it instead would wake nobody on Linux, and free its number for another file.
         let _ = waker.shutdown(Shutdown::Both);
     });
     println!("client: attempt {} connected", ctx.attempt());
     for line in BufReader::new(stream).lines() {
         readings.send(line?)?;
     }
-    // The stream has ended: because of the hook, or because the peer went away.
+    // The stream has ended, because of the hook or because the peer went away.
     ctx.check()?;
     Err("the peer hung up".into())
 }
@@ -52,8 +52,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     println!("reading {}, then nothing", readings.recv()?);
     assert!(task.wait_timeout(SILENCE)?.is_none());
 
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{report}");
     Ok(report)
 }

@@ -1,10 +1,10 @@
-//! A call that nothing wakes: the attempt outlives its deadline and its grace, is abandoned, and
+//! A call that nothing can wake: the attempt outlives its deadline and its grace, is abandoned, and
 //! the work goes on beside the thread that is stuck.
 //!
-//! `cargo run --example stuck` ends after 0.8 s. You see the probe's first attempt overdue after
-//! 0.3 s and abandoned 0.2 s later, each time with what Linux says it is doing (blocked in
-//! `recvfrom`, without using the CPU); that its second attempt succeeds; and a report that names
-//! the stuck thread. All tasks ended well, so the exit code is 0.
+//! `cargo run --example stuck` ends after 0.8 s. You see the first attempt of the probe overdue
+//! after 0.3 s and abandoned 0.2 s later, each time with what Linux says its thread is doing
+//! (blocked in `recvfrom`, without using the CPU); then that the second attempt succeeds; and a
+//! report that names the stuck thread. All tasks ended well, so the exit code is 0.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const fn ms(n: u64) -> Duration {
 
 fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder()
-        .max_abandoned(4) // so many threads may be lost; after that `Release` acts as `Hold`
+        .max_abandoned(4) // four threads may be lost; after that `Release` acts as `Hold`
         .on_event(|event| println!("{event}"))
         .start()?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -38,13 +38,12 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let probe = supervisor.handle().add(probe)?;
     println!("probe: {}", probe.wait()?);
     for stuck in &supervisor.handle().snapshot()?.abandoned {
-        println!("while all goes on, the ledger says: {stuck}");
+        println!("still stuck while everything else goes on: {stuck}");
     }
 
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("\n{report}");
-    // With a thread that is stuck, leave without running what it may get in the way of: after C
-    // code `std::process::abort`, or a call of `_exit`, is safer than a return from `main`.
+    // A stuck thread may still use what destructors and `atexit` handlers free. If it runs C code,
+    // `std::process::abort` or a call of `_exit` is safer than a return from `main`.
     Ok(report)
 }

@@ -1,5 +1,6 @@
-//! A UDP receiver that blocks in `recv_from` and returns at once when told to: the standard library
-//! cannot shut a UDP socket down, so the hook sends the socket an empty datagram.
+//! A UDP receiver that blocks in `recv_from` and still returns as soon as it is told to. The
+//! standard library cannot shut a UDP socket down, so the cancel hook sends the socket an empty
+//! datagram.
 //!
 //! `cargo run --example udp` ends after 0.5 s. You see three datagrams arrive; that the receiver
 //! still runs after half a second of silence; and a shutdown of a few milliseconds: 1 task, 1
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use threadvisor::prelude::*;
 
-/// A datagram to oneself gets through as long as the socket is not connected: a connected one
-/// takes datagrams from its peer only. For that, and where the network may not be used for it,
-/// there is `ctx.wait_readable(&socket, None)?` before each `recv`, with the feature `poll`.
+/// A datagram to oneself arrives only if the socket is not connected, because a connected socket
+/// takes datagrams from its peer alone. For a connected one, and where this use of the network is
+/// not allowed, call `ctx.wait_readable(&socket, None)?` before each `recv` (feature `poll`).
 fn receive(ctx: &TaskContext, socket: &UdpSocket, received: &Sender<String>) -> TaskResult {
     let waker = socket.try_clone()?;
     let mut own = socket.local_addr()?;
@@ -21,13 +22,13 @@ fn receive(ctx: &TaskContext, socket: &UdpSocket, received: &Sender<String>) -> 
         own.set_ip(Ipv4Addr::LOCALHOST.into()); // 0.0.0.0 is nothing to send to
     }
     let _hook = ctx.on_cancel(move || {
-        // It is lost only if the receive buffer is full; then `recv_from` does not block.
+        // It is lost only if the receive buffer is full, and then `recv_from` does not block.
         let _ = waker.send_to(&[], own);
     });
     let mut buffer = [0; 1500];
     loop {
         let (size, sender) = socket.recv_from(&mut buffer)?;
-        // Whatever arrived: an empty datagram from somebody else must not end the task.
+        // Not the empty datagram ends the task, which anybody may send, but the cancel.
         ctx.check()?;
         let text = String::from_utf8_lossy(&buffer[..size]);
         received.send(format!("{text:?} from {sender}"))?;
@@ -50,8 +51,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     assert!(task.wait_timeout(Duration::from_millis(500))?.is_none());
     println!("after 0.5 s of silence: receiver is {}", task.state());
 
-    supervisor.handle().request_shutdown();
-    let report = supervisor.wait_shutdown()?;
+    let report = supervisor.shutdown()?;
     println!("{report}");
     Ok(report)
 }

@@ -1,11 +1,11 @@
 //! A hang caught by a watchdog: a body that gives no sign of life is cancelled as unresponsive and
-//! tried again. Unlike a timeout, it does not bound how long the work takes.
+//! tried again. Unlike a timeout, a watchdog does not bound how long the work takes.
 //!
-//! `cargo run --example watchdog` ends after 1.3 s. The poller reads eight sensors, one each 50 ms,
-//! and marks each; in attempt 1 sensor 3 does not answer. You see the silence noticed 0.2 s later,
-//! with the last mark, `sensor 3`; that the hook ends the call; and that attempt 2 completes,
-//! although it runs for four times as long, and at its end is silent for 0.4 s, which it announces.
-//! The exit code is 0.
+//! `cargo run --example watchdog` ends after 1.3 s. The poller reads eight sensors, one every 50
+//! ms, and marks each; in attempt 1 sensor 3 does not answer. You see the silence noticed 0.2 s
+//! later, with the last mark, `sensor 3`, and that the cancel hook ends the call. Attempt 2
+//! completes, although it runs for four times as long and is silent for 0.4 s at its end, which it
+//! announces. The exit code is 0.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -39,7 +39,7 @@ fn poll(ctx: &TaskContext) -> TaskResult {
         port.read_exact(&mut [0])?; // fails with the end of the stream once the hook has run
         ctx.sleep(ms(50))?;
     }
-    // Known to be long and silent: the watchdog waits so long, and no longer.
+    // This is known to be long and silent, so the watchdog is told how long to wait.
     let loading = ctx.allow_silence(ms(2000));
     let _ = after(ms(400)).recv();
     drop(loading);

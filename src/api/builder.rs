@@ -284,6 +284,7 @@ impl SupervisorBuilder {
         let some = "give at least 1";
         let some_or_none = "give at least 1, or None for no limit";
         let dedicated = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
+
         for (field, value, remedy) in [
             ("max_concurrent", self.max_concurrent, some_or_none),
             ("max_tasks", self.max_tasks, some_or_none),
@@ -296,6 +297,7 @@ impl SupervisorBuilder {
                 return Err(InvalidSetting::new(field, 0, remedy));
             }
         }
+
         if self.intake_capacity > MAX_INTAKE {
             let remedy = "give at most 1048576: `submit` waits while it is full";
             return Err(InvalidSetting::new("intake_capacity", self.intake_capacity, remedy));

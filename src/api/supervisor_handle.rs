@@ -22,8 +22,8 @@ use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 /// from any thread, in bodies, hooks and subscribers too.
 ///
 /// It keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods return
-/// `Closed`, `None` or nothing. Methods that ask the controller make a round trip to its thread,
-/// which never waits for user code.
+/// `Closed`, `None` or an empty answer. Methods that ask the controller make a round trip to its
+/// thread, which never waits for user code.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     door: Arc<Door>,
@@ -66,6 +66,7 @@ impl SupervisorHandle {
         if let Err(error) = spec.validate() {
             return Err(AddError::Invalid { error, spec });
         }
+
         let policy = AdmissionPolicy::DropIfRunning;
         let record = match self.door.hand_over(spec, policy, Refused::GivenBack, WhenFull::Wait) {
             Ok(record) => record,
@@ -74,6 +75,7 @@ impl SupervisorHandle {
                 return Err(AddError::Closed { spec });
             }
         };
+
         match refusal(&record) {
             None => Ok(TaskHandle { record }),
             Some(why) => Err(why.with_spec(reclaim(&record))),
@@ -174,6 +176,7 @@ impl SupervisorHandle {
         if let Err(error) = spec.validate() {
             return Err(SubmitError::Invalid { error, spec });
         }
+
         match self.door.hand_over(spec, policy, Refused::Dropped, when_full) {
             Ok(record) => Ok(TaskHandle { record }),
             Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed { spec }),
@@ -204,14 +207,26 @@ impl SupervisorHandle {
     ///
     /// Blocks for a round trip to the controller, but not until the owner has stopped. On a
     /// supervisor that has ended it finds nothing.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let shell = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// handle.add(shell("first").slot("tty0"))?;
+    /// handle.submit(shell("second").slot("tty0"), AdmissionPolicy::Queue)?;
+    /// let found = handle.cancel_slot("tty0");
+    /// assert_eq!((found.owner_asked, found.removed), (true, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel_slot(&self, slot: &str) -> SlotCancelled {
         self.door.ask(|reply| Request::CancelSlot(slot.to_owned(), reply)).unwrap_or_default()
     }
 
     /// Returns the state of all tasks, slots, threads and permits at one moment.
     ///
-    /// Blocks for a round trip to the controller, which takes a while for each of its tasks: a few
-    /// times per second is fine, a busy loop is not.
+    /// Blocks for a round trip to the controller, which looks at every task and slot for it: what
+    /// it costs grows with their number.
     ///
     /// # Errors
     /// [`Closed`] once the supervisor has ended.
@@ -243,10 +258,13 @@ impl SupervisorHandle {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
+
         let Some(shared_lane) = self.door.ask(Request::Flush) else {
             return Err(WaitError::Closed);
         };
+        // Without a shared lane there is nothing to wait for.
         let Some(flushed) = shared_lane else { return Ok(()) };
+
         let Some(token) = current::token() else {
             return flushed.recv().map_err(|_| WaitError::Closed);
         };
@@ -260,11 +278,13 @@ impl SupervisorHandle {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
+
         let (reply, idle) = channel::bounded(1);
         // A supervisor that has ended has no task left.
         if !self.door.send(Request::Idle { or_shutdown, reply }) {
             return Ok(());
         }
+
         let Some(token) = current::token() else {
             // A disconnect means that the supervisor has ended, and with it every task.
             let _ = idle.recv();

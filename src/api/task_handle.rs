@@ -68,6 +68,18 @@ impl TaskHandle {
     /// Waits for the controller's first decision about the submission, which it takes without
     /// waiting for any user code. A task that is queued here may still be rejected later.
     ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let sync = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let first = handle.submit(sync("first").slot("tenant-42"), AdmissionPolicy::Queue)?;
+    /// let second = handle.submit(sync("second").slot("tenant-42"), AdmissionPolicy::Queue)?;
+    /// assert_eq!(first.wait_decided()?, Decision::Admitted);
+    /// assert_eq!(second.wait_decided()?, Decision::Queued { ahead: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `Closed`: the controller has ended without a decision.
     #[doc(alias = "decided")]
@@ -103,6 +115,7 @@ impl TaskHandle {
         if current::runs(&self.record) {
             return Err(WaitError::WouldDeadlock);
         }
+
         match current::token() {
             None => Ok(self.record.wait(span)),
             Some(token) => {
@@ -157,6 +170,17 @@ impl TaskHandle {
     /// task does not wait.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let report = TaskSpec::once("report", |_| Ok(())).initial_delay(Duration::from_secs(3600));
+    /// let report = supervisor.handle().add(report)?;
+    /// assert!(report.skip_wait());
+    /// assert!(report.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "retry_now")]
     pub fn skip_wait(&self) -> bool {
         let record = Arc::clone(&self.record);
@@ -169,6 +193,21 @@ impl TaskHandle {
     /// waits, or runs a `once` body.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt has returned.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (opened, attempts) = std::sync::mpsc::channel();
+    /// let tail = supervisor.handle().add(TaskSpec::new("tail", move |ctx| {
+    ///     opened.send(ctx.attempt())?; // here the body opens the file that is rotated
+    ///     Ok(ctx.sleep(Duration::MAX)?)
+    /// }))?;
+    /// assert_eq!(attempts.recv()?, 1);
+    /// assert!(tail.restart());
+    /// assert_eq!(attempts.recv()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restart(&self) -> bool {
         let record = Arc::clone(&self.record);
         self.record.door.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
@@ -231,6 +270,7 @@ fn wait_for_disconnect<T>(
     span: Duration,
 ) -> Result<bool, WaitError> {
     let cancelled = token.map_or_else(channel::never, CancelToken::cancelled);
+
     select! {
         recv(end) -> _ => Ok(true),
         recv(cancelled) -> _ => match token.map(CancelToken::check) {

@@ -43,6 +43,7 @@ impl<'a, 'b> Line<'a, 'b> {
         if let Some(attempt) = kind.attempt() {
             self.plain("attempt", attempt);
         }
+
         match kind {
             E::Submitted { policy } => self.plain("policy", policy),
             E::Queued { depth } => self.plain("depth", depth),

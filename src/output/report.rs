@@ -89,12 +89,15 @@ impl fmt::Display for ShutdownReport {
             self.rejected,
             self.abandoned.len(),
         )?;
+
+        // What went well is not worth a word.
         if self.events_dropped > 0 {
             write!(f, ", {} events dropped", self.events_dropped)?;
         }
         if self.values_leaked > 0 {
             write!(f, ", {} values leaked", self.values_leaked)?;
         }
+
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
         }
@@ -253,6 +256,7 @@ impl fmt::Display for RunReport {
         let counts = &self.outcomes;
         let total = counts.total();
         write!(f, "{total} task{}", if total == 1 { "" } else { "s" })?;
+
         let named = [
             ("completed", counts.completed),
             ("cancelled", counts.cancelled),
@@ -268,6 +272,7 @@ impl fmt::Display for RunReport {
         for (position, (name, count)) in named.iter().filter(|(_, count)| *count > 0).enumerate() {
             write!(f, "{} {count} {name}", if position == 0 { ":" } else { "," })?;
         }
+
         for failure in &self.failures {
             write!(f, "\n  {}: {}", failure.task, failure.outcome)?;
         }

@@ -161,6 +161,7 @@ impl fmt::Display for Snapshot {
         write!(f, "tasks={} slots={}", self.tasks.len(), self.slots.len())?;
         write!(f, " threads={} permits={}", self.workers.threads, self.permits.held)?;
         write!(f, " abandoned={}", self.abandoned.len())?;
+
         for task in tasks {
             let held = Seconds(self.at.saturating_sub(task.since));
             write!(f, "\n  {} {} for {held} s", task.task, task.state)?;
@@ -177,6 +178,7 @@ impl fmt::Display for Snapshot {
                 write!(f, ", last failure: {failure}")?;
             }
         }
+
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
         }

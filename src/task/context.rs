@@ -233,6 +233,20 @@ impl TaskContext {
 
     /// Gives a heartbeat that also says where the body is. The latest mark is shown in snapshots,
     /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let poller = TaskSpec::once("poller", |ctx| {
+    ///     ctx.mark("sensor 3");
+    ///     let snapshot = ctx.handle().snapshot()?;
+    ///     let own = snapshot.task(ctx.id()).and_then(|task| task.mark.as_ref());
+    ///     assert_eq!(own.map(|mark| &*mark.label), Some("sensor 3"));
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(poller)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "checkpoint")]
     pub fn mark(&self, label: impl Into<Cow<'static, str>>) {
         self.cell().pulse.mark(label.into(), self.cell().clock().now());
@@ -245,8 +259,8 @@ impl TaskContext {
     }
 
     /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, for example by shutting down its socket. The page "Waking blocked work" of
-    /// the guide tells which call is woken how.
+    /// flag cannot wake, for example by shutting down its socket. The page
+    /// [`guide::waking`](crate::guide::waking) tells which call is woken how.
     ///
     /// The hook runs on a thread of the supervisor, after the token is cancelled, and after the
     /// hooks that this attempt registered before. A hook registered after the cancel runs

@@ -110,6 +110,7 @@ impl TaskContext {
             self.check()?;
             let left =
                 clock.remaining(due).map(|left| Timespec::try_from(left).unwrap_or(FOR_EVER));
+
             match poll(&mut fds, left.as_ref()) {
                 Ok(0) if clock.now() >= due => return Ok(Polled::TimedOut),
                 // With nothing to report before the time is up, the loop waits for the rest.

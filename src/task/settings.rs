@@ -8,7 +8,8 @@ use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
-/// Everything that was set, in that order: the last word on a subject counts.
+/// Everything that was set, in that order: the last word on a subject counts. It goes with the spec
+/// once the task is decided, so a task that waits does not pay for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings(Vec<Setting>);
 
@@ -94,6 +95,7 @@ impl Settings {
             }
         }
 
+        // Neither means anything without the other, and either may be set first.
         let watchdog = |max_silence| Watchdog { max_silence, policy: watchdog_policy };
         plan.watchdog = silence.map(watchdog);
         plan
@@ -110,6 +112,7 @@ impl Settings {
 
 fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     check_restart(plan)?;
+
     let BackoffPolicy { first, max, factor, .. } = plan.backoff;
     if !(factor.is_finite() && factor >= 1.0) {
         return Err(InvalidSetting::new(
@@ -162,6 +165,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
         Pause::Delay(delay) => Some(("repeat_after", delay)),
         Pause::Rate(interval) => Some(("every", interval)),
     };
+
     if let Some((field, span)) = pause {
         if plan.body == BodyKind::Once {
             return Err(InvalidSetting::new(field, span, once));
@@ -175,6 +179,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
             return Err(InvalidSetting::new("restart", plan.restart, remedy));
         }
     }
+
     if plan.body == BodyKind::Once && plan.restart != RestartPolicy::Never {
         return Err(InvalidSetting::new("restart", plan.restart, once));
     }

@@ -5,7 +5,7 @@
 macro_rules! labels {
     ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
         impl $name {
-            /// A stable `snake_case` name, for metrics and logs.
+            /// Returns a stable `snake_case` name, for metrics and logs.
             pub const fn label(&self) -> &'static str {
                 match self { $($variant => $label),+ }
             }

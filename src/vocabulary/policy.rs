@@ -34,8 +34,9 @@ pub enum AdmissionPolicy {
     /// are rejected as [`QueueFull`](crate::Rejection::QueueFull). Behind an owner that never ends
     /// it waits for ever; bound that with [`TaskSpec::expires_in`](crate::TaskSpec::expires_in).
     Queue,
-    /// The owner is asked to stop, and the submission owns the slot next, in place of the
-    /// submission that would have. No limit applies.
+    /// The owner is asked to stop, and the submission owns the slot next. The submission that would
+    /// have been next is rejected as [`Superseded`](crate::Rejection::Superseded). No limit
+    /// applies.
     Replace,
     /// The submission is rejected as [`SlotBusy`](crate::Rejection::SlotBusy).
     DropIfRunning,

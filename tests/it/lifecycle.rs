@@ -196,9 +196,9 @@ fn delay_after(rig: &Rig, task: &TaskHandle, event: &str) -> Duration {
 }
 
 #[test]
-fn every_waits_its_delay_after_a_success_and_no_less_after_a_failure() {
+fn repeat_after_waits_its_delay_after_a_success_and_no_less_after_a_failure() {
     let rig = Rig::new();
-    let (spec, puppet) = Puppet::new("every");
+    let (spec, puppet) = Puppet::new("repeat_after");
     let backoff = BackoffPolicy::constant(LONG * 2).factor(1.0);
     let task =
         rig.handle.add(spec.repeat_after(LONG).backoff(BackoffPolicy::constant(SHORT))).unwrap();
@@ -215,9 +215,9 @@ fn every_waits_its_delay_after_a_success_and_no_less_after_a_failure() {
 }
 
 #[test]
-fn a_rate_keeps_its_grid_whatever_comes_between() {
+fn every_keeps_its_grid_whatever_comes_between() {
     let rig = Rig::new();
-    let (spec, puppet) = Puppet::new("rate");
+    let (spec, puppet) = Puppet::new("every");
     let spec = spec.every(LONG).backoff(BackoffPolicy::constant(SHORT));
     let task = rig.handle.add(spec).unwrap();
     let mut ticks = Vec::new();
@@ -241,7 +241,7 @@ fn a_rate_keeps_its_grid_whatever_comes_between() {
 }
 
 #[test]
-fn a_rate_skips_the_ticks_it_misses() {
+fn every_skips_the_ticks_it_misses() {
     let rig = Rig::new();
     let interval = Duration::from_millis(20);
     let (spec, puppet) = Puppet::new("late");

@@ -37,6 +37,8 @@ pub(super) enum Setting {
 
 impl Settings {
     pub(super) fn set(&mut self, setting: Setting) {
+        // Most specs have one or two, and room for more would be freed unused.
+        self.0.reserve_exact(1);
         self.0.push(setting);
     }
 

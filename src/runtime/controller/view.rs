@@ -40,16 +40,25 @@ impl Controller {
     }
 
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        let starting = |task: &&Task| matches!(task.state, State::Starting { .. });
-        let starting = self.machine.tasks().iter().filter(starting).map(|task| task.task);
-        for task in starting.collect::<Vec<_>>() {
+        let mut starting = Vec::new();
+        let known = self.machine.tasks().iter().inspect(|task| {
+            if let State::Starting { .. } = task.state {
+                starting.push(task.task);
+            }
+        });
+        let mut tasks: Vec<_> = known.filter_map(|task| self.task_snapshot(task)).collect();
+        tasks.sort_by_key(|task| task.task.id);
+        // Few are in this state; to look at all others once more would cost as much as the rest.
+        for task in starting {
             self.learn_of_claim(task);
+            let now = self.machine.tasks().get(task.key).and_then(|task| self.task_snapshot(task));
+            let place = tasks.binary_search_by_key(&task.id, |entry| entry.task.id);
+            if let (Some(now), Ok(place)) = (now, place) {
+                tasks[place] = now;
+            }
         }
 
         let machine = &self.machine;
-        let tasks = machine.tasks().iter().filter_map(|task| self.task_snapshot(task));
-        let mut tasks: Vec<_> = tasks.collect();
-        tasks.sort_by_key(|task| task.task.id);
         let counts = self.pool.counts();
         Snapshot {
             at: self.now.since_start(),

@@ -86,7 +86,7 @@
 //! | `guide` | the longer pages | – |
 //!
 //! Inside a folder, a module uses only those that `mod.rs` lists below it; `task` has one circle,
-//! which its `mod.rs` names, and `runtime` has no order yet. A test reads the imports.
+//! which its `mod.rs` names and its `README.md` explains. A test reads the imports.
 //!
 //! **Invariant:** the machine holds ids only, so no destructor of a user can run under it.
 //! **Invariant:** time is read in `platform/clock`, panics are caught in `platform/unwind`, threads

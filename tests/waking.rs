@@ -76,7 +76,7 @@ fn spin_until(what: &str, holds: impl Fn() -> bool) {
 /// When the cancel comes, as far as that can be arranged.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// The body is told before it hangs up its hook, or makes its descriptor.
+    /// The body is told before it registers its hook, or makes its descriptor.
     BeforeHook,
     /// The body is told between that and the call.
     BeforeCall,
@@ -103,7 +103,7 @@ impl Round {
         }
     }
 
-    /// The body calls this before it hangs up its hook,
+    /// The body calls this before it registers its hook,
     fn before_hook(&self, token: &CancelToken) {
         match self.moment {
             Moment::BeforeHook => self.meet(token, true),
@@ -401,7 +401,7 @@ fn a_hook_and_a_return_that_race_do_not_meet_after_the_guard() {
         Ok(())
     });
     assert_eq!(used_after_free.load(Ordering::Relaxed), 0);
-    // At least in each round in which the body waited to be told before it hung up the hook.
+    // At least in each round in which the body waited to be told before it registered the hook.
     assert!(hooks_run.load(Ordering::Relaxed) >= rounds() as usize / 2);
 }
 

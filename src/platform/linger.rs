@@ -49,9 +49,11 @@ impl Linger {
         if self.is_paused(began) {
             return None;
         }
+
         let end = began.after(LINGER);
         loop {
             thread::yield_now();
+            // The look comes first: what is found counts, however late the yield came back.
             let (found, now) = (look(), clock.now());
             if found.is_some() {
                 return found;

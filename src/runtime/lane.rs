@@ -89,6 +89,8 @@ impl Lane {
         let (ready, linger) = (Condvar::new(), Linger::default());
         let shared = Shared { state, ready, capacity, in_hand, given_up, lossy, linger };
         let shared = Arc::new(shared);
+
+        // Its handle exists before its thread does: a thread that is refused closes it.
         let lane = Self { shared: Arc::clone(&shared) };
         let door = Arc::clone(door);
         options.spawn(role, options.stack_size, move |_| {

@@ -58,6 +58,8 @@ impl Publisher {
             dropped: 0,
             closed: false,
         };
+
+        // If a thread is refused, the lanes that have begun end with the publisher.
         if !subscribers.shared.is_empty() {
             let capacity = subscribers.shared_capacity;
             publisher.shared = Some(publisher.lane("ev", subscribers.shared, capacity)?);

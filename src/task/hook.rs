@@ -83,15 +83,19 @@ impl Hook {
     pub(crate) fn remove(&self, wait: bool) -> bool {
         let mut state = self.state.lock();
         if let State::Armed(_) = *state {
+            // The destructor of what the hook holds is the user's: not under the lock.
             let call = std::mem::replace(&mut *state, State::Spent);
             drop(state);
             drop(call);
             return true;
         }
+
         loop {
             match &mut *state {
                 State::Running { on, removed } => {
+                    // A nudge that runs now is not armed again.
                     *removed = true;
+                    // To wait on its own thread would be to wait for itself.
                     if !wait || *on == thread::current().id() {
                         return false;
                     }

@@ -128,6 +128,8 @@ impl Record {
         if soon.is_some() {
             return soon;
         }
+
+        // One absolute deadline, so that early wake-ups do not prolong the wait.
         let due = clock.now().after(span);
         let instant = clock.instant(due);
         let mut state = self.state.lock();

@@ -142,7 +142,7 @@ fn a_hook_hung_up_after_the_cancel_runs_at_once_on_its_caller() {
         let _ = ctx.sleep(Duration::MAX);
         let (inside, again) = (say.clone(), ctx.token().clone());
         ctx.on_cancel(move || {
-            // A hook may hang up another one.
+            // A hook may register another one.
             let deeper = inside.clone();
             again
                 .on_cancel(move || {

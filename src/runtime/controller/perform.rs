@@ -122,9 +122,10 @@ impl Controller {
         let owner = about.and_then(|task| self.values.get(task.key));
         // A released attempt's return is its own affair: its task may be in another attempt, or no
         // more.
-        let released = match notice {
-            Notice::AttemptReturned { attempt, .. } => self.released.find(attempt),
-            _ => None,
+        let released = if let Notice::AttemptReturned { attempt, .. } = notice {
+            self.released.find(attempt)
+        } else {
+            None
         };
         let (task, details) = match (released, owner) {
             (Some(it), _) => {

@@ -97,6 +97,7 @@ impl Controller {
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
         let owner = self.values.get(task.task.key)?;
         let due = self.machine.due(task.task.key);
+        // The cell of an attempt that is over says nothing of the task as it is now.
         let cell = owner.cell.as_ref().filter(|_| task.state.holds_permit());
         let (told, silent) = match task.state {
             State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), false),
@@ -108,6 +109,7 @@ impl Controller {
             | State::Waiting(_)
             | State::Over => (None, false),
         };
+
         Some(TaskSnapshot {
             task: owner.task_ref(),
             state: task.state.name(),

@@ -133,6 +133,7 @@ impl Pool {
         if now < self.refused_until {
             return self.last_resort_refused();
         }
+
         let (place, seat) = (self.shared.place(Group::Beside), Arc::new(Seat::default()));
         let waits = Arc::clone(&seat);
         let threads = &self.shared.threads;
@@ -182,6 +183,8 @@ fn work_on_hooks(place: &Place, name: Arc<str>, seat: &Seat) {
         Ok(thread) => thread,
         Err(error) => return shared.door.tell(Fact::HookThreadRefused { error }),
     };
+
+    // It takes nothing but hooks, so that a long attempt never keeps it from them.
     let mut state = shared.state.lock();
     loop {
         if let Some(cell) = state.hooks.begin(&thread, || shared.door.clock.now()) {

@@ -58,6 +58,7 @@ impl Pool {
         let (state, left) = (Mutex::new(State::default()), Condvar::new());
         let linger = Linger::default();
         let shared = Shared { state, left, unheard, door, linger, threads };
+        // A burst of short work is done best by about as many threads as there are processors.
         let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
         Self {

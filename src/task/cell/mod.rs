@@ -151,6 +151,7 @@ impl Cell {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Claimed) {
             Phase::Offered(load) => {
+                // Named under the same lock, so that nobody sees a claimed attempt without thread.
                 state.thread = Some(thread.clone());
                 let at = self.begin(&mut state, load.allowance);
                 Some((load, at))

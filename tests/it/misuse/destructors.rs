@@ -31,7 +31,7 @@ const ROWS: [(&str, Try, &str, usize, usize); 9] = [
     ("a nudge and a hook left behind", |drops| with(drops, nudge_forgotten), "completed", 2, 2),
     ("a hook that runs", |drops| with(drops, told), "cancelled", 0, 1),
     ("a nudge that panics", |drops| with(drops, told_and_panics), "cancelled", 0, 1),
-    ("a hook hung up too late", |drops| with(drops, too_late), "cancelled", 0, 1),
+    ("a hook registered too late", |drops| with(drops, too_late), "cancelled", 0, 1),
 ];
 
 fn of_body(drops: &Drops) -> TaskSpec {

@@ -13,9 +13,9 @@ use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check::some("hooks: hung up or told, it runs once", 2000, it_runs_once),
+    Check::some("hooks: registered or told, it runs once", 2000, it_runs_once),
     Check::some("hooks: two threads run them, each runs once", 2000, two_threads_run_them),
-    Check::some("hooks: hung up at any time, each runs once", 2000, each_runs_once),
+    Check::some("hooks: registered at any time, each runs once", 2000, each_runs_once),
     Check::some("hooks: in the order of registration", 2000, they_run_in_order),
     Check::some("hooks: the flag is set before", 1000, the_flag_is_set_before),
     Check::some("hooks: gone with the guard", 2000, gone_with_the_guard),
@@ -102,7 +102,7 @@ fn they_run_in_order() {
     cancel(&stage.cell, CancelReason::Stop);
     body.join().unwrap();
     let order = order.lock().unwrap().clone();
-    // One that is hung up late runs where it is hung up, beside those that run already.
+    // One that is registered late runs where it is registered, beside those that run already.
     assert!(order == [1, 2] || order == [2, 1] && stage.hook_threads_asked() > 0, "{order:?}");
 }
 
@@ -243,7 +243,7 @@ fn disarmed_or_run() {
     }
 }
 
-/// A hook that is still hung up runs once if the attempt was told, and never if it was not.
+/// A hook that is still registered runs once if the attempt was told, and never if it was not.
 fn told_returned_and_let_go() {
     let stage = Stage::running();
     let runs = Count::default();

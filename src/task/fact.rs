@@ -36,16 +36,24 @@ pub(crate) enum Fact {
     HookReturned,
     /// Hooks of an attempt are to be run again at that time.
     HooksDue { cell: Arc<Cell>, due: Time },
-    /// The thread of last resort for hooks could not be had.
-    HookThreadRefused { error: io::Error },
-    /// A thread of the pool could not be had, or its set-up failed.
-    ThreadRefused { error: io::Error },
-    /// A thread of its own could not be had for an attempt, which waits for another.
-    DedicatedRefused { error: io::Error },
+    /// A thread could not be had; another is tried after that time.
+    ThreadRefused { error: io::Error, retry_in: Duration },
+    /// A thread came, and what the user wants done first on each thread failed.
+    SetUpFailed { role: Role, error: io::Error },
     /// A subscriber panicked.
     SubscriberPanicked { subscriber: Arc<str>, message: String },
     /// A lane has served its last event.
     LaneFlushed,
+}
+
+/// What a thread is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Pooled,
+    /// One attempt, which waits for another thread now.
+    Dedicated,
+    /// The one of last resort for hooks.
+    Hooks,
 }
 
 /// How an attempt came back, with what it brought.

@@ -1,8 +1,6 @@
 //! What comes in: facts from threads, submissions, and requests; one match each.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Controller, IdleWaiter};
 use crate::machine::{Answer, Input, State, Submission};
@@ -47,18 +45,13 @@ impl Controller {
             Fact::HookAbandoned => self.feed(Input::HookAbandoned),
             Fact::HookReturned => self.feed(Input::HookReturned),
             Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
-            Fact::HookThreadRefused { error } => {
-                self.pool.last_resort_refused();
-                let retry_in = self.pool.refused(self.now);
-                self.publish_refused(error, retry_in);
+            Fact::ThreadRefused { error, retry_in } => {
+                let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
+                self.publisher.publish(self.now, None, kind);
             }
-            Fact::ThreadRefused { error } => {
-                let retry_in = self.pool.refused(self.now);
-                self.publish_refused(error, retry_in);
-            }
-            Fact::DedicatedRefused { error } => {
-                let retry_in = self.pool.dedicated_refused(self.now);
-                self.publish_refused(error, retry_in);
+            Fact::SetUpFailed { role, error } => {
+                let refused = self.pool.set_up_failed(self.now, role, error);
+                self.serve_fact(refused);
             }
             Fact::SubscriberPanicked { subscriber, message } => {
                 let message = Arc::from(message);
@@ -71,11 +64,6 @@ impl Controller {
                 }
             }
         }
-    }
-
-    fn publish_refused(&mut self, error: io::Error, retry_in: Duration) {
-        let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
-        self.publisher.publish(self.now, None, kind);
     }
 
     fn publish_about(&mut self, cell: &Cell, kind: EventKind) {

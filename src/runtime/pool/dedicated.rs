@@ -1,13 +1,14 @@
 //! Attempts that want a thread of their own.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::{Dedicated, Group, Place};
 use super::Pool;
 use crate::platform::sync::Mutex;
-use crate::task::fact::Fact;
+use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
 /// Those that have no thread yet.
@@ -35,12 +36,12 @@ impl Pool {
     }
 
     /// A thread of its own could not be had for an attempt. The others come first now: what this
-    /// one wants may never be had. Says when another is tried.
-    pub(in crate::runtime) fn dedicated_refused(&mut self, now: Time) -> Duration {
+    /// one wants may never be had.
+    pub(super) fn dedicated_refused(&mut self, now: Time, error: io::Error) -> Fact {
         let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
         self.dedicated.attempts.extend(unserved);
         self.dedicated.refused_until = now.after(RETRY);
-        RETRY
+        Fact::ThreadRefused { error, retry_in: RETRY }
     }
 
     pub(super) fn start_dedicated(&mut self, now: Time, facts: &mut Vec<Fact>) {
@@ -54,8 +55,7 @@ impl Pool {
                 continue;
             }
             if let Err(error) = self.start_dedicated_thread(dedicated) {
-                self.dedicated_refused(now);
-                facts.push(Fact::DedicatedRefused { error });
+                facts.push(self.dedicated_refused(now, error));
             }
         }
         if !self.dedicated.attempts.is_empty() {
@@ -64,7 +64,7 @@ impl Pool {
     }
 
     /// Puts the attempt back if its thread is refused.
-    fn start_dedicated_thread(&mut self, dedicated: Dedicated) -> std::io::Result<()> {
+    fn start_dedicated_thread(&mut self, dedicated: Dedicated) -> io::Result<()> {
         let place = self.shared.place(Group::Beside);
         let role = self.role();
         let options = dedicated.options.clone();
@@ -96,7 +96,7 @@ fn work_once(place: Place, dedicated: Dedicated, name: Arc<str>) {
         Err(error) => {
             shared.state.lock().unserved.push(dedicated);
             drop(place);
-            shared.door.tell(Fact::DedicatedRefused { error });
+            shared.door.tell(Fact::SetUpFailed { role: Role::Dedicated, error });
             shared.drop_unheard();
         }
     }

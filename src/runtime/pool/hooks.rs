@@ -10,7 +10,7 @@ use super::hook_queue::StuckHook;
 use super::shared::{Call, Group, Place, Seat, Shared, State};
 use super::Pool;
 use crate::task::cell::{Cell, Thread};
-use crate::task::fact::Fact;
+use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
 /// Threads that may be started for hooks, beside those of the pool.
@@ -108,8 +108,7 @@ impl Pool {
             }
             self.hooks.starts += 1;
             if let Err(error) = self.start_thread() {
-                self.refused(now);
-                facts.push(Fact::ThreadRefused { error });
+                facts.push(self.refused(now, error));
             }
         }
     }
@@ -143,14 +142,13 @@ impl Pool {
             Ok(()) => self.hooks.last_resort = Some(seat),
             Err(error) => {
                 self.last_resort_refused();
-                self.refused(now);
-                facts.push(Fact::ThreadRefused { error });
+                facts.push(self.refused(now, error));
             }
         }
     }
 
     /// The thread of last resort could not be had. The next hook that is registered asks again.
-    pub(in crate::runtime) fn last_resort_refused(&mut self) {
+    pub(super) fn last_resort_refused(&mut self) {
         self.hooks.last_resort = None;
         self.shared.door.hook_thread_refused();
     }
@@ -181,7 +179,10 @@ fn work_on_hooks(place: &Place, name: Arc<str>, seat: &Seat) {
     let shared = &place.shared;
     let thread = match shared.begin_thread(name) {
         Ok(thread) => thread,
-        Err(error) => return shared.door.tell(Fact::HookThreadRefused { error }),
+        Err(error) => {
+            let role = Role::Hooks;
+            return shared.door.tell(Fact::SetUpFailed { role, error });
+        }
     };
 
     // It takes nothing but hooks, so that a long attempt never keeps it from them.

@@ -16,7 +16,6 @@ mod hook_queue;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::machine::pool::{Counts, Pool as Arithmetic};
 use crate::platform::linger::Linger;
@@ -26,7 +25,7 @@ use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::threads::Threads;
 use crate::platform::unwind;
 use crate::task::door::Door;
-use crate::task::fact::Fact;
+use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
 pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
@@ -114,8 +113,7 @@ impl Pool {
         }
         for _ in 0..orders.start {
             if let Err(error) = self.start_thread() {
-                self.refused(now);
-                facts.push(Fact::ThreadRefused { error });
+                facts.push(self.refused(now, error));
                 break;
             }
         }
@@ -161,13 +159,25 @@ impl Pool {
         self.next_number += u64::from(started.is_ok());
     }
 
-    /// A thread could not be had. No other is tried for a while; says for how long.
-    pub(super) fn refused(&mut self, now: Time) -> Duration {
+    /// A thread came and could not be used.
+    pub(super) fn set_up_failed(&mut self, now: Time, role: Role, error: io::Error) -> Fact {
+        match role {
+            Role::Pooled => self.refused(now, error),
+            Role::Dedicated => self.dedicated_refused(now, error),
+            Role::Hooks => {
+                self.last_resort_refused();
+                self.refused(now, error)
+            }
+        }
+    }
+
+    /// A thread could not be had. No other is tried for a while.
+    fn refused(&mut self, now: Time, error: io::Error) -> Fact {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
         self.hooks.forget_start();
         self.wake_by(self.refused_until);
-        retry_in
+        Fact::ThreadRefused { error, retry_in }
     }
 
     /// Sends every thread home once there is nothing left to do, and waits for those that come; at
@@ -223,6 +233,7 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::platform::clock::Clock;
+    use std::time::Duration;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
@@ -253,5 +264,29 @@ mod tests {
         drop(beside);
         let soon = door.clock.now().after(Duration::from_secs(60));
         assert_eq!(pool.close(0, soon), 0);
+    }
+
+    /// Each refusal counts once, whoever hears of it.
+    #[test]
+    fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
+        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let impossible = Some(usize::MAX / 2);
+        let threads = Threads { name: "test".to_owned(), stack_size: impossible, hooks: None };
+        let mut pool = Pool::new(door, inbox.facts, threads, 0);
+        pool.push(Work::Drop(Vec::new()));
+        let mut now = Time::ZERO;
+        let delays: Vec<_> = (0..4)
+            .map(|_| {
+                let mut facts = pool.manage(now);
+                let Some(Fact::ThreadRefused { retry_in, .. }) = facts.pop() else {
+                    panic!("no thread was refused");
+                };
+                assert!(facts.is_empty());
+                now = now.after(retry_in);
+                assert!(pool.deadline() <= now);
+                retry_in
+            })
+            .collect();
+        assert!(delays.windows(2).all(|pair| pair[1] == pair[0] * 2), "{delays:?}");
     }
 }

@@ -8,7 +8,7 @@ use super::shared::{Call, Place, Seat, Shared, Work};
 use crate::platform::{stall, unwind};
 use crate::task::cell::{Cell, Thread};
 use crate::task::current;
-use crate::task::fact::Fact;
+use crate::task::fact::{Fact, Role};
 
 /// What a worker found to do.
 enum Found {
@@ -24,7 +24,7 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
         Err(error) => {
             // Whoever hears of it must find it counted no more.
             drop(place);
-            return shared.door.tell(Fact::ThreadRefused { error });
+            return shared.door.tell(Fact::SetUpFailed { role: Role::Pooled, error });
         }
     };
     let seat = Arc::new(Seat::default());

@@ -165,12 +165,7 @@ impl Ground {
         let now = self.door.clock.now();
         match fact {
             Fact::Returned(returned) => return Some(returned),
-            Fact::ThreadRefused { .. } => drop(self.pool.refused(now)),
-            Fact::DedicatedRefused { .. } => drop(self.pool.dedicated_refused(now)),
-            Fact::HookThreadRefused { .. } => {
-                self.pool.last_resort_refused();
-                self.pool.refused(now);
-            }
+            Fact::SetUpFailed { role, error } => drop(self.pool.set_up_failed(now, role, error)),
             Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
             Fact::DropPanicked { message } => panic!("{message}"),
             _ => {}

@@ -208,7 +208,7 @@ impl Stepper {
 
     fn attempt(&self, key: u32) -> AttemptRef {
         let attempt = self.machine.tasks().get(TaskKey(key)).map_or(1, |task| task.attempt);
-        AttemptRef { task: task(key), attempt }
+        AttemptRef { task: task(key), number: attempt }
     }
 
     /// The tasks in an order that no cache expects; each once, since 7919 is prime.
@@ -231,7 +231,7 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
     let plan = Arc::clone(shared.get_or_init(|| plan(initial_delay)));
     assert_eq!(plan.initial_delay, initial_delay);
     Submission {
-        task: task(key),
+        addr: task(key),
         slot: Some(SlotKey(key)),
         policy: AdmissionPolicy::DropIfRunning,
         plan,

@@ -10,7 +10,7 @@ use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::clock::Clock;
 use crate::platform::threads::Threads;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
 use crate::runtime::start::{start, Setup};
 use crate::runtime::Subscribers;
@@ -70,7 +70,7 @@ impl SupervisorBuilder {
             grace: GRACE,
             seed: None,
             defaults: TaskDefaults::default(),
-            threads: Threads { name: "threadvisor".to_owned(), stack_size: None, hooks: None },
+            threads: Threads { name: "threadvisor".to_owned(), stack_size: None, callbacks: None },
             max_abandoned: Some(16),
             prespawn: 0,
             shared: Vec::new(),
@@ -166,10 +166,10 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Calls `hook` first on each thread that runs bodies and cancel hooks, for example to set its
-    /// priority or affinity, or to attach it to a virtual machine. If the hook fails or panics, the
-    /// thread counts as refused: that is an event, another thread is tried later, and nothing is
-    /// lost.
+    /// Calls `callback` first on each thread that runs bodies and cancel hooks, for example to set
+    /// its priority or affinity, or to attach it to a virtual machine. If the callback fails or
+    /// panics, the thread counts as refused: that is an event, another thread is tried later, and
+    /// nothing is lost.
     ///
     /// The channels and locks between the threads know nothing of priorities. A thread with a
     /// real-time policy may have to wait for a preempted thread with a lower priority; on a single
@@ -177,15 +177,15 @@ impl SupervisorBuilder {
     /// default within a second).
     pub fn on_thread_start(
         mut self,
-        hook: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+        callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.threads.hooks_mut().on_start = Some(UserValue::new(Box::new(hook)));
+        self.threads.callbacks_mut().on_start = Some(UserValue::new(Box::new(callback)));
         self
     }
 
-    /// Calls `hook` last on each thread on which `on_thread_start` succeeded.
-    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.threads.hooks_mut().on_stop = Some(UserValue::new(Box::new(hook)));
+    /// Calls `callback` last on each thread on which `on_thread_start` succeeded.
+    pub fn on_thread_stop(mut self, callback: impl Fn() + Send + Sync + 'static) -> Self {
+        self.threads.callbacks_mut().on_stop = Some(UserValue::new(Box::new(callback)));
         self
     }
 

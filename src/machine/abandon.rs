@@ -63,7 +63,7 @@ impl Machine {
     pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
         let task = &self.tasks[key];
-        let (owner, attempt) = (task.task, task.attempt_ref());
+        let (owner, attempt) = (task.addr, task.attempt_ref());
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
         // Nothing follows: the worker drops the body as soon as that returns.

@@ -32,11 +32,11 @@ impl Machine {
         }
 
         for (ahead, submission) in (0..).zip(&batch) {
-            let twice = submission.slot.and_then(|slot| named.insert(slot, submission.task.id));
+            let twice = submission.slot.and_then(|slot| named.insert(slot, submission.addr.id));
             let busy =
                 twice.map(|owner| Rejection::SlotBusy { owner, since: self.now.since_start() });
             if let Some(why) = self.refusal(submission, ahead).or(busy) {
-                culprit = Some((submission.task.id, why));
+                culprit = Some((submission.addr.id, why));
                 break;
             }
         }
@@ -44,7 +44,7 @@ impl Machine {
         // Each is decided, also if refused: each was accepted into the intake and has an outcome.
         for submission in batch {
             let refusal = culprit.map(|(culprit, why)| {
-                if submission.task.id == culprit {
+                if submission.addr.id == culprit {
                     why
                 } else {
                     Rejection::BatchRefused { culprit }
@@ -88,7 +88,7 @@ impl Machine {
         let (depth, limit) = (slot.queue.len, self.limits.max_slot_queue);
         match submission.policy {
             AdmissionPolicy::DropIfRunning => Some(Rejection::SlotBusy {
-                owner: owner.task.id,
+                owner: owner.addr.id,
                 since: owner.owner_since.since_start(),
             }),
             AdmissionPolicy::Queue if depth >= limit => {
@@ -105,7 +105,7 @@ impl Machine {
         refusal: Option<Rejection>,
         out: &mut Vec<Effect>,
     ) {
-        let (task, slot, policy) = (submission.task, submission.slot, submission.policy);
+        let (task, slot, policy) = (submission.addr, submission.slot, submission.policy);
         Self::publish(out, Notice::Submitted { task, policy });
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
@@ -130,7 +130,7 @@ impl Machine {
     /// A task that nothing has happened to.
     fn new_task(&self, submission: Submission) -> Task {
         Task {
-            task: submission.task,
+            addr: submission.addr,
             slot: submission.slot,
             expires_at: submission.expires_at(),
             plan: submission.plan,
@@ -156,7 +156,7 @@ impl Machine {
         policy: AdmissionPolicy,
         out: &mut Vec<Effect>,
     ) {
-        let task = self.tasks[key].task;
+        let task = self.tasks[key].addr;
         let head = self.slots.get(slot).queue.first;
 
         // What is displaced goes first, so that the depth told below is that of the queue.
@@ -197,7 +197,7 @@ impl Machine {
         let task = self.task_mut(key);
         task.owner_since = now;
         let (slot, delay) = (task.slot, task.plan.initial_delay);
-        Self::publish(out, Notice::Admitted { task: task.task });
+        Self::publish(out, Notice::Admitted { task: task.addr });
         if let Some(slot) = slot {
             self.slots.get_mut(slot).owner = Some(key);
         }
@@ -229,7 +229,7 @@ impl Machine {
 
     fn wait_for_permit(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         self.enter(key, State::Runnable, self.tasks[key].expiry());
-        Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].task });
+        Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].addr });
     }
 
     /// Takes a permit and has the next attempt offered to a thread.
@@ -255,7 +255,7 @@ impl Machine {
     /// Ends a task: its last event; the shutdown it may cause; slot and permit pass on; its
     /// outcome.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let task = self.tasks[key].task;
+        let task = self.tasks[key].addr;
         let state = self.tasks[key].state;
         self.announce_end(key, end, out);
         self.enter(key, State::Over, Time::NEVER);
@@ -270,7 +270,7 @@ impl Machine {
 
     /// The last event of a task and the end of its being waited for.
     pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let task = self.tasks[key].task;
+        let task = self.tasks[key].addr;
         self.open -= 1;
         Self::publish(
             out,
@@ -298,14 +298,14 @@ impl Machine {
         place: Option<TaskKey>,
         out: &mut Vec<Effect>,
     ) {
-        let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
+        let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
         // A queued task holds no more than its place there.
         if let (State::Queued, Some(slot)) = (state, slot) {
             self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
         }
         let owned = slot.filter(|&slot| self.slots.get(slot).owner == Some(key));
         let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
-        out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].task) });
+        out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].addr) });
 
         // The permit goes to whoever waited longest, not to the heir.
         if state.holds_permit() {
@@ -343,7 +343,7 @@ impl Machine {
 
     /// Forgets a task that holds nothing any more, and its slot with it if that is vacant.
     pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let (task, slot) = (self.tasks[key].task, self.tasks[key].slot);
+        let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
         self.timers.clear(key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });

@@ -60,7 +60,7 @@ pub(crate) enum Input {
 /// A task as it enters the machine. The runtime chose the keys; they are free.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Submission {
-    pub(crate) task: TaskAddr,
+    pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
     pub(crate) policy: AdmissionPolicy,
     pub(crate) plan: Arc<Plan>,

@@ -56,7 +56,7 @@ pub(crate) struct Orders {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Pool {
+pub(crate) struct Arithmetic {
     /// Threads to start without hesitation.
     eager: u32,
     /// Threads never to retire.
@@ -77,7 +77,7 @@ pub(crate) struct Pool {
     deadline: Time,
 }
 
-impl Pool {
+impl Arithmetic {
     /// A pool without threads, of which the first `eager` start at once and `keep` never retire.
     pub(crate) const fn new(eager: u32, keep: u32) -> Self {
         Self {
@@ -227,15 +227,15 @@ mod tests {
 
     #[test]
     fn an_empty_pool_starts_a_few_threads_at_once() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         assert_eq!(pool.decide(ms(0), Counts { queued: 100, ..Counts::default() }).start, 2);
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         assert_eq!(pool.decide(ms(0), Counts { queued: 1, ..Counts::default() }).start, 1);
     }
 
     #[test]
     fn a_moving_queue_of_short_jobs_gets_no_more_threads() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         pool.decide(ms(0), busy(0, 100_000, 0));
         for turn in 1..100_u32 {
             let orders = pool.decide(ms(turn.into()), busy(2, 100_000 - 1000 * turn, 1000 * turn));
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_standing_queue_doubles_the_step_and_works_it_off_eight_a_turn() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         let (mut threads, mut now, mut turns) = (0, Time::ZERO, 0);
         while threads < 1000 {
             let queued = 1000 - threads;
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn threads_under_way_are_counted() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         let counts = Counts { queued: 2, threads: 2, oldest: Some(ms(0)), ..Counts::default() };
         pool.decide(ms(0), counts);
         assert_eq!(pool.decide(ms(10), counts).start, 0);
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_slow_to_come_is_not_looked_for_without_pause() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         let counts = Counts { queued: 1, threads: 1, oldest: Some(ms(0)), ..Counts::default() };
         for turn in 0..10 {
             assert_eq!(pool.decide(ms(turn), counts).start, 0);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_refusal_delays_the_next_try_and_a_success_forgets_it() {
-        let mut pool = Pool::new(2, 0);
+        let mut pool = Arithmetic::new(2, 0);
         let queued = Counts { queued: 5, oldest: Some(ms(0)), ..Counts::default() };
         assert_eq!(pool.decide(ms(0), queued).start, 2);
         assert_eq!(pool.refused(ms(0)), Duration::from_millis(10));
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn surplus_over_the_busiest_moment_of_the_window_retires() {
-        let mut pool = Pool::new(2, 1);
+        let mut pool = Arithmetic::new(2, 1);
         let idle = |peak_busy| Counts { threads: 10, idle: 10, peak_busy, ..Counts::default() };
         assert!(pool.decide(ms(0), idle(10)).reset_peak);
         assert_eq!(pool.decide(ms(9_999), idle(4)).retire, 0);

@@ -190,7 +190,7 @@ impl Machine {
     fn find_attempt(&mut self, attempt: AttemptRef) -> Option<TaskKey> {
         let key = self.find_task(attempt.task)?;
         let found = &self.tasks[key];
-        let current = found.attempt == attempt.attempt && found.state.holds_permit();
+        let current = found.attempt == attempt.number && found.state.holds_permit();
         self.stale += u64::from(!current);
         current.then_some(key)
     }

@@ -88,7 +88,7 @@ impl Machine {
     pub(super) fn publish_slot(&self, key: TaskKey, terminating: bool, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         if task.slot.is_some() {
-            Self::publish(out, Notice::SlotTransition { task: task.task, terminating });
+            Self::publish(out, Notice::SlotTransition { task: task.addr, terminating });
         }
     }
 
@@ -125,7 +125,7 @@ impl Machine {
     pub(super) fn end_supervisor_with(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         if task.plan.shutdown_on_end && end.is_own() {
-            let cause = ShutdownCause::TaskEnded(task.task.id);
+            let cause = ShutdownCause::TaskEnded(task.addr.id);
             self.begin_shutdown(cause, out);
         }
     }
@@ -141,7 +141,7 @@ impl Machine {
         out.push(Effect::CloseDoor { cause });
 
         // What waits goes first, so that no slot and no permit that is vacated below passes to it.
-        let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.task.key)).collect();
+        let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.addr.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
         let owners = keys.iter().filter(|(state, _)| waits(*state) && *state != State::Queued);
@@ -158,7 +158,7 @@ impl Machine {
             Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
                 self.phase = Phase::Stopping { began, grace_until: self.now };
                 out.push(Effect::RestoreSignals);
-                let keys: Vec<_> = self.tasks.iter().map(|task| task.task.key).collect();
+                let keys: Vec<_> = self.tasks.iter().map(|task| task.addr.key).collect();
                 for key in keys {
                     self.stop(key, StopReason::Shutdown, out);
                 }

@@ -124,7 +124,7 @@ pub(super) const LOOKS: u32 = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    pub(crate) task: TaskAddr,
+    pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
     /// Shared by tasks that are planned alike.
     pub(crate) plan: Arc<Plan>,
@@ -153,7 +153,7 @@ pub(crate) struct Task {
 
 impl Task {
     pub(super) const fn attempt_ref(&self) -> AttemptRef {
-        AttemptRef { task: self.task, attempt: self.attempt }
+        AttemptRef { task: self.addr, number: self.attempt }
     }
 
     /// Whether the first attempt was claimed, so that the submission can no longer expire.
@@ -269,7 +269,7 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// Enters a task under the key that the runtime chose for it.
     pub(super) fn insert(&mut self, task: Task) {
-        let key = task.task.key.0;
+        let key = task.addr.key.0;
         assert!(self.entries.insert(key, task).is_none(), "task key {key} is taken");
         self.len += 1;
     }
@@ -290,7 +290,7 @@ impl Tasks {
 
     /// The key of a task that is still the one meant.
     pub(super) fn find(&self, task: TaskAddr) -> Option<TaskKey> {
-        self.get(task.key).filter(|found| found.task.id == task.id).map(|_| task.key)
+        self.get(task.key).filter(|found| found.addr.id == task.id).map(|_| task.key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {

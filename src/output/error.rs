@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::vocabulary::reason::CancelReason;
 
 /// The result of a body. See [`TaskError`] for how other errors become one.

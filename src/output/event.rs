@@ -7,7 +7,7 @@ use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;

@@ -9,6 +9,8 @@ pub(crate) mod clock;
 pub(crate) mod stall;
 pub(crate) mod threads;
 
+pub(crate) mod user_value;
+
 pub(crate) mod unwind;
 
 pub(crate) mod sync;

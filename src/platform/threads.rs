@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::platform::sync::thread;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 
 /// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
 ///
@@ -47,8 +47,8 @@ impl ThreadOptions {
     }
 }
 
-type StartHook = dyn Fn() -> io::Result<()> + Send + Sync;
-type StopHook = dyn Fn() + Send + Sync;
+type StartCallback = dyn Fn() -> io::Result<()> + Send + Sync;
+type StopCallback = dyn Fn() + Send + Sync;
 
 /// What the user chose about all threads of a supervisor.
 #[derive(Clone)]
@@ -57,24 +57,24 @@ pub(crate) struct Threads {
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
     /// Nothing, if the user wants nothing done on each thread.
-    pub(crate) hooks: Option<Arc<ThreadHooks>>,
+    pub(crate) callbacks: Option<Arc<ThreadCallbacks>>,
 }
 
 /// What the user wants done on each thread that runs bodies and hooks.
 #[derive(Default)]
-pub(crate) struct ThreadHooks {
-    pub(crate) on_start: Option<UserValue<Box<StartHook>>>,
-    pub(crate) on_stop: Option<UserValue<Box<StopHook>>>,
+pub(crate) struct ThreadCallbacks {
+    pub(crate) on_start: Option<UserValue<Box<StartCallback>>>,
+    pub(crate) on_stop: Option<UserValue<Box<StopCallback>>>,
 }
 
 /// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.
 const MAX_NAME: usize = 15;
 
 impl Threads {
-    /// To set one of the hooks; nobody else has seen them yet.
-    pub(crate) fn hooks_mut(&mut self) -> &mut ThreadHooks {
-        let hooks = self.hooks.get_or_insert_with(Arc::default);
-        Arc::get_mut(hooks).expect("the builder has the only reference")
+    /// To set one of the callbacks; nobody else has seen them yet.
+    pub(crate) fn callbacks_mut(&mut self) -> &mut ThreadCallbacks {
+        let callbacks = self.callbacks.get_or_insert_with(Arc::default);
+        Arc::get_mut(callbacks).expect("the builder has the only reference")
     }
 
     /// Starts a thread of this role.

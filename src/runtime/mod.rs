@@ -25,10 +25,10 @@ pub(crate) mod start;
 
 mod controller;
 
-mod ending;
 mod examiner;
 mod publish;
 mod released;
+mod shutdown;
 mod tally;
 
 mod values;

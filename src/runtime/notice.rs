@@ -85,33 +85,33 @@ pub(super) fn kind_of(notice: Notice, details: &Details<'_>) -> EventKind {
         Notice::SlotTransition { terminating, .. } => EventKind::SlotTransition { terminating },
         Notice::WaitingForPermit { .. } => EventKind::WaitingForPermit,
         Notice::AttemptStarting { attempt } => {
-            EventKind::AttemptStarting { attempt: attempt.attempt }
+            EventKind::AttemptStarting { attempt: attempt.number }
         }
         Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok } => {
-            ended(attempt.attempt, told, ending, ran, late_by, returned_ok, error)
+            ended(attempt.number, told, ending, ran, late_by, returned_ok, error)
         }
         Notice::RetryScheduled { attempt, delay, cause } => {
-            EventKind::RetryScheduled { attempt: attempt.attempt, delay, cause }
+            EventKind::RetryScheduled { attempt: attempt.number, delay, cause }
         }
         Notice::RunScheduled { attempt, delay } => {
-            EventKind::RunScheduled { attempt: attempt.attempt, delay }
+            EventKind::RunScheduled { attempt: attempt.number, delay }
         }
         Notice::AttemptOverdue { attempt, ran } => {
-            EventKind::AttemptOverdue { attempt: attempt.attempt, ran }
+            EventKind::AttemptOverdue { attempt: attempt.number, ran }
         }
         Notice::AttemptSilent { attempt, silent_for } => {
-            EventKind::AttemptSilent { attempt: attempt.attempt, silent_for, mark: mark() }
+            EventKind::AttemptSilent { attempt: attempt.number, silent_for, mark: mark() }
         }
         Notice::AttemptResponsive { attempt } => {
-            EventKind::AttemptResponsive { attempt: attempt.attempt }
+            EventKind::AttemptResponsive { attempt: attempt.number }
         }
         Notice::AttemptAbandoned { attempt, reason, ran, released } => {
             let thread = details.cell.and_then(|cell| cell.thread()).map(|thread| thread.name);
-            let (attempt, mark) = (attempt.attempt, mark());
+            let (attempt, mark) = (attempt.number, mark());
             EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released }
         }
         Notice::AttemptReturned { attempt, late_by, ret } => {
-            let (attempt, returned_ok) = (attempt.attempt, ret == Return::Ok);
+            let (attempt, returned_ok) = (attempt.number, ret == Return::Ok);
             EventKind::AttemptReturned { attempt, late_by, returned_ok, error }
         }
         Notice::TaskEnded { end, .. } => {

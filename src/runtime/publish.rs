@@ -12,7 +12,7 @@ use crate::output::line::LogEvents;
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::threads::Threads;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::task::door::Door;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::time::Time;

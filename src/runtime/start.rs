@@ -13,6 +13,7 @@ use crate::output::report::RunReport;
 use crate::platform::sync::channel;
 use crate::platform::threads::Threads;
 use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::current;
 use crate::task::door::{Door, Inbox};
 use crate::task::settings::Settings;
@@ -95,32 +96,37 @@ fn run(
     mut threads: Threads,
 ) {
     current::belong_to(&door);
-    unwind::keep_user_values();
-    // A panic here is a bug in this crate. It must not leave anybody waiting.
-    if let Err(message) = unwind::catch(|| turns(&mut controller)) {
-        log::error!(target: "threadvisor", "the controller panicked: {message}");
+    user_value::keep_user_values();
+    // A panic here is a bug in this crate. It must not leave anybody waiting; and a logger is user
+    // code, which may panic or block in turn, so that it comes last.
+    let bug = unwind::catch(|| turns(&mut controller)).err();
+    if bug.is_some() {
         controller.give_up();
     }
-    match unwind::catch(|| controller.end()) {
-        Ok(0) => {}
-        Ok(left) => log::warn!(target: "threadvisor", "{left} user values not dropped in time"),
-        Err(message) => {
-            log::error!(target: "threadvisor", "the controller panicked at its end: {message}");
-            door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
-        }
+    let ended = unwind::catch(|| controller.end());
+    if ended.is_err() {
+        door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
     }
 
     // Without any handle left, nobody can read the report; but its errors are user values. So are
-    // the hooks of the threads, once the last worker is gone.
-    drop((door, threads.hooks.take()));
-    let last = unwind::take_kept();
-    if last.is_empty() {
-        return;
+    // the callbacks of the threads, once the last worker is gone.
+    drop((door, threads.callbacks.take()));
+    let last = user_value::take_kept();
+    let mut leaked = 0;
+    if !last.is_empty() && threads.spawn("w0", threads.stack_size, move |_| drop(last)).is_err() {
+        // With its thread refused, the closure was dropped here, and what it held was kept again.
+        let kept = user_value::take_kept();
+        leaked = kept.len();
+        std::mem::forget(kept);
     }
-    if let Err(error) = threads.spawn("w0", threads.stack_size, move |_| drop(last)) {
-        // With its thread refused, the closure was dropped here.
-        let leaked = unwind::take_kept();
-        log::warn!(target: "threadvisor", "{} user values leaked: {error}", leaked.len());
-        std::mem::forget(leaked);
+
+    for message in bug.into_iter().chain(ended.as_ref().err().cloned()) {
+        log::error!(target: "threadvisor", "the controller panicked: {message}");
+    }
+    if let Ok(left @ 1..) = ended {
+        log::warn!(target: "threadvisor", "{left} user values not dropped in time");
+    }
+    if leaked > 0 {
+        log::warn!(target: "threadvisor", "{leaked} user values leaked for want of a thread");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::output::error::{TaskError, TaskResult};
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::task::context::TaskContext;
 use crate::vocabulary::plan::BodyKind;
 

@@ -94,7 +94,7 @@ impl TaskContext {
 
     /// Returns the number of this attempt within its task, from 1.
     pub fn attempt(&self) -> u64 {
-        self.cell().attempt.attempt
+        self.cell().attempt.number
     }
 
     /// Returns how many failures in a row came before this attempt; 0 after a success.

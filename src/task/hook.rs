@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::platform::sync::thread::{self, ThreadId};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind::{self, UserValue};
+use crate::platform::unwind;
+use crate::platform::user_value::{self, UserValue};
 
 pub(crate) struct Hook {
     state: Mutex<State>,
@@ -20,10 +21,10 @@ pub(crate) struct Hook {
     pub(crate) period: Option<Duration>,
 }
 
-type Call = UserValue<Box<dyn FnMut() + Send>>;
+type Closure = UserValue<Box<dyn FnMut() + Send>>;
 
 enum State {
-    Armed(Call),
+    Armed(Closure),
     Running { on: ThreadId, removed: bool },
     Spent,
 }
@@ -72,7 +73,7 @@ impl Hook {
         }
         // What the hook holds is gone before anybody who waits for it goes on.
         drop(state);
-        panics.extend(unwind::panics_of(|| drop(call)));
+        panics.extend(user_value::panics_of(|| drop(call)));
         *self.state.lock() = State::Spent;
         self.ran.notify_all();
         panics

@@ -9,7 +9,7 @@ use crate::output::outcome::Outcome;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
 use crate::task::spec::TaskSpec;
@@ -162,7 +162,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let state = std::mem::take(self.state.get_mut());
-        for message in unwind::panics_of(|| drop(state)) {
+        for message in user_value::panics_of(|| drop(state)) {
             self.door.tell(Fact::DropPanicked { message });
         }
     }

@@ -94,5 +94,5 @@ pub(crate) struct AttemptRef {
     pub(crate) task: TaskAddr,
     /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond
     /// apart.
-    pub(crate) attempt: u64,
+    pub(crate) number: u64,
 }

@@ -7,7 +7,7 @@ mod guards;
 mod hooks;
 mod nudges;
 mod panics;
-mod shortage;
+mod hook_threads;
 mod stuck;
 #[allow(dead_code, reason = "shared with the test crate `it`, which uses the rest")]
 #[path = "../it/support.rs"]

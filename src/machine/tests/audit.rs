@@ -59,7 +59,7 @@ fn audit_timers(machine: &Machine) {
     let due: Vec<_> = machine
         .tasks
         .iter()
-        .map(|task| machine.timers.due(task.task.key))
+        .map(|task| machine.timers.due(task.addr.key))
         .filter(|due| !due.is_never())
         .collect();
     assert_eq!(machine.timers.len(), due.len(), "a timer belongs to no task");
@@ -69,7 +69,7 @@ fn audit_timers(machine: &Machine) {
 }
 
 fn audit_task(machine: &Machine, task: &Task) {
-    let due = machine.timers.due(task.task.key);
+    let due = machine.timers.due(task.addr.key);
     let right = match task.state {
         State::Queued | State::Runnable | State::Starting { stop: None, expired: false } => {
             due == task.expiry()
@@ -127,7 +127,7 @@ fn audit_stuck(machine: &Machine) {
         let Some(key) = machine.tasks.find(attempt.task) else { continue };
         let task = &machine.tasks[key];
         assert!(task.plan.body == BodyKind::Shared, "{task:?} goes on without its body");
-        let own = task.attempt == attempt.attempt && task.state.holds_permit();
+        let own = task.attempt == attempt.number && task.state.holds_permit();
         assert!(!own, "{task:?} still holds a released attempt");
     }
 }

@@ -41,12 +41,12 @@ fn audit_permits(machine: &Machine, held: usize) {
 }
 
 fn audit_owner(machine: &Machine, task: &Task, slot: SlotKey) {
-    let owns = machine.slots().get(slot).owner == Some(task.task.key);
+    let owns = machine.slots().get(slot).owner == Some(task.addr.key);
     assert_eq!(owns, task.state != State::Queued, "{task:?} is not where its slot has it");
 }
 
 fn audit_timer(machine: &Machine, task: &Task) {
-    let due = machine.due(task.task.key);
+    let due = machine.due(task.addr.key);
     let right = match task.state {
         State::Intake | State::Over => panic!("{task:?} was left within a step"),
         State::Queued | State::Runnable => {
@@ -83,7 +83,7 @@ const fn ends(task: &Task) -> bool {
 }
 
 fn audit_deadline(machine: &Machine) {
-    let dues = machine.tasks().iter().map(|task| machine.due(task.task.key));
+    let dues = machine.tasks().iter().map(|task| machine.due(task.addr.key));
     let first = dues.min().unwrap_or(Time::NEVER);
     assert!(machine.deadline() <= first, "a timer would be slept through");
     assert!(!machine.is_running() || machine.deadline() == first, "nothing is due then");

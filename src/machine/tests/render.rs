@@ -55,7 +55,7 @@ impl Names {
     }
 
     fn attempt(&self, attempt: AttemptRef) -> String {
-        format!("{}/{}", self.task(attempt.task.id), attempt.attempt)
+        format!("{}/{}", self.task(attempt.task.id), attempt.number)
     }
 
     /// An effect in one line.

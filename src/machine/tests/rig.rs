@@ -275,7 +275,7 @@ impl Rig {
     /// A look that is due then, and what it finds.
     #[track_caller]
     pub(super) fn look_at(&mut self, at: Duration, name: &str, alive: bool) -> Orders {
-        let attempt = self.attempt(name).attempt;
+        let attempt = self.attempt(name).number;
         self.due_at(at).gives(&format!("look at {name}/{attempt}"));
         self.looked(name, alive)
     }
@@ -305,7 +305,7 @@ impl Rig {
     /// Has the attempt abandoned when its grace is over.
     #[track_caller]
     pub(super) fn abandon(&mut self, name: &str) -> Orders {
-        let attempt = self.attempt(name).attempt;
+        let attempt = self.attempt(name).number;
         self.due().gives(&format!("abandon {name}/{attempt}"));
         self.abandoned(name)
     }
@@ -357,7 +357,7 @@ impl Rig {
     /// The state's name; "gone" for a task that is forgotten.
     pub(super) fn state(&self, name: &str) -> &'static str {
         let task = self.task(name);
-        let found = self.machine.tasks().get(task.key).filter(|found| found.task.id == task.id);
+        let found = self.machine.tasks().get(task.key).filter(|found| found.addr.id == task.id);
         found.map_or("gone", |found| found.state.name().label())
     }
 
@@ -366,7 +366,7 @@ impl Rig {
         let Some(key) = self.names.find_slot(slot) else { return "idle".to_owned() };
         let Some(owner) = self.machine.slots().get(key).owner else { return "idle".to_owned() };
         let owner = self.machine.tasks().get(owner).expect("an owner is a task");
-        let name = self.names.task(owner.task.id);
+        let name = self.names.task(owner.addr.id);
         match owner.state.terminating_since(owner.since) {
             Some(since) => format!("{name} terminating since {}", show(since)),
             None => format!("{name} running since {}", show(owner.owner_since)),
@@ -393,7 +393,7 @@ impl Rig {
     /// What the order to start the current attempt said about being the last.
     pub(super) fn finality(&self, name: &str) -> Finality {
         let attempt = self.attempt(name);
-        self.said[&(attempt.task.id, attempt.attempt)].finality.expect("an attempt was ordered")
+        self.said[&(attempt.task.id, attempt.number)].finality.expect("an attempt was ordered")
     }
 
     pub(super) fn task(&self, name: &str) -> TaskAddr {
@@ -405,17 +405,17 @@ impl Rig {
         let task = self.task(name);
         let of_task = (task.id, 0)..=(task.id, u64::MAX);
         let latest = self.said.range(of_task).next_back();
-        AttemptRef { task, attempt: latest.map_or(0, |((_, attempt), _)| *attempt) }
+        AttemptRef { task, number: latest.map_or(0, |((_, attempt), _)| *attempt) }
     }
 
     fn said(&mut self, attempt: AttemptRef) -> &mut Said {
-        self.said.entry((attempt.task.id, attempt.attempt)).or_default()
+        self.said.entry((attempt.task.id, attempt.number)).or_default()
     }
 
     fn submission(&mut self, spec: Spec) -> Submission {
         let key = spec.key_of.map(|name| self.task(name).key);
         Submission {
-            task: self.names.new_task(spec.name, key),
+            addr: self.names.new_task(spec.name, key),
             slot: spec.slot.map(|slot| self.names.intern_slot(slot)),
             policy: spec.policy,
             plan: spec.plan.into(),

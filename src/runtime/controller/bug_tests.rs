@@ -8,7 +8,7 @@ use crate::output::outcome::Outcome;
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::Threads;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start_with, Setup};
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
@@ -61,7 +61,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
         },
         seed: 1,
         defaults: Settings::default(),
-        threads: Threads { name: "test".to_owned(), stack_size: None, hooks: None },
+        threads: Threads { name: "test".to_owned(), stack_size: None, callbacks: None },
         prespawn: 0,
         subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
         signals: None,

@@ -26,17 +26,17 @@ impl Controller {
     pub(super) fn refuse(&mut self, envelope: Envelope) {
         let refused = envelope.len();
         self.tally.count_rejected(refused);
-        self.ending.count_refused(refused);
+        self.shutdown.count_refused(refused);
         envelope.refuse();
     }
 
     /// Lets the lanes finish, once it is time and the last thread was looked at.
     pub(super) fn close_lanes(&mut self) {
-        if !self.ending.lanes_wait() || !self.examiner.is_idle() {
+        if !self.shutdown.lanes_wait() || !self.examiner.is_idle() {
             return;
         }
         let open = self.publisher.close();
-        self.ending.lanes_closed(open);
+        self.shutdown.lanes_closed(open);
         if open == 0 {
             self.feedback.push_back(Input::EventsFlushed);
         }
@@ -54,7 +54,7 @@ impl Controller {
                 }
             }
         }
-        self.ending.give_up();
+        self.shutdown.give_up();
         self.publisher.close();
     }
 
@@ -89,20 +89,20 @@ impl Controller {
         self.released = ReleasedAttempts::default();
         self.serve_threads();
         // Idle workers leave within the time that the last events have.
-        let due = self.ending.complete_at(self.now).after(self.machine.limits().event_flush);
+        let due = self.shutdown.complete_at(self.now).after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
         let behind_door = self.door.refused_behind_door();
         self.tally.count_rejected(behind_door);
-        self.ending.count_refused(behind_door);
+        self.shutdown.count_refused(behind_door);
         let events_dropped = self.publisher.give_up();
-        self.tally.into_report(self.ending.into_report(abandoned, events_dropped, values_leaked))
+        self.tally.into_report(self.shutdown.into_report(abandoned, events_dropped, values_leaked))
     }
 
     /// Everything that outlived its grace and still runs.
     pub(super) fn abandoned(&self) -> Vec<AbandonedAttempt> {
         let held = self.machine.tasks().iter().filter_map(|task| {
             let State::Abandoned { .. } = task.state else { return None };
-            let owner = self.values.get(task.task.key)?;
+            let owner = self.values.get(task.addr.key)?;
             Some(entry(owner.task_ref(), owner.cell.as_ref()?, task.since, owner.stall.clone()))
         });
         let released = self.released.iter().map(|it| {
@@ -123,7 +123,7 @@ fn entry(task: TaskRef, cell: &Cell, since: Time, stall: Option<Box<Stall>>) -> 
     let thread = cell.thread();
     AbandonedAttempt {
         task,
-        attempt: cell.attempt.attempt,
+        attempt: cell.attempt.number,
         since: since.since_start(),
         reason: cell.reason().unwrap_or(CancelReason::Stop),
         tid: thread.as_ref().and_then(|thread| thread.tid),

@@ -11,18 +11,18 @@ mod view;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ending::Ending;
 use super::examiner::Examiner;
 use super::pool::{Pool, Work};
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
+use super::shutdown::Shutdown;
 use super::signals::Listener;
 use super::tally::Tally;
 use super::values::Values;
 use crate::machine::{Answer, Effect, Input, Machine};
 use crate::platform::linger::Linger;
 use crate::platform::sync::channel::{Select, Sender};
-use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
 use crate::task::settings::Settings;
 use crate::vocabulary::time::Time;
@@ -39,7 +39,7 @@ pub(super) struct Controller {
     publisher: Publisher,
     examiner: Examiner,
     tally: Tally,
-    ending: Ending,
+    shutdown: Shutdown,
     idle_waiters: Vec<IdleWaiter>,
     linger: Linger,
     /// Kept between steps for its room.
@@ -81,7 +81,7 @@ impl Controller {
             publisher,
             examiner: Examiner::default(),
             tally: Tally::default(),
-            ending: Ending::new(signals),
+            shutdown: Shutdown::new(signals),
             idle_waiters: Vec::new(),
             linger: Linger::default(),
             effects: Vec::new(),
@@ -94,7 +94,7 @@ impl Controller {
     pub(super) fn run(&mut self) {
         loop {
             self.turn();
-            if self.ending.finished {
+            if self.shutdown.finished {
                 break;
             }
             self.wait();
@@ -199,7 +199,7 @@ impl Controller {
 
     /// Has a worker drop the user values that went out of use here. False if there are none.
     fn push_kept(&mut self) -> bool {
-        let kept = unwind::take_kept();
+        let kept = user_value::take_kept();
         let any = !kept.is_empty();
         if any {
             self.pool.push(Work::Drop(kept));

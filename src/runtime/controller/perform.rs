@@ -63,15 +63,15 @@ impl Controller {
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
             Effect::CloseDoor { cause } => {
-                self.ending.begin(cause, self.now);
+                self.shutdown.begin(cause, self.now);
                 self.close_door();
             }
-            Effect::RestoreSignals => self.ending.signals = None,
+            Effect::RestoreSignals => self.shutdown.signals = None,
             Effect::FlushEvents => {
-                self.ending.note_complete(self.now);
+                self.shutdown.note_complete(self.now);
                 self.close_lanes();
             }
-            Effect::Finish => self.ending.finished = true,
+            Effect::Finish => self.shutdown.finished = true,
         }
     }
 
@@ -110,7 +110,7 @@ impl Controller {
         let Some(owner) = self.values.get(task.key) else { return };
         let outcome = outcome_of(end, owner.error.as_ref());
         self.tally.count(&outcome, owner.plan.shutdown_on_end, || owner.task_ref());
-        self.ending.count(task.id, end);
+        self.shutdown.count(task.id, end);
         owner.record().end(outcome);
     }
 

@@ -35,11 +35,11 @@ impl Controller {
                 }
             }
             Fact::HookPanicked { cell, message } => {
-                let (attempt, message) = (cell.attempt.attempt, Arc::from(message));
+                let (attempt, message) = (cell.attempt.number, Arc::from(message));
                 self.publish_about(&cell, EventKind::HookPanicked { attempt, message });
             }
             Fact::HookSlow { cell, ran } => {
-                let attempt = cell.attempt.attempt;
+                let attempt = cell.attempt.number;
                 self.publish_about(&cell, EventKind::HookSlow { attempt, ran });
             }
             Fact::HookAbandoned => self.feed(Input::HookAbandoned),
@@ -59,7 +59,7 @@ impl Controller {
                 self.publisher.publish(self.now, None, kind);
             }
             Fact::LaneFlushed => {
-                if self.ending.lane_flushed() {
+                if self.shutdown.lane_flushed() {
                     self.feed(Input::EventsFlushed);
                 }
             }
@@ -94,7 +94,7 @@ impl Controller {
         });
         if let (Some(stall), Some((task, place))) = (stall, known) {
             *place = Some(Box::new(stall.clone()));
-            let kind = EventKind::StallReport { attempt: attempt.attempt, stall };
+            let kind = EventKind::StallReport { attempt: attempt.number, stall };
             self.publisher.publish(self.now, Some(task), kind);
         }
         self.close_lanes();
@@ -121,7 +121,7 @@ impl Controller {
         let cancelled = record.cancel_asked();
         let slot = record.slot.as_ref().map(|name| self.values.slots.intern(name));
         let (task, plan) = self.values.insert(entry);
-        Submission { task, slot, policy, plan, submitted_at: at, cancelled }
+        Submission { addr: task, slot, policy, plan, submitted_at: at, cancelled }
     }
 
     pub(super) fn serve_request(&mut self, request: Request) {
@@ -170,7 +170,7 @@ impl Controller {
     pub(super) fn learn_of_claim(&mut self, task: TaskAddr) {
         let Some(known) = self.machine.tasks().get(task.key) else { return };
         let State::Starting { .. } = known.state else { return };
-        let attempt = AttemptRef { task, attempt: known.attempt };
+        let attempt = AttemptRef { task, number: known.attempt };
         if let Some(at) = self.values.cell(attempt).and_then(|cell| cell.claimed_at()) {
             self.feed(Input::Claimed { attempt, at });
         }

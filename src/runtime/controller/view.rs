@@ -16,7 +16,7 @@ impl Controller {
     pub(super) fn find(&self, record: &Record) -> Option<TaskAddr> {
         let task = TaskAddr { key: record.key()?, id: record.id };
         let found = self.machine.tasks().get(task.key)?;
-        (found.task == task).then_some(task)
+        (found.addr == task).then_some(task)
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<Arc<Record>> {
@@ -43,7 +43,7 @@ impl Controller {
         let mut starting = Vec::new();
         let known = self.machine.tasks().iter().inspect(|task| {
             if let State::Starting { .. } = task.state {
-                starting.push(task.task);
+                starting.push(task.addr);
             }
         });
         let mut tasks: Vec<_> = known.filter_map(|task| self.task_snapshot(task)).collect();
@@ -84,7 +84,7 @@ impl Controller {
             let owner = slot.owner.and_then(|owner| self.machine.tasks().get(owner));
             Some(SlotSnapshot {
                 key: Arc::clone(self.values.slots.name(key)?),
-                owner: owner.map(|task| task.task.id),
+                owner: owner.map(|task| task.addr.id),
                 status: owner.map_or(SlotStatus::Idle, status),
                 queued: slot.queue.len as usize,
             })
@@ -95,8 +95,8 @@ impl Controller {
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
-        let owner = self.values.get(task.task.key)?;
-        let due = self.machine.due(task.task.key);
+        let owner = self.values.get(task.addr.key)?;
+        let due = self.machine.due(task.addr.key);
         // The cell of an attempt that is over says nothing of the task as it is now.
         let cell = owner.cell.as_ref().filter(|_| task.state.holds_permit());
         let (told, silent) = match task.state {

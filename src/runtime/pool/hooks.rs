@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The controller's part.
 #[derive(Default)]
-pub(super) struct Hooks {
+pub(super) struct HookThreads {
     /// Attempts whose hooks are to be run after this turn.
     pending: Vec<Arc<Cell>>,
     /// Hooks to be run again: when, and in which order they came.
@@ -32,7 +32,7 @@ pub(super) struct Hooks {
     starts: u32,
 }
 
-impl Hooks {
+impl HookThreads {
     /// When the next nudge is due.
     pub(super) fn next_nudge(&self) -> Time {
         self.nudges.keys().next().map_or(Time::NEVER, |(due, _)| *due)

@@ -17,13 +17,13 @@ mod hook_queue;
 use std::io;
 use std::sync::Arc;
 
-use crate::machine::pool::{Counts, Pool as Arithmetic};
+use crate::machine::pool::{Arithmetic, Counts};
 use crate::platform::linger::Linger;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::thread;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::threads::Threads;
-use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::door::Door;
 use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
@@ -36,7 +36,7 @@ pub(super) struct Pool {
     arithmetic: Arithmetic,
     /// Work of this turn, not yet offered.
     pending: Vec<Work>,
-    hooks: hooks::Hooks,
+    hooks: hooks::HookThreads,
     dedicated: dedicated::Waiting,
     /// No thread of the pool is tried before this.
     refused_until: Time,
@@ -64,7 +64,7 @@ impl Pool {
             shared: Arc::new(shared),
             arithmetic: Arithmetic::new(eager, prespawn),
             pending: Vec::new(),
-            hooks: hooks::Hooks::default(),
+            hooks: hooks::HookThreads::default(),
             dedicated: dedicated::Waiting::default(),
             refused_until: Time::ZERO,
             deadline: Time::NEVER,
@@ -214,7 +214,7 @@ impl Pool {
         self.dedicated = dedicated::Waiting::default();
         self.hooks.forget_nudges();
         self.hooks.call_home();
-        let kept = unwind::take_kept();
+        let kept = user_value::take_kept();
         if !kept.is_empty() {
             self.pending.push(Work::Drop(kept));
         }
@@ -240,7 +240,7 @@ mod tests {
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
         let (door, inbox) = Door::new(Clock::start_now(), 1);
-        let threads = Threads { name: "test".to_owned(), stack_size: None, hooks: None };
+        let threads = Threads { name: "test".to_owned(), stack_size: None, callbacks: None };
         let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts().idle < PRESPAWNED {
@@ -271,7 +271,7 @@ mod tests {
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
         let (door, inbox) = Door::new(Clock::start_now(), 1);
         let impossible = Some(usize::MAX / 2);
-        let threads = Threads { name: "test".to_owned(), stack_size: impossible, hooks: None };
+        let threads = Threads { name: "test".to_owned(), stack_size: impossible, callbacks: None };
         let mut pool = Pool::new(door, inbox.facts, threads, 0);
         pool.push(Work::Drop(Vec::new()));
         let mut now = Time::ZERO;

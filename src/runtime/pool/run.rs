@@ -7,6 +7,7 @@ use crate::output::error::{Cancelled, TaskError};
 use crate::platform::stall;
 use crate::platform::sync::channel;
 use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::body::Body;
 use crate::task::cell::{Seen, Thread};
 use crate::task::context::TaskContext;
@@ -23,7 +24,7 @@ impl Shared {
         // What an earlier owner of the slot held open is closed before this body begins.
         for leftover in job.cell.inherited() {
             let clear = || leftover.clear(|| job.cell.is_revoked());
-            for message in unwind::panics_of(clear) {
+            for message in user_value::panics_of(clear) {
                 self.door.tell(Fact::DropPanicked { message });
             }
         }

@@ -12,7 +12,7 @@ use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::platform::threads::{ThreadOptions, Threads};
-use crate::platform::unwind::Kept;
+use crate::platform::user_value::Kept;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::{Call, Place, Seat, Shared, Work};
-use crate::platform::{stall, unwind};
+use crate::platform::{stall, unwind, user_value};
 use crate::task::cell::{Cell, Thread};
 use crate::task::current;
 use crate::task::fact::{Fact, Role};
@@ -49,8 +49,8 @@ impl Shared {
     /// What comes first on each thread that runs user code.
     pub(super) fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
         current::belong_to(&self.door);
-        let hooks = self.threads.hooks.as_deref();
-        if let Some(on_start) = hooks.and_then(|hooks| hooks.on_start.as_ref()) {
+        let callbacks = self.threads.callbacks.as_deref();
+        if let Some(on_start) = callbacks.and_then(|it| it.on_start.as_ref()) {
             unwind::catch(|| on_start().map_err(without_user_value))
                 .unwrap_or_else(|message| Err(io::Error::other(message)))?;
         }
@@ -60,8 +60,8 @@ impl Shared {
     /// What comes last.
     pub(super) fn end_thread(&self) {
         self.drop_unheard();
-        let hooks = self.threads.hooks.as_deref();
-        if let Some(on_stop) = hooks.and_then(|hooks| hooks.on_stop.as_ref()) {
+        let callbacks = self.threads.callbacks.as_deref();
+        if let Some(on_stop) = callbacks.and_then(|it| it.on_stop.as_ref()) {
             if let Err(message) = unwind::catch(&***on_stop) {
                 self.door.tell(Fact::DropPanicked { message });
             }
@@ -108,7 +108,7 @@ impl Shared {
 
     /// Drops something that holds user values, and reports their panics.
     pub(super) fn drop_value<T>(&self, value: T) {
-        for message in unwind::panics_of(|| drop(value)) {
+        for message in user_value::panics_of(|| drop(value)) {
             self.door.tell(Fact::DropPanicked { message });
         }
     }

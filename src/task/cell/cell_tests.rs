@@ -60,7 +60,7 @@ impl Pair {
         let task = TaskAddr { key: TaskKey(0), id: record.id };
         let body = Body::repeat(|_| Ok(()));
         let load = Load { body, inherited: Vec::new(), allowance, failures: 0, last_failure: None };
-        let real = Cell::offer(Arc::new(record), AttemptRef { task, attempt: 1 }, load);
+        let real = Cell::offer(Arc::new(record), AttemptRef { task, number: 1 }, load);
         let model = CellModel::offered();
         Self { real, model, allowance, is_leaving: false, is_revoked: false }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cell, Phase};
-use crate::platform::unwind;
+use crate::platform::user_value;
 use crate::task::fact::Fact;
 use crate::task::hook::Hook;
 use crate::vocabulary::time::Time;
@@ -115,7 +115,7 @@ impl Cell {
             self.unhook(&hook);
         }
         // A body that has returned meanwhile leaves the last reference to us.
-        panics.extend(unwind::panics_of(|| drop(hook)));
+        panics.extend(user_value::panics_of(|| drop(hook)));
         for message in panics {
             self.door().tell(Fact::HookPanicked { cell: Arc::clone(self), message });
         }

@@ -119,7 +119,7 @@ impl Cell {
     /// The cell of an attempt that no supervisor knows of.
     pub(crate) fn detached(record: Arc<Record>) -> Self {
         let task = TaskAddr { key: TaskKey(0), id: record.id };
-        Self::new(record, AttemptRef { task, attempt: 1 }, Phase::Claimed)
+        Self::new(record, AttemptRef { task, number: 1 }, Phase::Claimed)
     }
 
     fn new(record: Arc<Record>, attempt: AttemptRef, phase: Phase) -> Self {

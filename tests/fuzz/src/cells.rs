@@ -36,17 +36,17 @@ impl Cells {
     pub(crate) fn offer(&mut self, attempt: AttemptRef, slot: Option<SlotKey>) {
         let earlier = self.0.range((attempt.task.id, 0)..).map(|(_, cell)| cell);
         for cell in earlier.take_while(|cell| cell.attempt.task.id == attempt.task.id) {
-            assert!(cell.attempt.attempt < attempt.attempt, "{attempt:?} is no new attempt");
+            assert!(cell.attempt.number < attempt.number, "{attempt:?} is no new attempt");
             assert!(!cell.is_offered(), "two attempts of a task are offered");
             assert!(!cell.runs() || cell.released, "attempts of a task overlap");
         }
         let shared = CellModel::offered();
         let cell = Cell { attempt, slot, shared, released: false, ended: false };
-        self.0.insert((attempt.task.id, attempt.attempt), cell);
+        self.0.insert((attempt.task.id, attempt.number), cell);
     }
 
     pub(crate) fn get(&mut self, attempt: AttemptRef) -> &mut Cell {
-        let cell = self.0.get_mut(&(attempt.task.id, attempt.attempt));
+        let cell = self.0.get_mut(&(attempt.task.id, attempt.number));
         cell.expect("an attempt that was ordered")
     }
 

@@ -161,7 +161,7 @@ impl History {
         };
         self.tasks.push(known);
         let cancelled = bytes.seldom();
-        Submission { task, slot, policy, plan, submitted_at: self.now, cancelled }
+        Submission { addr: task, slot, policy, plan, submitted_at: self.now, cancelled }
     }
 
     fn slot(&mut self, name: u8) -> SlotKey {

@@ -77,7 +77,7 @@ impl Pair {
         let there = self.model.jobs.iter().filter(|job| places.contains(&job.place));
         let there: Vec<_> = there.collect();
         let job = there.get(which % there.len().max(1))?;
-        Some(AttemptRef { task: addr(job.id), attempt: job.attempt })
+        Some(AttemptRef { task: addr(job.id), number: job.attempt })
     }
 
     fn act(&mut self, act: &Act) {
@@ -135,7 +135,7 @@ impl Pair {
                 let released = &self.model.released;
                 let late = released.get(which % released.len().max(1));
                 let Some(&(id, attempt)) = late else { return };
-                self.returns(AttemptRef { task: addr(id), attempt }, ret);
+                self.returns(AttemptRef { task: addr(id), number: attempt }, ret);
             }
             Act::Pass(span) => self.pass(span),
             Act::ShutDown => {
@@ -147,7 +147,7 @@ impl Pair {
 
     fn returns(&mut self, attempt: AttemptRef, ret: Return) {
         let at = self.model.now;
-        self.model.returned(attempt.task.id, attempt.attempt, ret);
+        self.model.returned(attempt.task.id, attempt.number, ret);
         // Whether it runs again is for the other side to find out.
         let Seen { claimed_at, told, .. } = self.cell(attempt).returned(|_| false);
         self.cell(attempt).left();
@@ -155,7 +155,7 @@ impl Pair {
     }
 
     fn cell(&mut self, attempt: AttemptRef) -> &mut CellModel {
-        let id = (attempt.task.id, attempt.attempt);
+        let id = (attempt.task.id, attempt.number);
         self.cells.get_mut(&id).expect("an attempt that was ordered")
     }
 
@@ -181,7 +181,7 @@ impl Pair {
             for effect in effects {
                 match effect {
                     Effect::Start { attempt, .. } => {
-                        let id = (attempt.task.id, attempt.attempt);
+                        let id = (attempt.task.id, attempt.number);
                         self.cells.insert(id, CellModel::offered());
                     }
                     Effect::Revoke { attempt } => {
@@ -210,32 +210,32 @@ impl Pair {
 
     fn compare(&mut self) {
         let (machine, model) = (&self.machine, &self.model);
-        let known: Vec<_> = machine.tasks().iter().map(|task| task.task.id).collect();
+        let known: Vec<_> = machine.tasks().iter().map(|task| task.addr.id).collect();
         let expected: Vec<_> = model.jobs.iter().map(|job| job.id).collect();
         assert_eq!(known, expected, "the tasks");
         for (task, job) in machine.tasks().iter().zip(&model.jobs) {
-            let known = (task.state.name().label(), machine.due(task.task.key));
+            let known = (task.state.name().label(), machine.due(task.addr.key));
             let expected = (format!("{:?}", job.place).to_lowercase(), job.due);
             assert_eq!(known, (&*expected.0, expected.1), "the state of {}", job.id);
             assert_eq!((task.attempt, task.streak), (job.attempt, job.streak), "of {}", job.id);
         }
         for slot in 0..SLOTS {
             let entry = machine.slots().get(SlotKey(slot));
-            let owner = entry.owner.map(|key| machine.tasks()[key].task.id);
+            let owner = entry.owner.map(|key| machine.tasks()[key].addr.id);
             assert_eq!(owner, model.owner(slot), "the owner of slot {slot}");
             let queue = model.queues.get(&slot).cloned().unwrap_or_default();
             let known = members(machine, entry.queue);
-            let known: Vec<_> = known.iter().map(|key| machine.tasks()[*key].task.id).collect();
+            let known: Vec<_> = known.iter().map(|key| machine.tasks()[*key].addr.id).collect();
             assert_eq!(known, queue, "the queue of slot {slot}");
         }
         let line = members(machine, machine.runnable);
-        let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].task.id).collect();
+        let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].addr.id).collect();
         assert_eq!((machine.permits_held(), line), (model.permits(), model.line.clone()));
         let mut released: Vec<_> = machine.released.iter().map(|it| it.attempt).collect();
-        released.sort_by_key(|attempt| (attempt.task.id, attempt.attempt));
+        released.sort_by_key(|attempt| (attempt.task.id, attempt.number));
         let mut expected = model.released.clone();
         expected.sort_unstable();
-        let released: Vec<_> = released.iter().map(|it| (it.task.id, it.attempt)).collect();
+        let released: Vec<_> = released.iter().map(|it| (it.task.id, it.number)).collect();
         assert_eq!(released, expected, "what is released");
         assert_eq!(machine.is_running(), model.closes.is_none(), "the door");
         let by_id = |ended: &[(TaskId, End)]| {
@@ -318,7 +318,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
     ]);
     match dice.below(100) {
         0..=24 => Act::Submit(Submission {
-            task: addr(TaskId::new(number + 1)),
+            addr: addr(TaskId::new(number + 1)),
             slot: dice.chance(85).then(|| SlotKey(dice.below(SLOTS))),
             policy: dice.policy(),
             plan: plan(dice).into(),

@@ -72,7 +72,7 @@ impl Model {
     }
 
     pub(super) fn submit(&mut self, submission: &Submission) {
-        let (id, policy) = (submission.task.id, submission.policy);
+        let (id, policy) = (submission.addr.id, submission.policy);
         let (plan, slot) = (Plan::clone(&submission.plan), submission.slot.map(|slot| slot.0));
         let expiry = plan.expires_in.map(|span| submission.submitted_at.after(span));
         let expires_at = expiry.unwrap_or(Time::NEVER);

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::machine::pool::{Counts, Orders, Pool};
+use crate::machine::pool::{Arithmetic, Counts, Orders};
 use crate::machine::tests::rig::ms;
 use crate::vocabulary::time::Time;
 
@@ -30,14 +30,14 @@ const fn busy(threads: u32, queued: u32) -> Counts {
 
 #[test]
 fn what_lacks_of_the_few_is_started_and_no_more() {
-    let mut pool = Pool::new(EAGER, 0);
+    let mut pool = Arithmetic::new(EAGER, 0);
     assert_eq!(pool.decide(at(0), busy(1, 10)).start, 1);
     assert_eq!(pool.decide(at(0), busy(2, 10)).start, 0);
 }
 
 #[test]
 fn while_the_few_are_missing_the_queue_is_looked_at_again_and_again() {
-    let mut pool = Pool::new(EAGER, 0);
+    let mut pool = Arithmetic::new(EAGER, 0);
     pool.decide(at(0), busy(1, 10));
     assert_eq!(pool.deadline(), at(500));
     pool.decide(at(200), busy(1, 10));
@@ -48,7 +48,7 @@ fn while_the_few_are_missing_the_queue_is_looked_at_again_and_again() {
 
 #[test]
 fn a_queue_stands_still_after_half_a_millisecond_and_then_after_longer() {
-    let mut pool = Pool::new(EAGER, 0);
+    let mut pool = Arithmetic::new(EAGER, 0);
     let mut threads = 2;
     let mut looks = Vec::new();
     let mut now = at(0);
@@ -75,7 +75,7 @@ fn a_queue_stands_still_after_half_a_millisecond_and_then_after_longer() {
 #[test]
 fn threads_on_their_way_are_waited_for_until_a_job_is_late() {
     let coming = Counts { threads: 4, busy: 2, ..busy(4, 10) };
-    let mut pool = Pool::new(EAGER, 0);
+    let mut pool = Arithmetic::new(EAGER, 0);
     pool.decide(at(0), coming);
     assert_eq!(pool.decide(at(500), coming).start, 0);
     assert_eq!(pool.decide(at(1000), coming).start, 0);
@@ -85,14 +85,14 @@ fn threads_on_their_way_are_waited_for_until_a_job_is_late() {
 #[test]
 fn idle_threads_are_not_on_their_way() {
     let some_idle = Counts { idle: 2, busy: 2, ..busy(4, 10) };
-    let mut pool = Pool::new(EAGER, 0);
+    let mut pool = Arithmetic::new(EAGER, 0);
     pool.decide(at(0), some_idle);
     assert_eq!(pool.decide(at(500), some_idle).start, 4);
 }
 
 #[test]
 fn once_no_thread_is_surplus_nobody_wakes_for_it() {
-    let mut pool = Pool::new(EAGER, 1);
+    let mut pool = Arithmetic::new(EAGER, 1);
     let idle = Counts { threads: 10, idle: 10, ..Counts::default() };
     pool.decide(at(0), idle);
     let orders = pool.decide(at(10_000_000), idle);
@@ -102,7 +102,7 @@ fn once_no_thread_is_surplus_nobody_wakes_for_it() {
 
 #[test]
 fn threads_that_stay_surplus_are_looked_at_again_after_another_window() {
-    let mut pool = Pool::new(EAGER, 1);
+    let mut pool = Arithmetic::new(EAGER, 1);
     let idle = Counts { threads: 10, idle: 10, peak_busy: 7, ..Counts::default() };
     pool.decide(at(0), idle);
     assert_eq!(pool.decide(at(10_000_000), idle).retire, 3);

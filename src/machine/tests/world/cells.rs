@@ -83,12 +83,12 @@ impl Cells {
             claim_arrives: Time::ZERO,
             carries_body: false,
         };
-        let before = self.cells.insert((attempt.task.id, attempt.attempt), cell);
+        let before = self.cells.insert((attempt.task.id, attempt.number), cell);
         assert!(before.is_none(), "an attempt is ordered twice");
     }
 
     pub(super) fn is_offered(&self, attempt: AttemptRef) -> bool {
-        self.cells[&(attempt.task.id, attempt.attempt)].shared.is_offered()
+        self.cells[&(attempt.task.id, attempt.number)].shared.is_offered()
     }
 
     pub(super) fn claim(
@@ -205,7 +205,7 @@ impl Cells {
     }
 
     fn cell(&mut self, attempt: AttemptRef) -> &mut Cell {
-        let cell = self.cells.get_mut(&(attempt.task.id, attempt.attempt));
+        let cell = self.cells.get_mut(&(attempt.task.id, attempt.number));
         cell.expect("an attempt that was ordered")
     }
 }

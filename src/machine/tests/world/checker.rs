@@ -61,11 +61,11 @@ impl Checker {
 
     /// Whether the machine was told all that there is to say about an attempt.
     pub(super) fn is_over(&self, attempt: AttemptRef) -> bool {
-        self.records[&attempt.task.id].is_over(attempt.attempt)
+        self.records[&attempt.task.id].is_over(attempt.number)
     }
 
     pub(super) fn submitted(&mut self, submission: &Submission, slot: Option<u32>) {
-        self.records.insert(submission.task.id, SeenTask::new(submission, slot));
+        self.records.insert(submission.addr.id, SeenTask::new(submission, slot));
     }
 
     /// A thread takes up an attempt. Gives the slot's name.
@@ -75,7 +75,7 @@ impl Checker {
         let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
         assert!(self.n_claimed <= limit, "too many bodies run");
         let record = self.record(attempt.task);
-        record.claimed(now, attempt.attempt);
+        record.claimed(now, attempt.number);
         let slot = record.slot;
         self.slots.enter(slot, attempt.task.id);
         slot
@@ -84,8 +84,8 @@ impl Checker {
     /// A body returns.
     pub(super) fn returned(&mut self, attempt: AttemptRef) {
         let record = self.record(attempt.task);
-        record.returned(attempt.attempt);
-        if !record.attempt(attempt.attempt).is_released {
+        record.returned(attempt.number);
+        if !record.attempt(attempt.number).is_released {
             self.make_way(attempt);
         }
     }
@@ -114,9 +114,9 @@ impl Checker {
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
             if let State::Running { deadline, watch, .. } = task.state {
-                let known = self.records[&task.task.id].running();
+                let known = self.records[&task.addr.id].running();
                 let next_look = watch.map_or(Time::NEVER, |watch| watch.next_look);
-                assert_eq!(known, Some((deadline, next_look)), "the times of {:?}", task.task);
+                assert_eq!(known, Some((deadline, next_look)), "the times of {:?}", task.addr);
             }
         }
         let held = self.records.values().filter(|record| record.is_held()).count();
@@ -144,7 +144,7 @@ impl Checker {
                     .for_each(|record| record.asked(StopReason::Stop));
             }
             Input::Returned { attempt, at, told, ret, .. } => {
-                self.record(attempt.task).attempt(attempt.attempt).reported(at, told, ret);
+                self.record(attempt.task).attempt(attempt.number).reported(at, told, ret);
                 if self.stuck.is_released(attempt) {
                     let noted = matches!(
                         effects,
@@ -161,7 +161,7 @@ impl Checker {
             Input::HookAbandoned => self.stuck.hook_abandoned(),
             Input::HookReturned => self.stuck.hook_returned(),
             Input::RevokeAnswered { attempt, .. } => {
-                self.record(attempt.task).revoke_answered(attempt.attempt);
+                self.record(attempt.task).revoke_answered(attempt.number);
             }
             Input::SignalReceived(_) => {
                 let urgent = self.closed_at.is_some_and(|at| at.until(self.now) > ms(300));
@@ -178,7 +178,7 @@ impl Checker {
 
     fn tell_answered(&mut self, attempt: AttemptRef, answer: TellAnswer, effects: &[Effect]) {
         let now = self.now;
-        let stopped = self.record(attempt.task).tell_answered(now, attempt.attempt, answer);
+        let stopped = self.record(attempt.task).tell_answered(now, attempt.number, answer);
         let told = effects.iter().any(|effect| matches!(effect, Effect::Tell { .. }));
         assert_eq!(told, stopped, "a stop that came between is told: {attempt:?}");
         if let TellAnswer::DeadlineMoved(_) = answer {
@@ -190,7 +190,7 @@ impl Checker {
     }
 
     fn looked(&mut self, attempt: AttemptRef, alive: bool, effects: &[Effect]) {
-        let finding = self.record(attempt.task).looked(attempt.attempt, alive);
+        let finding = self.record(attempt.task).looked(attempt.number, alive);
         let found = match effects.first() {
             Some(Effect::Publish(Notice::AttemptSilent { .. })) => Finding::Silent,
             Some(Effect::Publish(Notice::AttemptResponsive { .. })) => Finding::Resumed,
@@ -217,25 +217,25 @@ impl Checker {
             | Effect::ForgetReleased { .. } => self.effect_on_the_stuck(effect),
             Effect::Start { attempt, .. } => {
                 assert_eq!(self.closed_at, None, "an attempt is ordered after the door was closed");
-                self.record(attempt.task).start(now, attempt.attempt);
+                self.record(attempt.task).start(now, attempt.number);
                 self.permits.take(attempt.task.id);
             }
-            Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.attempt),
+            Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.number),
             Effect::Tell { attempt, reason, grace_until } => {
                 let at_once = effects.contains(&Effect::Abandon { attempt });
                 assert_eq!(at_once, grace_until <= now, "no grace is no time");
                 let latest = self.closed_at.map_or(Time::NEVER, |at| at.after(self.limits.grace));
                 assert!(grace_until <= latest, "the grace outlasts that of the shutdown");
-                self.record(attempt.task).tell(now, attempt.attempt, reason, grace_until);
+                self.record(attempt.task).tell(now, attempt.number, reason, grace_until);
             }
             Effect::Finalize { attempt, grace_until } => {
-                self.record(attempt.task).live(attempt.attempt).finalize(grace_until);
+                self.record(attempt.task).live(attempt.number).finalize(grace_until);
             }
             Effect::Abandon { attempt } => {
-                self.record(attempt.task).live(attempt.attempt).abandon(now);
+                self.record(attempt.task).live(attempt.number).abandon(now);
             }
             Effect::NoteFailure { attempt, cause } => {
-                self.record(attempt.task).note(attempt.attempt, cause);
+                self.record(attempt.task).note(attempt.number, cause);
             }
             Effect::Discard { task, heir } => {
                 let record = self.record(task);
@@ -268,20 +268,20 @@ impl Checker {
     fn effect_on_the_stuck(&mut self, effect: Effect) {
         let now = self.now;
         match effect {
-            Effect::Look { attempt } => self.record(attempt.task).look(now, attempt.attempt),
+            Effect::Look { attempt } => self.record(attempt.task).look(now, attempt.number),
             Effect::Examine { attempt } => {
-                self.record(attempt.task).live(attempt.attempt).examine();
+                self.record(attempt.task).live(attempt.number).examine();
             }
             Effect::Release { attempt } => {
                 let record = self.record(attempt.task);
-                record.live(attempt.attempt).release();
-                if !record.attempt(attempt.attempt).has_returned {
+                record.live(attempt.number).release();
+                if !record.attempt(attempt.number).has_returned {
                     self.make_way(attempt);
                 }
                 self.permits.give_back(attempt.task.id);
             }
             Effect::ForgetReleased { attempt } => {
-                self.record(attempt.task).attempt(attempt.attempt).forget();
+                self.record(attempt.task).attempt(attempt.number).forget();
             }
             _ => unreachable!("{effect:?} is not about what is stuck"),
         }
@@ -338,7 +338,7 @@ impl Checker {
             }
             Notice::WaitingForPermit { task } => self.permits.wait(task.id),
             Notice::AttemptStarting { attempt } => {
-                self.record(attempt.task).starting(attempt.attempt);
+                self.record(attempt.task).starting(attempt.number);
             }
             Notice::AttemptSilent { .. }
             | Notice::AttemptResponsive { .. }
@@ -347,10 +347,10 @@ impl Checker {
             | Notice::AttemptAbandoned { .. }
             | Notice::AttemptReturned { .. } => self.attempt_notice(notice),
             Notice::RetryScheduled { attempt, delay, cause } => {
-                self.record(attempt.task).retry(attempt.attempt, delay, cause);
+                self.record(attempt.task).retry(attempt.number, delay, cause);
             }
             Notice::RunScheduled { attempt, delay } => {
-                self.record(attempt.task).pause(attempt.attempt, delay);
+                self.record(attempt.task).pause(attempt.number, delay);
             }
             Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
             Notice::TaskEnded { task, end } => self.task_ends(task, end),
@@ -366,18 +366,18 @@ impl Checker {
         let now = self.now;
         match notice {
             Notice::AttemptSilent { attempt, .. } => {
-                self.record(attempt.task).live(attempt.attempt).silent();
+                self.record(attempt.task).live(attempt.number).silent();
                 self.sight("silent");
             }
             Notice::AttemptResponsive { attempt } => {
-                self.record(attempt.task).live(attempt.attempt).resumed();
+                self.record(attempt.task).live(attempt.number).resumed();
                 self.sight("resumed");
             }
             Notice::AttemptOverdue { attempt, .. } => {
-                self.record(attempt.task).live(attempt.attempt).overdue();
+                self.record(attempt.task).live(attempt.number).overdue();
             }
             Notice::AttemptEnded { attempt, told, ending, .. } => {
-                self.record(attempt.task).ended(attempt.attempt, told, ending);
+                self.record(attempt.task).ended(attempt.number, told, ending);
                 self.permits.give_back(attempt.task.id);
                 if ending == Ending::Unresponsive {
                     self.sight("unresponsive");
@@ -385,7 +385,7 @@ impl Checker {
             }
             Notice::AttemptAbandoned { attempt, released, .. } => {
                 let record = self.record(attempt.task);
-                record.abandoned(now, attempt.attempt, released);
+                record.abandoned(now, attempt.number, released);
                 let to_release = record.plan.abandon == AbandonPolicy::Release;
                 self.stuck.abandoned(attempt, to_release, released);
                 self.sight(if released {
@@ -397,10 +397,10 @@ impl Checker {
                 });
             }
             Notice::AttemptReturned { attempt, .. } => {
-                self.record(attempt.task).attempt(attempt.attempt).noted();
+                self.record(attempt.task).attempt(attempt.number).noted();
                 if self.stuck.returned(attempt) {
                     self.permits.give_back(attempt.task.id);
-                } else if self.record(attempt.task).attempt != attempt.attempt {
+                } else if self.record(attempt.task).attempt != attempt.number {
                     self.sight("returned beside a later attempt");
                 } else {
                     self.sight("returned after its release");

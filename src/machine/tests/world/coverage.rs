@@ -288,7 +288,7 @@ impl Coverage {
                 self.attempt(machine, *attempt, what);
             }
             Input::TimerDue => {
-                let due = machine.tasks().iter().filter(|task| machine.due(task.task.key) <= now);
+                let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
                 due.for_each(|task| self.met(name(task.state), "timer"));
             }
             Input::HookAbandoned | Input::HookReturned | Input::EventsFlushed => {}
@@ -328,7 +328,7 @@ impl Coverage {
     }
 
     fn task(&mut self, machine: &Machine, task: TaskAddr, event: Name) {
-        let found = machine.tasks().get(task.key).filter(|found| found.task.id == task.id);
+        let found = machine.tasks().get(task.key).filter(|found| found.addr.id == task.id);
         self.met(found.map_or("over", |found| name(found.state)), event);
     }
 
@@ -337,8 +337,8 @@ impl Coverage {
             return self.met("released", event);
         }
         let found = machine.tasks().get(attempt.task.key);
-        let found = found.filter(|found| found.task.id == attempt.task.id);
-        let found = found.filter(|found| found.attempt == attempt.attempt);
+        let found = found.filter(|found| found.addr.id == attempt.task.id);
+        let found = found.filter(|found| found.attempt == attempt.number);
         self.met(found.map_or("over", |found| name(found.state)), event);
     }
 

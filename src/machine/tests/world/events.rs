@@ -152,7 +152,7 @@ impl Events {
                     Place::Owner | Place::Between(Between::Other | Between::Success)
                 );
                 assert!(goes_on, "{story:?}");
-                assert_eq!(attempt.attempt, story.attempt + 1, "attempts are misnumbered");
+                assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
                 story.attempt += 1;
                 (story.place, story.waits_for_permit, story.is_silent) =
                     (Place::Runs, false, false);
@@ -181,18 +181,18 @@ impl Events {
             Notice::AttemptAbandoned { attempt, released: true, .. } => {
                 let story = self.runs(attempt);
                 story.place = Place::Between(Between::Failure);
-                story.released.push(attempt.attempt);
+                story.released.push(attempt.number);
                 self.running -= 1;
             }
             Notice::AttemptAbandoned { attempt, released: false, .. } => {
                 let story = self.runs(attempt);
-                (story.place, story.held) = (Place::Held, Some(attempt.attempt));
+                (story.place, story.held) = (Place::Held, Some(attempt.number));
             }
             Notice::AttemptReturned { attempt, .. } => self.returned(attempt),
             Notice::RetryScheduled { attempt, .. } => {
                 let story = self.story(attempt.task);
                 assert_eq!(story.place, Place::Between(Between::Failure), "{story:?}");
-                assert_eq!(story.attempt, attempt.attempt);
+                assert_eq!(story.attempt, attempt.number);
                 story.place = Place::Owner;
                 assert!(!self.has_begun_to_end, "a retry in a shutdown");
             }
@@ -238,7 +238,7 @@ impl Events {
     /// One that was given up has come back.
     fn returned(&mut self, attempt: AttemptRef) {
         let story = self.story(attempt.task);
-        if story.held == Some(attempt.attempt) {
+        if story.held == Some(attempt.number) {
             story.held = None;
             let (slot, ended) = (story.slot, story.place == Place::Ended);
             if ended {
@@ -248,7 +248,7 @@ impl Events {
             }
             self.running -= 1;
         } else {
-            let at = story.released.iter().position(|released| *released == attempt.attempt);
+            let at = story.released.iter().position(|released| *released == attempt.number);
             story.released.swap_remove(at.expect("only what was given up is noted"));
         }
     }
@@ -256,7 +256,7 @@ impl Events {
     fn runs(&mut self, attempt: AttemptRef) -> &mut Story {
         let story = self.story(attempt.task);
         let known = (story.place, story.attempt);
-        assert_eq!(known, (Place::Runs, attempt.attempt), "{attempt:?} does not run");
+        assert_eq!(known, (Place::Runs, attempt.number), "{attempt:?} does not run");
         story
     }
 

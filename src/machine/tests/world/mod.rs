@@ -277,11 +277,11 @@ impl World {
     fn heal(&mut self) {
         self.healthy = true;
         for attempt in self.cells.running() {
-            let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Heal);
+            let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Heal);
             self.schedule(dice.span(ms(50)), Happening::Return(attempt));
         }
         let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
-        for task in endless.map(|task| task.task).collect::<Vec<_>>() {
+        for task in endless.map(|task| task.addr).collect::<Vec<_>>() {
             self.feed(Input::StopRequested(task));
         }
     }
@@ -299,7 +299,7 @@ impl World {
             self.step(&input, &mut effects);
             for &effect in &effects {
                 if let Some((attempt, answer)) = self.perform(effect) {
-                    let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Answer);
+                    let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Answer);
                     if self.answers_at_once {
                         inputs.push_back(answer);
                     } else {

@@ -52,7 +52,7 @@ impl SeenTask {
         let expires_at =
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         Self {
-            task: submission.task,
+            task: submission.addr,
             slot,
             slot_key: submission.slot,
             policy: submission.policy,

@@ -27,7 +27,7 @@ impl Stuck {
     }
 
     pub(super) fn is_released(&self, attempt: AttemptRef) -> bool {
-        self.released.contains(&(attempt.task.id, attempt.attempt))
+        self.released.contains(&(attempt.task.id, attempt.number))
     }
 
     pub(super) fn hook_abandoned(&mut self) {
@@ -43,12 +43,12 @@ impl Stuck {
         let below_cap = self.count() < self.cap as usize;
         assert_eq!(released, to_release && below_cap, "{} of {}", self.count(), self.cap);
         let set = if released { &mut self.released } else { &mut self.held };
-        assert!(set.insert((attempt.task.id, attempt.attempt)), "{attempt:?} is given up twice");
+        assert!(set.insert((attempt.task.id, attempt.number)), "{attempt:?} is given up twice");
     }
 
     /// It has come back. Gives whether it was held.
     pub(super) fn returned(&mut self, attempt: AttemptRef) -> bool {
-        let attempt = (attempt.task.id, attempt.attempt);
+        let attempt = (attempt.task.id, attempt.number);
         let (held, released) = (self.held.remove(&attempt), self.released.remove(&attempt));
         assert!(held != released, "{attempt:?} was not given up");
         held

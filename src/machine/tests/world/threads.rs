@@ -10,7 +10,7 @@ impl World {
         self.bodies.leaves(attempt.task.id);
         self.cells.offer(attempt, finality);
         // A thread that cannot be had makes the attempt wait long, and nothing else.
-        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Offer);
+        let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Offer);
         let refused = dice.chance(self.profile.refused) && !self.healthy;
         if refused {
             self.coverage.met("starting", "refusal");
@@ -26,7 +26,7 @@ impl World {
         let slot = self.checker.claimed(self.now, attempt);
         self.bodies.is_claimed(attempt.task.id, slot);
         let at = self.now;
-        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Body);
+        let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Body);
         let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
         let plan = self.checker.plan(attempt.task.id);
         let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
@@ -38,7 +38,7 @@ impl World {
             self.schedule(runs, Happening::Return(attempt));
         }
         // The report may travel with the return, unless a timer hangs on it.
-        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Claim);
+        let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Claim);
         if timeout.is_some() || watched || dice.chance(60) {
             let arrives = at.after(dice.delay(MAX_DELAY));
             self.cells.report_claim(attempt, arrives);
@@ -53,7 +53,7 @@ impl World {
         if returned.last {
             self.bodies.is_dropped_there(attempt.task.id, returned.released);
         }
-        let mut dice = self.dice(attempt.task.id, attempt.attempt, Chance::Return);
+        let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Return);
         let arrives = at.after(dice.delay(MAX_DELAY)).max(returned.claim_arrives);
         let (claimed_at, told, ret) = (returned.claimed_at, returned.told, returned.ret);
         let report = Input::Returned { attempt, claimed_at, at, told, ret };

@@ -68,7 +68,7 @@ impl World {
         if odd.iter().any(|task| is_stuck(task.state)) && which % 2 == 0 {
             odd.retain(|task| is_stuck(task.state));
         }
-        Dice::of(&[which]).pick(&odd).map(|task| task.task)
+        Dice::of(&[which]).pick(&odd).map(|task| task.addr)
     }
 
     /// Whoever hears of the end submits the next for the same slot, at once.
@@ -94,7 +94,7 @@ impl World {
         let task = TaskAddr { key, id };
         self.tasks.insert(id, task);
         let submission = Submission {
-            task,
+            addr: task,
             slot: draft.slot.map(|name| self.intern(name)),
             policy: draft.policy,
             plan: draft.plan.into(),

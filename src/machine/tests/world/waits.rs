@@ -81,7 +81,7 @@ impl Waits {
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         let (slot, policy) = (submission.slot, submission.policy);
         let task = Task { plan, slot, policy, expires_at, is_owner: false, attempt: 0 };
-        self.tasks.insert(submission.task.id, task);
+        self.tasks.insert(submission.addr.id, task);
     }
 
     pub(super) fn step(&mut self, now: Time, input: &Input, effects: &[Effect]) {
@@ -111,7 +111,7 @@ impl Waits {
                 let task = attempt.task.id;
                 // An answer about the attempt before may be later than the tell of the next.
                 let known = self.tasks.get(&task).map(|known| known.attempt);
-                let current = known == Some(attempt.attempt);
+                let current = known == Some(attempt.number);
                 if current && self.ends.remove(&(task, Wait::Grace)).is_some() {
                     self.begin(task, Wait::Deadline, deadline.max(now));
                 }
@@ -180,7 +180,7 @@ impl Waits {
             Notice::AttemptStarting { attempt } => {
                 let task = attempt.task.id;
                 let known = self.tasks.get_mut(&task).expect("it has begun before its end");
-                known.attempt = attempt.attempt;
+                known.attempt = attempt.number;
                 let timeout = known.plan.timeout.unwrap_or(Duration::MAX);
                 self.end(task, Wait::Start);
                 self.begin(task, Wait::Deadline, now.after(timeout));

@@ -50,7 +50,7 @@ pub(crate) fn record_of(door: &Arc<Door>) -> Arc<Record> {
 }
 
 pub(crate) const fn attempt(attempt: u64) -> AttemptRef {
-    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, attempt }
+    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, number: attempt }
 }
 
 pub(crate) fn load(body: Body, inherited: Vec<Leftover<Body>>, allowance: Allowance) -> Load {

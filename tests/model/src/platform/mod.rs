@@ -8,6 +8,8 @@ pub(crate) mod stall;
 pub(crate) mod sync;
 #[path = "../../../../src/platform/threads.rs"]
 pub(crate) mod threads;
+#[path = "../../../../src/platform/user_value.rs"]
+pub(crate) mod user_value;
 #[path = "../../../../src/platform/unwind.rs"]
 pub(crate) mod unwind;
 #[cfg(unix)]

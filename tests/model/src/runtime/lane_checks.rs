@@ -12,7 +12,7 @@ use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread, Mutex};
 use crate::platform::threads::Threads;
-use crate::platform::unwind::UserValue;
+use crate::platform::user_value::UserValue;
 use crate::runner::Check;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
@@ -83,7 +83,7 @@ impl Subscribe for Panics {
 }
 
 fn threads() -> Threads {
-    Threads { name: "model".to_owned(), stack_size: None, hooks: None }
+    Threads { name: "model".to_owned(), stack_size: None, callbacks: None }
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {

@@ -3,8 +3,6 @@
 #[path = "../../../../src/runtime/controller/mod.rs"]
 mod controller;
 mod device;
-#[path = "../../../../src/runtime/ending.rs"]
-mod ending;
 #[path = "../../../../src/runtime/examiner.rs"]
 mod examiner;
 #[path = "../../../../src/runtime/lane.rs"]
@@ -19,6 +17,8 @@ pub(crate) mod pool_checks;
 mod publish;
 #[path = "../../../../src/runtime/released.rs"]
 mod released;
+#[path = "../../../../src/runtime/shutdown.rs"]
+mod shutdown;
 #[path = "../../../../src/runtime/signals.rs"]
 pub(crate) mod signals;
 #[path = "../../../../src/runtime/start.rs"]

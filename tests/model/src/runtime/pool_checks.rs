@@ -16,8 +16,8 @@ use crate::output::error::{TaskError, TaskResult};
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::thread;
-use crate::platform::threads::{ThreadHooks, ThreadOptions, Threads};
-use crate::platform::unwind::{keep_user_values, Kept, UserValue};
+use crate::platform::threads::{ThreadCallbacks, ThreadOptions, Threads};
+use crate::platform::user_value::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
@@ -81,8 +81,8 @@ impl Ground {
         };
         let on_start = Some(UserValue::new(Box::new(on_start) as _));
         let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
-        let hooks = Some(Arc::new(ThreadHooks { on_start, on_stop }));
-        let threads = Threads { name, stack_size: None, hooks };
+        let callbacks = Some(Arc::new(ThreadCallbacks { on_start, on_stop }));
+        let threads = Threads { name, stack_size: None, callbacks };
         let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0);
         Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }

@@ -1,4 +1,4 @@
-//! How far the end of a supervisor has got, and what its report says of the shutdown.
+//! How far the shutdown of a supervisor has got, and what its report says of it.
 
 use super::signals::Listener;
 use crate::machine::End;
@@ -7,8 +7,8 @@ use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
-pub(super) struct Ending {
-    shutdown: Option<Shutdown>,
+pub(super) struct Shutdown {
+    progress: Option<Progress>,
     /// Signals have their former effect again once this is dropped.
     pub(super) signals: Option<Listener>,
     /// The lanes are to be closed; how many have not served their last event, once they are.
@@ -26,7 +26,7 @@ enum Lanes {
 
 /// What is known of the shutdown under way.
 #[derive(Clone, Copy, Debug)]
-struct Shutdown {
+struct Progress {
     cause: ShutdownCause,
     began: Time,
     ended: Time,
@@ -34,20 +34,20 @@ struct Shutdown {
     rejected: usize,
 }
 
-impl Ending {
+impl Shutdown {
     pub(super) const fn new(signals: Option<Listener>) -> Self {
-        Self { shutdown: None, signals, lanes: Lanes::Serving, finished: false }
+        Self { progress: None, signals, lanes: Lanes::Serving, finished: false }
     }
 
     /// A shutdown begins.
     pub(super) fn begin(&mut self, cause: ShutdownCause, now: Time) {
-        self.shutdown = Some(Shutdown { cause, began: now, ended: now, stopped: 0, rejected: 0 });
+        self.progress = Some(Progress { cause, began: now, ended: now, stopped: 0, rejected: 0 });
     }
 
     /// Every task has its outcome.
     pub(super) fn note_complete(&mut self, now: Time) {
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.ended = now;
+        if let Some(progress) = &mut self.progress {
+            progress.ended = now;
         }
         self.lanes = Lanes::ToBeClosed;
     }
@@ -71,11 +71,11 @@ impl Ending {
 
     /// Counts a task that ended since the shutdown began.
     pub(super) fn count(&mut self, task: TaskId, end: End) {
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(progress) = &mut self.progress else { return };
         match end {
             // This one ended before the shutdown that it is the cause of.
-            _ if shutdown.cause == ShutdownCause::TaskEnded(task) => {}
-            End::Rejected(_) => shutdown.rejected += 1,
+            _ if progress.cause == ShutdownCause::TaskEnded(task) => {}
+            End::Rejected(_) => progress.rejected += 1,
             End::Abandoned { .. } => {}
             End::Completed
             | End::Cancelled { .. }
@@ -83,26 +83,26 @@ impl Ending {
             | End::Fatal
             | End::Panicked
             | End::TimedOut
-            | End::Unresponsive => shutdown.stopped += 1,
+            | End::Unresponsive => progress.stopped += 1,
         }
     }
 
     /// Counts submissions that the closing door refused.
     pub(super) fn count_refused(&mut self, submissions: usize) {
-        if let Some(shutdown) = &mut self.shutdown {
-            shutdown.rejected += submissions;
+        if let Some(progress) = &mut self.progress {
+            progress.rejected += submissions;
         }
     }
 
     /// The controller has panicked: what it knew of a shutdown counts no more.
     pub(super) fn give_up(&mut self) {
-        self.shutdown = None;
+        self.progress = None;
         self.signals = None;
     }
 
     /// When the last events, and the threads, must be done.
     pub(super) fn complete_at(&self, now: Time) -> Time {
-        self.shutdown.map_or(now, |shutdown| shutdown.ended)
+        self.progress.map_or(now, |progress| progress.ended)
     }
 
     /// What the report says of it. Without a shutdown, the controller has panicked.
@@ -112,9 +112,9 @@ impl Ending {
         events_dropped: u64,
         values_leaked: usize,
     ) -> ShutdownReport {
-        let cause = self.shutdown.map_or(ShutdownCause::ControllerPanicked, |it| it.cause);
-        let elapsed = self.shutdown.map(|it| it.began.until(it.ended)).unwrap_or_default();
-        let (stopped, rejected) = self.shutdown.map_or((0, 0), |it| (it.stopped, it.rejected));
+        let cause = self.progress.map_or(ShutdownCause::ControllerPanicked, |it| it.cause);
+        let elapsed = self.progress.map(|it| it.began.until(it.ended)).unwrap_or_default();
+        let (stopped, rejected) = self.progress.map_or((0, 0), |it| (it.stopped, it.rejected));
         ShutdownReport {
             cause,
             elapsed,

@@ -27,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 use harness::Harness;
 use machine::{Effect, Input, Machine, Submission};
 use vocabulary::answer::Return;
-use vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use vocabulary::plan::{BodyKind, Limits, Pause, Plan};
 use vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use vocabulary::time::Time;
@@ -206,9 +206,9 @@ impl Stepper {
         self.step(Input::StopRequested(task(key)));
     }
 
-    fn attempt(&self, key: u32) -> AttemptRef {
+    fn attempt(&self, key: u32) -> AttemptAddr {
         let attempt = self.machine.tasks().get(TaskKey(key)).map_or(1, |task| task.attempt);
-        AttemptRef { task: task(key), number: attempt }
+        AttemptAddr { task: task(key), number: attempt }
     }
 
     /// The tasks in an order that no cache expects; each once, since 7919 is prime.

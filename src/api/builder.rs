@@ -9,7 +9,7 @@ use crate::api::supervisor::Supervisor;
 use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::clock::Clock;
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
 use crate::runtime::start::{start, Setup};
@@ -43,7 +43,7 @@ pub struct SupervisorBuilder {
     grace: Duration,
     seed: Option<u64>,
     defaults: TaskDefaults,
-    threads: Threads,
+    threads: ThreadSetup,
     prespawn: usize,
     shared: Vec<Subscriber>,
     dedicated: Vec<(Subscriber, usize)>,
@@ -70,7 +70,11 @@ impl SupervisorBuilder {
             grace: GRACE,
             seed: None,
             defaults: TaskDefaults::default(),
-            threads: Threads { name: "threadvisor".to_owned(), stack_size: None, callbacks: None },
+            threads: ThreadSetup {
+                name: "threadvisor".to_owned(),
+                stack_size: None,
+                callbacks: None,
+            },
             max_abandoned: Some(16),
             prespawn: 0,
             shared: Vec::new(),

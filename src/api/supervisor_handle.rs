@@ -11,7 +11,7 @@ use crate::platform::sync::channel::{self, select};
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::{Door, NotTaken, WhenFull};
-use crate::task::envelope::Refused;
+use crate::task::envelope::OnRefusal;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
@@ -68,7 +68,7 @@ impl SupervisorHandle {
         }
 
         let policy = AdmissionPolicy::DropIfRunning;
-        let record = match self.door.hand_over(spec, policy, Refused::GivenBack, WhenFull::Wait) {
+        let record = match self.door.hand_over(spec, policy, OnRefusal::GiveBack, WhenFull::Wait) {
             Ok(record) => record,
             // The intake is never full for one who waits for room.
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
@@ -177,7 +177,7 @@ impl SupervisorHandle {
             return Err(SubmitError::Invalid { error, spec });
         }
 
-        match self.door.hand_over(spec, policy, Refused::Dropped, when_full) {
+        match self.door.hand_over(spec, policy, OnRefusal::Drop, when_full) {
             Ok(record) => Ok(TaskHandle { record }),
             Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed { spec }),
             Err(NotTaken::Full(spec)) => Err(SubmitError::Full { spec }),

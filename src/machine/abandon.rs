@@ -8,7 +8,7 @@ use super::ending::End;
 use super::step::{Machine, Released};
 use super::task::{State, Stop};
 use crate::vocabulary::answer::{AbandonAnswer, Return};
-use crate::vocabulary::id::{AttemptRef, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, TaskKey};
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
@@ -77,7 +77,7 @@ impl Machine {
     fn release_attempt(
         &mut self,
         key: TaskKey,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         told: CancelReason,
         stop: Option<Stop>,
         can_follow: bool,
@@ -87,7 +87,7 @@ impl Machine {
         // The share of the body that this attempt has is dropped when it returns, also if another
         // share runs on.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
-        out.push(Effect::Release { attempt });
+        out.push(Effect::Release { attempt, reason: told });
 
         if can_follow {
             self.retry(key, self.now, FailureCause::Abandoned, out);
@@ -100,7 +100,7 @@ impl Machine {
     /// Notes the return of a released attempt. False if it is not one.
     pub(super) fn returned_released(
         &mut self,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         at: Time,
         ret: Return,
         out: &mut Vec<Effect>,

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::ending::{End, Ending, Finality};
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{
     CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled,
@@ -18,27 +18,27 @@ pub(crate) enum Effect {
     /// Tell the submitter what became of the submission.
     Decide { task: TaskAddr, decision: Decision },
     /// Offer the attempt to a thread.
-    Start { attempt: AttemptRef, finality: Finality },
+    Start { attempt: AttemptAddr, finality: Finality },
     /// Take the attempt back unless a thread has it.
-    Revoke { attempt: AttemptRef },
+    Revoke { attempt: AttemptAddr },
     /// Cancel the attempt's token unless its body has returned.
-    Tell { attempt: AttemptRef, reason: CancelReason, grace_until: Time },
+    Tell { attempt: AttemptAddr, reason: CancelReason, grace_until: Time },
     /// The attempt was told before: its body will not run again, and this is when its grace ends
     /// now.
-    Finalize { attempt: AttemptRef, grace_until: Time },
+    Finalize { attempt: AttemptAddr, grace_until: Time },
     /// Give the attempt up unless its body has returned.
-    Abandon { attempt: AttemptRef },
+    Abandon { attempt: AttemptAddr },
     /// Look for a sign of life of a watched attempt.
-    Look { attempt: AttemptRef },
+    Look { attempt: AttemptAddr },
     /// Find out what the attempt's thread is doing.
-    Examine { attempt: AttemptRef },
+    Examine { attempt: AttemptAddr },
     /// The attempt has failed: keep its error for the attempts after it. An abandoned one has left
     /// none, whatever an earlier one returned.
-    NoteFailure { attempt: AttemptRef, cause: FailureCause },
+    NoteFailure { attempt: AttemptAddr, cause: FailureCause },
     /// The abandoned attempt is its task's no more; its return is awaited apart.
-    Release { attempt: AttemptRef },
+    Release { attempt: AttemptAddr, reason: CancelReason },
     /// A released attempt has returned.
-    ForgetReleased { attempt: AttemptRef },
+    ForgetReleased { attempt: AttemptAddr },
     /// Drop the body, if it is still there: with the heir's next attempt before that is claimed,
     /// else soon.
     Discard { task: TaskAddr, heir: Option<TaskAddr> },
@@ -97,10 +97,10 @@ pub(crate) enum Notice {
         task: TaskAddr,
     },
     AttemptStarting {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
     },
     AttemptEnded {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         told: Option<CancelReason>,
         ending: Ending,
         ran: Duration,
@@ -108,33 +108,33 @@ pub(crate) enum Notice {
         returned_ok: bool,
     },
     RetryScheduled {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         delay: Duration,
         cause: FailureCause,
     },
     RunScheduled {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         delay: Duration,
     },
     AttemptOverdue {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         ran: Duration,
     },
     AttemptSilent {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         silent_for: Duration,
     },
     AttemptResponsive {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
     },
     AttemptAbandoned {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         reason: CancelReason,
         ran: Duration,
         released: bool,
     },
     AttemptReturned {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         late_by: Duration,
         ret: Return,
     },

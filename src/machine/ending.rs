@@ -93,43 +93,70 @@ impl End {
     }
 }
 
+/// What a body had been told when it returned, as far as that decides anything.
+#[derive(Clone, Copy)]
+enum Told {
+    Nothing,
+    Stop(StopReason),
+    Timeout,
+    Unresponsive,
+    Restart,
+}
+
+impl Told {
+    const fn of(told: Option<CancelReason>) -> Self {
+        match told {
+            None => Self::Nothing,
+            Some(CancelReason::Stop) => Self::Stop(StopReason::Stop),
+            Some(CancelReason::Replace) => Self::Stop(StopReason::Replace),
+            Some(CancelReason::Shutdown) => Self::Stop(StopReason::Shutdown),
+            Some(CancelReason::Timeout) => Self::Timeout,
+            Some(CancelReason::Unresponsive) => Self::Unresponsive,
+            Some(CancelReason::Restart) => Self::Restart,
+        }
+    }
+}
+
 /// Judges the return of an attempt that was not abandoned. The first line that fits decides.
 pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> (Ending, Next) {
-    let stop = told.and_then(CancelReason::as_stop);
-    match (ret, stop, told) {
+    use Return::{Cancelled, Failed, Fatal, Ok, Panicked};
+    match (Told::of(told), ret) {
         // What the body says for good counts whatever it was told: trying again would not help.
-        (Return::Fatal, _, _) => (Ending::Failed, Next::Over(End::Fatal)),
-        (Return::Panicked, stop, _) if panic != PanicPolicy::Failure || stop.is_some() => {
+        (_, Fatal) => (Ending::Failed, Next::Over(End::Fatal)),
+        (_, Panicked) if panic != PanicPolicy::Failure => {
             (Ending::Panicked, Next::Over(End::Panicked))
         }
+        (Told::Stop(_), Panicked) => (Ending::Panicked, Next::Over(End::Panicked)),
 
         // Told to stop: nothing follows, and returning is all that was asked.
-        (Return::Ok, Some(reason), _) => {
+        (Told::Stop(reason), Ok) => {
             (Ending::Succeeded, Next::Over(End::Cancelled { reason, returned_ok: true }))
         }
-        (_, Some(reason), _) => {
+        (Told::Stop(reason), Failed | Cancelled) => {
             (Ending::Cancelled, Next::Over(End::Cancelled { reason, returned_ok: false }))
         }
 
         // Told that it had failed: what it returned comes too late to change that.
-        (_, _, Some(CancelReason::Timeout)) => {
+        (Told::Timeout, Ok | Failed | Cancelled | Panicked) => {
             (Ending::TimedOut, Next::Failure(FailureCause::TimedOut))
         }
-        (_, _, Some(CancelReason::Unresponsive)) => {
+        (Told::Unresponsive, Ok | Failed | Cancelled | Panicked) => {
             (Ending::Unresponsive, Next::Failure(FailureCause::Unresponsive))
         }
 
         // Told to restart, or nothing. A panic is a failure also where a return was asked for.
-        (Return::Panicked, _, _) => (Ending::Panicked, Next::Failure(FailureCause::Panicked)),
-        (Return::Ok, _, Some(_)) => (Ending::Succeeded, Next::Again),
-        (Return::Failed | Return::Cancelled, _, Some(_)) => (Ending::Cancelled, Next::Again),
+        (Told::Restart | Told::Nothing, Panicked) => {
+            (Ending::Panicked, Next::Failure(FailureCause::Panicked))
+        }
+        (Told::Restart, Ok) => (Ending::Succeeded, Next::Again),
+        (Told::Restart, Failed | Cancelled) => (Ending::Cancelled, Next::Again),
 
-        (Return::Cancelled, _, None) => {
+        (Told::Nothing, Cancelled) => {
             let end = End::Cancelled { reason: StopReason::ByTask, returned_ok: false };
             (Ending::Cancelled, Next::Over(end))
         }
-        (Return::Failed, _, None) => (Ending::Failed, Next::Failure(FailureCause::Failed)),
-        (Return::Ok, _, None) => (Ending::Succeeded, Next::Success),
+        (Told::Nothing, Failed) => (Ending::Failed, Next::Failure(FailureCause::Failed)),
+        (Told::Nothing, Ok) => (Ending::Succeeded, Next::Success),
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
@@ -30,23 +30,23 @@ pub(crate) enum Input {
     /// The process received a signal that means "end".
     SignalReceived(i32),
     /// A thread has taken up an attempt.
-    Claimed { attempt: AttemptRef, at: Time },
+    Claimed { attempt: AttemptAddr, at: Time },
     /// A body has returned.
     Returned {
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         claimed_at: Time,
         at: Time,
         told: Option<CancelReason>,
         ret: Return,
     },
     /// The answer to [`Effect::Revoke`](super::Effect::Revoke).
-    RevokeAnswered { attempt: AttemptRef, answer: RevokeAnswer },
+    RevokeAnswered { attempt: AttemptAddr, answer: RevokeAnswer },
     /// The answer to [`Effect::Tell`](super::Effect::Tell).
-    TellAnswered { attempt: AttemptRef, answer: TellAnswer },
+    TellAnswered { attempt: AttemptAddr, answer: TellAnswer },
     /// The answer to [`Effect::Abandon`](super::Effect::Abandon).
-    AbandonAnswered { attempt: AttemptRef, answer: AbandonAnswer },
+    AbandonAnswered { attempt: AttemptAddr, answer: AbandonAnswer },
     /// The answer to [`Effect::Look`](super::Effect::Look).
-    Looked { attempt: AttemptRef, alive: bool },
+    Looked { attempt: AttemptAddr, alive: bool },
     /// A cancel hook outlived the grace of its attempt.
     HookAbandoned,
     /// A cancel hook that had done so has returned.

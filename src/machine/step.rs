@@ -11,7 +11,7 @@ use super::rng::Rng;
 use super::slot::Slots;
 use super::task::{State, Task, Tasks};
 use super::timer::Timers;
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -43,7 +43,7 @@ pub(crate) struct Machine {
 /// An abandoned attempt that its task does not wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Released {
-    pub(super) attempt: AttemptRef,
+    pub(super) attempt: AttemptAddr,
     pub(super) since: Time,
 }
 
@@ -180,14 +180,14 @@ impl Machine {
     }
 
     /// Serves a message about an attempt, unless that is no more.
-    fn with_attempt(&mut self, attempt: AttemptRef, serve: impl FnOnce(&mut Self, TaskKey)) {
+    fn with_attempt(&mut self, attempt: AttemptAddr, serve: impl FnOnce(&mut Self, TaskKey)) {
         if let Some(key) = self.find_attempt(attempt) {
             serve(self, key);
         }
     }
 
     /// An attempt lives from its order to its return, and its task holds a permit for as long.
-    fn find_attempt(&mut self, attempt: AttemptRef) -> Option<TaskKey> {
+    fn find_attempt(&mut self, attempt: AttemptAddr) -> Option<TaskKey> {
         let key = self.find_task(attempt.task)?;
         let found = &self.tasks[key];
         let current = found.attempt == attempt.number && found.state.holds_permit();

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::ending::Finality;
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
@@ -152,8 +152,8 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(super) const fn attempt_ref(&self) -> AttemptRef {
-        AttemptRef { task: self.addr, number: self.attempt }
+    pub(super) const fn attempt_ref(&self) -> AttemptAddr {
+        AttemptAddr { task: self.addr, number: self.attempt }
     }
 
     /// Whether the first attempt was claimed, so that the submission can no longer expire.

@@ -40,8 +40,8 @@ pub(crate) fn own_tid() -> Option<u32> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    let door = std::fs::read_link("/proc/thread-self").ok()?;
-    door.file_name()?.to_str()?.parse().ok()
+    let link = std::fs::read_link("/proc/thread-self").ok()?;
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 /// Looks at threads twice, with a wait in between that says how long it took.

@@ -52,7 +52,7 @@ type StopCallback = dyn Fn() + Send + Sync;
 
 /// What the user chose about all threads of a supervisor.
 #[derive(Clone)]
-pub(crate) struct Threads {
+pub(crate) struct ThreadSetup {
     /// The part of thread names that tells this supervisor from others.
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
@@ -70,7 +70,7 @@ pub(crate) struct ThreadCallbacks {
 /// Linux shows 15 bytes of a thread's name, so what distinguishes it comes first.
 const MAX_NAME: usize = 15;
 
-impl Threads {
+impl ThreadSetup {
     /// To set one of the callbacks; nobody else has seen them yet.
     pub(crate) fn callbacks_mut(&mut self) -> &mut ThreadCallbacks {
         let callbacks = self.callbacks.get_or_insert_with(Arc::default);
@@ -117,8 +117,8 @@ fn spawn(
     builder.spawn(move || run(shown)).map(drop)
 }
 
-impl fmt::Debug for Threads {
+impl fmt::Debug for ThreadSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Threads").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ThreadSetup").field("name", &self.name).finish_non_exhaustive()
     }
 }

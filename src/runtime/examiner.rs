@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pool::{Examinee, Work};
 use crate::task::cell::Cell;
-use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::id::AttemptAddr;
 
 #[derive(Default)]
 pub(super) struct Examiner {
@@ -16,7 +16,7 @@ pub(super) struct Examiner {
 
 impl Examiner {
     /// Has the thread of an attempt looked at, if it can be.
-    pub(super) fn push(&mut self, attempt: AttemptRef, cell: &Arc<Cell>) {
+    pub(super) fn push(&mut self, attempt: AttemptAddr, cell: &Arc<Cell>) {
         if cell.thread().is_some_and(|thread| thread.tid.is_some()) {
             self.waiting.push(Examinee { attempt, cell: Arc::clone(cell) });
         }

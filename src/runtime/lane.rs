@@ -11,7 +11,7 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
 use crate::task::current;
 use crate::task::door::Door;
@@ -80,7 +80,7 @@ impl Lane {
         role: &str,
         subscribers: Vec<Subscriber>,
         capacity: usize,
-        options: &Threads,
+        options: &ThreadSetup,
         door: &Arc<Door>,
     ) -> io::Result<Self> {
         let state = Mutex::new(State::default());
@@ -184,7 +184,7 @@ impl Shared {
         // What is left carries user values: not under the lock.
         let rest = std::mem::take(&mut self.state.lock().queue);
         drop((hand, rest, subscribers));
-        door.tell(Fact::LaneFlushed);
+        door.post(Fact::LaneFlushed);
     }
 
     /// Waits for something to do.
@@ -281,7 +281,7 @@ fn call_all(subscribers: &mut [Named], event: &Event, door: &Door) {
         let called = unwind::catch(|| subscriber.on_event(event));
         if let (Err(message), false) = (called, event.kind.is_diagnostic()) {
             let subscriber = Arc::clone(name);
-            door.tell(Fact::SubscriberPanicked { subscriber, message });
+            door.post(Fact::SubscriberPanicked { subscriber, message });
         }
     }
 }

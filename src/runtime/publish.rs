@@ -11,7 +11,7 @@ use crate::output::event::{Event, EventKind, Subscriber};
 use crate::output::line::LogEvents;
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::Receiver;
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::task::door::Door;
 use crate::vocabulary::id::TaskRef;
@@ -20,7 +20,7 @@ use crate::vocabulary::time::Time;
 /// All lanes, and the numbering of events.
 pub(super) struct Publisher {
     door: Arc<Door>,
-    options: Threads,
+    options: ThreadSetup,
     shared: Option<Lane>,
     dedicated: Vec<Lane>,
     /// Nobody subscribed: warnings go to `log`, on a lane that is started for the first of them.
@@ -44,7 +44,7 @@ impl Publisher {
     pub(super) fn start(
         subscribers: Subscribers,
         door: Arc<Door>,
-        options: Threads,
+        options: ThreadSetup,
     ) -> io::Result<Self> {
         let nobody = subscribers.shared.is_empty() && subscribers.dedicated.is_empty();
         let mut publisher = Self {

@@ -7,14 +7,17 @@ use super::values::Belongings;
 use crate::output::error::TaskError;
 use crate::platform::stall::Stall;
 use crate::task::cell::Cell;
-use crate::vocabulary::id::{AttemptRef, TaskRef};
+use crate::vocabulary::id::{AttemptAddr, TaskRef};
+use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 /// One of them.
 pub(super) struct Released {
-    attempt: AttemptRef,
+    attempt: AttemptAddr,
     pub(super) task: TaskRef,
     pub(super) cell: Arc<Cell>,
+    /// What it was told, as the machine knows it: one that was about to return may not have heard.
+    pub(super) told: CancelReason,
     pub(super) since: Time,
     pub(super) stall: Option<Box<Stall>>,
     /// What it returned, when it has.
@@ -27,22 +30,28 @@ pub(super) struct ReleasedAttempts(Vec<Released>);
 
 impl ReleasedAttempts {
     /// Takes over the latest attempt of a task.
-    pub(super) fn enter(&mut self, attempt: AttemptRef, owner: &mut Belongings, since: Time) {
-        let Some(cell) = owner.cell.take() else { return };
-        let (task, stall) = (owner.task_ref(), owner.stall.take());
-        self.0.push(Released { attempt, task, cell, since, stall, error: None });
+    pub(super) fn enter(
+        &mut self,
+        attempt: AttemptAddr,
+        belongings: &mut Belongings,
+        told: CancelReason,
+        since: Time,
+    ) {
+        let Some(cell) = belongings.cell.take() else { return };
+        let (task, stall) = (belongings.task_ref(), belongings.stall.take());
+        self.0.push(Released { attempt, task, cell, told, since, stall, error: None });
     }
 
-    pub(super) fn find(&self, attempt: AttemptRef) -> Option<&Released> {
+    pub(super) fn find(&self, attempt: AttemptAddr) -> Option<&Released> {
         self.0.iter().find(|released| released.attempt == attempt)
     }
 
-    pub(super) fn find_mut(&mut self, attempt: AttemptRef) -> Option<&mut Released> {
+    pub(super) fn find_mut(&mut self, attempt: AttemptAddr) -> Option<&mut Released> {
         self.0.iter_mut().find(|released| released.attempt == attempt)
     }
 
     /// Forgets one that has returned.
-    pub(super) fn remove(&mut self, attempt: AttemptRef) {
+    pub(super) fn remove(&mut self, attempt: AttemptAddr) {
         self.0.retain(|released| released.attempt != attempt);
     }
 

@@ -69,12 +69,19 @@ impl Shutdown {
         *open == 0
     }
 
+    /// Whether the end of this task is what the shutdown came from.
+    pub(super) fn is_caused_by(&self, task: TaskId) -> bool {
+        self.progress.is_some_and(|it| it.cause == ShutdownCause::TaskEnded(task))
+    }
+
     /// Counts a task that ended since the shutdown began.
     pub(super) fn count(&mut self, task: TaskId, end: End) {
+        // The task that is the cause ended before the shutdown did begin.
+        if self.is_caused_by(task) {
+            return;
+        }
         let Some(progress) = &mut self.progress else { return };
         match end {
-            // This one ended before the shutdown that it is the cause of.
-            _ if progress.cause == ShutdownCause::TaskEnded(task) => {}
             End::Rejected(_) => progress.rejected += 1,
             End::Abandoned { .. } => {}
             End::Completed

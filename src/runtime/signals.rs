@@ -11,8 +11,8 @@ pub(crate) enum Listener {}
 #[cfg(not(all(unix, feature = "signals")))]
 impl Listener {
     pub(crate) fn start(
-        _options: &crate::platform::threads::Threads,
-        _link: &std::sync::Arc<crate::task::door::Door>,
+        _options: &crate::platform::threads::ThreadSetup,
+        _door: &std::sync::Arc<crate::task::door::Door>,
     ) -> Result<Self, crate::output::error::StartError> {
         Err(crate::output::error::StartError::Unsupported("shutdown_on_signals"))
     }
@@ -29,7 +29,7 @@ mod unix {
 
     use crate::output::error::StartError;
     use crate::platform::sync::Mutex;
-    use crate::platform::threads::Threads;
+    use crate::platform::threads::ThreadSetup;
     use crate::task::door::Door;
     use crate::task::request::Request;
 
@@ -50,7 +50,7 @@ mod unix {
     static PROCESS: Mutex<Process> = Mutex::new(Process { listeners: 0, default_effect: None });
 
     impl Listener {
-        pub(crate) fn start(options: &Threads, door: &Arc<Door>) -> Result<Self, StartError> {
+        pub(crate) fn start(options: &ThreadSetup, door: &Arc<Door>) -> Result<Self, StartError> {
             let wanted: Vec<_> =
                 [SIGINT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)).collect();
             let default_effect = enter(&wanted).map_err(StartError::Signals)?;
@@ -66,7 +66,7 @@ mod unix {
 
         fn listen(
             wanted: &[i32],
-            options: &Threads,
+            options: &ThreadSetup,
             door: &Arc<Door>,
         ) -> Result<Handle, StartError> {
             let mut signals = Signals::new(wanted).map_err(StartError::Signals)?;

@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::output::error::StartError;
 use crate::output::report::RunReport;
 use crate::platform::sync::channel;
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
 use crate::platform::user_value;
 use crate::task::current;
@@ -25,7 +25,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) seed: u64,
     pub(crate) defaults: Settings,
-    pub(crate) threads: Threads,
+    pub(crate) threads: ThreadSetup,
     pub(crate) prespawn: u32,
     pub(crate) subscribers: Subscribers,
     pub(crate) signals: Option<Listener>,
@@ -93,7 +93,7 @@ fn run(
     mut controller: Controller,
     turns: fn(&mut Controller),
     door: Arc<Door>,
-    mut threads: Threads,
+    mut threads: ThreadSetup,
 ) {
     current::belong_to(&door);
     user_value::keep_user_values();

@@ -2,8 +2,7 @@
 
 use crate::output::outcome::Outcome;
 use crate::output::report::{FailedTask, OutcomeCounts, RunReport, ShutdownReport};
-use crate::vocabulary::id::{TaskId, TaskRef};
-use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::id::TaskRef;
 
 /// How many failures a report names.
 const MAX_FAILURES: usize = 64;
@@ -14,7 +13,8 @@ pub(crate) struct Tally {
     outcomes: OutcomeCounts,
     failures: Vec<FailedTask>,
     first_code: Option<u8>,
-    code_of_cause: Option<(TaskId, u8)>,
+    /// What the task asks for whose end was the cause of the shutdown.
+    code_of_cause: Option<u8>,
 }
 
 impl Tally {
@@ -23,10 +23,11 @@ impl Tally {
         self.outcomes.rejected += submissions as u64;
     }
 
+    /// Counts an outcome. The task is named if it failed and there is room.
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,
-        shutdown_on_end: bool,
+        is_cause: bool,
         task: impl FnOnce() -> TaskRef,
     ) {
         self.outcomes.count(outcome);
@@ -35,31 +36,16 @@ impl Tally {
         }
         let code = outcome.exit_code();
         self.first_code = self.first_code.or(Some(code));
-        if !shutdown_on_end && self.failures.len() >= MAX_FAILURES {
-            return;
-        }
-        let task = task();
-        if shutdown_on_end {
-            // Only the first to end can be the cause of the shutdown.
-            self.code_of_cause.get_or_insert((task.id, code));
+        if is_cause {
+            self.code_of_cause = Some(code);
         }
         if self.failures.len() < MAX_FAILURES {
-            self.failures.push(FailedTask { task, outcome: outcome.clone() });
+            self.failures.push(FailedTask { task: task(), outcome: outcome.clone() });
         }
     }
 
     pub(crate) fn into_report(self, shutdown: ShutdownReport) -> RunReport {
-        let shutdown_on_end = match shutdown.cause {
-            ShutdownCause::TaskEnded(id) => {
-                self.code_of_cause.filter(|(task, _)| *task == id).map(|(_, code)| code)
-            }
-            ShutdownCause::Requested
-            | ShutdownCause::Dropped
-            | ShutdownCause::Idle
-            | ShutdownCause::Signal(_)
-            | ShutdownCause::ControllerPanicked => None,
-        };
-        let decisive = shutdown_on_end.or(self.first_code);
+        let decisive = self.code_of_cause.or(self.first_code);
         RunReport { outcomes: self.outcomes, failures: self.failures, shutdown, decisive }
     }
 }

@@ -12,14 +12,14 @@ use crate::platform::stall::Stall;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
-use crate::task::envelope::{Entry, Refused};
+use crate::task::envelope::{Entry, OnRefusal};
 use crate::task::fact::Returned;
 use crate::task::leftover::Leftover;
 use crate::task::record::{Promise, Record};
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskKey, TaskRef};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{Decision, FailureCause};
@@ -29,7 +29,7 @@ pub(super) struct Belongings {
     promise: Promise,
     /// Whole until the submission is decided.
     spec: Option<TaskSpec>,
-    refused: Refused,
+    on_refusal: OnRefusal,
     pub(super) plan: Arc<Plan>,
     /// At home: not in a cell, not with a worker.
     body: Option<Body>,
@@ -52,7 +52,7 @@ impl Belongings {
         Self {
             promise: entry.promise,
             spec: Some(entry.spec),
-            refused: entry.refused,
+            on_refusal: entry.on_refusal,
             plan,
             body: None,
             inherited: Vec::new(),
@@ -76,7 +76,7 @@ impl Belongings {
     pub(super) fn decide(&mut self, decision: Decision) {
         let spec = self.spec.take();
         let back = match decision {
-            Decision::Rejected(_) => spec.filter(|_| self.refused == Refused::GivenBack),
+            Decision::Rejected(_) => spec.filter(|_| self.on_refusal == OnRefusal::GiveBack),
             Decision::Admitted | Decision::Queued { .. } => {
                 if let Some(mut spec) = spec {
                     self.dedicated = spec.take_dedicated();
@@ -89,7 +89,7 @@ impl Belongings {
     }
 
     /// Puts the body into the cell of a new attempt.
-    pub(super) fn load(&mut self, attempt: AttemptRef, failures: u32) -> Arc<Cell> {
+    pub(super) fn load(&mut self, attempt: AttemptAddr, failures: u32) -> Arc<Cell> {
         let body = self.body.take().expect("a body that runs again is kept");
         // A share of it stays for the attempt that may follow beside this one.
         self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
@@ -111,7 +111,7 @@ impl Belongings {
     pub(super) fn revoke(&mut self) -> Option<RevokeAnswer> {
         match self.cell.as_ref()?.revoke() {
             Ok(load) => {
-                load.inherited.iter().for_each(Leftover::nudge);
+                load.inherited.iter().for_each(Leftover::wake_waiters);
                 self.body = Some(load.body);
                 self.inherited = load.inherited;
                 Some(RevokeAnswer::Revoked)
@@ -200,16 +200,17 @@ impl Values {
         self.belongings.iter()
     }
 
-    /// The cell of a task's latest attempt.
-    pub(super) fn cell(&self, attempt: AttemptRef) -> Option<&Arc<Cell>> {
-        self.get(attempt.task.key)?.cell.as_ref()
+    /// The cell of an attempt, if that is its task's latest.
+    pub(super) fn cell(&self, attempt: AttemptAddr) -> Option<&Arc<Cell>> {
+        let cell = self.get(attempt.task.key)?.cell.as_ref()?;
+        (cell.attempt == attempt).then_some(cell)
     }
 
     /// Passes what a task leaves to the next owner of its slot, to be dropped before that one
     /// starts; or drops it.
     pub(super) fn discard(&mut self, task: TaskAddr, heir: Option<TaskAddr>) {
-        let Some(owner) = self.get_mut(task.key) else { return };
-        let mut leftovers = owner.take_leftovers();
+        let Some(belongings) = self.get_mut(task.key) else { return };
+        let mut leftovers = belongings.take_leftovers();
         if let Some(heir) = heir.and_then(|heir| self.get_mut(heir.key)) {
             heir.inherited.append(&mut leftovers);
         }

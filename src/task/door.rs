@@ -11,7 +11,7 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
-use crate::task::envelope::{Entry, Envelope, Refused};
+use crate::task::envelope::{Entry, Envelope, OnRefusal};
 use crate::task::fact::Fact;
 use crate::task::record::Record;
 use crate::task::request::Request;
@@ -79,8 +79,8 @@ impl Door {
     pub(crate) fn new(clock: Clock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
         let (intake, behind_door) = channel::bounded(intake_capacity);
         let (requests, asked) = channel::unbounded();
-        let (facts, told) = channel::unbounded();
-        let inbox = Inbox { intake: behind_door.clone(), requests: asked, facts: told };
+        let (facts, posted) = channel::unbounded();
+        let inbox = Inbox { intake: behind_door.clone(), requests: asked, facts: posted };
         let door = Self {
             clock,
             linger: Linger::default(),
@@ -110,7 +110,7 @@ impl Door {
         self: &Arc<Self>,
         spec: TaskSpec,
         policy: AdmissionPolicy,
-        refused: Refused,
+        refused: OnRefusal,
         when_full: WhenFull,
     ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
         let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
@@ -132,7 +132,7 @@ impl Door {
             return Err(NotTaken::Closed(specs));
         };
         let entries = (first_id..).zip(specs);
-        let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, Refused::GivenBack));
+        let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, OnRefusal::GiveBack));
         let Some(first) = entries.next() else { return Ok(Vec::new()) };
         let rest: Vec<_> = entries.collect();
 
@@ -211,8 +211,8 @@ impl Door {
         self.behind_door.try_iter()
     }
 
-    /// Tells the controller something. Never waits; one that has ended hears nothing.
-    pub(crate) fn tell(&self, fact: Fact) {
+    /// Sends the controller a fact. Never waits; one that has ended hears nothing.
+    pub(crate) fn post(&self, fact: Fact) {
         let _ = self.facts.send(fact);
     }
 
@@ -234,7 +234,7 @@ impl Door {
         if !self.hook_thread_asked.load(Ordering::Relaxed)
             && !self.hook_thread_asked.swap(true, Ordering::AcqRel)
         {
-            self.tell(Fact::HookRegistered);
+            self.post(Fact::HookThreadWanted);
         }
     }
 

@@ -25,29 +25,29 @@ pub(crate) struct Envelope {
 pub(crate) struct Entry {
     pub(crate) spec: TaskSpec,
     pub(crate) promise: Promise,
-    pub(crate) refused: Refused,
+    pub(crate) on_refusal: OnRefusal,
 }
 
-/// What becomes of the spec of a refused submission.
+/// What becomes of the spec of a submission that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum OnRefusal {
     /// The caller waits for the decision, and gets the spec back with it.
-    GivenBack,
-    Dropped,
+    GiveBack,
+    Drop,
 }
 
 impl Entry {
-    pub(super) fn new(door: &Arc<Door>, id: u64, spec: TaskSpec, refused: Refused) -> Self {
+    pub(super) fn new(door: &Arc<Door>, id: u64, spec: TaskSpec, on_refusal: OnRefusal) -> Self {
         let (door, id) = (Arc::clone(door), TaskId::new(id));
         let record = Record::new(door, id, spec.shared_name(), spec.shared_slot());
-        Self { spec, promise: Promise(Arc::new(record)), refused }
+        Self { spec, promise: Promise(Arc::new(record)), on_refusal }
     }
 
     /// Refuses the submission: the door was closed.
     fn refuse(self) {
-        let Self { spec, promise, refused } = self;
+        let Self { spec, promise, on_refusal } = self;
         let why = Rejection::ShuttingDown;
-        let back = (refused == Refused::GivenBack).then_some(spec);
+        let back = (on_refusal == OnRefusal::GiveBack).then_some(spec);
         promise.0.decide(Decision::Rejected(why), back);
         promise.0.end(Outcome::Rejected(why));
     }

@@ -10,22 +10,22 @@ use crate::platform::stall::Stall;
 use crate::task::body::Body;
 use crate::task::cell::Cell;
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 /// Something that has happened on another thread.
 pub(crate) enum Fact {
     /// A thread has taken up an attempt.
-    Claimed { attempt: AttemptRef, at: Time },
+    Claimed { attempt: AttemptAddr, at: Time },
     /// A body has returned.
     Returned(Returned),
     /// The destructor of a user's value panicked.
     DropPanicked { message: String },
     /// A thread was looked at; nothing is known of one that had moved on.
-    Examined { attempt: AttemptRef, stall: Option<Stall> },
-    /// The first hook of the supervisor was registered: a thread of last resort is needed.
-    HookRegistered,
+    Examined { attempt: AttemptAddr, stall: Option<Stall> },
+    /// A hook was registered, and there is no thread of last resort yet.
+    HookThreadWanted,
     /// A hook panicked.
     HookPanicked { cell: Arc<Cell>, message: String },
     /// A hook takes, or took, long.
@@ -58,7 +58,7 @@ pub(crate) enum Role {
 
 /// How an attempt came back, with what it brought.
 pub(crate) struct Returned {
-    pub(crate) attempt: AttemptRef,
+    pub(crate) attempt: AttemptAddr,
     pub(crate) claimed_at: Time,
     pub(crate) at: Time,
     pub(crate) told: Option<CancelReason>,

@@ -41,7 +41,7 @@ impl<T> Leftover<T> {
     }
 
     /// Whoever waits should see whether that is still worth it.
-    pub(crate) fn nudge(&self) {
+    pub(crate) fn wake_waiters(&self) {
         let (remains, changed) = &*self.0;
         drop(remains.lock());
         changed.notify_all();

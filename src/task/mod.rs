@@ -23,6 +23,7 @@ pub(crate) mod request;
 pub(crate) mod spec;
 pub(crate) mod token;
 
+pub(crate) mod end_channel;
 pub(crate) mod hook;
 pub(crate) mod leftover;
 pub(crate) mod pulse;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::output::outcome::Outcome;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::user_value;
 use crate::task::door::Door;
+use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
@@ -21,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) id: TaskId,
     pub(crate) name: Arc<str>,
     pub(crate) slot: Option<Arc<str>>,
-    /// Where the controller keeps the task; `UNDECIDED` until it does.
+    /// Where the controller keeps the task; `NO_KEY` until it does.
     key: AtomicU32,
     cancel_asked: AtomicBool,
     state: Mutex<State>,
@@ -34,16 +35,11 @@ struct State {
     outcome: Option<Outcome>,
     /// The spec of a refused `add`, on its way back.
     refused: Option<TaskSpec>,
-    /// Made when first asked for; disconnected by dropping the sender.
-    ended: Option<Box<Ended>>,
+    /// Behind a box, since many records are kept and few are asked for it.
+    ended: Option<Box<EndChannel>>,
 }
 
-struct Ended {
-    sender: Option<Sender<Infallible>>,
-    receiver: Receiver<Infallible>,
-}
-
-const UNDECIDED: u32 = u32::MAX;
+const NO_KEY: u32 = u32::MAX;
 
 impl Record {
     pub(crate) fn new(door: Arc<Door>, id: TaskId, name: Arc<str>, slot: Option<Arc<str>>) -> Self {
@@ -52,7 +48,7 @@ impl Record {
             id,
             name,
             slot,
-            key: AtomicU32::new(UNDECIDED),
+            key: AtomicU32::new(NO_KEY),
             cancel_asked: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -66,7 +62,7 @@ impl Record {
 
     /// Only the controller reads and writes the key.
     pub(crate) fn key(&self) -> Option<TaskKey> {
-        Some(self.key.load(Ordering::Relaxed)).filter(|&key| key != UNDECIDED).map(TaskKey)
+        Some(self.key.load(Ordering::Relaxed)).filter(|&key| key != NO_KEY).map(TaskKey)
     }
 
     pub(crate) fn set_key(&self, key: TaskKey) {
@@ -98,7 +94,7 @@ impl Record {
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
             if let Some(ended) = &mut state.ended {
-                ended.sender = None;
+                ended.disconnect();
             }
             self.changed.notify_all();
         }
@@ -149,11 +145,7 @@ impl Record {
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
-        let ended = state.ended.get_or_insert_with(|| {
-            let (sender, receiver) = channel::bounded(0);
-            Box::new(Ended { sender: Some(sender).filter(|_| !over), receiver })
-        });
-        ended.receiver.clone()
+        state.ended.get_or_insert_with(Box::default).receiver(over)
     }
 }
 
@@ -163,7 +155,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let state = std::mem::take(self.state.get_mut());
         for message in user_value::panics_of(|| drop(state)) {
-            self.door.tell(Fact::DropPanicked { message });
+            self.door.post(Fact::DropPanicked { message });
         }
     }
 }

@@ -63,7 +63,7 @@ impl CancelToken {
     /// Returns a channel that disconnects when the attempt is told to return, for `select!`.
     /// Nothing is ever sent on it. It is made on first use.
     pub fn cancelled(&self) -> Receiver<Infallible> {
-        self.0.done()
+        self.0.told_channel()
     }
 
     /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a

@@ -90,7 +90,7 @@ pub(crate) struct TaskAddr {
 
 /// One attempt as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AttemptRef {
+pub(crate) struct AttemptAddr {
     pub(crate) task: TaskAddr,
     /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond
     /// apart.

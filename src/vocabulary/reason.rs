@@ -34,18 +34,6 @@ named!(CancelReason {
     Self::Restart => "restart",
 });
 
-impl CancelReason {
-    /// The stop behind this reason; `None` for an interruption, after which the task may go on.
-    pub(crate) const fn as_stop(self) -> Option<StopReason> {
-        match self {
-            Self::Stop => Some(StopReason::Stop),
-            Self::Replace => Some(StopReason::Replace),
-            Self::Shutdown => Some(StopReason::Shutdown),
-            Self::Timeout | Self::Unresponsive | Self::Restart => None,
-        }
-    }
-}
-
 /// Why a task ended as cancelled: the first stop that was asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -274,9 +262,9 @@ impl fmt::Display for ShutdownCause {
 ///
 /// ```text
 /// Intake ─► Queued ─► Runnable ─► Starting ─► Running ─► Stopping ─► Abandoned
-///    │         │        ▲  ▲                  │           │           │
-///    │         └──► Waiting └─ Waiting ◄──────┴───────────┴───────────┤
-///    └────────────────────────────────────────────────────────────► Over
+///    │         │       ▲    ▲                  │           │           │
+///    │         ▼       │    └──── Waiting ◄────┴───────────┴───────────┘
+///    └─────────┴───────┴── or Waiting first          each may become Over
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

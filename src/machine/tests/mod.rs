@@ -13,6 +13,8 @@
 
 use std::env;
 
+use crate::vocabulary::reason::{CancelReason, StopReason};
+
 mod audit;
 mod audit_face;
 pub(crate) mod cell_model;
@@ -28,4 +30,14 @@ mod world;
 /// A number from the environment, by which a failure is lived through again.
 pub(crate) fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
+}
+
+/// The stop behind a reason; `None` for an interruption, after which the task may go on.
+const fn as_stop(reason: CancelReason) -> Option<StopReason> {
+    match reason {
+        CancelReason::Stop => Some(StopReason::Stop),
+        CancelReason::Replace => Some(StopReason::Replace),
+        CancelReason::Shutdown => Some(StopReason::Shutdown),
+        CancelReason::Timeout | CancelReason::Unresponsive | CancelReason::Restart => None,
+    }
 }

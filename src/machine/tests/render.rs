@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::machine::{Answer, Effect, End, Ending, Notice};
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
 
@@ -54,7 +54,7 @@ impl Names {
         self.tasks.iter().find(|(_, task)| task.id == id).expect("a task of the script").0
     }
 
-    fn attempt(&self, attempt: AttemptRef) -> String {
+    fn attempt(&self, attempt: AttemptAddr) -> String {
         format!("{}/{}", self.task(attempt.task.id), attempt.number)
     }
 
@@ -83,7 +83,7 @@ impl Names {
             Effect::NoteFailure { attempt, cause } => {
                 format!("note {} {cause}", self.attempt(attempt))
             }
-            Effect::Release { attempt } => format!("release {}", self.attempt(attempt)),
+            Effect::Release { attempt, .. } => format!("release {}", self.attempt(attempt)),
             Effect::ForgetReleased { attempt } => {
                 format!("forget released {}", self.attempt(attempt))
             }

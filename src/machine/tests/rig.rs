@@ -13,7 +13,7 @@ use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
 use crate::machine::{Effect, Finality, Input, Machine, Notice, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -234,7 +234,7 @@ impl Rig {
     /// As [`returns_told`](Self::returns_told), for an attempt that may not be the latest.
     pub(super) fn attempt_returns(
         &mut self,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         told: Option<CancelReason>,
         ret: Return,
     ) -> Orders {
@@ -401,14 +401,14 @@ impl Rig {
     }
 
     /// The latest attempt that was ordered.
-    pub(super) fn attempt(&self, name: &str) -> AttemptRef {
+    pub(super) fn attempt(&self, name: &str) -> AttemptAddr {
         let task = self.task(name);
         let of_task = (task.id, 0)..=(task.id, u64::MAX);
         let latest = self.said.range(of_task).next_back();
-        AttemptRef { task, number: latest.map_or(0, |((_, attempt), _)| *attempt) }
+        AttemptAddr { task, number: latest.map_or(0, |((_, attempt), _)| *attempt) }
     }
 
-    fn said(&mut self, attempt: AttemptRef) -> &mut Said {
+    fn said(&mut self, attempt: AttemptAddr) -> &mut Said {
         self.said.entry((attempt.task.id, attempt.number)).or_default()
     }
 

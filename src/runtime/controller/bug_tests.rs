@@ -7,7 +7,7 @@ use crate::output::event::{Event, Subscribe};
 use crate::output::outcome::Outcome;
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start_with, Setup};
 use crate::runtime::Subscribers;
@@ -61,7 +61,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
         },
         seed: 1,
         defaults: Settings::default(),
-        threads: Threads { name: "test".to_owned(), stack_size: None, callbacks: None },
+        threads: ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None },
         prespawn: 0,
         subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
         signals: None,

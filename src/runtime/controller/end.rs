@@ -11,6 +11,7 @@ use crate::platform::stall::Stall;
 use crate::platform::sync::channel;
 use crate::task::cell::{Cell, Thread};
 use crate::task::envelope::Envelope;
+use crate::task::leftover::Leftover;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -45,9 +46,11 @@ impl Controller {
     /// After a panic of the controller: nobody is left waiting, every body is told.
     pub(in crate::runtime) fn give_up(&mut self) {
         self.close_door();
-        for owner in self.values.iter() {
-            let Some(cell) = &owner.cell else { continue };
-            if cell.revoke().is_err() {
+        for belongings in self.values.iter() {
+            let Some(cell) = &belongings.cell else { continue };
+            if let Ok(load) = cell.revoke() {
+                load.inherited.iter().for_each(Leftover::wake_waiters);
+            } else {
                 cell.tell(CancelReason::Shutdown, self.now, Time::NEVER);
                 if cell.has_hooks() {
                     self.pool.push_hooks(cell);
@@ -80,10 +83,9 @@ impl Controller {
     fn into_report(mut self) -> RunReport {
         let abandoned = self.abandoned();
         let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
-        for owner in self.values.drain() {
-            if owner.record().outcome().is_none() {
-                let shutdown_on_end = owner.plan.shutdown_on_end;
-                self.tally.count(&Outcome::Lost, shutdown_on_end, || owner.task_ref());
+        for belongings in self.values.drain() {
+            if belongings.record().outcome().is_none() {
+                self.tally.count(&Outcome::Lost, false, || belongings.task_ref());
             }
         }
         self.released = ReleasedAttempts::default();
@@ -101,17 +103,20 @@ impl Controller {
     /// Everything that outlived its grace and still runs.
     pub(super) fn abandoned(&self) -> Vec<AbandonedAttempt> {
         let held = self.machine.tasks().iter().filter_map(|task| {
-            let State::Abandoned { .. } = task.state else { return None };
-            let owner = self.values.get(task.addr.key)?;
-            Some(entry(owner.task_ref(), owner.cell.as_ref()?, task.since, owner.stall.clone()))
+            let State::Abandoned { told, .. } = task.state else { return None };
+            let belongings = self.values.get(task.addr.key)?;
+            let (cell, stall) = (belongings.cell.as_ref()?, belongings.stall.clone());
+            Some(entry(belongings.task_ref(), cell, told, task.since, stall))
         });
         let released = self.released.iter().map(|it| {
-            let entry = entry(it.task.clone(), &it.cell, it.since, it.stall.clone());
+            let entry = entry(it.task.clone(), &it.cell, it.told, it.since, it.stall.clone());
             AbandonedAttempt { released: true, ..entry }
         });
         let hooks = self.pool.stuck_hooks().into_iter().map(|hook| {
             let record = &hook.cell.record;
-            let entry = entry(record.task_ref(), &hook.cell, hook.since, None);
+            // Hooks run because the attempt was told.
+            let told = hook.cell.reason().unwrap_or(CancelReason::Stop);
+            let entry = entry(record.task_ref(), &hook.cell, told, hook.since, None);
             let Thread { name, tid } = hook.thread;
             AbandonedAttempt { hook: true, thread: Some(name), tid, ..entry }
         });
@@ -119,13 +124,19 @@ impl Controller {
     }
 }
 
-fn entry(task: TaskRef, cell: &Cell, since: Time, stall: Option<Box<Stall>>) -> AbandonedAttempt {
+fn entry(
+    task: TaskRef,
+    cell: &Cell,
+    told: CancelReason,
+    since: Time,
+    stall: Option<Box<Stall>>,
+) -> AbandonedAttempt {
     let thread = cell.thread();
     AbandonedAttempt {
         task,
         attempt: cell.attempt.number,
         since: since.since_start(),
-        reason: cell.reason().unwrap_or(CancelReason::Stop),
+        reason: told,
         tid: thread.as_ref().and_then(|thread| thread.tid),
         thread: thread.map(|thread| thread.name),
         mark: cell.pulse.last_mark(),

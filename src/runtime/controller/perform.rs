@@ -5,9 +5,8 @@ use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
 use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
-use crate::runtime::values::Belongings;
-use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::answer::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -15,8 +14,8 @@ impl Controller {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Decide { task, decision } => {
-                if let Some(owner) = self.values.get_mut(task.key) {
-                    owner.decide(decision);
+                if let Some(belongings) = self.values.get_mut(task.key) {
+                    belongings.decide(decision);
                 }
             }
             Effect::Start { attempt, finality } => self.start(attempt, finality),
@@ -30,9 +29,8 @@ impl Controller {
                 }
             }
             Effect::Abandon { attempt } => {
-                let found = self.values.cell(attempt).and_then(|cell| cell.abandon());
-                let answer = found
-                    .map_or(AbandonAnswer::NotAbandoned, |last| AbandonAnswer::Abandoned { last });
+                let cell = self.values.cell(attempt);
+                let answer = cell.map_or(AbandonAnswer::NotAbandoned, |cell| cell.abandon());
                 self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
             }
             Effect::Look { attempt } => {
@@ -46,13 +44,13 @@ impl Controller {
                 }
             }
             Effect::NoteFailure { attempt, cause } => {
-                if let Some(owner) = self.values.get_mut(attempt.task.key) {
-                    owner.note_failure(cause);
+                if let Some(belongings) = self.values.get_mut(attempt.task.key) {
+                    belongings.note_failure(cause);
                 }
             }
-            Effect::Release { attempt } => {
-                if let Some(owner) = self.values.get_mut(attempt.task.key) {
-                    self.released.enter(attempt, owner, self.now);
+            Effect::Release { attempt, reason } => {
+                if let Some(belongings) = self.values.get_mut(attempt.task.key) {
+                    self.released.enter(attempt, belongings, reason, self.now);
                 }
             }
             Effect::ForgetReleased { attempt } => self.released.remove(attempt),
@@ -75,29 +73,32 @@ impl Controller {
         }
     }
 
-    fn start(&mut self, attempt: AttemptRef, finality: Finality) {
+    fn start(&mut self, attempt: AttemptAddr, finality: Finality) {
         let failures = self.machine.tasks().get(attempt.task.key).map_or(0, |task| task.streak);
-        let Some(owner) = self.values.get_mut(attempt.task.key) else { return };
-        let cell = owner.load(attempt, failures);
+        let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
+        let cell = belongings.load(attempt, failures);
         // Where nothing depends on it, the claim travels with the return: a message less.
         let watched = self.publisher.has_subscribers();
-        let plan = &owner.plan;
+        let plan = &belongings.plan;
         let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
         let attempt = Attempt { cell, finality, reports_claim };
-        match owner.dedicated.clone() {
+        match belongings.dedicated.clone() {
             Some(options) => self.pool.push_dedicated(Dedicated { attempt, options }),
             None => self.pool.push(Work::Attempt(attempt)),
         }
     }
 
-    fn revoke(&mut self, attempt: AttemptRef) {
-        let owner = self.values.get_mut(attempt.task.key);
-        let Some(answer) = owner.and_then(Belongings::revoke) else { return };
-        self.pool.note_revoked();
+    fn revoke(&mut self, attempt: AttemptAddr) {
+        let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
+        let Some(answer) = belongings.revoke() else { return };
+        // Of an attempt with a thread of its own, nothing lies in the queue.
+        if answer == RevokeAnswer::Revoked && belongings.dedicated.is_none() {
+            self.pool.note_revoked();
+        }
         self.feedback.push_back(Input::RevokeAnswered { attempt, answer });
     }
 
-    fn tell(&mut self, attempt: AttemptRef, reason: CancelReason, grace_until: Time) {
+    fn tell(&mut self, attempt: AttemptAddr, reason: CancelReason, grace_until: Time) {
         let Some(cell) = self.values.cell(attempt) else { return };
         let answer = cell.tell(reason, self.now, grace_until);
         if answer == TellAnswer::Told && cell.has_hooks() {
@@ -107,11 +108,12 @@ impl Controller {
     }
 
     fn deliver(&mut self, task: TaskAddr, end: End) {
-        let Some(owner) = self.values.get(task.key) else { return };
-        let outcome = outcome_of(end, owner.error.as_ref());
-        self.tally.count(&outcome, owner.plan.shutdown_on_end, || owner.task_ref());
+        let Some(belongings) = self.values.get(task.key) else { return };
+        let outcome = outcome_of(end, belongings.error.as_ref());
+        let is_cause = self.shutdown.is_caused_by(task.id);
+        self.tally.count(&outcome, is_cause, || belongings.task_ref());
         self.shutdown.count(task.id, end);
-        owner.record().end(outcome);
+        belongings.record().end(outcome);
     }
 
     fn publish(&mut self, notice: Notice) {
@@ -119,7 +121,7 @@ impl Controller {
             return;
         }
         let about = task_of(notice);
-        let owner = about.and_then(|task| self.values.get(task.key));
+        let belongings = about.and_then(|task| self.values.get(task.key));
         // A released attempt's return is its own affair: its task may be in another attempt, or no
         // more.
         let released = if let Notice::AttemptReturned { attempt, .. } = notice {
@@ -127,7 +129,7 @@ impl Controller {
         } else {
             None
         };
-        let (task, details) = match (released, owner) {
+        let (task, details) = match (released, belongings) {
             (Some(it), _) => {
                 (Some(it.task.clone()), Details { error: it.error.as_ref(), cell: Some(&it.cell) })
             }

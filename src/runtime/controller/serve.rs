@@ -12,7 +12,7 @@ use crate::task::envelope::{Entry, Envelope};
 use crate::task::fact::{Fact, Returned};
 use crate::task::record::Record;
 use crate::task::request::Request;
-use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::SlotCancelled;
 use crate::vocabulary::time::Time;
@@ -27,7 +27,7 @@ impl Controller {
                 self.publisher.publish(self.now, None, EventKind::DropPanicked { message });
             }
             Fact::Examined { attempt, stall } => self.note_examined(attempt, stall),
-            Fact::HookRegistered => {
+            Fact::HookThreadWanted => {
                 let mut facts = Vec::new();
                 self.pool.start_last_resort(self.now, &mut facts);
                 for fact in facts {
@@ -44,7 +44,7 @@ impl Controller {
             }
             Fact::HookAbandoned => self.feed(Input::HookAbandoned),
             Fact::HookReturned => self.feed(Input::HookReturned),
-            Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
+            Fact::HooksDue { cell, due } => self.pool.run_hooks_again(cell, due),
             Fact::ThreadRefused { error, retry_in } => {
                 let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
                 self.publisher.publish(self.now, None, kind);
@@ -75,22 +75,22 @@ impl Controller {
         let attempt = returned.attempt;
         if let Some(released) = self.released.find_mut(attempt) {
             released.error = returned.error.take();
-        } else if let Some(owner) = self.values.get_mut(attempt.task.key) {
-            owner.take_home(&mut returned);
+        } else if let Some(belongings) = self.values.get_mut(attempt.task.key) {
+            belongings.take_home(&mut returned);
         }
         let Returned { claimed_at, at, told, ret, .. } = returned;
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
     }
 
     /// A thread was looked at: what is known of it belongs to the attempt that it runs.
-    fn note_examined(&mut self, attempt: AttemptRef, stall: Option<Stall>) {
+    fn note_examined(&mut self, attempt: AttemptAddr, stall: Option<Stall>) {
         self.examiner.note_examined();
         let released = self.released.find_mut(attempt).map(|it| (it.task.clone(), &mut it.stall));
         let known = released.or_else(|| {
-            let owner = self.values.get_mut(attempt.task.key)?;
-            let task = owner.task_ref();
-            let latest = owner.cell.as_ref()?.attempt == attempt;
-            latest.then_some((task, &mut owner.stall))
+            let belongings = self.values.get_mut(attempt.task.key)?;
+            let task = belongings.task_ref();
+            let latest = belongings.cell.as_ref()?.attempt == attempt;
+            latest.then_some((task, &mut belongings.stall))
         });
         if let (Some(stall), Some((task, place))) = (stall, known) {
             *place = Some(Box::new(stall.clone()));
@@ -170,7 +170,7 @@ impl Controller {
     pub(super) fn learn_of_claim(&mut self, task: TaskAddr) {
         let Some(known) = self.machine.tasks().get(task.key) else { return };
         let State::Starting { .. } = known.state else { return };
-        let attempt = AttemptRef { task, number: known.attempt };
+        let attempt = AttemptAddr { task, number: known.attempt };
         if let Some(at) = self.values.cell(attempt).and_then(|cell| cell.claimed_at()) {
             self.feed(Input::Claimed { attempt, at });
         }

@@ -95,10 +95,10 @@ impl Controller {
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
-        let owner = self.values.get(task.addr.key)?;
+        let belongings = self.values.get(task.addr.key)?;
         let due = self.machine.due(task.addr.key);
         // The cell of an attempt that is over says nothing of the task as it is now.
-        let cell = owner.cell.as_ref().filter(|_| task.state.holds_permit());
+        let cell = belongings.cell.as_ref().filter(|_| task.state.holds_permit());
         let (told, silent) = match task.state {
             State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), false),
             State::Running { watch, .. } => (None, watch.is_some_and(|watch| watch.silent)),
@@ -111,13 +111,13 @@ impl Controller {
         };
 
         Some(TaskSnapshot {
-            task: owner.task_ref(),
+            task: belongings.task_ref(),
             state: task.state.name(),
             attempt: task.attempt,
             failures: task.streak,
             since: task.since.since_start(),
             next_wake: (!due.is_never()).then(|| due.since_start()),
-            last_failure: owner.last_failure.clone().filter(|_| task.streak > 0),
+            last_failure: belongings.last_failure.clone().filter(|_| task.streak > 0),
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
             silent,

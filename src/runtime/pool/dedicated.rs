@@ -95,9 +95,7 @@ fn work_once(place: Place, dedicated: Dedicated, name: Arc<str>) {
         }
         Err(error) => {
             shared.state.lock().unserved.push(dedicated);
-            drop(place);
-            shared.door.tell(Fact::SetUpFailed { role: Role::Dedicated, error });
-            shared.drop_unheard();
+            place.give_up(Role::Dedicated, error);
         }
     }
 }

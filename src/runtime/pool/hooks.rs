@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// Has the hooks of an attempt run again.
-    pub(in crate::runtime) fn nudge(&mut self, cell: Arc<Cell>, due: Time) {
+    pub(in crate::runtime) fn run_hooks_again(&mut self, cell: Arc<Cell>, due: Time) {
         self.hooks.nudge_number += 1;
         self.hooks.nudges.insert((due, self.hooks.nudge_number), cell);
     }
@@ -137,7 +137,7 @@ impl Pool {
         let waits = Arc::clone(&seat);
         let threads = &self.shared.threads;
         let started = threads
-            .spawn("hook", threads.stack_size, move |name| work_on_hooks(&place, name, &waits));
+            .spawn("hook", threads.stack_size, move |name| work_on_hooks(place, name, &waits));
         match started {
             Ok(()) => self.hooks.last_resort = Some(seat),
             Err(error) => {
@@ -165,24 +165,21 @@ impl Shared {
         let next = cell.run_hooks();
         let was_abandoned = self.state.lock().hooks.end(&cell, thread);
         if was_abandoned {
-            self.door.tell(Fact::HookReturned);
+            self.door.post(Fact::HookReturned);
         }
         match next {
-            Some(due) => self.door.tell(Fact::HooksDue { cell, due }),
+            Some(due) => self.door.post(Fact::HooksDue { cell, due }),
             None => self.drop_value(cell),
         }
     }
 }
 
 /// The life of the thread of last resort: it runs the hooks that nobody else took in time.
-fn work_on_hooks(place: &Place, name: Arc<str>, seat: &Seat) {
-    let shared = &place.shared;
+fn work_on_hooks(place: Place, name: Arc<str>, seat: &Seat) {
+    let shared = Arc::clone(&place.shared);
     let thread = match shared.begin_thread(name) {
         Ok(thread) => thread,
-        Err(error) => {
-            let role = Role::Hooks;
-            return shared.door.tell(Fact::SetUpFailed { role, error });
-        }
+        Err(error) => return place.give_up(Role::Hooks, error),
     };
 
     // It takes nothing but hooks, so that a long attempt never keeps it from them.

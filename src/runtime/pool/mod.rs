@@ -22,7 +22,7 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::thread;
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value;
 use crate::task::door::Door;
 use crate::task::fact::{Fact, Role};
@@ -51,7 +51,7 @@ impl Pool {
     pub(super) fn new(
         door: Arc<Door>,
         unheard: Receiver<Fact>,
-        threads: Threads,
+        threads: ThreadSetup,
         prespawn: u32,
     ) -> Self {
         let (state, left) = (Mutex::new(State::default()), Condvar::new());
@@ -240,7 +240,7 @@ mod tests {
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
         let (door, inbox) = Door::new(Clock::start_now(), 1);
-        let threads = Threads { name: "test".to_owned(), stack_size: None, callbacks: None };
+        let threads = ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None };
         let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts().idle < PRESPAWNED {
@@ -271,7 +271,8 @@ mod tests {
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
         let (door, inbox) = Door::new(Clock::start_now(), 1);
         let impossible = Some(usize::MAX / 2);
-        let threads = Threads { name: "test".to_owned(), stack_size: impossible, callbacks: None };
+        let threads =
+            ThreadSetup { name: "test".to_owned(), stack_size: impossible, callbacks: None };
         let mut pool = Pool::new(door, inbox.facts, threads, 0);
         pool.push(Work::Drop(Vec::new()));
         let mut now = Time::ZERO;

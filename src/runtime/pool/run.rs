@@ -25,12 +25,12 @@ impl Shared {
         for leftover in job.cell.inherited() {
             let clear = || leftover.clear(|| job.cell.is_revoked());
             for message in user_value::panics_of(clear) {
-                self.door.tell(Fact::DropPanicked { message });
+                self.door.post(Fact::DropPanicked { message });
             }
         }
         let Some((load, at)) = job.cell.claim(thread) else { return self.drop_value(job) };
         if job.reports_claim {
-            self.door.tell(Fact::Claimed { attempt: job.cell.attempt, at });
+            self.door.post(Fact::Claimed { attempt: job.cell.attempt, at });
         }
 
         let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
@@ -58,7 +58,7 @@ impl Shared {
         let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
-        self.door.tell(Fact::Returned(returned));
+        self.door.post(Fact::Returned(returned));
         // By now the controller may have let go of it.
         self.drop_value(job);
     }
@@ -66,7 +66,7 @@ impl Shared {
     /// Looks at all of them twice, with one pause in between.
     pub(super) fn examine(&self, examinees: Vec<Examinee>) {
         // A thread whose body has returned does something else by now.
-        let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.is_claimed());
+        let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
         let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
         let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
             let began = self.door.clock.now();
@@ -74,7 +74,7 @@ impl Shared {
             began.until(self.door.clock.now())
         });
         for (examinee, stall) in examinees.into_iter().zip(stalls) {
-            self.door.tell(Fact::Examined { attempt: examinee.attempt, stall });
+            self.door.post(Fact::Examined { attempt: examinee.attempt, stall });
             self.drop_value(examinee);
         }
     }

@@ -11,12 +11,12 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
-use crate::platform::threads::{ThreadOptions, Threads};
+use crate::platform::threads::{ThreadOptions, ThreadSetup};
 use crate::platform::user_value::Kept;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
-use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::time::Time;
 
 /// Something for a worker to do.
@@ -44,7 +44,7 @@ pub(in crate::runtime) struct Dedicated {
 
 /// A stuck attempt whose thread is to be looked at.
 pub(in crate::runtime) struct Examinee {
-    pub(in crate::runtime) attempt: AttemptRef,
+    pub(in crate::runtime) attempt: AttemptAddr,
     pub(in crate::runtime) cell: Arc<Cell>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Shared {
     pub(super) unheard: Receiver<Fact>,
     pub(super) door: Arc<Door>,
     pub(super) linger: Linger,
-    pub(super) threads: Threads,
+    pub(super) threads: ThreadSetup,
 }
 
 #[derive(Default)]
@@ -179,7 +179,7 @@ impl State {
         self.threads.pooled.saturating_sub(self.busy)
     }
 
-    pub(super) fn has_work(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         self.closed || !self.hooks.is_empty() || !self.queue.is_empty()
     }
 

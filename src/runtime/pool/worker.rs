@@ -21,11 +21,7 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
     let shared = Arc::clone(&place.shared);
     let thread = match shared.begin_thread(name) {
         Ok(thread) => thread,
-        Err(error) => {
-            // Whoever hears of it must find it counted no more.
-            drop(place);
-            return shared.door.tell(Fact::SetUpFailed { role: Role::Pooled, error });
-        }
+        Err(error) => return place.give_up(Role::Pooled, error),
     };
     let seat = Arc::new(Seat::default());
     let mut worked = false;
@@ -43,6 +39,17 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
         }
     }
     shared.end_thread();
+}
+
+impl Place {
+    /// Ends a thread that could not be set up.
+    pub(super) fn give_up(self, role: Role, error: io::Error) {
+        let shared = Arc::clone(&self.shared);
+        // Whoever hears of it must find it counted no more.
+        drop(self);
+        shared.door.post(Fact::SetUpFailed { role, error });
+        shared.drop_unheard();
+    }
 }
 
 impl Shared {
@@ -63,7 +70,7 @@ impl Shared {
         let callbacks = self.threads.callbacks.as_deref();
         if let Some(on_stop) = callbacks.and_then(|it| it.on_stop.as_ref()) {
             if let Err(message) = unwind::catch(&***on_stop) {
-                self.door.tell(Fact::DropPanicked { message });
+                self.door.post(Fact::DropPanicked { message });
             }
         }
     }
@@ -80,9 +87,9 @@ impl Shared {
         if worked {
             state.busy -= 1;
             // Whoever has worked may be needed again in a moment.
-            if !state.has_work() {
+            if !state.has_news() {
                 drop(state);
-                let look = || self.state.lock().has_work().then_some(());
+                let look = || self.state.lock().has_news().then_some(());
                 self.linger.until(&self.door.clock, look);
                 state = self.state.lock();
             }
@@ -109,7 +116,7 @@ impl Shared {
     /// Drops something that holds user values, and reports their panics.
     pub(super) fn drop_value<T>(&self, value: T) {
         for message in user_value::panics_of(|| drop(value)) {
-            self.door.tell(Fact::DropPanicked { message });
+            self.door.post(Fact::DropPanicked { message });
         }
     }
 

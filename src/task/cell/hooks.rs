@@ -14,14 +14,14 @@ use crate::vocabulary::time::Time;
 pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
 
 /// A hook, and when it is to be run (again) once the token is cancelled.
-pub(crate) struct Armed {
+pub(crate) struct Registered {
     hook: Arc<Hook>,
     due: Time,
 }
 
 /// The hooks of one attempt, in the order in which they were registered.
 pub(super) struct Hooks {
-    armed: Vec<Armed>,
+    registered: Vec<Registered>,
     /// When the controller was asked to have nudges run again: one wake-up serves them all.
     nudge_due: Time,
     /// Some thread runs them.
@@ -30,17 +30,17 @@ pub(super) struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { armed: Vec::new(), nudge_due: Time::NEVER, running: false }
+        Self { registered: Vec::new(), nudge_due: Time::NEVER, running: false }
     }
 }
 
 impl Hooks {
-    pub(super) fn take_all(&mut self) -> Vec<Armed> {
-        std::mem::take(&mut self.armed)
+    pub(super) fn take_all(&mut self) -> Vec<Registered> {
+        std::mem::take(&mut self.registered)
     }
 
     /// Notes that a hook is due then. True if that is sooner than the controller knows.
-    fn wants(&mut self, due: Time) -> bool {
+    fn note_due(&mut self, due: Time) -> bool {
         let sooner = due < self.nudge_due;
         self.nudge_due = self.nudge_due.min(due);
         sooner
@@ -63,22 +63,22 @@ impl Cell {
             // Once the body has returned, nobody is left to be woken again.
             (true, _) => Time::NEVER,
         };
-        state.hooks.armed.push(Armed { hook: Arc::clone(hook), due });
+        state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
         if !told {
             drop(state);
             return self.door().want_hook_thread();
         }
 
-        let sooner = state.hooks.wants(due);
+        let sooner = state.hooks.note_due(due);
         drop(state);
         let began = self.clock().now();
         self.run_hook(Arc::clone(hook));
         let ran = began.until(self.clock().now());
         if ran > SLOW_HOOK {
-            self.door().tell(Fact::HookSlow { cell: Arc::clone(self), ran });
+            self.door().post(Fact::HookSlow { cell: Arc::clone(self), ran });
         }
         if sooner {
-            self.door().tell(Fact::HooksDue { cell: Arc::clone(self), due });
+            self.door().post(Fact::HooksDue { cell: Arc::clone(self), due });
         }
     }
 
@@ -94,16 +94,16 @@ impl Cell {
         loop {
             let mut state = self.state.lock();
             let hooks = &mut state.hooks;
-            let Some(armed) = hooks.armed.iter_mut().find(|armed| armed.due <= now) else {
+            let Some(it) = hooks.registered.iter_mut().find(|it| it.due <= now) else {
                 hooks.running = false;
                 if hooks.nudge_due <= self.clock().now() {
                     hooks.nudge_due = Time::NEVER;
                 }
-                let next = hooks.armed.iter().map(|armed| armed.due).min()?;
-                return hooks.wants(next).then_some(next);
+                let next = hooks.registered.iter().map(|it| it.due).min()?;
+                return hooks.note_due(next).then_some(next);
             };
-            armed.due = armed.hook.period.map_or(Time::NEVER, |period| now.after(period));
-            let hook = Arc::clone(&armed.hook);
+            it.due = it.hook.period.map_or(Time::NEVER, |period| now.after(period));
+            let hook = Arc::clone(&it.hook);
             drop(state);
             self.run_hook(hook);
         }
@@ -117,20 +117,20 @@ impl Cell {
         // A body that has returned meanwhile leaves the last reference to us.
         panics.extend(user_value::panics_of(|| drop(hook)));
         for message in panics {
-            self.door().tell(Fact::HookPanicked { cell: Arc::clone(self), message });
+            self.door().post(Fact::HookPanicked { cell: Arc::clone(self), message });
         }
     }
 
     /// Whether a cancel leaves something to be run.
     pub(crate) fn has_hooks(&self) -> bool {
-        !self.state.lock().hooks.armed.is_empty()
+        !self.state.lock().hooks.registered.is_empty()
     }
 
     /// The guard of a hook is gone: the hook need not be kept.
     pub(crate) fn unhook(&self, hook: &Arc<Hook>) {
         let mut state = self.state.lock();
-        let found = state.hooks.armed.iter().position(|armed| Arc::ptr_eq(&armed.hook, hook));
-        let removed = found.map(|position| state.hooks.armed.remove(position));
+        let found = state.hooks.registered.iter().position(|it| Arc::ptr_eq(&it.hook, hook));
+        let removed = found.map(|position| state.hooks.registered.remove(position));
         // Its destructor is the user's: not under the lock.
         drop(state);
         drop(removed);

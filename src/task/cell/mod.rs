@@ -5,10 +5,11 @@
 //!    └─────revoke (controller)──► Revoked
 //! ```
 //!
-//! While `Claimed`, and only then, the controller may tell and abandon, and until it was told the
-//! body may extend its deadline. Every order says what it found, so that an order which comes too
-//! late does no harm. The cell is also the cancel token: sticky, first reason wins, and fresh for
-//! each attempt, so that an old cancel cannot hit a new attempt.
+//! While `Claimed`, and only then, the controller may tell, and until it was told the body may
+//! extend its deadline. Once told, the attempt may be abandoned, also while `Leaving`. Every order
+//! says what it found, so that an order which comes too late does no harm. The cell is also the
+//! cancel token: sticky, first reason wins, and fresh for each attempt, so that an old cancel
+//! cannot hit a new attempt.
 
 mod hooks;
 mod told;
@@ -22,19 +23,20 @@ use crate::platform::clock::Clock;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::task::body::Body;
 use crate::task::door::Door;
+use crate::task::end_channel::EndChannel;
 use crate::task::leftover::Leftover;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
-use crate::vocabulary::answer::TellAnswer;
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskKey};
+use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-pub(crate) use hooks::{Armed, SLOW_HOOK};
+pub(crate) use hooks::{Registered, SLOW_HOOK};
 
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,
-    pub(crate) attempt: AttemptRef,
+    pub(crate) attempt: AttemptAddr,
     /// A copy of what is under the lock, for reading without it.
     told: told::Told,
     /// It was offered with bodies of earlier owners of its slot.
@@ -60,7 +62,7 @@ struct State {
     abandoned: bool,
     /// Who runs it, once claimed.
     thread: Option<Thread>,
-    done: told::Done,
+    told_channel: EndChannel,
     hooks: hooks::Hooks,
 }
 
@@ -112,17 +114,17 @@ pub(crate) struct Seen {
 }
 
 impl Cell {
-    pub(crate) fn offer(record: Arc<Record>, attempt: AttemptRef, load: Load) -> Self {
+    pub(crate) fn offer(record: Arc<Record>, attempt: AttemptAddr, load: Load) -> Self {
         Self::new(record, attempt, Phase::Offered(load))
     }
 
     /// The cell of an attempt that no supervisor knows of.
     pub(crate) fn detached(record: Arc<Record>) -> Self {
         let task = TaskAddr { key: TaskKey(0), id: record.id };
-        Self::new(record, AttemptRef { task, number: 1 }, Phase::Claimed)
+        Self::new(record, AttemptAddr { task, number: 1 }, Phase::Claimed)
     }
 
-    fn new(record: Arc<Record>, attempt: AttemptRef, phase: Phase) -> Self {
+    fn new(record: Arc<Record>, attempt: AttemptAddr, phase: Phase) -> Self {
         Self {
             record,
             attempt,
@@ -137,7 +139,7 @@ impl Cell {
                 finalized: false,
                 abandoned: false,
                 thread: None,
-                done: told::Done::default(),
+                told_channel: EndChannel::default(),
                 hooks: hooks::Hooks::default(),
             }),
             changed: Condvar::new(),
@@ -178,9 +180,7 @@ impl Cell {
     fn begin(&self, state: &mut State, allowance: Allowance) -> Time {
         let now = self.clock().now();
         state.claimed_at = now;
-        if !self.told.is_set() {
-            state.until = allowance.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
-        }
+        state.until = allowance.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
         state.max_until = match allowance.timeout {
             Some(_) => allowance.max_timeout.map(|most| now.after(most)),
             None => Some(Time::NEVER),
@@ -194,7 +194,7 @@ impl Cell {
     pub(crate) fn returned(
         &self,
         is_final: impl FnOnce(Option<CancelReason>, Time) -> bool,
-    ) -> (Seen, Vec<Armed>) {
+    ) -> (Seen, Vec<Registered>) {
         let mut state = self.state.lock();
         let (told, at) = (self.reason(), self.clock().now());
         let last = state.finalized || (!state.abandoned && is_final(told, at));
@@ -240,7 +240,7 @@ impl Cell {
 
         self.told.set(reason);
         state.until = grace_until;
-        state.done.disconnect();
+        state.told_channel.disconnect();
         self.changed.notify_all();
         #[cfg(unix)]
         self.fd.wake();
@@ -257,18 +257,19 @@ impl Cell {
         }
     }
 
-    /// Controller: gives up an attempt whose grace is over; says whether its body will not run
-    /// again. `None` if it has returned, or was not told.
-    pub(crate) fn abandon(&self) -> Option<bool> {
+    /// Controller: gives up an attempt whose grace is over.
+    pub(crate) fn abandon(&self) -> AbandonAnswer {
         let mut state = self.state.lock();
         let last = match state.phase {
             // One that was not told, having asked for more time, is not given up either.
             Phase::Claimed if self.told.is_set() => state.finalized,
             Phase::Leaving { last } => last,
-            Phase::Claimed | Phase::Offered(_) | Phase::Returned | Phase::Revoked => return None,
+            Phase::Claimed | Phase::Offered(_) | Phase::Returned | Phase::Revoked => {
+                return AbandonAnswer::NotAbandoned;
+            }
         };
         state.abandoned = true;
-        Some(last)
+        AbandonAnswer::Abandoned { last }
     }
 
     /// Body: moves the deadline to `span` from now, unless it is later already.
@@ -302,7 +303,7 @@ impl Cell {
     }
 
     /// Whether a thread is in the body, or in what that leaves.
-    pub(crate) fn is_claimed(&self) -> bool {
+    pub(crate) fn has_thread(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
     }
 

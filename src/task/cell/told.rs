@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Cell;
 use crate::output::error::Cancelled;
 use crate::platform::sync::atomic::{AtomicU8, Ordering};
-use crate::platform::sync::channel::{self, Receiver, Sender};
+use crate::platform::sync::channel::Receiver;
 use crate::vocabulary::reason::CancelReason;
 
 /// The reason for a cancel, once there is one: written under the cell's lock, read without it.
@@ -50,26 +50,6 @@ impl Told {
     }
 }
 
-/// A channel that disconnects when the token is cancelled, made when first asked for.
-#[derive(Default)]
-pub(super) struct Done(Option<(Option<Sender<Infallible>>, Receiver<Infallible>)>);
-
-impl Done {
-    pub(super) fn disconnect(&mut self) {
-        if let Some((sender, _)) = &mut self.0 {
-            *sender = None;
-        }
-    }
-
-    fn receiver(&mut self, told: bool) -> Receiver<Infallible> {
-        let (_, receiver) = self.0.get_or_insert_with(|| {
-            let (sender, receiver) = channel::bounded(0);
-            (Some(sender).filter(|_| !told), receiver)
-        });
-        receiver.clone()
-    }
-}
-
 impl Cell {
     pub(crate) fn is_told(&self) -> bool {
         self.told.is_set()
@@ -101,10 +81,10 @@ impl Cell {
     }
 
     /// A channel that disconnects when the token is cancelled.
-    pub(crate) fn done(&self) -> Receiver<Infallible> {
+    pub(crate) fn told_channel(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let told = self.told.is_set();
-        state.done.receiver(told)
+        state.told_channel.receiver(told)
     }
 
     /// A descriptor that is readable for ever once the token is cancelled.

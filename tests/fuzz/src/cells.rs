@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::cell_model::CellModel;
 use crate::vocabulary::answer::TellAnswer;
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskId};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskId};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
-    pub(crate) attempt: AttemptRef,
+    pub(crate) attempt: AttemptAddr,
     slot: Option<SlotKey>,
     pub(crate) shared: CellModel,
     released: bool,
@@ -33,7 +33,7 @@ impl Cell {
 pub(crate) struct Cells(BTreeMap<(TaskId, u64), Cell>);
 
 impl Cells {
-    pub(crate) fn offer(&mut self, attempt: AttemptRef, slot: Option<SlotKey>) {
+    pub(crate) fn offer(&mut self, attempt: AttemptAddr, slot: Option<SlotKey>) {
         let earlier = self.0.range((attempt.task.id, 0)..).map(|(_, cell)| cell);
         for cell in earlier.take_while(|cell| cell.attempt.task.id == attempt.task.id) {
             assert!(cell.attempt.number < attempt.number, "{attempt:?} is no new attempt");
@@ -45,7 +45,7 @@ impl Cells {
         self.0.insert((attempt.task.id, attempt.number), cell);
     }
 
-    pub(crate) fn get(&mut self, attempt: AttemptRef) -> &mut Cell {
+    pub(crate) fn get(&mut self, attempt: AttemptAddr) -> &mut Cell {
         let cell = self.0.get_mut(&(attempt.task.id, attempt.number));
         cell.expect("an attempt that was ordered")
     }
@@ -54,7 +54,7 @@ impl Cells {
         self.0.values()
     }
 
-    pub(crate) fn claim(&mut self, attempt: AttemptRef, now: Time, timeout: Option<Duration>) {
+    pub(crate) fn claim(&mut self, attempt: AttemptAddr, now: Time, timeout: Option<Duration>) {
         let slot = self.get(attempt).slot;
         let alone = self.all().all(|cell| !cell.runs() || cell.released || cell.slot != slot);
         assert!(alone || slot.is_none(), "two attempts run in one slot");
@@ -64,7 +64,7 @@ impl Cells {
 
     pub(crate) fn tell(
         &mut self,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         why: CancelReason,
         now: Time,
         grace_until: Time,
@@ -75,13 +75,13 @@ impl Cells {
         cell.tell(why, now, grace_until)
     }
 
-    pub(crate) fn release(&mut self, attempt: AttemptRef) {
+    pub(crate) fn release(&mut self, attempt: AttemptAddr) {
         let cell = self.get(attempt);
         assert!(cell.shared.is_abandoned() && cell.shared.is_finalized() && !cell.released);
         cell.released = true;
     }
 
-    pub(crate) fn end(&mut self, attempt: AttemptRef) {
+    pub(crate) fn end(&mut self, attempt: AttemptAddr) {
         let cell = self.get(attempt);
         assert!(cell.shared.claimed_at().is_some(), "{attempt:?} ended without having begun");
         assert!(!cell.ended, "{attempt:?} has two terminal events");

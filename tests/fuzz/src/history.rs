@@ -13,7 +13,7 @@ use crate::cells::{Cell, Cells};
 use crate::machine::{Effect, Input, Machine, Notice, Submission};
 use crate::plans;
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::reason::{Decision, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -191,7 +191,7 @@ impl History {
         }
     }
 
-    fn one_of(&self, bytes: &mut Bytes<'_>, fits: impl Fn(&Cell) -> bool) -> Option<AttemptRef> {
+    fn one_of(&self, bytes: &mut Bytes<'_>, fits: impl Fn(&Cell) -> bool) -> Option<AttemptAddr> {
         let found: Vec<_> = self.cells.all().filter(|cell| fits(cell)).collect();
         (!found.is_empty()).then(|| found[bytes.below(found.len())].attempt)
     }
@@ -202,7 +202,7 @@ impl History {
         }
     }
 
-    fn claim(&mut self, attempt: AttemptRef, reports: bool) {
+    fn claim(&mut self, attempt: AttemptAddr, reports: bool) {
         let plan = &self.known(attempt.task).plan;
         let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
         self.cells.claim(attempt, self.now, timeout);
@@ -220,7 +220,7 @@ impl History {
         }
     }
 
-    fn returns(&mut self, attempt: AttemptRef, ret: Return) {
+    fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
         let cell = &mut self.cells.get(attempt).shared;
         // Whether it runs again is for the machine to find out.
         let Seen { claimed_at, told, .. } = cell.returned(|_| false);
@@ -372,7 +372,7 @@ impl History {
             Effect::Finalize { attempt, grace_until } => {
                 self.cells.get(attempt).shared.finalize(grace_until);
             }
-            Effect::Release { attempt } => self.cells.release(attempt),
+            Effect::Release { attempt, .. } => self.cells.release(attempt),
             Effect::Deliver { task, .. } => {
                 let known = self.known(task);
                 assert!(known.decided, "{task:?} has an outcome before a decision");

@@ -22,7 +22,7 @@ use crate::machine::tests::shrinking::{fewest, survives, Failure};
 use crate::machine::{Answer, Effect, End, Input, Machine, Submission};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
@@ -73,11 +73,11 @@ impl Pair {
     }
 
     /// Those in one of these places, one of them by number.
-    fn pick(&self, which: usize, places: &[Place]) -> Option<AttemptRef> {
+    fn pick(&self, which: usize, places: &[Place]) -> Option<AttemptAddr> {
         let there = self.model.jobs.iter().filter(|job| places.contains(&job.place));
         let there: Vec<_> = there.collect();
         let job = there.get(which % there.len().max(1))?;
-        Some(AttemptRef { task: addr(job.id), number: job.attempt })
+        Some(AttemptAddr { task: addr(job.id), number: job.attempt })
     }
 
     fn act(&mut self, act: &Act) {
@@ -98,7 +98,7 @@ impl Pair {
                 self.feed(Input::Submitted(submission));
             }
             Act::Stop(which) => {
-                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                let Some(AttemptAddr { task, .. }) = of(which) else { return };
                 self.model.stop(task.id, crate::vocabulary::reason::StopReason::Stop);
                 self.feed(Input::StopRequested(task));
             }
@@ -107,13 +107,13 @@ impl Pair {
                 self.feed(Input::SlotStopRequested(SlotKey(slot)));
             }
             Act::Skip(which) => {
-                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                let Some(AttemptAddr { task, .. }) = of(which) else { return };
                 let taken = self.model.skip(task.id);
                 self.feed(Input::SkipRequested(task));
                 assert_eq!(self.taken, Some(taken), "skipped");
             }
             Act::Restart(which) => {
-                let Some(AttemptRef { task, .. }) = of(which) else { return };
+                let Some(AttemptAddr { task, .. }) = of(which) else { return };
                 let taken = self.model.restart(task.id);
                 self.feed(Input::RestartRequested(task));
                 assert_eq!(self.taken, Some(taken), "restarted");
@@ -135,7 +135,7 @@ impl Pair {
                 let released = &self.model.released;
                 let late = released.get(which % released.len().max(1));
                 let Some(&(id, attempt)) = late else { return };
-                self.returns(AttemptRef { task: addr(id), number: attempt }, ret);
+                self.returns(AttemptAddr { task: addr(id), number: attempt }, ret);
             }
             Act::Pass(span) => self.pass(span),
             Act::ShutDown => {
@@ -145,7 +145,7 @@ impl Pair {
         }
     }
 
-    fn returns(&mut self, attempt: AttemptRef, ret: Return) {
+    fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
         let at = self.model.now;
         self.model.returned(attempt.task.id, attempt.number, ret);
         // Whether it runs again is for the other side to find out.
@@ -154,7 +154,7 @@ impl Pair {
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
     }
 
-    fn cell(&mut self, attempt: AttemptRef) -> &mut CellModel {
+    fn cell(&mut self, attempt: AttemptAddr) -> &mut CellModel {
         let id = (attempt.task.id, attempt.number);
         self.cells.get_mut(&id).expect("an attempt that was ordered")
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::job::{Job, Place};
+use crate::machine::tests::as_stop;
 use crate::machine::tests::rig::ms;
 use crate::machine::{End, Submission};
 use crate::vocabulary::answer::Return;
@@ -311,7 +312,7 @@ impl Model {
         let job = self.job(id).clone();
         let returned_ok = ret == Return::Ok;
         let asked = job.stop.map(|reason| End::Cancelled { reason, returned_ok });
-        let told_to_stop = job.told.and_then(CancelReason::as_stop);
+        let told_to_stop = job.told.and_then(as_stop);
         let told = told_to_stop.map(|reason| End::Cancelled { reason, returned_ok });
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),

@@ -162,7 +162,7 @@ fn it_counts_as_a_failure_until_no_retry_is_left() {
     // All three are still stuck, and come back in any order.
     assert_eq!((rig.permits(), rig.stuck()), ((0, 0), (3, 3)));
     for n in [2, 3, 1] {
-        let attempt = crate::vocabulary::id::AttemptRef { task: rig.task("t"), number: n };
+        let attempt = crate::vocabulary::id::AttemptAddr { task: rig.task("t"), number: n };
         let orders = rig.attempt_returns(attempt, TIMEOUT, Return::Panicked);
         orders.has(&format!("forget released t/{n}"));
     }

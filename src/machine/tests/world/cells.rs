@@ -8,12 +8,12 @@ use super::seen_attempt::MISSES;
 use crate::machine::tests::cell_model::{CellModel, Seen};
 use crate::machine::Finality;
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptRef, TaskId};
+use crate::vocabulary::id::{AttemptAddr, TaskId};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 struct Cell {
-    attempt: AttemptRef,
+    attempt: AttemptAddr,
     shared: CellModel,
     finality: Finality,
     released: bool,
@@ -70,7 +70,7 @@ impl Cells {
         Self { cells: BTreeMap::new(), answers_at_once }
     }
 
-    pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
+    pub(super) fn offer(&mut self, attempt: AttemptAddr, finality: Finality) {
         let cell = Cell {
             attempt,
             shared: CellModel::offered(),
@@ -87,13 +87,13 @@ impl Cells {
         assert!(before.is_none(), "an attempt is ordered twice");
     }
 
-    pub(super) fn is_offered(&self, attempt: AttemptRef) -> bool {
+    pub(super) fn is_offered(&self, attempt: AttemptAddr) -> bool {
         self.cells[&(attempt.task.id, attempt.number)].shared.is_offered()
     }
 
     pub(super) fn claim(
         &mut self,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         at: Time,
         timeout: Option<Duration>,
         body: Body,
@@ -104,12 +104,12 @@ impl Cells {
         (cell.body, cell.last_look) = (body, at);
     }
 
-    pub(super) fn report_claim(&mut self, attempt: AttemptRef, arrives: Time) {
+    pub(super) fn report_claim(&mut self, attempt: AttemptAddr, arrives: Time) {
         self.cell(attempt).claim_arrives = arrives;
     }
 
     /// `None` if it has returned before.
-    pub(super) fn returns(&mut self, attempt: AttemptRef, at: Time) -> Option<Returned> {
+    pub(super) fn returns(&mut self, attempt: AttemptAddr, at: Time) -> Option<Returned> {
         let cell = self.cell(attempt);
         if !cell.shared.runs() {
             return None;
@@ -124,17 +124,17 @@ impl Cells {
     }
 
     /// Whether a report brings its body home, and whether anybody waits for it there.
-    pub(super) fn report(&mut self, attempt: AttemptRef) -> (bool, bool) {
+    pub(super) fn report(&mut self, attempt: AttemptAddr) -> (bool, bool) {
         let cell = self.cell(attempt);
         (cell.carries_body, cell.released)
     }
 
-    pub(super) fn revoke(&mut self, attempt: AttemptRef) -> RevokeAnswer {
+    pub(super) fn revoke(&mut self, attempt: AttemptAddr) -> RevokeAnswer {
         self.cell(attempt).shared.revoke()
     }
 
     /// The body asks for more time. Gives when it asks again.
-    pub(super) fn extend(&mut self, attempt: AttemptRef, now: Time) -> Option<Duration> {
+    pub(super) fn extend(&mut self, attempt: AttemptAddr, now: Time) -> Option<Duration> {
         let cell = self.cell(attempt);
         let Extension { every, by, .. } = cell.body.extension?;
         let asks = cell.shared.runs() && !cell.shared.until().is_never();
@@ -144,7 +144,7 @@ impl Cells {
     /// Also says how soon the body obeys, if it does.
     pub(super) fn tell(
         &mut self,
-        attempt: AttemptRef,
+        attempt: AttemptAddr,
         reason: CancelReason,
         now: Time,
         grace_until: Time,
@@ -165,7 +165,7 @@ impl Cells {
     }
 
     /// Looks for a sign of life since the last look.
-    pub(super) fn look(&mut self, attempt: AttemptRef, now: Time) -> bool {
+    pub(super) fn look(&mut self, attempt: AttemptAddr, now: Time) -> bool {
         let cell = self.cell(attempt);
         let claimed_at = cell.shared.claimed_at().expect("a look at what somebody claimed");
         let silent = cell.body.silence.is_some_and(|(from, span)| {
@@ -178,15 +178,15 @@ impl Cells {
         alive
     }
 
-    pub(super) fn finalize(&mut self, attempt: AttemptRef, grace_until: Time) {
+    pub(super) fn finalize(&mut self, attempt: AttemptAddr, grace_until: Time) {
         self.cell(attempt).shared.finalize(grace_until);
     }
 
-    pub(super) fn abandon(&mut self, attempt: AttemptRef) -> AbandonAnswer {
+    pub(super) fn abandon(&mut self, attempt: AttemptAddr) -> AbandonAnswer {
         self.cell(attempt).shared.abandon()
     }
 
-    pub(super) fn release(&mut self, attempt: AttemptRef) {
+    pub(super) fn release(&mut self, attempt: AttemptAddr) {
         let cell = self.cell(attempt);
         let for_good = cell.shared.is_abandoned() && cell.shared.is_finalized();
         assert!(for_good, "released, though not abandoned for good");
@@ -194,7 +194,7 @@ impl Cells {
     }
 
     /// Attempts whose bodies run.
-    pub(super) fn running(&self) -> Vec<AttemptRef> {
+    pub(super) fn running(&self) -> Vec<AttemptAddr> {
         self.cells.values().filter(|cell| cell.shared.runs()).map(|cell| cell.attempt).collect()
     }
 
@@ -204,7 +204,7 @@ impl Cells {
         latest.is_some_and(|(_, cell)| cell.shared.is_abandoned())
     }
 
-    fn cell(&mut self, attempt: AttemptRef) -> &mut Cell {
+    fn cell(&mut self, attempt: AttemptAddr) -> &mut Cell {
         let cell = self.cells.get_mut(&(attempt.task.id, attempt.number));
         cell.expect("an attempt that was ordered")
     }

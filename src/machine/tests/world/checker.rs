@@ -12,7 +12,7 @@ use super::stuck::Stuck;
 use crate::machine::tests::rig::ms;
 use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::TellAnswer;
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
 use crate::vocabulary::reason::{CancelReason, Decision, Rejection, StopReason};
@@ -60,7 +60,7 @@ impl Checker {
     }
 
     /// Whether the machine was told all that there is to say about an attempt.
-    pub(super) fn is_over(&self, attempt: AttemptRef) -> bool {
+    pub(super) fn is_over(&self, attempt: AttemptAddr) -> bool {
         self.records[&attempt.task.id].is_over(attempt.number)
     }
 
@@ -69,7 +69,7 @@ impl Checker {
     }
 
     /// A thread takes up an attempt. Gives the slot's name.
-    pub(super) fn claimed(&mut self, now: Time, attempt: AttemptRef) -> Option<u32> {
+    pub(super) fn claimed(&mut self, now: Time, attempt: AttemptAddr) -> Option<u32> {
         assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
         self.n_claimed += 1;
         let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
@@ -82,7 +82,7 @@ impl Checker {
     }
 
     /// A body returns.
-    pub(super) fn returned(&mut self, attempt: AttemptRef) {
+    pub(super) fn returned(&mut self, attempt: AttemptAddr) {
         let record = self.record(attempt.task);
         record.returned(attempt.number);
         if !record.attempt(attempt.number).is_released {
@@ -91,7 +91,7 @@ impl Checker {
     }
 
     /// An attempt is in nobody's way any more.
-    fn make_way(&mut self, attempt: AttemptRef) {
+    fn make_way(&mut self, attempt: AttemptAddr) {
         self.n_claimed -= 1;
         let slot = self.record(attempt.task).slot;
         self.slots.leave(slot, attempt.task.id);
@@ -176,7 +176,7 @@ impl Checker {
         }
     }
 
-    fn tell_answered(&mut self, attempt: AttemptRef, answer: TellAnswer, effects: &[Effect]) {
+    fn tell_answered(&mut self, attempt: AttemptAddr, answer: TellAnswer, effects: &[Effect]) {
         let now = self.now;
         let stopped = self.record(attempt.task).tell_answered(now, attempt.number, answer);
         let told = effects.iter().any(|effect| matches!(effect, Effect::Tell { .. }));
@@ -189,7 +189,7 @@ impl Checker {
         }
     }
 
-    fn looked(&mut self, attempt: AttemptRef, alive: bool, effects: &[Effect]) {
+    fn looked(&mut self, attempt: AttemptAddr, alive: bool, effects: &[Effect]) {
         let finding = self.record(attempt.task).looked(attempt.number, alive);
         let found = match effects.first() {
             Some(Effect::Publish(Notice::AttemptSilent { .. })) => Finding::Silent,
@@ -272,7 +272,7 @@ impl Checker {
             Effect::Examine { attempt } => {
                 self.record(attempt.task).live(attempt.number).examine();
             }
-            Effect::Release { attempt } => {
+            Effect::Release { attempt, .. } => {
                 let record = self.record(attempt.task);
                 record.live(attempt.number).release();
                 if !record.attempt(attempt.number).has_returned {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::JitterPolicy;
-use crate::vocabulary::id::{AttemptRef, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::plan::{Pause, Plan};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
@@ -332,7 +332,7 @@ impl Coverage {
         self.met(found.map_or("over", |found| name(found.state)), event);
     }
 
-    fn attempt(&mut self, machine: &Machine, attempt: AttemptRef, event: Name) {
+    fn attempt(&mut self, machine: &Machine, attempt: AttemptAddr, event: Name) {
         if machine.released.iter().any(|released| released.attempt == attempt) {
             return self.met("released", event);
         }

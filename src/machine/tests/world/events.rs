@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::machine::{Ending, Notice};
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -236,7 +236,7 @@ impl Events {
     }
 
     /// One that was given up has come back.
-    fn returned(&mut self, attempt: AttemptRef) {
+    fn returned(&mut self, attempt: AttemptAddr) {
         let story = self.story(attempt.task);
         if story.held == Some(attempt.number) {
             story.held = None;
@@ -253,7 +253,7 @@ impl Events {
         }
     }
 
-    fn runs(&mut self, attempt: AttemptRef) -> &mut Story {
+    fn runs(&mut self, attempt: AttemptAddr) -> &mut Story {
         let story = self.story(attempt.task);
         let known = (story.place, story.attempt);
         assert_eq!(known, (Place::Runs, attempt.number), "{attempt:?} does not run");

@@ -38,7 +38,7 @@ use crate::machine::tests::audit::{audit, audit_empty};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
 use crate::machine::{Effect, End, Input, Machine};
-use crate::vocabulary::id::{AttemptRef, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{ShutdownCause, StopReason};
@@ -106,10 +106,10 @@ struct Life {
 #[allow(clippy::large_enum_variant, reason = "a world is small")]
 enum Happening {
     Request(Request),
-    Claim(AttemptRef),
-    Return(AttemptRef),
+    Claim(AttemptAddr),
+    Return(AttemptAddr),
     /// The body asks for more time.
-    Extend(AttemptRef),
+    Extend(AttemptAddr),
     Message(Input),
     /// The job that drops a body nobody inherits is run.
     Drop(TaskId),
@@ -337,7 +337,7 @@ impl World {
         self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
     }
 
-    fn perform(&mut self, effect: Effect) -> Option<(AttemptRef, Input)> {
+    fn perform(&mut self, effect: Effect) -> Option<(AttemptAddr, Input)> {
         match effect {
             Effect::Start { attempt, finality } => self.offer(attempt, finality),
             Effect::Revoke { attempt } => {
@@ -363,7 +363,7 @@ impl World {
                 let alive = self.cells.look(attempt, self.now);
                 return Some((attempt, Input::Looked { attempt, alive }));
             }
-            Effect::Release { attempt } => {
+            Effect::Release { attempt, .. } => {
                 self.cells.release(attempt);
                 self.bodies.is_released(attempt.task.id);
             }
@@ -460,7 +460,7 @@ fn is_endless(plan: &Plan) -> bool {
     plan.restart == RestartPolicy::Always || waits || too_short
 }
 
-fn attempt_of(input: &Input) -> Option<AttemptRef> {
+fn attempt_of(input: &Input) -> Option<AttemptAddr> {
     match *input {
         Input::Claimed { attempt, .. }
         | Input::Returned { attempt, .. }

@@ -1,5 +1,6 @@
 //! All that a world was told about one attempt, and what must hold of it.
 
+use crate::machine::tests::as_stop;
 use crate::machine::Ending;
 use crate::vocabulary::answer::{Return, TellAnswer};
 use crate::vocabulary::plan::{BodyKind, Plan};
@@ -78,7 +79,7 @@ impl SeenAttempt {
     }
 
     pub(super) fn told_to_stop(&self) -> Option<StopReason> {
-        self.told_in_time.and_then(CancelReason::as_stop)
+        self.told_in_time.and_then(as_stop)
     }
 
     /// When its task went on without it: at its return, or at its release.
@@ -251,7 +252,7 @@ impl SeenAttempt {
 
 /// The table in `How an attempt ends and what follows` of `guide::rules`, row by row.
 fn expected(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> Ending {
-    let stopped = told.is_some_and(|told| told.as_stop().is_some());
+    let stopped = told.is_some_and(|told| as_stop(told).is_some());
     let final_panic = stopped || panic != PanicPolicy::Failure;
     match (told, ret) {
         (_, Return::Fatal) => Ending::Failed,

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::seen_attempt::{Finding, SeenAttempt};
+use crate::machine::tests::as_stop;
 use crate::machine::tests::rig::ms;
 use crate::machine::{End, Ending, Submission};
 use crate::vocabulary::answer::TellAnswer;
@@ -181,7 +182,7 @@ impl SeenTask {
 
     pub(super) fn tell(&mut self, now: Time, attempt: u64, reason: CancelReason, until: Time) {
         let (plan, stop) = (self.plan.clone(), self.stop);
-        let asked = reason.as_stop();
+        let asked = as_stop(reason);
         assert!(asked.is_none() || asked == stop, "{:?} is told {reason}: {stop:?}", self.task);
         self.live(attempt).tell(now, reason, until, &plan);
     }

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 
 use crate::machine::Machine;
-use crate::vocabulary::id::{AttemptRef, TaskId};
+use crate::vocabulary::id::{AttemptAddr, TaskId};
 
 pub(super) struct Stuck {
     cap: u32,
@@ -26,7 +26,7 @@ impl Stuck {
         self.count() > self.cap as usize
     }
 
-    pub(super) fn is_released(&self, attempt: AttemptRef) -> bool {
+    pub(super) fn is_released(&self, attempt: AttemptAddr) -> bool {
         self.released.contains(&(attempt.task.id, attempt.number))
     }
 
@@ -39,7 +39,7 @@ impl Stuck {
     }
 
     /// An attempt is given up, under this policy and in this way.
-    pub(super) fn abandoned(&mut self, attempt: AttemptRef, to_release: bool, released: bool) {
+    pub(super) fn abandoned(&mut self, attempt: AttemptAddr, to_release: bool, released: bool) {
         let below_cap = self.count() < self.cap as usize;
         assert_eq!(released, to_release && below_cap, "{} of {}", self.count(), self.cap);
         let set = if released { &mut self.released } else { &mut self.held };
@@ -47,7 +47,7 @@ impl Stuck {
     }
 
     /// It has come back. Gives whether it was held.
-    pub(super) fn returned(&mut self, attempt: AttemptRef) -> bool {
+    pub(super) fn returned(&mut self, attempt: AttemptAddr) -> bool {
         let attempt = (attempt.task.id, attempt.number);
         let (held, released) = (self.held.remove(&attempt), self.released.remove(&attempt));
         assert!(held != released, "{attempt:?} was not given up");

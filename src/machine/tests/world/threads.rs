@@ -3,10 +3,10 @@
 use super::{Chance, Happening, World, MAX_DELAY, MAX_REACTION};
 use crate::machine::tests::rig::ms;
 use crate::machine::{Finality, Input};
-use crate::vocabulary::id::AttemptRef;
+use crate::vocabulary::id::AttemptAddr;
 
 impl World {
-    pub(super) fn offer(&mut self, attempt: AttemptRef, finality: Finality) {
+    pub(super) fn offer(&mut self, attempt: AttemptAddr, finality: Finality) {
         self.bodies.leaves(attempt.task.id);
         self.cells.offer(attempt, finality);
         // A thread that cannot be had makes the attempt wait long, and nothing else.
@@ -19,7 +19,7 @@ impl World {
         self.schedule(delay, Happening::Claim(attempt));
     }
 
-    pub(super) fn claim(&mut self, attempt: AttemptRef) {
+    pub(super) fn claim(&mut self, attempt: AttemptAddr) {
         if !self.cells.is_offered(attempt) {
             return;
         }
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    pub(super) fn body_returns(&mut self, attempt: AttemptRef) {
+    pub(super) fn body_returns(&mut self, attempt: AttemptAddr) {
         let at = self.now;
         let Some(returned) = self.cells.returns(attempt, at) else { return };
         self.checker.returned(attempt);

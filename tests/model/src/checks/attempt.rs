@@ -7,7 +7,7 @@ use super::{me, Stage, LONG};
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::cell::Allowance;
-use crate::vocabulary::answer::TellAnswer;
+use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -59,8 +59,10 @@ fn abandoned_or_returned() {
     let abandoned = cell.abandon();
     let last = worker.join().unwrap();
     match abandoned {
-        Some(said) => assert_eq!(said, last, "the controller was told otherwise"),
-        None => assert!(last),
+        AbandonAnswer::Abandoned { last: said } => {
+            assert_eq!(said, last, "the controller was told otherwise");
+        }
+        AbandonAnswer::NotAbandoned => assert!(last),
     }
 }
 
@@ -76,7 +78,10 @@ fn its_last_return_is_known_to_all() {
     cell.finalize(Time::ZERO);
     let abandoned = cell.abandon();
     let last = worker.join().unwrap();
-    assert!(abandoned.is_none() || abandoned == Some(last));
+    assert!(
+        abandoned == AbandonAnswer::NotAbandoned
+            || abandoned == (AbandonAnswer::Abandoned { last })
+    );
 }
 
 /// A body that asks before its deadline is never told of it by a timer that was due.

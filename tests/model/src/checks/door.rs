@@ -9,7 +9,7 @@ use crate::platform::clock::Clock;
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::door::{Door, Inbox, NotTaken, WhenFull};
-use crate::task::envelope::Refused;
+use crate::task::envelope::OnRefusal;
 use crate::task::record::Record;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn submit(door: &Arc<Door>, when_full: WhenFull) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
     let spec = TaskSpec::once("task", |_| Ok(()));
-    door.hand_over(spec, AdmissionPolicy::Queue, Refused::Dropped, when_full)
+    door.hand_over(spec, AdmissionPolicy::Queue, OnRefusal::Drop, when_full)
 }
 
 /// The controller closes the door, looks into the intake for the last time, and is gone. Says how

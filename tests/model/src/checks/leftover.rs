@@ -80,7 +80,7 @@ fn a_pointless_wait_ends() {
     let (waiter, pointless) = (leftover.clone(), Arc::clone(&revoked));
     let waiter = thread::spawn(move || waiter.clear(|| pointless.load(Ordering::Relaxed)));
     revoked.store(true, Ordering::Relaxed);
-    leftover.nudge();
+    leftover.wake_waiters();
     waiter.join().unwrap();
     free.send(()).ok().unwrap();
     dropper.join().unwrap();

@@ -23,7 +23,7 @@ use crate::task::door::{Door, Inbox};
 use crate::task::fact::Fact;
 use crate::task::leftover::Leftover;
 use crate::task::record::Record;
-use crate::vocabulary::id::{AttemptRef, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -49,8 +49,8 @@ pub(crate) fn record_of(door: &Arc<Door>) -> Arc<Record> {
     Arc::new(Record::new(Arc::clone(door), TaskId::new(1), Arc::from("task"), None))
 }
 
-pub(crate) const fn attempt(attempt: u64) -> AttemptRef {
-    AttemptRef { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, number: attempt }
+pub(crate) const fn attempt(attempt: u64) -> AttemptAddr {
+    AttemptAddr { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, number: attempt }
 }
 
 pub(crate) fn load(body: Body, inherited: Vec<Leftover<Body>>, allowance: Allowance) -> Load {
@@ -80,7 +80,7 @@ impl Stage {
 
     /// How often somebody asked for the thread of last resort for hooks.
     pub(crate) fn hook_threads_asked(&self) -> usize {
-        self.inbox.facts.try_iter().filter(|it| matches!(it, Fact::HookRegistered)).count()
+        self.inbox.facts.try_iter().filter(|it| matches!(it, Fact::HookThreadWanted)).count()
     }
 }
 

@@ -72,7 +72,7 @@ fn a_sleep_ends_when_it_is_over() {
 fn done_disconnects() {
     let Stage { cell, .. } = Stage::running();
     let body = Arc::clone(&cell);
-    let body = thread::spawn(move || body.done().recv());
+    let body = thread::spawn(move || body.told_channel().recv());
     cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
     assert!(body.join().unwrap().is_err());
 }
@@ -83,7 +83,7 @@ fn done_disconnects_for_all() {
         .map(|_| {
             let cell = Arc::clone(&cell);
             thread::spawn(move || {
-                let done = cell.done();
+                let done = cell.told_channel();
                 assert!(done.recv().is_err());
                 assert!(cell.check().is_err(), "the flag is set before anybody is woken");
             })

@@ -11,7 +11,7 @@ use crate::output::event::{Event, EventKind, Subscribe};
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread, Mutex};
-use crate::platform::threads::Threads;
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runner::Check;
 use crate::task::door::Door;
@@ -82,8 +82,8 @@ impl Subscribe for Panics {
     }
 }
 
-fn threads() -> Threads {
-    Threads { name: "model".to_owned(), stack_size: None, callbacks: None }
+fn threads() -> ThreadSetup {
+    ThreadSetup { name: "model".to_owned(), stack_size: None, callbacks: None }
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {

@@ -16,7 +16,7 @@ use crate::output::error::{TaskError, TaskResult};
 use crate::platform::clock::Clock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::thread;
-use crate::platform::threads::{ThreadCallbacks, ThreadOptions, Threads};
+use crate::platform::threads::{ThreadCallbacks, ThreadOptions, ThreadSetup};
 use crate::platform::user_value::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
@@ -82,7 +82,7 @@ impl Ground {
         let on_start = Some(UserValue::new(Box::new(on_start) as _));
         let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
         let callbacks = Some(Arc::new(ThreadCallbacks { on_start, on_stop }));
-        let threads = Threads { name, stack_size: None, callbacks };
+        let threads = ThreadSetup { name, stack_size: None, callbacks };
         let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0);
         Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }
@@ -148,10 +148,10 @@ impl Ground {
     }
 
     /// Goes on like the controller until somebody has registered a hook.
-    fn until_hook_registered(&mut self) {
+    fn until_hook_thread_wanted(&mut self) {
         loop {
             while let Ok(fact) = self.inbox.facts.try_recv() {
-                if matches!(fact, Fact::HookRegistered) {
+                if matches!(fact, Fact::HookThreadWanted) {
                     return;
                 }
                 assert!(self.serve(fact).is_none(), "nothing wakes it yet");
@@ -166,7 +166,7 @@ impl Ground {
         match fact {
             Fact::Returned(returned) => return Some(returned),
             Fact::SetUpFailed { role, error } => drop(self.pool.set_up_failed(now, role, error)),
-            Fact::HooksDue { cell, due } => self.pool.nudge(cell, due),
+            Fact::HooksDue { cell, due } => self.pool.run_hooks_again(cell, due),
             Fact::DropPanicked { message } => panic!("{message}"),
             _ => {}
         }
@@ -335,7 +335,7 @@ fn a_hook_finds_a_thread() {
     ground.start_threads(2);
     ground.manage();
     // Somebody registers a hook.
-    ground.until_hook_registered();
+    ground.until_hook_thread_wanted();
     for cell in &cells {
         while cell.claimed_at().is_none() {
             thread::yield_now();
@@ -366,7 +366,7 @@ fn the_last_resort_serves() {
         })
     });
     ground.manage();
-    ground.until_hook_registered();
+    ground.until_hook_thread_wanted();
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
@@ -404,7 +404,7 @@ fn refused_threads() {
     ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
     ground.until_returned(2);
     let cell = ground.push(blocks_until_woken);
-    ground.until_hook_registered();
+    ground.until_hook_thread_wanted();
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
     if cell.has_hooks() {
@@ -431,7 +431,7 @@ fn what_was_left_is_gone_before() {
     let first = ground.push_heir(vec![Leftover::new(body)], None, heir(&gone));
     ground.manage();
     if let Ok(load) = first.revoke() {
-        load.inherited.iter().for_each(Leftover::nudge);
+        load.inherited.iter().for_each(Leftover::wake_waiters);
         ground.push_heir(load.inherited, None, heir(&gone));
     }
     ground.until_returned(1);
@@ -464,7 +464,7 @@ fn a_revoked_heir_waits_for_nothing() {
     let second = ground.push_heir(load.inherited, None, |_| Ok(()));
     ground.manage();
     let load = take_back(&second);
-    load.inherited.iter().for_each(Leftover::nudge);
+    load.inherited.iter().for_each(Leftover::wake_waiters);
     // One thread hangs, the other is free again.
     ground.push(|_| Ok(()));
     ground.until_returned(1);

@@ -1,8 +1,9 @@
-//! Threadvisor supervises blocking work on OS threads, inside one process, with no async runtime.
+//! Threadvisor supervises blocking work on OS threads, inside one process and without an async
+//! runtime.
 //!
-//! You hand it tasks. It runs each on a worker thread, restarts it by policy with backoff, keeps
-//! conflicting work apart by slot, reports everything that happens, and stops it all in bounded
-//! time.
+//! You hand tasks to a supervisor. It runs each task on a worker thread, restarts it by policy and
+//! with backoff, keeps conflicting tasks apart by slot, reports everything that happens, and shuts
+//! down in bounded time.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,13 +18,13 @@
 //!         let seconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
 //!         println!("attempt {}: up for {seconds} s", ctx.attempt());
 //!         if ctx.attempt() < 2 {
-//!             Err("not yet")?; // any error: tried again, after the backoff
+//!             Err("not yet")?; // any error is retried, after the backoff
 //!         }
 //!         Ok(())
 //!     })
 //!     .backoff(BackoffPolicy::constant(Duration::from_millis(10)))
 //!     .timeout(Duration::from_secs(5));
-//!     let report = supervisor.run([uptime])?; // until nothing is left, or shutdown is asked for
+//!     let report = supervisor.run([uptime])?; // until no task is left, or a shutdown is asked for
 //!     println!("{report}");
 //!     assert_eq!(report.exit_code(), 0);
 //!     Ok(())
@@ -35,30 +36,32 @@
 //! - A program that adds tasks as it goes: [`Supervisor::handle`], [`SupervisorHandle::add`],
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
-//! - Knowing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
+//! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`].
-//! - Writing a body that can be stopped: [`TaskContext`]. If it blocks in a call that a flag cannot
-//!   wake: [`guide::waking`].
+//! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
+//!   call that a flag cannot wake.
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
 //!   [`Snapshot::abandoned`].
 //!
 //! # Which to use
-//! - Body: [`TaskSpec::new`] keeps its state between attempts; [`TaskSpec::once`] is consumed;
-//!   [`TaskSpec::shared`] can be retried beside an attempt that is stuck.
-//! - Rhythm: [`TaskSpec::repeat_after`] counts from the end of a run, [`TaskSpec::every`] keeps a
-//!   grid, [`RestartPolicy::Always`] runs again at once.
+//! - Body: a [`TaskSpec::new`] body keeps its state between attempts; a [`TaskSpec::once`] body is
+//!   consumed by its one attempt; a [`TaskSpec::shared`] body can be retried beside a stuck
+//!   attempt.
+//! - Repetition: [`TaskSpec::repeat_after`] counts from the end of a run, [`TaskSpec::every`] keeps
+//!   to a grid, [`RestartPolicy::Always`] runs again immediately.
 //! - Adding: [`SupervisorHandle::add`] gives the spec back if it is refused;
 //!   [`SupervisorHandle::submit`] takes an [`AdmissionPolicy`] and does not wait for the decision.
-//! - A time limit: [`TaskSpec::timeout`] bounds the work, [`TaskSpec::watchdog`] the silence,
-//!   [`TaskSpec::expires_in`] the wait before it, [`TaskSpec::grace`] the time to return.
-//! - Coming from another library: [`guide::migrating`]. What it costs: [`guide::performance`].
+//! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
+//!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
+//!   [`TaskSpec::grace`] how long a body may take to return once it is told.
+//! - Coming from another library: [`guide::migrating`]. Costs: [`guide::performance`].
 //!
-//! # Exactly
+//! # The contract
 //! [`guide::rules`] is the contract: what each word means, how an attempt ends and what follows,
 //! admission, cancellation, shutdown, all events and their order, and what is promised and what is
-//! not. The words that it takes to read on: a *task* has a *body*, which runs in numbered
+//! not. These words are enough to read on: a *task* has a *body*, which runs in numbered
 //! *attempts*; a *slot* has at most one *owner*; an attempt that is *told* to return has its
-//! *grace*, and one that outlives it is *abandoned*; each task has one *outcome*.
+//! *grace*, and is *abandoned* if it outlives that; each task has one *outcome*.
 //!
 //! # Threads
 //! ```text
@@ -68,30 +71,32 @@
 //!                   deadline ────────►└────────────┘
 //!                              Machine::step(now, input) → effects
 //! ```
-//! There is one controller; a worker for each attempt that runs, kept between attempts and retired
-//! when surplus; one thread for each lane that has subscribers; one of last resort for cancel
-//! hooks, from the first hook on; and one for signals if asked for. A task that waits holds no
-//! thread. User code, destructors included, runs on workers and lanes, never on the controller.
+//! There is one controller; one worker for each running attempt, which is kept for later attempts
+//! and retired when it is surplus; one thread for each lane that has subscribers; one thread of
+//! last resort for cancel hooks, started with the first hook; and one thread for signals, if asked
+//! for. A waiting task holds no thread. User code, destructors included, runs on workers and lanes,
+//! never on the controller.
 //!
 //! # Code map
 //! | folder | what it is | may use |
 //! |---|---|---|
 //! | `vocabulary` | plain values: ids, time, policies, reasons; without `std` | nothing else |
 //! | `machine` | every rule, as one pure step; without `std`, threads, clocks, user values | `vocabulary` |
-//! | `platform` | what the system gives: locks, threads, time, panics | `vocabulary` |
-//! | `output` | what comes out, as values: errors, outcomes, events, snapshots, reports | the above but `machine` |
-//! | `task` | one task as threads share it: spec, context, cell, hooks, record, door | the above but `machine` |
+//! | `platform` | what the system provides: locks, threads, time, panics | `vocabulary` |
+//! | `output` | results as values: errors, outcomes, events, snapshots, reports | all above except `machine` |
+//! | `task` | one task, as threads share it: spec, context, cell, hooks, record, door | all above except `machine` |
 //! | `runtime` | the threads around the machine | all above |
-//! | `api` | what users hold: supervisor, builder, handles | all above but `machine` |
+//! | `api` | what users hold: supervisor, builder, handles | all above except `machine` |
 //! | `guide` | the longer pages | – |
 //!
-//! Inside a folder, a module uses only those that `mod.rs` lists below it; `task` has one circle,
-//! which its `mod.rs` names and its `README.md` explains. A test reads the imports.
+//! Inside a folder, a module uses only the modules that `mod.rs` lists below it. The one exception
+//! is an import cycle in `task`, which its `mod.rs` names and its `README.md` explains. A test
+//! checks the imports.
 //!
-//! **Invariant:** the machine holds ids only, so no destructor of a user can run under it.
-//! **Invariant:** time is read in `platform/clock`, panics are caught in `platform/unwind`, threads
-//! are made in `platform/threads`, and nowhere else. **Invariant:** the controller waits in one
-//! place, and every send that it makes returns at once.
+//! **Invariant:** the machine holds only ids, so no destructor of a user value can run inside it.
+//! **Invariant:** time is read only in `platform/clock`, panics are caught only in
+//! `platform/unwind`, and threads are started only in `platform/threads`. **Invariant:** the
+//! controller waits in one place only, and none of its sends blocks.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -18,10 +18,10 @@ use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
 
-/// Holds the settings of a supervisor; made by [`Supervisor::builder`]. Setters never fail: all
-/// settings are checked by [`start`](Self::start).
+/// Holds the settings of a supervisor; returned from [`Supervisor::builder`]. Setters never fail;
+/// [`start`](Self::start) checks all settings.
 ///
-/// Where a setting is a limit, `None` means that there is none.
+/// For a setting that is a limit, `None` means no limit.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -51,8 +51,8 @@ pub struct SupervisorBuilder {
 }
 
 impl Supervisor {
-    /// Returns a builder; every setting has a default. The supervisor is made by
-    /// [`SupervisorBuilder::start`].
+    /// Returns a builder, in which every setting has its default. [`SupervisorBuilder::start`] then
+    /// starts the supervisor.
     #[doc(alias = "new")]
     pub fn builder() -> SupervisorBuilder {
         SupervisorBuilder::new()
@@ -83,22 +83,22 @@ impl SupervisorBuilder {
         }
     }
 
-    /// Sets how many attempts may run at once, including those that were abandoned and still run;
-    /// further attempts wait for a permit. With `None` there may be as many as there are tasks,
-    /// each on a thread. Default: 1024.
+    /// Sets how many attempts may run at the same time, including abandoned attempts that still
+    /// run. Further attempts wait for a permit. With `None`, all tasks may run at the same time,
+    /// each on its own thread. Default: 1024.
     pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_concurrent = attempts.into();
         self
     }
 
-    /// Sets how many tasks the supervisor may hold, waiting ones included; more are rejected as
-    /// [`TooManyTasks`](crate::Rejection::TooManyTasks). Default: 1 000 000.
+    /// Sets how many tasks the supervisor may hold, including waiting tasks. Further submissions
+    /// are rejected as [`TooManyTasks`](crate::Rejection::TooManyTasks). Default: 1 000 000.
     pub fn max_tasks(mut self, tasks: impl Into<Option<usize>>) -> Self {
         self.max_tasks = tasks.into();
         self
     }
 
-    /// Sets how many submissions may wait for one slot. Further ones with the policy
+    /// Sets how many submissions may wait for one slot. Further submissions with the policy
     /// [`Queue`](crate::AdmissionPolicy::Queue) are rejected as
     /// [`QueueFull`](crate::Rejection::QueueFull). Default: 100.
     pub fn max_slot_queue(mut self, submissions: impl Into<Option<usize>>) -> Self {
@@ -106,9 +106,9 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many attempts and cancel hooks may outlive their grace and still run before
-    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While there are
-    /// more, submissions are rejected as
+    /// Sets how many attempts and cancel hooks may be stuck, that is, outlive their grace and still
+    /// run. While that many are stuck, [`AbandonPolicy::Release`](crate::AbandonPolicy::Release)
+    /// acts as `Hold`. While more are stuck, submissions are rejected as
     /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). So there are never more stuck
     /// threads than this number plus the number of tasks. Default: 16.
     pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
@@ -116,10 +116,10 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many submissions may lie in the intake undecided, a batch counting as one. The
-    /// controller takes them out at once, so the intake fills only in a burst; then `add` and
-    /// `submit` wait, and `try_submit` returns `Full`. From 1 to 1 048 576, since the memory is
-    /// taken at the start. Default: 1024.
+    /// Sets how many undecided submissions the intake holds; a batch counts as one. The controller
+    /// takes them out immediately, so the intake fills only in a burst. While it is full, `add` and
+    /// `submit` wait, and `try_submit` returns `Full`. From 1 to 1 048 576, because the memory is
+    /// allocated at the start. Default: 1024.
     pub fn intake_capacity(mut self, submissions: usize) -> Self {
         self.intake_capacity = submissions;
         self
@@ -134,51 +134,51 @@ impl SupervisorBuilder {
     }
 
     /// Sets how long a body has to return once it is told, unless its task has a grace of its own,
-    /// and how long a shutdown may take as a whole. `None` lets both take as long as the bodies do.
-    /// Default: 3 s, because procd kills a service after 5 s. BusyBox init kills after
-    /// 1 s.
+    /// and how long a shutdown may take as a whole. `None` sets no limit: both take as long as the
+    /// bodies do. Default: 3 s, because procd kills a service after 5 s. BusyBox init kills after 1
+    /// s.
     pub fn grace(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.grace = span.into().unwrap_or(Duration::MAX);
         self
     }
 
-    /// Fixes the random numbers of jitter, for tests. Default: a seed from the system, so that
-    /// identical boards differ.
+    /// Sets the seed of the random numbers for jitter, to make tests reproducible. Default: a seed
+    /// from the system, so that identical boards use different delays.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Sets what applies to every task whose spec does not set it itself. Default: the defaults
-    /// that the setters of [`TaskSpec`](crate::TaskSpec) name.
+    /// Sets the defaults for settings that a spec does not set itself. Default: the defaults named
+    /// in the docs of each setter of [`TaskSpec`](crate::TaskSpec).
     pub fn defaults(mut self, defaults: TaskDefaults) -> Self {
         self.defaults = defaults;
         self
     }
 
     /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
-    /// what tells threads apart comes first, as in `w3-NAME`. Default: `threadvisor`.
+    /// the part that distinguishes threads comes first, as in `w3-NAME`. Default: `threadvisor`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.threads.name = name.into();
         self
     }
 
     /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
-    /// standard library; only the part that is used costs memory.
+    /// standard library. Only the used part takes memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.threads.stack_size = Some(bytes);
         self
     }
 
-    /// Calls `callback` first on each thread that runs bodies and cancel hooks, for example to set
-    /// its priority or affinity, or to attach it to a virtual machine. If the callback fails or
-    /// panics, the thread counts as refused: that is an event, another thread is tried later, and
-    /// nothing is lost.
+    /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
+    /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
+    /// machine. If the callback fails or panics, the thread counts as refused: an event reports it, the
+    /// supervisor tries another thread later, and nothing is lost.
     ///
-    /// The channels and locks between the threads know nothing of priorities. A thread with a
-    /// real-time policy may have to wait for a preempted thread with a lower priority; on a single
-    /// core it waits until the kernel's throttling lets that one run (`sched_rt_runtime_us`, by
-    /// default within a second).
+    /// The channels and locks between the threads ignore priorities. A thread with a real-time
+    /// policy may have to wait for a preempted thread with a lower priority. On a single core it
+    /// waits until the kernel's throttling lets that thread run (`sched_rt_runtime_us`, by default
+    /// within a second).
     pub fn on_thread_start(
         mut self,
         callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
@@ -187,14 +187,15 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Calls `callback` last on each thread on which `on_thread_start` succeeded.
+    /// Calls `callback` on each thread on which `on_thread_start` succeeded, just before the
+    /// thread ends.
     pub fn on_thread_stop(mut self, callback: impl Fn() + Send + Sync + 'static) -> Self {
         self.threads.callbacks_mut().on_stop = Some(UserValue::new(Box::new(callback)));
         self
     }
 
-    /// Starts `workers` threads together with the supervisor and never retires them, for systems
-    /// where a thread may be refused later. Default: 0.
+    /// Starts `workers` threads together with the supervisor and never retires them: for systems
+    /// that may refuse a thread later. Default: 0.
     pub fn prespawn(mut self, workers: usize) -> Self {
         self.prespawn = workers;
         self
@@ -206,14 +207,14 @@ impl SupervisorBuilder {
         self.subscriber(Callback(callback))
     }
 
-    /// Adds a subscriber to the shared lane, whose subscribers are called one after the other.
+    /// Adds a subscriber to the shared lane, which calls its subscribers one after the other.
     pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
         self.shared.push(UserValue::new(Box::new(subscriber)));
         self
     }
 
-    /// Adds a subscriber with a lane of its own, which is a thread and a queue of `capacity` events
-    /// (at least 1): for a subscriber that may block and must not delay others.
+    /// Adds a subscriber with its own lane, that is, its own thread and a queue of `capacity`
+    /// events (at least 1): for a subscriber that may block and must not delay others.
     pub fn dedicated_subscriber(
         mut self,
         subscriber: impl Subscribe + 'static,
@@ -224,11 +225,11 @@ impl SupervisorBuilder {
     }
 
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
-    /// shutdown began, makes the grace zero; after that, and after the end, the signals have their
-    /// default effect again. A signal that the process was started to ignore stays ignored. Without
-    /// this setting no handler is ever installed.
+    /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
+    /// signals have their default effect again. A signal that was ignored when the process started
+    /// stays ignored. Without this setting, no handler is ever installed.
     ///
-    /// It needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
+    /// This setting needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
     /// `Unsupported`.
     pub fn shutdown_on_signals(mut self) -> Self {
         self.signals = true;
@@ -236,26 +237,29 @@ impl SupervisorBuilder {
     }
 
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
-    /// lane that has subscribers, one for signals if they are wanted, and the workers that
-    /// [`prespawn`](Self::prespawn) asks for. All other workers are started when there is work.
+    /// lane that has subscribers, one for signals if
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals) is set, and the workers that
+    /// [`prespawn`](Self::prespawn) asks for. Other workers are started when there is work for
+    /// them.
     ///
-    /// Returns when these threads have been started. Keep the supervisor in a variable: dropping it
+    /// Returns once these threads have been started. Keep the supervisor in a variable: dropping it
     /// shuts it down.
     ///
     /// # Errors
-    /// Nothing is left running after an error.
+    /// After an error, nothing is left running.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Thread`: the system refused a thread; raise `ulimit -u` or the `pids.max` of the cgroup.
+    /// - `Thread`: the system refused a thread; raise `ulimit -u` or the cgroup's `pids.max`.
     /// - `Signals`: the handlers for [`shutdown_on_signals`](Self::shutdown_on_signals) could not
     ///   be installed.
-    /// - `Unsupported`: this system or build has no signals; enable the feature `signals`.
+    /// - `Unsupported`: this system or build does not support signals; enable the feature
+    ///   `signals`.
     #[doc(alias = "build")]
     pub fn start(self) -> Result<Supervisor, StartError> {
         self.check()?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
             max_slot_queue: limit(self.max_slot_queue),
-            // A key is 32 bits wide, and the task that is one too many needs one to be refused.
+            // A key is 32 bits wide, and a task beyond the limit needs one as well, to be refused.
             max_tasks: limit(self.max_tasks).min(u32::MAX - 1),
             max_abandoned: limit(self.max_abandoned),
             grace: self.grace,
@@ -319,8 +323,8 @@ impl fmt::Debug for SupervisorBuilder {
     }
 }
 
-/// A closure as a subscriber. There is no blanket implementation, because closures could not leave
-/// out the type of their argument then.
+/// A closure as a subscriber. With a blanket implementation instead, closures could not leave out
+/// the type of their argument.
 struct Callback<F>(F);
 
 impl<F: FnMut(&Event) + Send> Subscribe for Callback<F> {
@@ -333,7 +337,7 @@ impl<F: FnMut(&Event) + Send> Subscribe for Callback<F> {
     }
 }
 
-/// The largest number stands for no limit.
+/// `None`, which means no limit, becomes the largest number.
 fn limit(n: Option<usize>) -> u32 {
     n.map_or(u32::MAX, saturate)
 }
@@ -342,16 +346,16 @@ fn saturate(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// The standard library's hash keys come from the kernel, and never wait for it at an early boot.
+/// The standard library takes its hash keys from the kernel, without blocking early in the boot.
 fn seed_from_system() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-/// How long the last events may take once everything has ended.
+/// How long the delivery of the last events may take once everything has ended.
 const EVENT_FLUSH: Duration = Duration::from_millis(250);
 
-/// The channel of the intake takes all its memory at once, and panics if there is not so much.
+/// The channel of the intake allocates all its memory up front, and panics if it cannot.
 const MAX_INTAKE: usize = 1 << 20;
 
-/// Less than the fastest init systems leave between asking and killing, BusyBox excepted.
+/// Less than even the fastest init systems leave between SIGTERM and SIGKILL, except BusyBox.
 const GRACE: Duration = Duration::from_secs(3);

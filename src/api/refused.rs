@@ -1,4 +1,4 @@
-//! What comes back when a hand-over is refused: why, and the specs.
+//! The errors of a refused hand-over: the reason, and the specs that come back.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use crate::vocabulary::reason::{Decision, Rejection};
 
 /// An error returned from [`SupervisorHandle::add`](crate::SupervisorHandle::add),
 /// [`SupervisorHandle::add_all`](crate::SupervisorHandle::add_all) and
-/// [`Supervisor::run`](crate::Supervisor::run). It gives back what was handed in, `S`: one spec or
-/// all of them. Its `Debug`, which `main` prints, is its message with the names of these tasks.
+/// [`Supervisor::run`](crate::Supervisor::run). It gives back `S`, the spec or all the specs that
+/// were handed in. Its `Debug`, which is what `main` prints, is its message and the names of these
+/// tasks.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
@@ -40,7 +41,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         /// What was handed in.
         spec: S,
     },
-    /// `run` was called on a thread of the same supervisor, for which it would wait.
+    /// `run` was called on one of the supervisor's own threads, and would wait for itself.
     #[error("waiting for a supervisor on one of its own threads would never end")]
     WouldDeadlock {
         /// What was handed in.
@@ -68,7 +69,7 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
         }
     }
 
-    /// Returns why the task was refused; `None` if there was another reason than a rejection.
+    /// Returns why the task was rejected; `None` for every other error.
     pub const fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::Rejected { why, .. } => Some(*why),
@@ -78,8 +79,8 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
 }
 
 /// An error returned from [`SupervisorHandle::submit`](crate::SupervisorHandle::submit) and
-/// [`SupervisorHandle::try_submit`](crate::SupervisorHandle::try_submit). It gives back the spec
-/// that was handed in, `S`. Its `Debug` is its message with the name of the task.
+/// [`SupervisorHandle::try_submit`](crate::SupervisorHandle::try_submit). It gives back `S`, the
+/// spec that was handed in. Its `Debug` is its message and the name of the task.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
@@ -89,8 +90,8 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
         /// What was handed in.
         spec: S,
     },
-    /// The intake is full. Only `try_submit` returns this, since `submit` waits. Try again later,
-    /// or raise `intake_capacity`.
+    /// The intake is full. Only `try_submit` returns this error; `submit` waits instead. Try again
+    /// later, or raise `intake_capacity`.
     #[error("the intake is full")]
     Full {
         /// What was handed in.
@@ -121,7 +122,7 @@ impl<S: AsRef<[TaskSpec]>> SubmitError<S> {
     }
 }
 
-/// What `main` prints of an error is its `Debug`: the message, and which tasks come back with it.
+/// `main` prints the `Debug` of an error, so that has the message and the tasks that come back.
 fn debug<S: AsRef<[TaskSpec]>>(
     f: &mut fmt::Formatter<'_>,
     error: &dyn fmt::Display,
@@ -143,14 +144,14 @@ impl<S: AsRef<[TaskSpec]>> fmt::Debug for SubmitError<S> {
     }
 }
 
-/// Why a task was not added, before it is known what comes back with the error.
+/// Why a task was not added. The specs that the error gives back are added later.
 pub(super) enum Refusal {
     Closed,
     Rejected { task: Arc<str>, why: Rejection },
 }
 
 impl Refusal {
-    /// The reason is that of another task of the same batch.
+    /// Whether the task was refused only because of another task of the same batch.
     pub(super) const fn is_borrowed(&self) -> bool {
         matches!(self, Self::Rejected { why: Rejection::BatchRefused { .. }, .. })
     }
@@ -176,7 +177,7 @@ pub(super) fn refusal(record: &Record) -> Option<Refusal> {
     }
 }
 
-/// The spec of a refused submission. Only a controller that panicked does not give one back.
+/// The spec of a refused submission. It is missing only if the controller panicked.
 pub(super) fn reclaim(record: &Record) -> TaskSpec {
     record.take_refused().unwrap_or_else(|| {
         TaskSpec::once(Arc::clone(&record.name), |_| Err(TaskError::fatal("the body was lost")))

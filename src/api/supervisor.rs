@@ -1,4 +1,4 @@
-//! [`Supervisor`]: the owner of everything, to wait for and to shut down.
+//! [`Supervisor`]: the owner of all tasks and threads, which waits for them and shuts them down.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::task::door::Door;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::ShutdownCause;
 
-/// Owns a running supervisor and with it all tasks and threads; made by
+/// Owns a running supervisor with all its tasks and threads; returned from
 /// [`SupervisorBuilder::start`](crate::SupervisorBuilder::start).
 ///
-/// Dropping it requests shutdown and waits for that, at most as long as the grace and the event
-/// flush take together. On one of the supervisor's own threads, or while panicking, the drop only
-/// requests. So keep the supervisor in a variable: a handle obtained by `…start()?.handle()` is
+/// Dropping it requests a shutdown and waits for it to end, for at most the grace plus the event
+/// flush. On one of the supervisor's own threads, or while panicking, the drop only requests the
+/// shutdown. So keep the supervisor in a variable: a handle obtained by `…start()?.handle()` is
 /// already dead on the next line, because the temporary supervisor was dropped. Bodies should hold
-/// a [`SupervisorHandle`], never the supervisor, which would keep itself alive.
+/// a [`SupervisorHandle`], never the supervisor itself, which would keep itself alive.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -34,29 +34,29 @@ use crate::vocabulary::reason::ShutdownCause;
 /// ```
 pub struct Supervisor {
     pub(super) door: Arc<Door>,
-    /// The longest a drop waits.
+    /// The longest that a drop waits.
     pub(super) patience: Duration,
 }
 
 impl Supervisor {
-    /// Returns a handle, through which tasks are added and observed from any thread.
+    /// Returns a handle, which adds and observes tasks from any thread.
     pub fn handle(&self) -> SupervisorHandle {
         SupervisorHandle::new(Arc::clone(&self.door))
     }
 
-    /// Runs `specs` to their end: adds them, all or none, waits until every task has its outcome,
+    /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// Tasks that are added meanwhile are waited for as well. Blocks until then, or until a
-    /// shutdown is requested by a signal, a handle or a task with
-    /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program with tasks that never end needs
-    /// one of these.
+    /// It also waits for tasks that are added in the meantime. It returns earlier if a shutdown is
+    /// requested by a signal, a handle or a task with
+    /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
+    /// these.
     ///
     /// # Errors
-    /// Each error gives all specs back. The supervisor is shut down in this case, too.
+    /// Each error gives all specs back. The supervisor shuts down after an error, too.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Rejected`: a task was refused, for example because two specs name one slot.
-    /// - `Closed`: shutdown was requested before.
+    /// - `Rejected`: a task was refused, for example because two specs name the same slot.
+    /// - `Closed`: a shutdown had been requested before.
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
     ///   [`SupervisorHandle::add_all`] there.
     #[doc(alias = "block_on")]
@@ -70,16 +70,16 @@ impl Supervisor {
         let handle = self.handle();
         handle.add_all(specs)?;
 
-        // Ends early only for a caller that is itself a cancelled body; then it is time to shut
-        // down as well.
+        // This wait ends early only if the caller is itself a cancelled body. Then, too, it is time
+        // to shut down.
         let _ = handle.wait_idle(true);
         self.door.request_shutdown(ShutdownCause::Idle);
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
 
-    /// Waits until a shutdown was requested and has ended, and returns the report. Unlike
-    /// [`run`](Self::run), it goes on waiting while there is nothing to do: for a service to which
-    /// tasks are added as it goes.
+    /// Waits until a shutdown has been requested and has ended, and returns the report. Unlike
+    /// [`run`](Self::run), it keeps waiting when there is no task left: for a service that adds
+    /// tasks as it goes.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -102,24 +102,24 @@ impl Supervisor {
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
 
-    /// Waits until every accepted submission has its outcome; the supervisor goes on running.
-    /// Blocks for ever if a task runs for ever.
+    /// Waits until every accepted submission has its outcome. The supervisor keeps running. Blocks
+    /// for ever if a task runs for ever.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another one.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
     pub fn wait_idle(&self) -> Result<(), WaitError> {
         self.handle().wait_idle(false)
     }
 
-    /// Shuts down, waits for the end and returns the report.
+    /// Shuts the supervisor down, waits until it has ended, and returns the report.
     ///
-    /// No more submissions are taken, those that wait for a slot are rejected, and everything that
-    /// runs is told to return and has its grace. Blocks at most as long as the supervisor's
-    /// [grace](crate::SupervisorBuilder::grace) and the event flush take together (3.25 s by
-    /// default), whatever the bodies do; attempts that still run then are in the report. All
-    /// callers, concurrent or later, get the same report.
+    /// The supervisor takes no more submissions, rejects those that wait for a slot, and tells
+    /// every running attempt to return within its grace. Blocks for at most the supervisor's
+    /// [grace](crate::SupervisorBuilder::grace) plus the event flush (3.25 s by default), whatever
+    /// the bodies do. The report names the attempts that still run then. All callers, concurrent or
+    /// later, get the same report.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`SupervisorHandle`]: what other threads, bodies and subscribers use of a supervisor.
+//! [`SupervisorHandle`]: the part of a supervisor that other threads, bodies and subscribers use.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 
 /// Adds, finds and stops tasks, and observes the supervisor. It is cheap to clone and can be used
-/// from any thread, in bodies, hooks and subscribers too.
+/// from any thread, including in bodies, hooks and subscribers.
 ///
-/// It keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods return
-/// `Closed`, `None` or an empty answer. Methods that ask the controller make a round trip to its
-/// thread, which never waits for user code.
+/// A handle keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods
+/// return `Closed`, `None` or an empty answer. Methods that ask the controller block for a round
+/// trip to its thread, which never waits for user code.
 #[derive(Clone)]
 pub struct SupervisorHandle {
     door: Arc<Door>,
@@ -34,11 +34,11 @@ impl SupervisorHandle {
         Self { door }
     }
 
-    /// Adds a task, unless its slot is busy; returns once that is decided.
+    /// Adds a task unless its slot is busy, and returns once that is decided.
     ///
-    /// It is a submission with [`AdmissionPolicy::DropIfRunning`] whose decision is waited for, and
-    /// whose spec comes back if it is refused. Blocks while the intake is full, and for the round
-    /// trip to the controller; not until the body runs.
+    /// This is [`submit`](Self::submit) with [`AdmissionPolicy::DropIfRunning`], except that it
+    /// waits for the decision and gives the spec back on a refusal. Blocks while the intake is
+    /// full, and for the round trip to the controller, but not until the body runs.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -58,8 +58,9 @@ impl SupervisorHandle {
     /// # Errors
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Rejected`: the slot is busy, or the supervisor is full; wait for the owner it names,
-    ///   [`submit`](Self::submit) with another policy, or raise the limit it names.
+    /// - `Rejected`: the slot is busy, or a limit is reached; wait for the owner that the error
+    ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
+    ///   names.
     /// - `Closed`: the supervisor is shutting down.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
@@ -70,7 +71,7 @@ impl SupervisorHandle {
         let policy = AdmissionPolicy::DropIfRunning;
         let record = match self.door.hand_over(spec, policy, OnRefusal::GiveBack, WhenFull::Wait) {
             Ok(record) => record,
-            // The intake is never full for one who waits for room.
+            // `Full` cannot occur here, because this call waits for room.
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
                 return Err(AddError::Closed { spec });
             }
@@ -82,13 +83,13 @@ impl SupervisorHandle {
         }
     }
 
-    /// Adds several tasks, all or none; returns their handles in the order of the specs. A slot
-    /// that two of them name is busy for the second.
+    /// Adds several tasks, all or none, and returns their handles in the order of the specs. If two
+    /// of them name the same slot, it is busy for the second.
     ///
     /// Blocks as [`add`](Self::add) does.
     ///
     /// # Errors
-    /// Each error gives all specs back, in their order, and none of the tasks was started.
+    /// Each error gives all specs back, in their order, and none of the tasks is started.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Rejected`: one of the tasks was refused; the error names the task and the reason.
     /// - `Closed`: the supervisor is shutting down.
@@ -113,7 +114,7 @@ impl SupervisorHandle {
             }
         };
 
-        // The task with a reason of its own explains the refusal of the others.
+        // The others were refused only because of the task that has a reason of its own.
         let refusals: Vec<_> = records.iter().filter_map(|record| refusal(record)).collect();
         match refusals.into_iter().min_by_key(Refusal::is_borrowed) {
             None => Ok(records.into_iter().map(|record| TaskHandle { record }).collect()),
@@ -121,10 +122,10 @@ impl SupervisorHandle {
         }
     }
 
-    /// Submits a task under an admission policy, which says what happens if its slot is busy.
+    /// Submits a task with an admission policy, which says what happens if its slot is busy.
     ///
-    /// Blocks while the intake is full, but not for the decision, which
-    /// [`TaskHandle::wait_decided`] waits for. A submission that is refused ends with the outcome
+    /// Blocks while the intake is full, but does not wait for the decision;
+    /// [`TaskHandle::wait_decided`] does. A refused submission has the outcome
     /// [`Rejected`](crate::Outcome::Rejected).
     ///
     /// ```
@@ -152,7 +153,7 @@ impl SupervisorHandle {
         self.hand_over(spec, policy, WhenFull::Wait)
     }
 
-    /// Submits a task as [`submit`](Self::submit) does, but never blocks.
+    /// Submits a task like [`submit`](Self::submit), but never blocks.
     ///
     /// # Errors
     /// Each error gives the spec back.
@@ -184,16 +185,17 @@ impl SupervisorHandle {
         }
     }
 
-    /// Returns the task with this id; `None` if there was none or it has its outcome.
+    /// Returns the task with this id; `None` if there is no such task or it already has its
+    /// outcome.
     ///
-    /// Blocks for a round trip to the controller, which looks through all its tasks.
+    /// Blocks for a round trip to the controller, which searches all its tasks.
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
         let record = self.door.ask(|reply| Request::Task(id, reply))??;
         Some(TaskHandle { record })
     }
 
-    /// Returns the task that owns this slot; `None` if the slot is free. A task that holds its slot
-    /// while it is abandoned owns it until its body has returned, even if its outcome is known.
+    /// Returns the task that owns this slot; `None` if the slot is free. An abandoned task that
+    /// holds its slot owns it until its body has returned, even if its outcome is already known.
     ///
     /// Blocks for a round trip to the controller.
     pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
@@ -201,12 +203,12 @@ impl SupervisorHandle {
         Some(TaskHandle { record })
     }
 
-    /// Stops the owner of a slot and removes everything that waits for it; what waited ends as
-    /// [`Removed`](crate::Rejection::Removed). To let the queue go on instead, cancel the
-    /// [`owner`](Self::owner).
+    /// Stops the owner of a slot and removes all submissions that wait for the slot, which end as
+    /// [`Removed`](crate::Rejection::Removed). To let the next in the queue run instead, cancel
+    /// only the [`owner`](Self::owner).
     ///
-    /// Blocks for a round trip to the controller, but not until the owner has stopped. On a
-    /// supervisor that has ended it finds nothing.
+    /// Blocks for a round trip to the controller, but not until the owner has stopped. Once the
+    /// supervisor has ended, it finds nothing.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -225,8 +227,8 @@ impl SupervisorHandle {
 
     /// Returns the state of all tasks, slots, threads and permits at one moment.
     ///
-    /// Blocks for a round trip to the controller, which looks at every task and slot for it: what
-    /// it costs grows with their number.
+    /// Blocks for a round trip to the controller, which looks at every task and slot, so the cost
+    /// grows with their number.
     ///
     /// # Errors
     /// [`Closed`] once the supervisor has ended.
@@ -234,23 +236,24 @@ impl SupervisorHandle {
         self.door.ask(Request::Snapshot).ok_or(Closed)
     }
 
-    /// Requests shutdown and returns at once. The first request counts, and a later one changes
-    /// nothing. [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for the end.
+    /// Requests a shutdown and returns immediately. Only the first request counts; later requests
+    /// change nothing. [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for
+    /// the end.
     #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
         self.door.request_shutdown(ShutdownCause::Requested);
     }
 
-    /// Tells whether a shutdown was requested or the supervisor has ended. Returns at once.
+    /// Returns whether a shutdown was requested or the supervisor has ended. Returns immediately.
     pub fn is_shutting_down(&self) -> bool {
         self.door.is_shutting_down()
     }
 
-    /// Waits until the subscribers of the shared lane were called for every event up to now, or the
-    /// events were counted as dropped. It is meant for tests that look at events.
+    /// Waits until every event up to now has been delivered to the subscribers of the shared lane
+    /// or counted as dropped. It is meant for tests that look at events.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another one.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
     /// - `Closed`: the supervisor has ended.
@@ -286,7 +289,7 @@ impl SupervisorHandle {
         }
 
         let Some(token) = current::token() else {
-            // A disconnect means that the supervisor has ended, and with it every task.
+            // A disconnect means that the supervisor has ended, and every task with it.
             let _ = idle.recv();
             return Ok(());
         };
@@ -306,8 +309,8 @@ impl fmt::Debug for SupervisorHandle {
 }
 
 impl TaskContext {
-    /// Returns a handle to the supervisor, for example to add further tasks. Waiting for the
-    /// supervisor itself in a body fails with `WouldDeadlock`.
+    /// Returns a handle to the supervisor, for example to add further tasks. A body that waits for
+    /// its own supervisor gets `WouldDeadlock`.
     pub fn handle(&self) -> SupervisorHandle {
         SupervisorHandle::new(Arc::clone(&self.record().door))
     }

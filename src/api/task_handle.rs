@@ -17,8 +17,8 @@ use crate::task::token::CancelToken;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{Decision, TaskState};
 
-/// Observes and stops one task, through all its attempts. It is cheap to clone, can be used from
-/// any thread, and dropping it changes nothing.
+/// Observes and stops one task, through all its attempts. It is cheap to clone and can be used from
+/// any thread. Dropping it changes nothing.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -53,10 +53,10 @@ impl TaskHandle {
         self.record.slot.as_deref()
     }
 
-    /// Returns where the task is in its life; `Over` as soon as its outcome is known.
+    /// Returns the state of the task, which is `Over` as soon as its outcome is known.
     ///
     /// Blocks for a round trip to the controller, so do not poll it: [`wait`](Self::wait) and
-    /// [`ended`](Self::ended) wait for the end, and events tell what happens before.
+    /// [`ended`](Self::ended) wait for the end, and events report what happens before.
     pub fn state(&self) -> TaskState {
         if self.record.outcome().is_some() {
             return TaskState::Over;
@@ -65,8 +65,8 @@ impl TaskHandle {
         self.record.door.ask(|reply| Request::State(record, reply)).unwrap_or(TaskState::Over)
     }
 
-    /// Waits for the controller's first decision about the submission, which it takes without
-    /// waiting for any user code. A task that is queued here may still be rejected later.
+    /// Waits for the controller's first decision about the submission. The controller decides
+    /// without waiting for user code. A queued task may still be rejected later.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -87,12 +87,11 @@ impl TaskHandle {
         self.record.wait_decided().ok_or(WaitError::Closed)
     }
 
-    /// Waits for the outcome, through all attempts and retries; a task that runs for ever has none
-    /// before it is stopped. Once the task has ended, it returns the outcome at once, to every
-    /// caller.
+    /// Waits for the outcome, through all attempts and retries. A task that runs for ever has none
+    /// until it is stopped. Once the task has ended, every call returns the outcome immediately.
     ///
-    /// A body may wait for another task. It keeps its permit meanwhile, and the wait ends early
-    /// when its attempt is told to return.
+    /// A body may wait for another task. It keeps its permit while it waits, and the wait ends
+    /// early when its own attempt is told to return.
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body.
@@ -102,7 +101,7 @@ impl TaskHandle {
         self.wait_timeout(Duration::MAX).map(|outcome| outcome.unwrap_or(Outcome::Lost))
     }
 
-    /// Waits for the outcome for at most `span`; returns `None` if it has not come by then.
+    /// Waits for the outcome for at most `span`; returns `None` if the task has not ended by then.
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body.
@@ -134,13 +133,13 @@ impl TaskHandle {
         self.outcome().ok_or(WaitError::Closed)
     }
 
-    /// Returns the outcome; `None` if the task has not ended. Returns at once.
+    /// Returns the outcome; `None` if the task has not ended. Returns immediately.
     pub fn outcome(&self) -> Option<Outcome> {
         self.record.outcome()
     }
 
-    /// Returns a channel that disconnects when the task has ended, for use in `select!`; nothing is
-    /// ever sent on it. The channel is made on first use.
+    /// Returns a channel that disconnects when the task has ended, for use in `select!`. Nothing is
+    /// ever sent on it. The channel is created on first use.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -154,9 +153,9 @@ impl TaskHandle {
         self.record.ended()
     }
 
-    /// Asks the task to stop for good, and returns at once: a running body is told to return and
-    /// has its grace, and a waiting or queued task ends without running. Repeating it changes
-    /// nothing. To see the end, [`wait`](Self::wait).
+    /// Asks the task to stop for good, and returns immediately: a running body is told to return
+    /// within its grace, and a waiting or queued task ends without another attempt. Further calls
+    /// change nothing. [`wait`](Self::wait) waits for the end.
     #[doc(alias = "stop")]
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
@@ -165,9 +164,9 @@ impl TaskHandle {
         }
     }
 
-    /// Starts the next attempt now if the task waits for one: for its initial delay, its backoff,
-    /// or the pause of `repeat_after` or `every`, whose grid does not move. Returns false if the
-    /// task does not wait.
+    /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
+    /// pause of `repeat_after` or `every`. The grid of `every` does not move. Returns false if the
+    /// task is not [`Waiting`](TaskState::Waiting).
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs.
     ///
@@ -188,9 +187,9 @@ impl TaskHandle {
     }
 
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
-    /// without counting a failure: after a SIGHUP, say, or when a link came up. A waiting task
-    /// starts now, as by [`skip_wait`](Self::skip_wait). Returns false if the task neither runs nor
-    /// waits, or runs a `once` body.
+    /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
+    /// waiting task starts now, as with [`skip_wait`](Self::skip_wait). Returns false if the task
+    /// neither runs nor waits, or if it runs a `once` body.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt has returned.
     ///
@@ -200,7 +199,7 @@ impl TaskHandle {
     /// # let supervisor = Supervisor::builder().start()?;
     /// let (opened, attempts) = std::sync::mpsc::channel();
     /// let tail = supervisor.handle().add(TaskSpec::new("tail", move |ctx| {
-    ///     opened.send(ctx.attempt())?; // here the body opens the file that is rotated
+    ///     opened.send(ctx.attempt())?; // a real body would open the rotated file here
     ///     Ok(ctx.sleep(Duration::MAX)?)
     /// }))?;
     /// assert_eq!(attempts.recv()?, 1);
@@ -218,7 +217,7 @@ impl TaskHandle {
     }
 }
 
-/// Two handles are equal if they stand for the same task of the same supervisor.
+/// Two handles are equal if they refer to the same task of the same supervisor.
 impl PartialEq for TaskHandle {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.record, &other.record)
@@ -244,11 +243,11 @@ impl fmt::Debug for TaskHandle {
 }
 
 impl TaskContext {
-    /// Waits for the outcome of another task, but no longer than until this attempt is told to
-    /// return. The attempt keeps its permit meanwhile.
+    /// Waits for the outcome of another task, or until this attempt is told to return. The attempt
+    /// keeps its permit while it waits.
     ///
-    /// On a body's own thread [`TaskHandle::wait`] does the same; this also works on threads that
-    /// the body has lent its context to.
+    /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
+    /// other threads to which the body has lent its context.
     ///
     /// # Errors
     /// - `WouldDeadlock`: `task` is this attempt's own task.
@@ -262,8 +261,8 @@ impl TaskContext {
     }
 }
 
-/// Waits until a channel on which nothing is ever sent disconnects: true; or until `span` has
-/// passed: false.
+/// Waits on a channel on which nothing is ever sent. Returns true once it disconnects, false once
+/// `span` has passed.
 fn wait_for_disconnect<T>(
     end: &Receiver<T>,
     token: Option<&CancelToken>,

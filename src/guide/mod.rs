@@ -1,11 +1,11 @@
-//! Longer texts, each for one purpose.
+//! Longer pages, each for one purpose.
 //!
-//! | page | for whom |
+//! | page | for |
 //! |---|---|
-//! | [`rules`] | for everybody who wants to know exactly: words, endings, admission, shutdown, events, promises |
-//! | [`waking`] | for authors of a body that sits in a call which a flag cannot wake |
-//! | [`migrating`] | for users of taskvisor, suture, OTP, tokio's `spawn_blocking`, or loops of their own on threads |
-//! | [`performance`] | for those who want to know what it costs, and beside what |
+//! | [`rules`] | everybody who needs the exact rules: words, endings, admission, shutdown, events, promises |
+//! | [`waking`] | authors of a body that blocks in a call which a flag cannot wake |
+//! | [`migrating`] | users of taskvisor, suture, OTP, tokio's `spawn_blocking`, or their own loops on threads |
+//! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}

@@ -1,5 +1,5 @@
-//! Errors: one for what a body returns, and one for each operation that can be refused. Those that
-//! carry specs back stand with the operations, in `api/refused.rs`.
+//! Errors: one that a body returns, and one for each operation that can be refused. The errors that
+//! give specs back are in `api/refused.rs`.
 
 use std::error::Error;
 use std::fmt;
@@ -12,16 +12,16 @@ use crate::vocabulary::reason::CancelReason;
 /// The result of a body. See [`TaskError`] for how other errors become one.
 pub type TaskResult<T = ()> = Result<T, TaskError>;
 
-/// Says why a body failed. `?` makes it from any error, text or boxed error; such a failure may be
-/// retried.
+/// Says why a body failed. `?` converts any error, text or boxed error into it, as a failure that
+/// may be retried.
 ///
-/// [`fatal`](Self::fatal) says that a retry is pointless, [`cancelled`](Self::cancelled) that the
-/// body ended its task on purpose.
+/// Use [`fatal`](Self::fatal) if a retry is pointless, and [`cancelled`](Self::cancelled) if the
+/// body ends its task on purpose.
 ///
-/// It is meant for the outermost closure only: it does not implement `Error`, so that `?` can take
-/// everything that does. Functions that a body calls return your own error type, and the closure
-/// converts it: `|ctx| Ok(work(ctx)?)`. To get a standard error back, use `?` in a function that
-/// returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
+/// This type is meant for the outermost closure only. It does not implement `Error`, so that `?`
+/// can convert every type that does. Let the functions that a body calls return your own error
+/// type, and convert it in the closure: `|ctx| Ok(work(ctx)?)`. To get a standard error back, use
+/// `?` in a function that returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
 ///
 /// ```
 /// # use threadvisor::{TaskContext, TaskError, TaskResult, TaskSpec};
@@ -62,19 +62,19 @@ impl TaskError {
         Self(Arc::new(Inner { kind, exit_code: None, source: source.map(UserValue::new) }))
     }
 
-    /// Makes a failure that may be retried, as `?` does.
+    /// Creates a failure that may be retried, as `?` does.
     pub fn fail(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Fail, Some(error.into()))
     }
 
-    /// Makes a failure that ends the task as [`Outcome::Fatal`](crate::Outcome::Fatal), under every
-    /// restart policy.
+    /// Creates a failure that ends the task as [`Outcome::Fatal`](crate::Outcome::Fatal), under
+    /// every restart policy.
     pub fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Fatal, Some(error.into()))
     }
 
-    /// Makes the error by which a body ends its task on purpose. There is no retry; the outcome is
-    /// [`Outcome::Cancelled`](crate::Outcome::Cancelled) with
+    /// Creates the error with which a body ends its task on purpose. There is no retry; the outcome
+    /// is [`Outcome::Cancelled`](crate::Outcome::Cancelled) with
     /// [`StopReason::ByTask`](crate::StopReason::ByTask).
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, None)
@@ -84,13 +84,13 @@ impl TaskError {
         Self::new(Kind::Panic, Some(message.into()))
     }
 
-    /// Sets the code with which the process should exit if this failure decides it, see
+    /// Sets the code with which the process should exit if this failure determines it: see
     /// [`RunReport::exit_code`](crate::RunReport::exit_code). From 1 to 255; 0 counts as 1.
     #[doc(alias = "exit_status")]
     pub fn with_exit_code(self, code: u8) -> Self {
         match Arc::try_unwrap(self.0) {
             Ok(inner) => Self(Arc::new(Inner { exit_code: Some(code.max(1)), ..inner })),
-            // Other clones keep the code they have: this becomes an error about the shared one.
+            // Other clones keep their code: this becomes a new error that wraps the shared one.
             Err(shared) => Self(Arc::new(Inner {
                 kind: shared.kind,
                 exit_code: Some(code.max(1)),
@@ -104,17 +104,17 @@ impl TaskError {
         self.0.exit_code
     }
 
-    /// Tells whether this ends the task under every restart policy.
+    /// Returns whether this error ends the task under every restart policy.
     pub fn is_fatal(&self) -> bool {
         self.0.kind == Kind::Fatal
     }
 
-    /// Tells whether the body ended its task on purpose.
+    /// Returns whether the body ended its task on purpose.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == Kind::Cancelled
     }
 
-    /// Tells whether this stands for a panic; its text is then the message of the panic.
+    /// Returns whether this error stands for a panic. Its text is then the panic message.
     pub fn is_panic(&self) -> bool {
         self.0.kind == Kind::Panic
     }
@@ -172,8 +172,8 @@ impl fmt::Debug for TaskError {
     }
 }
 
-/// A [`TaskError`] as a standard error. Its text is that of the error behind it, so that the chain
-/// of sources goes on behind that one.
+/// A [`TaskError`] as a standard error. It shows the text of the error behind it, so its source is
+/// the source of that error.
 #[derive(Debug)]
 struct Shared(TaskError);
 
@@ -190,12 +190,12 @@ impl Error for Shared {
 }
 
 /// An error returned from [`TaskContext::check`](crate::TaskContext::check),
-/// [`TaskContext::sleep`](crate::TaskContext::sleep) and their like: the attempt was told to
+/// [`TaskContext::sleep`](crate::TaskContext::sleep) and similar methods: the attempt was told to
 /// return.
 ///
-/// A body passes it on with `?`. Its own token says the same, so the supervisor knows that the body
-/// obeyed. In functions that return `io::Error`, `?` makes it one of kind `Other`, because
-/// `read_exact` and its like would retry the kind `Interrupted` for ever.
+/// A body passes it on with `?`. The attempt's own token, not this error, decides whether the body
+/// was told. In functions that return `io::Error`, `?` converts it to the kind `Other`, because
+/// `read_exact` and similar functions would retry the kind `Interrupted` for ever.
 ///
 /// ```
 /// # use threadvisor::{CancelReason, Cancelled, TaskContext};
@@ -216,7 +216,7 @@ impl Cancelled {
         Self { reason }
     }
 
-    /// Returns the reason for which the attempt was told to return.
+    /// Returns why the attempt was told to return.
     pub const fn reason(&self) -> CancelReason {
         self.reason
     }
@@ -232,13 +232,13 @@ impl From<Cancelled> for std::io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
-    /// More time was requested than `max_timeout` allows; request at most `left`.
+    /// The body asked for more time than `max_timeout` allows; ask for at most `left`.
     #[error("the spec's max_timeout leaves {left:?}")]
     BeyondMaxTimeout {
-        /// The most that can be requested now.
+        /// The longest span that the body can ask for now.
         left: Duration,
     },
-    /// The attempt was told to return before, which cannot be taken back; pass it on with `?`.
+    /// The attempt was already told to return, which cannot be undone; pass the error on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// The spec has a `timeout` and no `max_timeout`; set one.
@@ -246,17 +246,17 @@ pub enum ExtendError {
     NoMaxTimeout,
 }
 
-/// An invalid setting: the field, its value, and what to use instead. It is returned inside
+/// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
 /// [`TaskSpec::validate`](crate::TaskSpec::validate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
-    /// The name of the task it was set for; `None` if it was set for the supervisor.
+    /// The name of the task whose setting it is; `None` if it is a setting of the supervisor.
     pub task: Option<Arc<str>>,
     /// The name of the setter, such as `timeout`.
     pub field: &'static str,
-    /// The value that was given, as its `Debug` shows it.
+    /// The invalid value, as its `Debug` shows it.
     pub value: String,
     /// What to do instead.
     pub remedy: &'static str,
@@ -279,48 +279,48 @@ impl fmt::Display for InvalidSetting {
 
 impl Error for InvalidSetting {}
 
-/// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). Nothing is
-/// left running then.
+/// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). After it,
+/// nothing is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting cannot work; the error names the remedy.
     #[error(transparent)]
     Invalid(#[from] InvalidSetting),
-    /// The system refused a thread. Check `ulimit -u` and the `pids.max` of the cgroup.
+    /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
     #[error("thread {name:?} could not be started")]
     Thread {
         /// The name the thread would have had.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The signal handlers could not be installed.
     #[error("signal handlers could not be installed")]
     Signals(#[source] std::io::Error),
-    /// A setting needs what this build or system does not have.
+    /// A setting is not supported by this build or system.
     #[error("{0} is not supported here: it needs Unix and the feature `signals`")]
     Unsupported(&'static str),
 }
 
-/// An error returned from waits for an outcome, a decision, idleness or the delivery of events.
+/// An error returned from a wait for an outcome, a decision, idleness or the delivery of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The attempt that waits was told to return; pass it on with `?`.
+    /// The waiting attempt was told to return; pass the error on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The supervisor has ended, and nothing more will come.
+    /// The supervisor has ended, so the wait would never be answered.
     #[error("the supervisor has ended")]
     Closed,
-    /// The wait would wait for itself; wait on another thread.
+    /// The caller would wait for itself; wait on another thread.
     #[error("the wait would wait for itself")]
     WouldDeadlock,
 }
 
 /// An error returned from [`Supervisor::shutdown`](crate::Supervisor::shutdown) and
-/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) on a thread of the same
-/// supervisor, for which they would wait. Use
+/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) on one of the supervisor's own
+/// threads, which would wait for itself. Use
 /// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("waiting for a supervisor's shutdown on one of its own threads would never end")]

@@ -1,4 +1,4 @@
-//! What subscribers are told. Events only observe: nothing depends on whether they are read.
+//! Events, which subscribers receive. They only observe: nothing depends on whether they are read.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,12 +13,12 @@ use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
 
-/// Receives events, on a thread of the supervisor that runs nothing but subscribers.
+/// Receives events, on a thread of the supervisor that runs only subscribers.
 ///
 /// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
-/// lose events; it never delays a task. A panic in a callback is caught and reported as an event.
-/// Callbacks may use a [`SupervisorHandle`](crate::SupervisorHandle), but waiting for the
-/// supervisor itself fails with `WouldDeadlock`.
+/// lose events. It never delays a task. A panic in a callback is caught and reported as an event.
+/// Callbacks may use a [`SupervisorHandle`](crate::SupervisorHandle), but a wait for the supervisor
+/// itself fails with `WouldDeadlock`.
 ///
 /// ```
 /// # use std::sync::{Arc, Mutex};
@@ -36,12 +36,12 @@ use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownC
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Subscribe: Send {
-    /// Is called for each event, one at a time, in the order of [`Event::seq`], except that
+    /// Called for each event, one at a time, in the order of [`Event::seq`], except that
     /// [`EventKind::SubscriberOverflow`] comes as soon as the lane moves again.
     fn on_event(&mut self, event: &Event);
 
-    /// Returns the name for reports about this subscriber. It is read once, at the start. Default:
-    /// the name of the type.
+    /// Returns the name that events about this subscriber show. It is read once, at the start.
+    /// Default: the name of the type.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
@@ -50,26 +50,26 @@ pub trait Subscribe: Send {
 /// A subscriber that a supervisor keeps.
 pub(crate) type Subscriber = UserValue<Box<dyn Subscribe>>;
 
-/// Tells subscribers of one thing that happened. It is displayed as one line of `key=value` pairs.
+/// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// The event's place in the one causal order of its supervisor, from 1.
-    /// [`EventKind::SubscriberOverflow`] carries the place of the first event that was lost.
+    /// The number of the event in the single causal order of its supervisor, from 1.
+    /// [`EventKind::SubscriberOverflow`] has the number of the first lost event.
     pub seq: u64,
-    /// The time, by the wall clock, at which the controller learnt of it. What the controller
-    /// learns together has the same time.
+    /// The wall-clock time at which the controller learnt of it. Everything that the controller
+    /// learns in one turn has the same time.
     pub at: SystemTime,
-    /// The same moment, counted from the supervisor's start.
+    /// The same time, counted from the supervisor's start.
     pub since_start: Duration,
-    /// The task it is about; `None` if it is about the supervisor.
+    /// The task that the event is about; `None` if it is about the supervisor.
     pub task: Option<TaskRef>,
     /// What happened.
     pub kind: EventKind,
 }
 
-/// Says what happened. Each variant has only its own fields; they are listed in the order of a
-/// task's life, and what concerns the supervisor as a whole comes last.
+/// Says what happened. The variants about a task come first, in the order of a task's life; those
+/// about the supervisor come last.
 ///
 /// Each attempt that began has exactly one terminal event: `AttemptSucceeded`, `AttemptCancelled`,
 /// `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`, `AttemptUnresponsive` or
@@ -79,15 +79,15 @@ pub struct Event {
 pub enum EventKind {
     /// A submission was taken from the intake. This is the first event of a task.
     Submitted {
-        /// What is to happen if its slot is busy.
+        /// What happens to the submission if its slot is busy.
         policy: AdmissionPolicy,
     },
     /// The task waits for its slot. It is admitted or rejected later.
     Queued {
-        /// The number of submissions that wait there, this one included.
+        /// The number of submissions in the slot's queue, including this one.
         depth: usize,
     },
-    /// The task became the owner of its slot, or has none.
+    /// The task became the owner of its slot, or has no slot.
     Admitted,
     /// The submission will never run. This is the last event of its task.
     Rejected {
@@ -108,13 +108,13 @@ pub enum EventKind {
         /// How long the body has run.
         ran: Duration,
     },
-    /// The attempt gave no sign of life for as long as its watchdog allows.
+    /// The attempt has given no sign of life for as long as its watchdog allows.
     AttemptSilent {
         /// The number of the attempt.
         attempt: u64,
-        /// The least time for which it has been silent.
+        /// How long it has been silent, at least.
         silent_for: Duration,
-        /// Where the body last said it was.
+        /// The last mark of the body.
         mark: Option<Mark>,
     },
     /// A silent attempt gave a sign of life again.
@@ -122,11 +122,11 @@ pub enum EventKind {
         /// The number of the attempt.
         attempt: u64,
     },
-    /// The kernel was asked about an attempt that is silent, overdue or abandoned. Linux only.
+    /// The thread of a silent, overdue or abandoned attempt was examined. Linux only.
     StallReport {
         /// The number of the attempt.
         attempt: u64,
-        /// What its thread is doing.
+        /// What the thread is doing.
         stall: Stall,
     },
     /// A cancel hook has run for more than 100 ms.
@@ -149,7 +149,7 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Why it had been told to return; `None` if it had not.
+        /// Why it had been told to return; `None` if it had not been told.
         told: Option<CancelReason>,
     },
     /// The body returned an error after it was told to return, or ended its task on purpose.
@@ -158,9 +158,9 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Why it had been told to return; `None` if it ended itself.
+        /// Why it had been told to return; `None` if it ended its task on purpose.
         told: Option<CancelReason>,
-        /// What it returned; `None` if that was its token's own `Cancelled`.
+        /// The error that it returned; `None` if that was a `Cancelled`.
         error: Option<TaskError>,
     },
     /// The body returned an error.
@@ -169,7 +169,7 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// What it returned.
+        /// The error that it returned.
         error: TaskError,
     },
     /// The body panicked.
@@ -181,7 +181,7 @@ pub enum EventKind {
         /// An error whose text is the message of the panic.
         error: TaskError,
     },
-    /// The body returned after it was told that its deadline had passed.
+    /// The body returned after it was told of its deadline.
     AttemptTimedOut {
         /// The number of the attempt.
         attempt: u64,
@@ -189,20 +189,20 @@ pub enum EventKind {
         ran: Duration,
         /// How long after its deadline it returned.
         late_by: Duration,
-        /// Whether it returned `Ok`, which is a failure all the same.
+        /// Whether it returned `Ok`. The attempt is a failure in any case.
         returned_ok: bool,
-        /// What it returned; `None` if that was `Ok`.
+        /// The error that it returned; `None` if that was `Ok` or a `Cancelled`.
         error: Option<TaskError>,
     },
-    /// The body returned after it was told that it gave no sign of life.
+    /// The body returned after it was told that it was unresponsive.
     AttemptUnresponsive {
         /// The number of the attempt.
         attempt: u64,
         /// How long the body ran.
         ran: Duration,
-        /// Whether it returned `Ok`, which is a failure all the same.
+        /// Whether it returned `Ok`. The attempt is a failure in any case.
         returned_ok: bool,
-        /// What it returned; `None` if that was `Ok`.
+        /// The error that it returned; `None` if that was `Ok` or a `Cancelled`.
         error: Option<TaskError>,
     },
     /// The body outlived its grace and still runs.
@@ -213,23 +213,23 @@ pub enum EventKind {
         reason: CancelReason,
         /// How long the body has run.
         ran: Duration,
-        /// The name of the thread it runs on.
+        /// The name of the thread that it runs on.
         thread: Option<Arc<str>>,
-        /// Where the body last said it was.
+        /// The last mark of the body.
         mark: Option<Mark>,
-        /// Whether its slot and permit were given up, by `AbandonPolicy::Release`. Otherwise they
-        /// stay held until the body returns.
+        /// Whether its slot and permit were given back, under `AbandonPolicy::Release`. Otherwise
+        /// they stay held until the body returns.
         released: bool,
     },
-    /// The body of an abandoned attempt came back after all. Its result changes nothing.
+    /// The body of an abandoned attempt returned after all. Its result changes nothing.
     AttemptReturned {
         /// The number of the attempt.
         attempt: u64,
-        /// How long after it was abandoned.
+        /// How long after its abandonment it returned.
         late_by: Duration,
         /// Whether it returned `Ok`.
         returned_ok: bool,
-        /// What it returned; `None` if that was `Ok`.
+        /// The error that it returned; `None` if that was `Ok` or a `Cancelled`.
         error: Option<TaskError>,
     },
     /// A retry follows the failure of this attempt.
@@ -248,30 +248,30 @@ pub enum EventKind {
         /// How long until the next attempt.
         delay: Duration,
     },
-    /// The owner of the slot is on its way out, or no longer. That a slot got an owner or became
-    /// idle is told by `Admitted` and `TaskEnded`.
+    /// The owner of the slot began to terminate, or no longer does. A slot gets an owner with
+    /// `Admitted` and loses it with `TaskEnded` or `Rejected`; but an owner that is abandoned under
+    /// `Hold` keeps its slot until its body returns.
     SlotTransition {
-        /// True once the owner's stop was recorded or the owner was abandoned; false once that is
-        /// over.
+        /// True if the owner was asked to stop or was abandoned; false once that is over.
         terminating: bool,
     },
-    /// The task has its outcome. This is the last event of a task that was admitted, except for
-    /// what its slot and an abandoned attempt still have to tell.
+    /// The task has its outcome. This is the last event of an admitted task, except for events
+    /// about its slot, its hooks or an abandoned attempt.
     TaskEnded {
         /// How the task ended.
         outcome: Outcome,
     },
-    /// The destructor of a body, an error or another value of the user panicked. Nothing else
-    /// changes.
+    /// The destructor of a body, an error or another user value panicked. This changes nothing
+    /// else.
     DropPanicked {
         /// The message of the panic.
         message: Arc<str>,
     },
-    /// The system refused a thread. It is requested again later, and nothing is lost.
+    /// The system refused a thread. Another try follows, and nothing is lost.
     ThreadRefused {
-        /// What the system said, or what `on_thread_start` returned, as a text.
+        /// The error of the system, or the one that `on_thread_start` returned, as a text.
         error: Arc<std::io::Error>,
-        /// How long until the next request.
+        /// How long until the next try.
         retry_in: Duration,
     },
     /// The lane of this subscriber was full and lost events.
@@ -290,13 +290,14 @@ pub enum EventKind {
         /// The message of the panic.
         message: Arc<str>,
     },
-    /// The supervisor begins to shut down: the door is closed, and everything is told to stop.
+    /// The supervisor begins to shut down: it takes no more submissions, and every task is asked to
+    /// stop.
     ShutdownRequested {
-        /// The first request.
+        /// The first request for a shutdown.
         cause: ShutdownCause,
     },
-    /// Every task has its outcome. This is the last event of a supervisor, except for what is found
-    /// out about threads that are stuck.
+    /// Every task has its outcome. This is the last event of a supervisor, except for events about
+    /// stuck threads.
     ShutdownEnded,
 }
 
@@ -334,7 +335,8 @@ labels!(EventKind {
 });
 
 impl EventKind {
-    /// Returns the number of the attempt it is about; `None` if it is not about one.
+    /// Returns the number of the attempt that the event is about; `None` if it is not about an
+    /// attempt.
     pub const fn attempt(&self) -> Option<u64> {
         match self {
             Self::AttemptStarting { attempt }
@@ -370,8 +372,8 @@ impl EventKind {
         }
     }
 
-    /// Whether it is about a subscriber. A panic while handling such an event is not reported
-    /// again.
+    /// Whether the event is about a subscriber. A panic while a subscriber handles such an event is
+    /// not reported.
     pub(crate) const fn is_diagnostic(&self) -> bool {
         matches!(self, Self::SubscriberOverflow { .. } | Self::SubscriberPanicked { .. })
     }

@@ -27,7 +27,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// A line in the making. Each pair brings the space before it, and after an error nothing follows.
+/// Writes the pairs of a line, each with a space before it. After an error it writes nothing more.
 struct Line<'a, 'b> {
     f: &'a mut fmt::Formatter<'b>,
     result: fmt::Result,
@@ -106,7 +106,7 @@ impl<'a, 'b> Line<'a, 'b> {
         .result
     }
 
-    /// How a body returned whose result did not count.
+    /// How a body returned, where its result does not count.
     fn ended(&mut self, returned_ok: bool, error: Option<&TaskError>) -> &mut Self {
         self.plain("returned_ok", returned_ok).maybe("error", error)
     }
@@ -123,7 +123,7 @@ impl<'a, 'b> Line<'a, 'b> {
         self.plain(key, format_args!("{}s", Seconds(span)))
     }
 
-    /// A value that gets quotes if it has anything but letters, digits and a few signs.
+    /// A value that gets quotes if it contains anything except letters, digits and a few signs.
     fn text(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
         let text = value.to_string();
         let plain = |c: char| c.is_alphanumeric() || "-_./:@#+".contains(c);
@@ -143,8 +143,7 @@ impl<'a, 'b> Line<'a, 'b> {
 }
 
 impl EventKind {
-    /// How much it matters: failures and losses warn, what the supervisor does about them informs,
-    /// the rest is detail.
+    /// The log level: see [`LogEvents`].
     const fn level(&self) -> log::Level {
         match self {
             Self::TaskEnded { outcome } if outcome.is_failure() => log::Level::Error,
@@ -183,8 +182,9 @@ impl EventKind {
 }
 
 /// Writes each event as one `key=value` line through the `log` crate, under the target
-/// `threadvisor`. Failed outcomes are errors; failed attempts, refused threads and lost events are
-/// warnings; what the supervisor does about them is information; the rest is for debugging.
+/// `threadvisor`. Failed outcomes are errors; failed attempts, hangs, panics, refused threads and
+/// lost events are warnings; other outcomes, rejections, retries, attempts that respond or return
+/// after all, and the shutdown are information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

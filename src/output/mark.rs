@@ -1,16 +1,16 @@
-//! [`Mark`]: where a body said it was.
+//! [`Mark`]: a label by which a body says where it is.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// Says where a body was, by its own account: see [`TaskContext::mark`](crate::TaskContext::mark).
+/// Says where a body was when it called [`TaskContext::mark`](crate::TaskContext::mark).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mark {
-    /// The name the body gave to the place.
+    /// The label that the body gave.
     pub label: Cow<'static, str>,
-    /// When the body said so, as time since the supervisor's start.
+    /// When the body set the mark, as time since the supervisor's start.
     pub at: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What comes out, as values: errors, outcomes, events, snapshots, reports.
+//! Results as values: errors, outcomes, events, snapshots, reports.
 //!
 //! Each module uses only those listed below it.
 

@@ -32,7 +32,7 @@ pub enum Outcome {
     Cancelled {
         /// The first stop that was requested.
         reason: StopReason,
-        /// Whether the body returned `Ok` all the same; false if no body ran.
+        /// Whether the body returned `Ok` even so; false if no body ran.
         returned_ok: bool,
     },
     /// The body failed, and no retry was left.
@@ -40,32 +40,35 @@ pub enum Outcome {
         /// The last failure.
         error: TaskError,
     },
-    /// The body failed with an error that says a retry is pointless.
+    /// The body failed with a [fatal](TaskError::fatal) error.
     Fatal {
-        /// What the body returned.
+        /// The error that the body returned.
         error: TaskError,
     },
-    /// The body panicked, and no retry was left, or it had been told to stop.
+    /// The body panicked, and either no retry was left or it had been told to stop.
     Panicked {
-        /// An error whose text is the message of the panic.
+        /// An error whose text is the panic message.
         error: TaskError,
     },
     /// The body ran past its deadline, and no retry was left.
     TimedOut {
-        /// What the body returned; `None` if that was `Ok`.
+        /// The error that the body returned; `None` if that was `Ok` or the `Cancelled` of its own
+        /// token.
         error: Option<TaskError>,
     },
     /// The body gave no sign of life, and no retry was left.
     Unresponsive {
-        /// What the body returned; `None` if that was `Ok`.
+        /// The error that the body returned; `None` if that was `Ok` or the `Cancelled` of its own
+        /// token.
         error: Option<TaskError>,
     },
     /// The body outlived its grace and may still run. Until it returns, its slot and permit stay
-    /// held, unless [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) gave them up.
+    /// held, unless they were given back under
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
     Abandoned {
         /// Why the body had been told to return.
         reason: CancelReason,
-        /// The stop that was requested; `None` if it was only interrupted.
+        /// The stop that was requested; `None` if there was only an interruption.
         stop: Option<StopReason>,
     },
     /// The submission never ran.
@@ -89,12 +92,12 @@ labels!(Outcome {
 });
 
 impl Outcome {
-    /// Tells whether the task did what it was for, that is, whether it is `Completed`.
+    /// Returns whether the task succeeded, that is, whether the outcome is `Completed`.
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Completed)
     }
 
-    /// Tells whether the task failed. `Cancelled` and `Rejected` are neither success nor failure.
+    /// Returns whether the task failed. `Cancelled` and `Rejected` are neither success nor failure.
     pub const fn is_failure(&self) -> bool {
         match self {
             Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => false,
@@ -123,9 +126,8 @@ impl Outcome {
         }
     }
 
-    /// Returns the code with which a process that exists for this task should exit: 0 unless the
-    /// task failed; 70 if it was abandoned; else the code that its error carries, see
-    /// [`TaskError::with_exit_code`]; else 1.
+    /// Returns the exit code for a process whose purpose is this task: 0 unless the task failed; 70
+    /// if it was abandoned; otherwise the code set by [`TaskError::with_exit_code`], or 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => 0,
@@ -175,8 +177,8 @@ impl fmt::Display for Outcome {
 }
 
 /// An error returned from [`Outcome::into_result`]: the task did not complete. It holds the
-/// outcome; its source is the source of the outcome's [`error`](Outcome::error), whose own text it
-/// shows.
+/// outcome. Its text includes that of the outcome's [`error`](Outcome::error), so its source is the
+/// source of that error.
 #[derive(Clone, Debug)]
 pub struct NotCompleted(pub Outcome);
 
@@ -192,6 +194,6 @@ impl Error for NotCompleted {
     }
 }
 
-/// "Internal software error" of the BSD `sysexits.h`: threads may be left, so state may be too. Or
-/// the error is ours.
+/// "Internal software error" in the BSD `sysexits.h`: abandoned threads may still run and hold
+/// state, or the error is a bug in this crate.
 pub(crate) const EXIT_SOFTWARE: u8 = 70;

@@ -1,4 +1,4 @@
-//! What is left to say once a supervisor has ended.
+//! Reports about a supervisor that has ended.
 
 use std::fmt;
 use std::process::{ExitCode, Termination};
@@ -12,7 +12,7 @@ use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
-/// Tells how a shutdown went. All callers get the same report, as part of the [`RunReport`].
+/// Describes how a shutdown went. All callers get the same report, as part of the [`RunReport`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -25,15 +25,16 @@ pub struct ShutdownReport {
     /// The number of waiting submissions that were rejected because of the shutdown.
     pub rejected: usize,
     /// The attempts that still ran at the end, including those abandoned earlier. Their threads go
-    /// on until the process ends, so a program that has any should exit without destroying what
-    /// they may still use.
+    /// on until the process ends, so a program that has any should exit without destroying anything
+    /// that they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
     /// The number of events that were lost over the whole life of the supervisor, because a lane
     /// was full or had not delivered them when the event flush ended.
     pub events_dropped: u64,
-    /// The number of user values still undropped when the report was made, because no thread was
-    /// available to drop them. They are leaked unless a stuck thread returns. This is logged as
-    /// well, and so is what is leaked after the report: hooks of the threads, and unread errors.
+    /// The number of user values that had not been dropped when the report was made, because no
+    /// thread was available to drop them. They are leaked unless a stuck thread returns. The number
+    /// is also logged, as are values that are leaked after the report: thread hooks and unread
+    /// errors.
     pub values_leaked: usize,
 }
 
@@ -51,16 +52,16 @@ pub struct AbandonedAttempt {
     pub reason: CancelReason,
     /// The name of the thread it runs on.
     pub thread: Option<Arc<str>>,
-    /// The kernel's number for that thread, as `ps -T` and `/proc/self/task` show it. Linux only.
+    /// The kernel's id of that thread, as `ps -T` and `/proc/self/task` show it. Linux only.
     pub tid: Option<u32>,
-    /// Where the body last said it was, by [`TaskContext::mark`](crate::TaskContext::mark).
+    /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
-    /// What the kernel knew of the thread.
+    /// What the kernel knew about the thread.
     pub stall: Option<Stall>,
-    /// Whether its slot and permit were given up, by
+    /// Whether its slot and permit were given back, under
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
     pub released: bool,
-    /// Whether it is a cancel hook of the attempt that is stuck, and not its body.
+    /// Whether a cancel hook of the attempt is stuck, and not its body.
     pub hook: bool,
 }
 
@@ -90,7 +91,7 @@ impl fmt::Display for ShutdownReport {
             self.abandoned.len(),
         )?;
 
-        // What went well is not worth a word.
+        // Losses are named only if there are any.
         if self.events_dropped > 0 {
             write!(f, ", {} events dropped", self.events_dropped)?;
         }
@@ -155,7 +156,7 @@ impl OutcomeCounts {
     }
 }
 
-/// Names a task that failed, and says how.
+/// Names a task that failed, with its outcome.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedTask {
@@ -165,13 +166,13 @@ pub struct FailedTask {
     pub outcome: Outcome,
 }
 
-/// Tells what a supervisor did in its life: returned from
+/// Describes what a supervisor did in its life; returned from
 /// [`Supervisor::run`](crate::Supervisor::run),
 /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) and
 /// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
 ///
 /// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, prints
-/// the report to the standard error.
+/// the report to standard error.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -191,7 +192,7 @@ pub struct RunReport {
     pub failures: Vec<FailedTask>,
     /// How the shutdown went.
     pub shutdown: ShutdownReport,
-    /// The exit code that the failure asks for which decides.
+    /// The exit code of the failure that determines the report's exit code.
     pub(crate) decisive: Option<u8>,
 }
 
@@ -210,13 +211,14 @@ impl RunReport {
         Self { outcomes, failures, shutdown, decisive: None }
     }
 
-    /// Returns the code with which the process should exit. The first line that fits counts:
+    /// Returns the code with which the process should exit. The first line that applies counts:
     ///
     /// - 70 if the controller panicked;
-    /// - 0 without failures, also after a signal, which is how a service is asked to end;
-    /// - 70 if all failures are abandoned attempts;
-    /// - the code of the task whose end shut the supervisor down, else that of the first failure,
-    ///   see [`TaskError::with_exit_code`](crate::TaskError::with_exit_code);
+    /// - 0 if there were no failures, even after a signal, which is the normal way to end a
+    ///   service;
+    /// - 70 if all failures are `Abandoned`;
+    /// - the code set by [`TaskError::with_exit_code`](crate::TaskError::with_exit_code) for the
+    ///   task whose end shut the supervisor down, or else for the first failure;
     /// - 1.
     #[doc(alias = "exit_status")]
     pub fn exit_code(&self) -> u8 {
@@ -239,8 +241,8 @@ impl From<&RunReport> for ExitCode {
     }
 }
 
-/// Lets `main` return its report: the process exits with its exit code, and unless that is 0, the
-/// report is printed to the standard error.
+/// Lets `main` return its report. The process exits with the report's exit code and, unless that is
+/// 0, prints the report to standard error.
 impl Termination for RunReport {
     fn report(self) -> ExitCode {
         let code = self.exit_code();

@@ -46,8 +46,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Tells whether nothing needs attention: no attempt is abandoned or silent, none was told of
-    /// its deadline or its silence, and no task is in a streak of failures.
+    /// Returns whether nothing needs attention: no attempt is abandoned or silent, no attempt was
+    /// told of its deadline or its silence, and no task is in a streak of failures.
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| task.failures == 0 && !task.interrupted && !task.silent;
         self.abandoned.is_empty() && self.tasks.iter().all(well)
@@ -70,7 +70,8 @@ impl Snapshot {
 pub struct TaskSnapshot {
     /// The task.
     pub task: TaskRef,
-    /// Where the task is in its life. It is `Abandoned` even if its outcome is already known.
+    /// The state of the task. An abandoned task is `Abandoned` even if its outcome is already
+    /// known.
     pub state: TaskState,
     /// The number of the latest attempt; 0 before the first.
     pub attempt: u64,
@@ -78,8 +79,8 @@ pub struct TaskSnapshot {
     pub failures: u32,
     /// When the task entered its state.
     pub since: Duration,
-    /// When something will happen by itself: the next start, the deadline, the end of the grace or
-    /// the expiry. `None` if nothing will.
+    /// When something will next happen by itself: the next start, the deadline, the end of the
+    /// grace or the expiry. `None` if nothing will.
     pub next_wake: Option<Duration>,
     /// The latest failure since the last success.
     pub last_failure: Option<TaskError>,
@@ -89,7 +90,7 @@ pub struct TaskSnapshot {
     pub interrupted: bool,
     /// Whether the watchdog finds the attempt silent.
     pub silent: bool,
-    /// Where the body last said it was, by [`TaskContext::mark`](crate::TaskContext::mark).
+    /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
 }
 
@@ -113,7 +114,7 @@ pub struct SlotSnapshot {
 pub enum SlotStatus {
     /// The slot has no owner.
     Idle,
-    /// The slot has an owner, which need not have a running attempt.
+    /// The slot has an owner, even if no attempt is running.
     Running {
         /// When the owner became the owner.
         since: Duration,

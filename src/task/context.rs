@@ -1,4 +1,4 @@
-//! [`TaskContext`]: what a running body sees of itself, its attempt and its supervisor.
+//! [`TaskContext`]: a running body's view of its attempt and its supervisor.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -18,10 +18,10 @@ use crate::task::token::{CancelToken, Canceller};
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::CancelReason;
 
-/// Shows a body its attempt and its supervisor. It is lent to the body for one attempt, and since
-/// it is `Sync`, the body can lend it to scoped threads.
+/// Gives a body access to its attempt and its supervisor. It is lent to the body for one attempt.
+/// Because it is `Sync`, the body can lend it to scoped threads.
 ///
-/// Cancelling is cooperative, because a thread cannot be killed. A body should look at its context
+/// Cancellation is cooperative, because a thread cannot be killed. A body should check its context
 /// wherever it waits or loops: [`sleep`](Self::sleep) instead of `thread::sleep`,
 /// [`check`](Self::check) in loops, [`cancelled`](Self::cancelled) in `select!`, and
 /// [`on_cancel`](Self::on_cancel) for calls that no flag can wake.
@@ -50,9 +50,9 @@ impl TaskContext {
         Self { token: CancelToken(cell), failures, last_failure }
     }
 
-    /// Makes a context without a supervisor, to test a body by itself. It is that of the first
+    /// Creates a context without a supervisor, to test a body by itself. It stands for the first
     /// attempt of a task named `detached`, has no deadline, and is cancelled by the [`Canceller`].
-    /// Its [`handle`](Self::handle) is that of a supervisor that has ended.
+    /// Its [`handle`](Self::handle) behaves like that of a supervisor that has ended.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -97,7 +97,7 @@ impl TaskContext {
         self.cell().attempt.number
     }
 
-    /// Returns how many failures in a row came before this attempt; 0 after a success.
+    /// Returns how many failures came before this attempt since the task's last success.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -108,18 +108,19 @@ impl TaskContext {
         self.last_failure.as_ref()
     }
 
-    /// Returns the cancel token of this attempt, for code that needs nothing else of the context.
-    /// It can be cloned and outlive the attempt, after which it is never cancelled.
+    /// Returns the cancel token of this attempt, for code that needs nothing else from the context.
+    /// A clone may outlive the attempt; after the attempt has returned, the token is never
+    /// cancelled.
     pub fn token(&self) -> &CancelToken {
         &self.token
     }
 
-    /// Tells whether the body should return. Costs one atomic load.
+    /// Returns whether the body should return. Costs one atomic load.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Checks whether the body should return, and with `?` lets it return. Costs one atomic load.
+    /// Checks whether the body should return, so that `?` leaves the body. Costs one atomic load.
     ///
     /// # Errors
     /// [`Cancelled`] once the attempt was told to return; pass it on with `?`.
@@ -128,24 +129,24 @@ impl TaskContext {
         self.token.check()
     }
 
-    /// Sleeps for `span`, but no longer than until the attempt is told to return. The thread does
-    /// not wake up in between; `Duration::MAX` is for ever.
+    /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
+    /// between. `Duration::MAX` means for ever.
     ///
     /// # Errors
-    /// [`Cancelled`] as soon as the attempt is told to return, and at once if it already was; pass
-    /// it on with `?`.
+    /// [`Cancelled`] as soon as the attempt is told to return, or immediately if it already was;
+    /// pass it on with `?`.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.token.sleep(span)
     }
 
-    /// Returns the first reason for which the attempt was told to return; `None` if it was not
-    /// told.
+    /// Returns why the attempt was told to return; if there were several reasons, the first. `None`
+    /// if it was not told.
     pub fn reason(&self) -> Option<CancelReason> {
         self.token.reason()
     }
 
-    /// Returns a channel that disconnects when the attempt is told to return, for use in `select!`;
-    /// nothing is ever sent on it. The channel is made on first use.
+    /// Returns a channel that disconnects when the attempt is told to return, for use in `select!`.
+    /// Nothing is ever sent on it. The channel is created on first use.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -170,15 +171,15 @@ impl TaskContext {
         cell.clock().instant(cell.until())
     }
 
-    /// Returns how long it is until [`deadline`](Self::deadline): zero once that has passed, `None`
-    /// if there is no limit.
+    /// Returns the time left until the [`deadline`](Self::deadline): zero once that has passed,
+    /// `None` if there is no limit.
     pub fn remaining(&self) -> Option<Duration> {
         let cell = self.cell();
         cell.clock().remaining(cell.until())
     }
 
-    /// Returns a timeout for a blocking call: what [remains](Self::remaining), but at most `max`,
-    /// and at least 1 ms, because sockets refuse zero or take it as no limit.
+    /// Returns a timeout for a blocking call: the [remaining](Self::remaining) time, at most `max`,
+    /// and at least 1 ms, because sockets refuse zero or treat it as no limit.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -190,12 +191,12 @@ impl TaskContext {
         self.remaining().map_or(max, |left| left.min(max)).max(Duration::from_millis(1))
     }
 
-    /// Moves the deadline to `span` from now, unless it is later already. Returns at once. A body
-    /// that extends its deadline before it has passed is not told of the earlier one, even if its
-    /// timer was already due.
+    /// Moves the deadline to `span` from now, unless it is already later. Returns immediately. A
+    /// body that extends its deadline before it is told of the earlier one will not be told of it,
+    /// even if its timer was already due.
     ///
-    /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the result
-    /// is `Ok`.
+    /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the call
+    /// returns `Ok`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -214,11 +215,11 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// The deadline stays as it was.
-    /// - `Cancelled`: the attempt was told to return before; pass it on with `?`.
+    /// After an error, the deadline is unchanged.
+    /// - `Cancelled`: the attempt was already told to return; pass it on with `?`.
     /// - `NoMaxTimeout`: the spec does not allow it; set
     ///   [`max_timeout`](crate::TaskSpec::max_timeout).
-    /// - `BeyondMaxTimeout`: the spec does not allow so much; the error says how much is left.
+    /// - `BeyondMaxTimeout`: the spec does not allow that much; the error says how much is left.
     pub fn extend_deadline(&self, span: Duration) -> Result<(), ExtendError> {
         self.cell().extend(span)
     }
@@ -231,7 +232,7 @@ impl TaskContext {
         self.cell().pulse.beat();
     }
 
-    /// Gives a heartbeat that also says where the body is. The latest mark is shown in snapshots,
+    /// Sends a heartbeat that also says where the body is. The latest mark appears in snapshots,
     /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
     ///
     /// ```
@@ -253,20 +254,20 @@ impl TaskContext {
     }
 
     /// Keeps the watchdog quiet for `span`, or until the guard is dropped: for a call that is known
-    /// to take long. After that the watchdog's count begins anew.
+    /// to take long. After that, the watchdog starts counting again.
     pub fn allow_silence(&self, span: Duration) -> SilenceGuard {
         SilenceGuard::new(Arc::clone(self.cell()), span)
     }
 
     /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
     /// flag cannot wake, for example by shutting down its socket. The page
-    /// [`guide::waking`](crate::guide::waking) tells which call is woken how.
+    /// [`guide::waking`](crate::guide::waking) explains how to wake which call.
     ///
-    /// The hook runs on a thread of the supervisor, after the token is cancelled, and after the
-    /// hooks that this attempt registered before. A hook registered after the cancel runs
-    /// immediately, on the calling thread. It should not block: a hook that takes longer than 100
-    /// ms is reported as an event, and one that outlives the grace counts as abandoned. A panic in
-    /// it is an event, too.
+    /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
+    /// hooks that this attempt registered earlier. A hook registered after the cancel runs
+    /// immediately, on the calling thread. A hook should not block: an event reports a hook that
+    /// takes longer than 100 ms, and a hook that outlives the grace counts as abandoned. A panic in
+    /// a hook is reported as an event, too.
     ///
     /// Dropping the guard removes the hook. Once the guard is dropped, the hook is not running and
     /// never will run, so what it uses may be freed.
@@ -295,10 +296,10 @@ impl TaskContext {
         self.token.on_cancel(hook)
     }
 
-    /// Registers a hook that runs when the attempt is told to return, and again every `period` (at
-    /// least 1 ms) until its guard is dropped: for libraries that lose an interrupt which comes
-    /// before the call it is to end, such as `sqlite3_interrupt`. In all else it is as
-    /// [`on_cancel`](Self::on_cancel).
+    /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
+    /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
+    /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`.
+    /// Everything else is as for [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -308,8 +309,8 @@ impl TaskContext {
     }
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
-    /// hook when the call is over, and returns the call's result. Unlike a guard, the hook cannot
-    /// be dropped too early by mistake.
+    /// hook when the call is over, and returns the call's result. Unlike with a guard, the hook
+    /// cannot be removed too early by mistake.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -329,11 +330,12 @@ impl TaskContext {
     }
 
     /// Returns a file descriptor that becomes readable when the attempt is told to return, and
-    /// stays so: for `poll` and its like, beside the descriptor that is waited for. It is made on
-    /// first use. Never read from it, or the next wait does not end. Unix only.
+    /// stays readable. Pass it to `poll` or a similar call together with the descriptor to wait
+    /// for. It is created on first use. Never read from it, or the next wait will not end. Unix
+    /// only.
     ///
     /// # Errors
-    /// The error of the system if it has no descriptor left; raise `ulimit -n`.
+    /// The system's error if it has no descriptors left; raise `ulimit -n`.
     #[cfg(unix)]
     pub fn cancel_fd(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.token.cancel_fd()

@@ -1,4 +1,4 @@
-//! What a body holds while something is in force: a cancel hook, a span of silence.
+//! Guards that a body holds while a cancel hook or allowed silence is in force.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use crate::task::cell::Cell;
 use crate::task::hook::Hook;
 
-/// Keeps a cancel hook in place: the hook is removed when this is dropped.
+/// Keeps a cancel hook registered; dropping the guard removes the hook.
 ///
-/// After the drop the hook is not running and never will: what it uses may be freed. If it is
-/// running on another thread at that moment, the drop waits for it; on its own thread it does not.
-/// So do not drop a guard while holding a lock that the hook takes.
+/// Once the guard is dropped, the hook is not running and never will run, so what it uses may be
+/// freed. If the hook is running on another thread, the drop waits for it; on the hook's own thread
+/// the drop does not wait. So do not drop a guard while holding a lock that the hook takes.
 #[must_use = "a hook is removed when its guard is dropped"]
 pub struct CancelGuard {
     cell: Arc<Cell>,
-    /// Empty once the hook was left alone or removed.
+    /// `None` once the hook was removed or the guard was forgotten.
     hook: Option<Arc<Hook>>,
 }
 
@@ -24,8 +24,8 @@ impl CancelGuard {
         Self { cell, hook: Some(hook) }
     }
 
-    /// Removes the hook without waiting. True if it has not run or has finished, and will not run
-    /// any more; false if it is running on some thread right now.
+    /// Removes the hook without waiting for it. Returns true if the hook is not running and never
+    /// will run; false if it is running on some thread right now.
     pub fn disarm(mut self) -> bool {
         self.take_out().map_or(true, |hook| hook.remove(false))
     }
@@ -56,7 +56,8 @@ impl fmt::Debug for CancelGuard {
     }
 }
 
-/// Silence is allowed while this is held, up to its span; see `TaskContext::allow_silence`.
+/// Allows silence while it is held, up to its span; returned from
+/// [`TaskContext::allow_silence`](crate::TaskContext::allow_silence).
 #[must_use = "silence is allowed only while this is held"]
 pub struct SilenceGuard {
     cell: Arc<Cell>,

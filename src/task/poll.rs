@@ -1,5 +1,5 @@
-//! Waits for file descriptors that a cancel ends, which every body that does I/O would otherwise
-//! write for itself around `poll`.
+//! Waits for file descriptors that end on a cancel, so that bodies need not write them around
+//! `poll`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,13 +20,13 @@ pub enum Polled {
     TimedOut,
 }
 
-/// These need the feature `poll`, on Unix.
+/// These methods need Unix and the feature `poll`.
 impl TaskContext {
     /// Waits until a read from `fd` would not block, the attempt is told to return, or `timeout`
     /// has passed. With `None` there is no timeout.
     ///
-    /// Set the descriptor to non-blocking mode for the read: between the wait and the read another
-    /// reader may have taken what was there.
+    /// Set the descriptor to non-blocking mode for the read: between the wait and the read, another
+    /// reader may take the data.
     ///
     /// ```
     /// # use std::os::unix::net::UnixStream;
@@ -54,7 +54,7 @@ impl TaskContext {
         self.wait_for_fd(fd, PollFlags::IN, timeout.into())
     }
 
-    /// Waits until a write to `fd` would not block; in all else as
+    /// Waits until a write to `fd` would not block. Everything else is as for
     /// [`wait_readable`](Self::wait_readable).
     ///
     /// # Errors
@@ -70,13 +70,15 @@ impl TaskContext {
         self.wait_for_fd(fd, PollFlags::OUT, timeout.into())
     }
 
-    /// Waits for a connection and accepts it. The listener is set to non-blocking mode, because a
-    /// connection that was there may be gone when it is accepted; the stream is in blocking mode.
+    /// Waits for a connection and accepts it. This sets the listener to non-blocking mode, because
+    /// a pending connection may be gone by the time it is accepted. The returned stream is in
+    /// blocking mode.
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
     ///   return; pass it on with `?`.
-    /// - The errors of `accept`. `ConnectionAborted` and its like concern one peer only; go on.
+    /// - The errors of `accept`. `ConnectionAborted` and similar errors concern a single peer;
+    ///   continue after them.
     /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
     pub fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         listener.set_nonblocking(true)?;
@@ -102,18 +104,18 @@ impl TaskContext {
         let clock = self.clock();
         let due = timeout.map_or(Time::NEVER, |span| clock.now().after(span));
         let cancel = self.cancel_fd()?;
-        // The cancel is a second descriptor, so that none can come between the check and the wait.
+        // The cancel has its own descriptor, so that none is missed between the check and the wait.
         let mut fds = [PollFd::new(&fd, flags), PollFd::from_borrowed_fd(cancel, PollFlags::IN)];
 
         loop {
-            // A body that was told before returns without a system call.
+            // A body that was already told returns without a system call.
             self.check()?;
             let left =
                 clock.remaining(due).map(|left| Timespec::try_from(left).unwrap_or(FOR_EVER));
 
             match poll(&mut fds, left.as_ref()) {
                 Ok(0) if clock.now() >= due => return Ok(Polled::TimedOut),
-                // With nothing to report before the time is up, the loop waits for the rest.
+                // If nothing is ready and time is left, the loop waits for the rest of it.
                 Ok(_) => {
                     self.check()?;
                     if !fds[0].revents().is_empty() {
@@ -127,5 +129,5 @@ impl TaskContext {
     }
 }
 
-/// Longer than any machine runs, and within every range of seconds.
+/// Longer than any machine runs, and in the range of every type of `tv_sec`.
 const FOR_EVER: Timespec = Timespec { tv_sec: i32::MAX as _, tv_nsec: 0 };

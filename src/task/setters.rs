@@ -1,4 +1,4 @@
-//! The setters that a task and the defaults of all tasks have in common.
+//! The setters that specs and the defaults of all tasks have in common.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::vocabulary::backoff::BackoffPolicy;
 use crate::vocabulary::plan::FailureLimit;
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
-/// Holds settings for every task of a supervisor. What a spec sets itself beats them; what neither
-/// sets has the default of the crate. Given to
+/// Holds the default settings for all tasks of a supervisor. A spec's own setting takes precedence;
+/// a setting that neither has set keeps the crate's default. Pass it to
 /// [`SupervisorBuilder::defaults`](crate::SupervisorBuilder::defaults).
 ///
 /// ```
@@ -26,11 +26,11 @@ use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, Watch
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "defaults do nothing until given to a builder"]
+#[must_use = "defaults do nothing until passed to a builder"]
 pub struct TaskDefaults(pub(crate) Settings);
 
 impl TaskDefaults {
-    /// Returns defaults that set nothing: every task has the defaults of the crate.
+    /// Returns defaults that set nothing: every task keeps the crate's defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,8 +41,8 @@ impl TaskDefaults {
     }
 }
 
-/// Gives a type with the method `with` its setters, so that a task and the defaults of all tasks
-/// read alike.
+/// Gives a type that has the method `with` its setters, so that a spec and the defaults of all
+/// tasks have the same ones.
 macro_rules! setters {
     ($type:ident) => {
         impl $type {
@@ -52,74 +52,76 @@ macro_rules! setters {
                 self.with(Setting::Restart(policy))
             }
 
-            /// Sets the delays between a failure and its retry. Default: 100 ms, doubled for each
+            /// Sets the delay between a failure and its retry. Default: 100 ms, doubled for each
             /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal).
             pub fn backoff(self, policy: BackoffPolicy) -> Self {
                 self.with(Setting::Backoff(policy))
             }
 
-            /// Sets how many retries may follow the first failure of a streak; after one more
-            /// failure the task ends. Only a success ends the streak. Default: `None`, no limit.
+            /// Sets how many failures of a streak are retried; the next failure ends the task. Only
+            /// a success ends a streak. Default: `None`, no limit.
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {
                 self.with(Setting::MaxRetries(most.into()))
             }
 
-            /// Sets how long an attempt must have run before it failed for the delays to begin
-            /// anew with the first. The streak of failures goes on. An attempt that was told of its
-            /// deadline never counts as stable. Default: 60 s.
+            /// Sets how long an attempt must run to count as stable. If a stable attempt fails, the
+            /// backoff starts again with its first delay, but the streak of failures goes on. An
+            /// attempt that was told of its deadline or its silence, or was abandoned, never counts
+            /// as stable. Default: 60 s.
             pub fn stable_after(self, span: Duration) -> Self {
                 self.with(Setting::StableAfter(span))
             }
 
-            /// Ends the task when more than `failures` fall within a sliding span of `within`. This
-            /// is a budget for resident tasks, whose streaks an occasional success would reset.
-            /// `None` removes the limit that the defaults set. Default: `None`, no limit.
+            /// Ends the task when more than `failures` failures fall within a sliding window of
+            /// `within`. This limit suits resident tasks, whose occasional successes reset the
+            /// streak that `max_retries` counts. `None` removes a limit that the defaults set.
+            /// Default: `None`, no limit.
             pub fn failure_limit(self, failures: impl Into<Option<u32>>, within: Duration) -> Self {
                 let limit = failures.into().map(|failures| FailureLimit { failures, within });
                 self.with(Setting::FailureLimit(limit))
             }
 
-            /// Sets how long an attempt may run, counted from the moment a thread took it up. At
-            /// that deadline the body is told to return, and the attempt counts as failed whatever
-            /// the body returns. It ends when the body returns, since a thread cannot be killed.
-            /// Default: `None`, no limit.
+            /// Sets how long an attempt may run, counted from the moment a thread takes it up. At
+            /// that deadline the body is told to return, and the attempt counts as a failure
+            /// whatever the body returns. The attempt ends only when the body returns, because a
+            /// thread cannot be killed. Default: `None`, no limit.
             pub fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Timeout(limit.into()))
             }
 
             /// Sets how long a body has to return once it is told, before its attempt is abandoned.
-            /// Zero abandons it in the same step, `None` never. A shutdown allows no more than the
-            /// supervisor's own grace. Default: the supervisor's grace.
+            /// With zero it is abandoned immediately, with `None` never. A shutdown allows no more
+            /// than the supervisor's own grace. Default: the supervisor's grace.
             pub fn grace(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Grace(span.into().unwrap_or(Duration::MAX)))
             }
 
-            /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread has
-            /// taken up its first attempt within `span` of being handed over. An initial delay does
-            /// not count. Default: `None`, no limit.
+            /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread takes
+            /// up its first attempt within `span` after the hand-over. An initial delay is not
+            /// counted. Default: `None`, no limit.
             pub fn expires_in(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::ExpiresIn(span.into()))
             }
 
-            /// Sets how long an attempt may run after its body has asked for more time, by
-            /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). It counts
-            /// from the moment a thread took the attempt up and is at least the
+            /// Sets how long an attempt may run in total if its body extends its deadline with
+            /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). It is counted
+            /// from the moment a thread takes the attempt up, and must be at least the
             /// [`timeout`](Self::timeout). Default: `None`, no extension is granted.
             pub fn max_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::MaxTimeout(limit.into()))
             }
 
             /// Watches each attempt for signs of life, which are
-            /// [`heartbeat`](crate::TaskContext::heartbeat) and
-            /// [`mark`](crate::TaskContext::mark). An attempt that gives none for `max_silence` is
-            /// reported as [`AttemptSilent`](crate::EventKind::AttemptSilent), and what follows is
-            /// set by [`watchdog_policy`](Self::watchdog_policy).
+            /// [`heartbeat`](crate::TaskContext::heartbeat) and [`mark`](crate::TaskContext::mark).
+            /// An attempt that gives none for `max_silence` is reported as
+            /// [`AttemptSilent`](crate::EventKind::AttemptSilent);
+            /// [`watchdog_policy`](Self::watchdog_policy) sets what follows.
             ///
-            /// The watchdog looks four times in `max_silence`, which is at least 4 ms and begins
-            /// when a thread takes the attempt up; silent is an attempt that was silent at four
-            /// looks in a row. A suspended or starved machine looks less often as well, so it
-            /// raises no false alarm. Nothing wakes up unless a watched attempt runs. Default:
-            /// `None`, no watchdog.
+            /// The watchdog looks four times in each `max_silence`, from the moment a thread takes
+            /// the attempt up. An attempt is silent after four looks in a row without a sign of
+            /// life. A suspended or starved machine also looks less often, so it raises no false
+            /// alarm. The watchdog wakes nothing up unless a watched attempt runs. At least 4 ms.
+            /// Default: `None`, no watchdog.
             pub fn watchdog(self, max_silence: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Watchdog(max_silence.into()))
             }
@@ -130,7 +132,7 @@ macro_rules! setters {
                 self.with(Setting::WatchdogPolicy(policy))
             }
 
-            /// Sets what becomes of the slot and the permit when an attempt outlives its grace.
+            /// Sets what happens to the slot and the permit when an attempt outlives its grace.
             /// Default: [`AbandonPolicy::Hold`].
             #[doc(alias = "on_abandon")]
             pub fn abandon_policy(self, policy: AbandonPolicy) -> Self {

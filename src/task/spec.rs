@@ -1,4 +1,4 @@
-//! [`TaskSpec`]: what a user hands over, which is a name, a body, and how to treat it.
+//! [`TaskSpec`]: the description of a task that a user hands over: its name, body and settings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 
 /// Describes one unit of supervised work: a name, a body and its policies.
 ///
-/// Constructors and setters never fail. Everything is checked once, where the spec is handed over,
-/// or early by [`validate`](Self::validate). What the spec does not set comes from the supervisor's
-/// [`TaskDefaults`](crate::TaskDefaults); of two settings of the same kind the last one counts. Its
-/// `Debug` shows what was set.
+/// Constructors and setters never fail. All settings are checked when the spec is handed over, or
+/// earlier by [`validate`](Self::validate). Settings that the spec does not set come from the
+/// supervisor's [`TaskDefaults`](crate::TaskDefaults). If a setter is called twice, the last call
+/// counts. The `Debug` of a spec shows what was set.
 ///
-/// The spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
-/// because its body is one value; to run the work twice, make two specs.
+/// A spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
+/// because its body is a single value; to run the work twice, create two specs.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -47,7 +47,7 @@ struct Inner {
     slot: SlotChoice,
     settings: Settings,
     dedicated: Option<Box<ThreadOptions>>,
-    /// The lock makes a body that is not `Sync` shareable as part of an error.
+    /// The lock makes the spec `Sync`, which errors need, although a body need not be `Sync`.
     body: Mutex<Option<Body>>,
 }
 
@@ -59,8 +59,8 @@ enum SlotChoice {
 }
 
 impl TaskSpec {
-    /// Makes a task whose body may run many times. The body is one value that keeps its state from
-    /// attempt to attempt, so it may own a receiver, a counter or a port without a lock.
+    /// Creates a task whose body may run many times. The body is a single value that keeps its
+    /// state from attempt to attempt, so it may own a receiver, a counter or a port without a lock.
     #[doc(alias = "spawn")]
     pub fn new(
         name: impl Into<Arc<str>>,
@@ -69,8 +69,8 @@ impl TaskSpec {
         Self::with_body(name.into(), Body::repeat(body))
     }
 
-    /// Makes a task whose body runs at most once, and which therefore implies
-    /// [`RestartPolicy::Never`](crate::RestartPolicy::Never). Its body may consume what it owns.
+    /// Creates a task whose body runs at most once, which implies
+    /// [`RestartPolicy::Never`](crate::RestartPolicy::Never). The body may consume what it owns.
     pub fn once(
         name: impl Into<Arc<str>>,
         body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
@@ -78,11 +78,11 @@ impl TaskSpec {
         Self::with_body(name.into(), Body::once(body))
     }
 
-    /// Makes a task whose attempts share the body, which needs locks of its own for what it
-    /// changes.
+    /// Creates a task whose attempts share the body. A shared body needs its own locks for the
+    /// state that it changes.
     ///
-    /// This is the only kind of task that can run again beside an abandoned attempt of its own,
-    /// under [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
+    /// This is the only kind of task that can be retried beside its own abandoned attempt, under
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -129,59 +129,59 @@ impl TaskSpec {
         }
     }
 
-    /// Sets the slot, which at most one task owns at a time. Default: the slot with the task's
-    /// name.
+    /// Sets the slot, which at most one task owns at a time. Default: the slot whose key is the
+    /// task's name.
     pub fn slot(mut self, key: impl Into<Arc<str>>) -> Self {
         self.0.slot = SlotChoice::Key(key.into());
         self
     }
 
-    /// Takes the task out of all slots: it conflicts with nothing, and every admission policy
-    /// starts it.
+    /// Gives the task no slot: it conflicts with nothing, and every admission policy starts it.
     pub fn no_slot(mut self) -> Self {
         self.0.slot = SlotChoice::None;
         self
     }
 
-    /// Runs the body again `delay` after it has succeeded, and implies
+    /// Runs the body again `delay` after each success, and implies
     /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
-    /// comes after the backoff, but never sooner than `delay`. The last of this and
-    /// [`every`](Self::every) counts.
+    /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
+    /// and [`every`](Self::every), the last one set counts.
     #[doc(alias = "delay")]
     pub fn repeat_after(self, delay: Duration) -> Self {
         self.with(Setting::RepeatAfter(delay))
     }
 
-    /// Runs the body at the points of a grid `interval` apart, anchored at the first start, and
-    /// implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points that pass while the
-    /// body runs are skipped. After a failure the next attempt comes at the first point after the
-    /// backoff. The last of this and [`repeat_after`](Self::repeat_after) counts.
+    /// Runs the body on a grid of points that are `interval` apart and begin at the first start,
+    /// and implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points that pass while
+    /// the body runs are skipped. After a failure the next attempt comes at the first point at or
+    /// after the end of the backoff. Of this setting and [`repeat_after`](Self::repeat_after), the
+    /// last one set counts.
     #[doc(alias = "interval")]
     #[doc(alias = "rate")]
     pub fn every(self, interval: Duration) -> Self {
         self.with(Setting::Every(interval))
     }
 
-    /// Delays the first attempt by `delay` after admission. The task owns its slot meanwhile, but
-    /// holds no thread and no permit. Default: zero.
+    /// Delays the first attempt by `delay` after admission. During the delay, the task owns its
+    /// slot but holds no thread and no permit. Default: zero.
     pub fn initial_delay(self, delay: Duration) -> Self {
         self.with(Setting::InitialDelay(delay))
     }
 
-    /// Shuts the supervisor down when this task ends by itself and will not run again: for the task
-    /// that is the purpose of the program. A task that is stopped or rejected does not count.
+    /// Shuts the supervisor down when this task has ended by itself: for a task that is the purpose
+    /// of the program. A task that is stopped or rejected does not shut it down.
     pub fn shutdown_on_end(self) -> Self {
         self.with(Setting::ShutdownOnEnd)
     }
 
-    /// Runs each attempt on a fresh thread of its own instead of a pooled worker: for C libraries
-    /// that keep state in thread-locals, or for a stack of another size.
+    /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
+    /// keep state in thread-locals, or for a different stack size.
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));
         self
     }
 
-    /// Checks the settings early, exactly as handing the spec over does.
+    /// Checks the settings early, exactly as they are checked when the spec is handed over.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -192,7 +192,7 @@ impl TaskSpec {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidSetting`] for the first value that cannot work; it names the remedy.
+    /// [`InvalidSetting`] for the first value that cannot work; the error names the remedy.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.check().map_err(|fault| InvalidSetting { task: Some(self.shared_name()), ..fault })
     }
@@ -210,13 +210,13 @@ impl TaskSpec {
         self.0.settings.validate(self.body_kind())
     }
 
-    /// Returns all that is not a user value, with the defaults filled in.
+    /// Returns everything except user values, with the defaults filled in.
     pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
         self.0.settings.plan(defaults, supervisor_grace, self.body_kind())
     }
 
     fn body_kind(&self) -> BodyKind {
-        // It is there until the spec is taken apart.
+        // The body is present until the spec is taken apart.
         self.0.body.lock().as_ref().map_or(BodyKind::Once, Body::kind)
     }
 
@@ -246,7 +246,7 @@ impl TaskSpec {
     }
 }
 
-/// One spec is a list of one, so that errors can name what they carry back, be it one or many.
+/// A spec counts as a list of one, so that an error can name the specs it gives back, one or many.
 impl AsRef<[Self]> for TaskSpec {
     fn as_ref(&self) -> &[Self] {
         std::slice::from_ref(self)

@@ -1,4 +1,4 @@
-//! [`CancelToken`]: whether an attempt should return, and what is to wake it if it cannot look.
+//! [`CancelToken`]: whether an attempt should return, and the hooks that wake it if it is blocked.
 
 use std::convert::Infallible;
 #[cfg(unix)]
@@ -15,11 +15,11 @@ use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-/// Says whether one attempt should return: what a [`TaskContext`](crate::TaskContext) gives to code
-/// that should not know the rest. Cheap to clone, and usable from any thread.
+/// Says whether one attempt should return. A body passes it to code that needs nothing else from
+/// its [`TaskContext`](crate::TaskContext). It is cheap to clone and can be used from any thread.
 ///
-/// It is sticky: once cancelled, it stays so. Each attempt has a fresh one, and one whose attempt
-/// has ended is never cancelled again. Only the supervisor cancels it.
+/// A token is sticky: once cancelled, it stays cancelled. Each attempt has a fresh token. Once its
+/// attempt has returned, a token is no longer cancelled. Only the supervisor cancels it.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -38,7 +38,8 @@ impl CancelToken {
         self.0.is_told()
     }
 
-    /// Returns an error once the attempt should return, so that `?` leaves the body.
+    /// Checks whether the attempt should return, so that `?` leaves the body. Costs one atomic
+    /// load.
     ///
     /// # Errors
     /// [`Cancelled`] once the attempt was told to return; pass it on with `?`.
@@ -47,34 +48,39 @@ impl CancelToken {
     }
 
     /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
-    /// between; `Duration::MAX` is for ever.
+    /// between. `Duration::MAX` means for ever.
     ///
     /// # Errors
-    /// [`Cancelled`] as soon as the attempt is told to return; at once if it was told before.
+    /// [`Cancelled`] as soon as the attempt is told to return, or immediately if it already was;
+    /// pass it on with `?`.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.0.sleep(span)
     }
 
-    /// Returns why the attempt was told to return: the first reason, or `None` before.
+    /// Returns why the attempt was told to return; if there were several reasons, the first. `None`
+    /// if it was not told.
     pub fn reason(&self) -> Option<CancelReason> {
         self.0.reason()
     }
 
-    /// Returns a channel that disconnects when the attempt is told to return, for `select!`.
-    /// Nothing is ever sent on it. It is made on first use.
+    /// Returns a channel that disconnects when the attempt is told to return, for use in `select!`.
+    /// Nothing is ever sent on it. The channel is created on first use.
     pub fn cancelled(&self) -> Receiver<Infallible> {
         self.0.told_channel()
     }
 
     /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, by shutting down its socket, say. The page
-    /// [`guide::waking`](crate::guide::waking) tells which call is woken how.
+    /// flag cannot wake, for example by shutting down its socket. The page
+    /// [`guide::waking`](crate::guide::waking) explains how to wake which call.
     ///
-    /// The hook runs on a thread of the supervisor, after the flag is set, in the order of
-    /// registration with the attempt's other hooks; at once on the calling thread, if the attempt
-    /// was told before. It should not block: one that takes longer than 100 ms is an event, and one
-    /// that outlives the grace counts as abandoned. A panic in it is an event. Dropping the guard
-    /// removes it.
+    /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
+    /// hooks that this attempt registered earlier. A hook registered after the cancel runs
+    /// immediately, on the calling thread. A hook should not block: an event reports a hook that
+    /// takes longer than 100 ms, and a hook that outlives the grace counts as abandoned. A panic in
+    /// a hook is reported as an event, too.
+    ///
+    /// Dropping the guard removes the hook. Once the guard is dropped, the hook is not running and
+    /// never will run, so what it uses may be freed.
     ///
     /// ```
     /// # use std::io::Read;
@@ -100,9 +106,10 @@ impl CancelToken {
         self.register(Hook::once(hook))
     }
 
-    /// Registers a hook that runs when the attempt is told to return, and again each `period` (at
-    /// least 1 ms) until the guard is dropped: for calls that lose an interrupt which comes before
-    /// them, such as `sqlite3_interrupt`. Otherwise as [`on_cancel`](Self::on_cancel).
+    /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
+    /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
+    /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`.
+    /// Everything else is as for [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -117,12 +124,13 @@ impl CancelToken {
         CancelGuard::new(Arc::clone(&self.0), hook)
     }
 
-    /// A file descriptor that becomes readable when the attempt is told to return, and stays so:
-    /// for `poll` and its like, beside the descriptor that is waited for. Made on first use; never
-    /// read from it.
+    /// Returns a file descriptor that becomes readable when the attempt is told to return, and
+    /// stays readable. Pass it to `poll` or a similar call together with the descriptor to wait
+    /// for. It is created on first use. Never read from it, or the next wait will not end. Unix
+    /// only.
     ///
     /// # Errors
-    /// If the system has no descriptors left.
+    /// The system's error if it has no descriptors left; raise `ulimit -n`.
     #[cfg(unix)]
     pub fn cancel_fd(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.0.fd()
@@ -130,34 +138,34 @@ impl CancelToken {
 }
 
 /// Cancels a [detached](crate::TaskContext::detached) context, in a test of a body. Hooks run on
-/// the thread that cancels, nudges once.
+/// the thread that cancels. A nudge runs only once.
 #[derive(Debug)]
 pub struct Canceller(pub(super) Arc<Cell>);
 
 impl Canceller {
-    /// Cancels the context as `cancel` on a task would: the reason is
-    /// [`CancelReason::Stop`], unless it was cancelled before.
+    /// Cancels the context as `cancel` on a task would, with the reason [`CancelReason::Stop`]. If
+    /// it was already cancelled, the first reason stays.
     pub fn cancel(&self) {
         self.cancel_for(CancelReason::Stop);
     }
 
-    /// Cancels the context for this reason; the first one counts.
+    /// Cancels the context with this reason. If it was already cancelled, the first reason stays.
     pub fn cancel_for(&self, reason: CancelReason) {
         self.tell(reason, Time::NEVER);
     }
 
-    /// Cancels the context and gives it this long to return: what `remaining` speaks of from then
-    /// on.
+    /// Cancels the context and gives the body `grace` to return, which `deadline`, `remaining` and
+    /// `io_timeout` then reflect.
     pub fn cancel_with_grace(&self, reason: CancelReason, grace: Duration) {
         let now = self.0.clock().now();
         self.tell(reason, now.after(grace));
     }
 
     fn tell(&self, reason: CancelReason, grace_until: Time) {
-        // A deadline in a test is said to have come.
+        // With `NEVER`, a `Timeout` in a test always counts as due.
         let told = self.0.tell(reason, Time::NEVER, grace_until);
         debug_assert_eq!(told, TellAnswer::Told);
-        // No supervisor is there to do it on another thread.
+        // There is no supervisor that could run them on another thread.
         self.0.run_hooks();
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before a retry: growth, cap and jitter, in integer nanoseconds.
+//! The delay before a retry: growth, cap and jitter, in integer nanoseconds.
 
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -7,23 +7,23 @@ use core::time::Duration;
 use crate::vocabulary::label::named;
 use crate::vocabulary::time::nanos;
 
-/// Says how the delay before a retry is spread, so that tasks which failed together do not come
-/// back together.
+/// Determines how the delay before a retry is spread, so that tasks which failed together are not
+/// retried together.
 ///
-/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015; `d` is the
-/// grown and capped delay.
+/// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015. `d` is the
+/// delay after growth and cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum JitterPolicy {
     /// The delay is exactly `d`.
     None,
-    /// The delay is uniform in `0..=d`.
+    /// The delay is uniformly distributed in `0..=d`.
     Full,
-    /// The delay is half of `d`, plus a uniform part of the other half. The default.
+    /// The delay is half of `d`, plus a uniformly distributed part of the other half. The default.
     #[default]
     Equal,
-    /// The delay is uniform between `first` and three times the previous delay, and capped at
-    /// `max`. It grows by chance, not by `factor`.
+    /// The delay is uniformly distributed between `first` and three times the previous delay, and
+    /// capped at `max`. It grows by chance; `factor` has no effect.
     Decorrelated,
 }
 
@@ -34,11 +34,11 @@ named!(JitterPolicy {
     Self::Decorrelated => "decorrelated",
 });
 
-/// Gives the delay before retry `n`, counted from 0: `min(max, first * factor^n)`, then jitter, and
-/// never less than 1 ms. Set by [`TaskSpec::backoff`](crate::TaskSpec::backoff).
+/// Determines the delay before retry `n`, counted from 0: `min(max, first * factor^n)`, with jitter
+/// applied, and never less than 1 ms. Set by [`TaskSpec::backoff`](crate::TaskSpec::backoff).
 ///
 /// The default is 100 ms, doubled for each retry up to 30 s, with [`JitterPolicy::Equal`]. The
-/// fields can be read and set; their values are checked where the task is handed over.
+/// fields can be read and set; their values are checked when the task is handed over.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -56,7 +56,7 @@ pub struct BackoffPolicy {
     pub first: Duration,
     /// The delay at which growth stops; at least 1 ms.
     pub max: Duration,
-    /// The number by which each delay is multiplied to get the next; finite and at least 1.
+    /// The factor by which the delay grows with each retry; finite and at least 1.
     pub factor: f64,
     /// How the delays are spread.
     pub jitter: JitterPolicy,
@@ -69,8 +69,8 @@ impl Default for BackoffPolicy {
 }
 
 impl BackoffPolicy {
-    /// Returns a policy whose delays begin with `first`, double for each retry, and stop growing at
-    /// `max`, with [`JitterPolicy::Equal`].
+    /// Returns a policy whose delay begins with `first`, doubles with each retry, and stops growing
+    /// at `max`, with [`JitterPolicy::Equal`].
     pub const fn exponential(first: Duration, max: Duration) -> Self {
         Self { first, max, factor: 2.0, jitter: JitterPolicy::Equal }
     }
@@ -80,8 +80,7 @@ impl BackoffPolicy {
         Self { first: delay, max: delay, factor: 1.0, jitter: JitterPolicy::None }
     }
 
-    /// Sets the number by which each delay is multiplied to get the next: finite and at least 1.
-    /// Default: 2.
+    /// Sets the factor by which the delay grows with each retry; finite and at least 1. Default: 2.
     pub const fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
@@ -93,7 +92,7 @@ impl BackoffPolicy {
         self
     }
 
-    /// Returns the shortest and the longest delay possible before each of the first `n` retries.
+    /// Returns the shortest and the longest possible delay before each of the first `n` retries.
     pub fn preview(&self, n: usize) -> Vec<RangeInclusive<Duration>> {
         let mut low = BackoffState::default();
         let mut high = BackoffState::default();
@@ -116,8 +115,7 @@ impl BackoffPolicy {
             }
         };
 
-        // Decorrelated delays grow from what was drawn, all others from what was due without
-        // jitter.
+        // Decorrelated delays grow from the drawn delay, all others from the delay without jitter.
         state.0 = Some(match self.jitter {
             JitterPolicy::None | JitterPolicy::Full | JitterPolicy::Equal => self.grow(grown),
             JitterPolicy::Decorrelated => delay,
@@ -137,13 +135,13 @@ impl BackoffPolicy {
     }
 }
 
-/// How far the delays of a streak have grown, or with `Decorrelated` the latest of them; the
-/// default is the beginning of a streak.
+/// How far the delays have grown, or with `Decorrelated` the latest delay. The default is the
+/// beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BackoffState(Option<u64>);
 
-/// A number in `low..=high`, by multiplication instead of remainder (Lemire 2019), so that its bias
-/// is below 2⁻⁶⁴ of the range.
+/// A number in `low..=high`, drawn by multiplication instead of remainder (Lemire 2019), so that
+/// its bias is below 2⁻⁶⁴ of the range.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "the product shifted by 64 is at most `high - low`"
@@ -153,7 +151,7 @@ fn pick(low: u64, high: u64, draw: u64) -> u64 {
     low + ((u128::from(draw) * span) >> 64) as u64
 }
 
-/// Two starts of one task are never closer than this, whatever the reason.
+/// Two starts of one task are never closer together than this, whatever the reason.
 pub(crate) const MIN_SPACING: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Names for things: the public [`TaskId`], and the dense keys under which the machine's tables are
-//! addressed.
+//! Identifiers: the public [`TaskId`], and the dense keys that index the machine's tables.
 
 use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroU64;
 
-/// Identifies one submission, accepted or refused, within its supervisor, where it is never reused.
+/// Identifies one submission, accepted or refused, within its supervisor. An id is never reused
+/// there.
 ///
-/// Ids grow in the order in which submissions are handed over. An id is displayed as `#7`;
-/// [`get`](Self::get) and `u64::from` give the bare number.
+/// Ids increase in the order in which submissions are handed over. An id is displayed as `#7`;
+/// [`get`](Self::get) and `u64::from` return the bare number.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -55,7 +55,8 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Names a task in events, snapshots and reports. It is displayed as its name and id, `probe#7`.
+/// Names a task in events, snapshots and reports. It is displayed as the task's name and id:
+/// `probe#7`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TaskRef {
@@ -73,26 +74,27 @@ impl fmt::Display for TaskRef {
     }
 }
 
-/// Where a task lies in the tables; reused once the task is forgotten.
+/// The place of a task in the tables; reused once the task is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TaskKey(pub(crate) u32);
 
-/// Where a slot lies in the tables; reused once the slot is forgotten.
+/// The place of a slot in the tables; reused once the slot is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotKey(pub(crate) u32);
 
-/// A task as messages name it: the key finds it, the id proves that it is still the same one.
+/// The address of a task in messages: the key finds the task, and the id proves that it is still
+/// the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskAddr {
     pub(crate) key: TaskKey,
     pub(crate) id: TaskId,
 }
 
-/// One attempt as messages name it.
+/// The address of an attempt in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptAddr {
     pub(crate) task: TaskAddr,
-    /// Numbered from 1. 64 bits, because 32 would be used up by 50 days of attempts a millisecond
-    /// apart.
+    /// Numbered from 1. The number has 64 bits, because attempts a millisecond apart would use up
+    /// 32 bits in 50 days.
     pub(crate) number: u64,
 }

@@ -1,5 +1,4 @@
-//! Why things happen: reasons for cancelling, stopping, refusing, failing and shutting down; and
-//! the task states.
+//! The reasons for a cancel, a stop, a rejection, a failure and a shutdown; and the task states.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,21 +6,21 @@ use core::time::Duration;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::label::{labels, named};
 
-/// Why a token was cancelled: the first request that reached the attempt.
+/// Says why a token was cancelled: by the first request that reached the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CancelReason {
     /// Somebody called `cancel` on the task or `cancel_slot` on its slot.
     Stop,
-    /// A newer submission takes over the slot.
+    /// A newer submission is to take over the slot.
     Replace,
-    /// The supervisor shuts down.
+    /// The supervisor is shutting down.
     Shutdown,
     /// The attempt ran past its deadline.
     Timeout,
     /// The attempt gave no sign of life for too long.
     Unresponsive,
-    /// Somebody called `restart`: the next attempt follows at once.
+    /// Somebody called `restart`: the next attempt follows immediately.
     Restart,
 }
 
@@ -34,7 +33,7 @@ named!(CancelReason {
     Self::Restart => "restart",
 });
 
-/// Why a task ended as cancelled: the first stop that was asked of it.
+/// Says why a task was cancelled: by the first stop that was asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
@@ -56,7 +55,7 @@ named!(StopReason {
 });
 
 impl StopReason {
-    /// What the token is told. A stop of the task's own making is never told; it maps to `Stop`.
+    /// The reason that the token is cancelled with. `ByTask` is never told; it maps to `Stop`.
     pub(crate) const fn as_cancel(self) -> CancelReason {
         match self {
             Self::ByTask | Self::Stop => CancelReason::Stop,
@@ -66,7 +65,7 @@ impl StopReason {
     }
 }
 
-/// What a retry follows.
+/// Says which kind of failure a retry follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureCause {
@@ -90,25 +89,26 @@ named!(FailureCause {
     Self::Abandoned => "abandoned",
 });
 
-/// Why a submission never ran.
+/// Says why a submission never ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Another task of the same batch was refused, and a batch is admitted whole or not at all.
+    /// Another task of the same batch was refused, and a batch is admitted as a whole or not at
+    /// all.
     BatchRefused {
         /// The task that was refused for a reason of its own.
         culprit: TaskId,
     },
-    /// It was still waiting when its `expires_in` had passed.
+    /// Its `expires_in` had passed before its first attempt was taken up.
     Expired,
-    /// As many submissions as `max_slot_queue` allows wait for the slot already.
+    /// The slot's queue already holds as many submissions as `max_slot_queue` allows.
     QueueFull {
-        /// How many wait.
+        /// How many submissions wait.
         depth: usize,
-        /// How many may.
+        /// How many may wait.
         limit: usize,
     },
-    /// It was cancelled before it became the owner of its slot, or had no chance to start.
+    /// It was cancelled before it was admitted.
     Removed,
     /// The supervisor was shutting down.
     ShuttingDown,
@@ -124,14 +124,14 @@ pub enum Rejection {
         /// The newer submission.
         by: TaskId,
     },
-    /// More attempts than `max_abandoned` allows are stuck.
+    /// More attempts and hooks are stuck than `max_abandoned` allows.
     TooManyAbandoned {
-        /// How many may be.
+        /// How many may be stuck.
         limit: usize,
     },
     /// The supervisor holds as many tasks as `max_tasks` allows.
     TooManyTasks {
-        /// How many it may hold.
+        /// How many tasks it may hold.
         limit: usize,
     },
 }
@@ -176,16 +176,17 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What became of a submission at first.
+/// Says how the controller decided about a submission at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[must_use = "a decision may be a refusal"]
 pub enum Decision {
-    /// It owns its slot, or has none, and starts as soon as it may.
+    /// It owns its slot, or has none, and starts as soon as its initial delay and the permits
+    /// allow.
     Admitted,
     /// It waits for its slot.
     Queued {
-        /// How many wait before it.
+        /// How many submissions wait before it.
         ahead: usize,
     },
     /// It will never run.
@@ -208,17 +209,17 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What `SupervisorHandle::cancel_slot` found.
+/// Says what `SupervisorHandle::cancel_slot` found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotCancelled {
-    /// Whether the slot had an owner that had not been asked to stop before.
+    /// Whether the slot had an owner that had not already been asked to stop.
     pub owner_asked: bool,
     /// How many waiting submissions were removed.
     pub removed: usize,
 }
 
-/// Why a supervisor shut down: the first request.
+/// Says why a supervisor shut down: by the first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownCause {
@@ -226,14 +227,13 @@ pub enum ShutdownCause {
     Requested,
     /// The `Supervisor` was dropped.
     Dropped,
-    /// `Supervisor::run` found nothing left to do.
+    /// `Supervisor::run` found no task left.
     Idle,
     /// The process received this signal.
     Signal(i32),
-    /// This task ended by itself, and was to take the supervisor along:
-    /// `TaskSpec::shutdown_on_end`.
+    /// This task ended by itself, and its spec has `TaskSpec::shutdown_on_end`.
     TaskEnded(TaskId),
-    /// The controller thread panicked: a bug in this crate.
+    /// The controller thread panicked, which is a bug in this crate.
     ControllerPanicked,
 }
 
@@ -258,7 +258,7 @@ impl fmt::Display for ShutdownCause {
     }
 }
 
-/// Where a task is in its life.
+/// Says where a task is in its life.
 ///
 /// ```text
 /// Intake ─► Queued ─► Runnable ─► Starting ─► Running ─► Stopping ─► Abandoned
@@ -269,23 +269,24 @@ impl fmt::Display for ShutdownCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TaskState {
-    /// Handed over, not decided yet.
+    /// The task is handed over, but not decided yet.
     Intake,
-    /// Waits in its slot's queue.
+    /// The task waits in its slot's queue.
     Queued,
-    /// Owns its slot and waits for a permit.
+    /// The task owns its slot, if it has one, and waits for a permit.
     Runnable,
-    /// Has a permit and is offered to a thread.
+    /// The task has a permit, and its attempt is offered to a thread.
     Starting,
-    /// Its body runs.
+    /// The body runs.
     Running,
-    /// Its body was told to return and has its grace.
+    /// The body was told to return and has its grace.
     Stopping,
-    /// Its body outlived the grace and still runs.
+    /// The body outlived its grace and still runs.
     Abandoned,
-    /// Waits for its initial delay, backoff, interval or tick; holds no thread and no permit.
+    /// The task waits for its initial delay, its backoff or its pause, and holds no thread and no
+    /// permit.
     Waiting,
-    /// Ended; the outcome is known.
+    /// The task has ended, and its outcome is known.
     Over,
 }
 

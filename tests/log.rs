@@ -38,6 +38,7 @@ impl Log for Logger {
             // What it says comes too late for its own test.
             return;
         }
+        assert_ne!(thread::current().name(), Some(NO_LOGGING));
         let (level, target) = (record.level(), record.target().to_owned());
         let line = Line { level, target, text: record.args().to_string() };
         self.lines.lock().unwrap().push(line);
@@ -45,6 +46,9 @@ impl Log for Logger {
 
     fn flush(&self) {}
 }
+
+/// On a thread of this name the logger panics.
+const NO_LOGGING: &str = "no logging";
 
 /// One test at a time, and an empty log.
 fn begin(max: LevelFilter) -> MutexGuard<'static, ()> {
@@ -195,4 +199,35 @@ fn a_logger_that_blocks_delays_no_task_and_no_end() {
     let report = supervisor.shutdown().unwrap().shutdown;
     assert!(report.events_dropped > 0, "{report}");
     drop(open);
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// Two panics that meet would end the process.
+#[test]
+fn a_logger_that_panics_meets_no_other_panic() {
+    let _turn = begin(LevelFilter::Warn);
+    let unheard = || {
+        let value = PanicsWhenDropped;
+        TaskSpec::once("unheard", move |_| {
+            drop(value);
+            Ok(())
+        })
+    };
+    let builder = || thread::Builder::new().name(NO_LOGGING.to_owned());
+    let drops = builder().spawn(move || drop(unheard())).unwrap();
+    assert!(drops.join().is_ok());
+    let unwinds = builder().spawn(move || {
+        let _spec = unheard();
+        panic!("of its own");
+    });
+    let message = unwinds.unwrap().join().unwrap_err();
+    assert_eq!(message.downcast_ref(), Some(&"of its own"));
+    assert_eq!(logged(), []);
 }

@@ -92,7 +92,9 @@ impl<T: Send + 'static> Drop for UserValue<T> {
             drops.panics.as_mut().map(|panics| panics.push(message.clone())).is_some()
         });
         if !noted.unwrap_or(false) {
-            log::warn!(target: "threadvisor", "a destructor panicked: {message}");
+            // A logger is user code as well.
+            let log = || log::warn!(target: "threadvisor", "a destructor panicked: {message}");
+            let _ = catch(log);
         }
     }
 }

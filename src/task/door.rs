@@ -33,6 +33,8 @@ pub(crate) struct Door {
     shutdown_asked: AtomicBool,
     /// The thread of last resort for hooks exists, or was asked for.
     hook_thread_asked: AtomicBool,
+    /// What is told from now on would never be heard.
+    nobody_listens: AtomicBool,
     report: Mutex<Option<Arc<RunReport>>>,
     ended: Condvar,
 }
@@ -91,6 +93,7 @@ impl Door {
             facts,
             shutdown_asked: AtomicBool::new(false),
             hook_thread_asked: AtomicBool::new(false),
+            nobody_listens: AtomicBool::new(false),
             report: Mutex::new(None),
             ended: Condvar::new(),
         };
@@ -211,9 +214,12 @@ impl Door {
         self.behind_door.try_iter()
     }
 
-    /// Sends the controller a fact. Never waits; one that has ended hears nothing.
+    /// Sends the controller a fact. Never waits. What one that has ended cannot hear is dropped
+    /// here, because a thread that hangs for ever keeps the channel open.
     pub(crate) fn post(&self, fact: Fact) {
-        let _ = self.facts.send(fact);
+        if !self.nobody_listens.load(Ordering::Relaxed) {
+            let _ = self.facts.send(fact);
+        }
     }
 
     /// Sends a request; false if the supervisor has ended.
@@ -256,6 +262,7 @@ impl Door {
 
     /// The controller has ended. The first report counts.
     pub(crate) fn end(&self, report: RunReport) {
+        self.nobody_listens.store(true, Ordering::Relaxed);
         self.report.lock().get_or_insert_with(|| Arc::new(report));
         self.ended.notify_all();
     }
@@ -291,5 +298,19 @@ impl fmt::Debug for Door {
         f.debug_struct("Door")
             .field("shutting_down", &self.is_shutting_down())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_after_the_end_is_not_kept() {
+        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        door.post(Fact::HookThreadWanted);
+        door.end(RunReport::of_nothing(ShutdownCause::Requested));
+        door.post(Fact::HookThreadWanted);
+        assert_eq!(inbox.facts.len(), 1);
     }
 }

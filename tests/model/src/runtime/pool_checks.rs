@@ -43,6 +43,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("pool: what comes back late is dropped", 1500, what_comes_back_late_is_dropped),
     Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
     Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
+    Check::some("pool: who cannot begin counts no more", 1000, who_cannot_begin_counts_no_more),
     Check::some("pool: what was left is gone before", 1500, what_was_left_is_gone_before),
     Check::some("pool: a revoked heir waits for nothing", 1500, a_revoked_heir_waits_for_nothing),
 ];
@@ -412,6 +413,33 @@ fn refused_threads() {
     }
     ground.until_returned(1);
     assert_eq!(ground.close(), 3);
+}
+
+/// A thread whose set-up failed is not counted any more when the controller hears of it.
+fn who_cannot_begin_counts_no_more() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refused = Arc::clone(&refuses);
+    let mut ground = Ground::with(move || {
+        if refused.load(Ordering::Relaxed) {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    });
+    ground.start_threads(1);
+    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::ThreadRefused { .. })));
+    assert_eq!(ground.pool.threads(), 0);
+    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
+    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::HookThreadRefused { .. })));
+    assert_eq!(ground.pool.threads(), 0);
+    let cell = ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
+    ground.manage();
+    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::DedicatedRefused { .. })));
+    assert_eq!(ground.pool.threads(), 0);
+    assert!(cell.revoke().is_ok());
+    // Somebody has to drop the body.
+    refuses.store(false, Ordering::Relaxed);
+    assert_eq!(ground.close(), 0);
 }
 
 /// What the earlier owner of the slot held is gone before the next body begins, also if another

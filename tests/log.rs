@@ -231,3 +231,20 @@ fn a_logger_that_panics_meets_no_other_panic() {
     assert_eq!(message.downcast_ref(), Some(&"of its own"));
     assert_eq!(logged(), []);
 }
+
+/// No system has room for such a stack, so neither workers nor the lane of warnings can be had.
+#[test]
+fn warnings_that_find_no_thread_leave_nothing_to_be_dropped() {
+    let _turn = begin(LevelFilter::Warn);
+    let supervisor = Supervisor::builder().stack_size(usize::MAX - (1 << 20)).start().unwrap();
+    let handle = supervisor.handle();
+    let own = TaskSpec::once("own", |_| Ok(())).dedicated_thread(ThreadOptions::new());
+    let task = handle.add(own).unwrap();
+    // Each refusal is worth a warning; the next try comes after 100 ms.
+    let _ = after(Duration::from_millis(350)).recv();
+    assert_eq!(handle.snapshot().unwrap().workers.offered, 0);
+    task.cancel();
+    assert!(matches!(task.wait().unwrap(), Outcome::Cancelled { .. }));
+    let report = supervisor.shutdown().unwrap();
+    assert!(report.shutdown.events_dropped > 0, "{report}");
+}

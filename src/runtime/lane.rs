@@ -76,9 +76,11 @@ enum Next {
 }
 
 impl Lane {
+    /// Starts the thread, on which the subscribers are handed over: of what is not there yet,
+    /// nothing is left to be dropped if the thread is refused.
     pub(super) fn start(
         role: &str,
-        subscribers: Vec<Subscriber>,
+        subscribers: impl FnOnce() -> Vec<Subscriber> + Send + 'static,
         capacity: usize,
         options: &ThreadSetup,
         door: &Arc<Door>,
@@ -95,7 +97,7 @@ impl Lane {
         let door = Arc::clone(door);
         options.spawn(role, options.stack_size, move |_| {
             current::belong_to(&door);
-            shared.serve(subscribers, &door);
+            shared.serve(subscribers(), &door);
         })?;
         Ok(lane)
     }

@@ -62,16 +62,22 @@ impl Publisher {
         // If a thread is refused, the lanes that have begun end with the publisher.
         if !subscribers.shared.is_empty() {
             let capacity = subscribers.shared_capacity;
-            publisher.shared = Some(publisher.lane("ev", subscribers.shared, capacity)?);
+            let all = move || subscribers.shared;
+            publisher.shared = Some(publisher.lane("ev", all, capacity)?);
         }
         for (number, (subscriber, capacity)) in (1..).zip(subscribers.dedicated) {
-            let lane = publisher.lane(&format!("ev{number}"), vec![subscriber], capacity)?;
+            let lane = publisher.lane(&format!("ev{number}"), || vec![subscriber], capacity)?;
             publisher.dedicated.push(lane);
         }
         Ok(publisher)
     }
 
-    fn lane(&self, role: &str, subscribers: Vec<Subscriber>, capacity: usize) -> io::Result<Lane> {
+    fn lane(
+        &self,
+        role: &str,
+        subscribers: impl FnOnce() -> Vec<Subscriber> + Send + 'static,
+        capacity: usize,
+    ) -> io::Result<Lane> {
         Lane::start(role, subscribers, capacity, &self.options, &self.door)
     }
 
@@ -114,8 +120,8 @@ impl Publisher {
             return false;
         }
         if self.shared.is_none() {
-            let logger = UserValue::new(Box::new(LogEvents::new()) as _);
-            self.shared = self.lane("ev", vec![logger], CAPACITY).ok();
+            let logger = || vec![UserValue::new(Box::new(LogEvents::new()) as _)];
+            self.shared = self.lane("ev", logger, CAPACITY).ok();
             self.dropped += u64::from(self.shared.is_none());
         }
         self.shared.is_some()

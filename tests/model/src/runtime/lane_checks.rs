@@ -89,7 +89,7 @@ fn threads() -> ThreadSetup {
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {
     let (door, inbox) = Door::new(Clock::start_now(), 1);
     let subscribers = subscribers.into_iter().map(UserValue::new).collect();
-    let lane = Lane::start("ev", subscribers, capacity, &threads(), &door).unwrap();
+    let lane = Lane::start("ev", move || subscribers, capacity, &threads(), &door).unwrap();
     (lane, inbox.facts)
 }
 

@@ -172,8 +172,8 @@ impl SupervisorBuilder {
 
     /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
     /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
-    /// machine. If the callback fails or panics, the thread counts as refused: an event reports it, the
-    /// supervisor tries another thread later, and nothing is lost.
+    /// machine. If the callback fails or panics, the thread counts as refused: an event reports it,
+    /// the supervisor tries another thread later, and nothing is lost.
     ///
     /// The channels and locks between the threads ignore priorities. A thread with a real-time
     /// policy may have to wait for a preempted thread with a lower priority. On a single core it

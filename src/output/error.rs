@@ -290,7 +290,7 @@ pub enum StartError {
     /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
     #[error("thread {name:?} could not be started")]
     Thread {
-        /// The name the thread would have had.
+        /// The beginning of the name that the thread would have had, such as `ctl`.
         name: String,
         /// The error of the system.
         source: std::io::Error,

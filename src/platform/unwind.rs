@@ -9,17 +9,17 @@ use crate::platform::sync::thread_local;
 
 /// Whether a panic in a body, subscriber or destructor can be caught in this build.
 ///
-/// `false` when the program was compiled with `panic = "abort"`: then a panic anywhere ends the
-/// process before this crate can do anything about it, and no policy applies. Leave the restart to
-/// the service manager in that case.
+/// It is `false` if the program was compiled with `panic = "abort"`. Then a panic anywhere ends the
+/// process before this crate can do anything about it, and no policy applies. In that case, leave
+/// the restart to the service manager.
 ///
 /// ```
 /// assert_eq!(threadvisor::PANIC_ISOLATION, cfg!(panic = "unwind"));
 /// ```
 pub const PANIC_ISOLATION: bool = cfg!(panic = "unwind");
 
-/// Runs user code. A panic comes back as its message; the payload is dropped, or forgotten if that
-/// panics too.
+/// Runs user code. A panic is returned as its message. The payload is dropped, or forgotten if its
+/// drop panics, too.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
         let message = message_of(&*payload);
@@ -28,12 +28,12 @@ pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// A value of the user's, whose destructor is user code: it may panic, block, or call the
-/// supervisor.
+/// A user value: its destructor is user code, which may panic, block, or call the supervisor.
 ///
-/// So this wrapper decides where it runs. On a thread that [keeps](keep_user_values) such values it
-/// does not run at all: the value waits to be [taken](take_kept) to another thread. Elsewhere it
-/// runs at once, and its panic goes no further; two that met would end the process.
+/// So this wrapper decides where the destructor runs. On a thread that [keeps](keep_user_values)
+/// such values it does not run: the value waits to be [taken](take_kept) to another thread.
+/// Elsewhere it runs immediately, and its panic is caught, because a second panic during the first
+/// would end the process.
 pub(crate) struct UserValue<T: Send + 'static>(Option<T>);
 
 /// A user value that a thread has kept instead of dropping it.
@@ -43,11 +43,11 @@ thread_local! {
     static DROPS: RefCell<Drops> = const { RefCell::new(Drops { kept: None, panics: None }) };
 }
 
-/// What becomes of user values that go out of use on this thread.
+/// What happens to user values that are dropped on this thread.
 struct Drops {
-    /// Where they wait, if this thread keeps them.
+    /// The kept values, if this thread keeps them.
     kept: Option<Vec<Kept>>,
-    /// Where the panics of their destructors are noted, if anybody asked for them.
+    /// The panics of their destructors, if `panics_of` asked for them.
     panics: Option<Vec<String>>,
 }
 
@@ -56,13 +56,12 @@ pub(crate) fn keep_user_values() {
     DROPS.with(|drops| drops.borrow_mut().kept = Some(Vec::new()));
 }
 
-/// The user values that this thread has kept since it was last asked, for a thread that runs user
-/// code.
+/// The user values that this thread has kept since the last call, for a thread that runs user code.
 pub(crate) fn take_kept() -> Vec<Kept> {
     DROPS.with(|drops| drops.borrow_mut().kept.as_mut().map(std::mem::take).unwrap_or_default())
 }
 
-/// Runs something that drops user values, and gives back the messages of their panics.
+/// Runs a closure that drops user values, and returns the messages of their panics.
 pub(crate) fn panics_of(drops_values: impl FnOnce()) -> Vec<String> {
     let note = |panics| {
         DROPS.try_with(|drops| std::mem::replace(&mut drops.borrow_mut().panics, panics)).ok()
@@ -77,7 +76,7 @@ impl<T: Send + 'static> UserValue<T> {
         Self(Some(value))
     }
 
-    /// The value itself, for one who runs user code anyway; what is left is empty.
+    /// Takes the value itself out, for a caller that runs user code anyway.
     pub(crate) fn take(&mut self) -> Option<T> {
         self.0.take()
     }
@@ -101,7 +100,7 @@ impl<T: Send + 'static> Drop for UserValue<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take() else { return };
         let mut value = Some(value);
-        // A thread whose locals are gone keeps nothing: it is a user's.
+        // A thread without its locals keeps nothing: it is a thread of the user.
         let _ = DROPS.try_with(|drops| {
             if let Some(kept) = &mut drops.borrow_mut().kept {
                 let value = value.take().map(|value| Box::new(value) as Box<dyn Send>);
@@ -125,8 +124,8 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
-/// A payload is a user value as well. One whose destructor panics with yet another payload is given
-/// up: the second payload is leaked, because dropping it might go on for ever.
+/// A payload is a user value as well. If its destructor panics with a second payload, that one is
+/// leaked, because dropping it might go on for ever.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);

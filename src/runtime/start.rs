@@ -19,7 +19,7 @@ use crate::task::settings::Settings;
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::ShutdownCause;
 
-/// All that a supervisor is started with.
+/// Everything that a supervisor is started with.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) seed: u64,
@@ -33,13 +33,13 @@ pub(crate) struct Setup {
 /// The controller's own stack. No user code runs on it.
 const STACK: usize = 256 * 1024;
 
-/// Starts the controller and all that was asked for. If any thread is refused, those that run are
-/// sent home.
+/// Starts the controller and the other threads that were asked for. If a thread is refused, those
+/// that already run are sent home.
 pub(crate) fn start(setup: Setup, door: &Arc<Door>, inbox: Inbox) -> Result<(), StartError> {
     start_with(setup, door, inbox, Controller::run)
 }
 
-/// The same with turns that a test may have replaced.
+/// Does the same with turns that a test may replace.
 pub(super) fn start_with(
     mut setup: Setup,
     door: &Arc<Door>,
@@ -65,8 +65,8 @@ pub(super) fn start_with(
         return Err(refused("w")(error));
     }
 
-    // The controller moves into its thread only if that exists: what is refused must be closed
-    // properly.
+    // The controller moves into its thread only once that exists. If the thread is refused, the
+    // controller must be here to close everything properly.
     let (hand, take) = channel::bounded(1);
     let (own_door, own_threads) = (Arc::clone(door), threads.clone());
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
@@ -76,7 +76,7 @@ pub(super) fn start_with(
     });
     match spawned {
         Ok(()) => {
-            // Cannot fail: the thread waits for it.
+            // This cannot fail, because the thread waits for it.
             let _ = hand.send(controller);
             Ok(())
         }
@@ -96,7 +96,7 @@ fn run(
 ) {
     current::belong_to(&door);
     unwind::keep_user_values();
-    // A panic here is a bug in this crate. It must not leave anybody waiting.
+    // A panic here is a bug in this crate. It must not leave any caller waiting.
     if let Err(message) = unwind::catch(|| turns(&mut controller)) {
         log::error!(target: "threadvisor", "the controller panicked: {message}");
         controller.give_up();
@@ -110,15 +110,15 @@ fn run(
         }
     }
 
-    // Without any handle left, nobody can read the report; but its errors are user values. So are
-    // the hooks of the threads, once the last worker is gone.
+    // Without a handle, the report can no longer be read, but its errors are user values. So are
+    // the thread hooks, once the last worker is gone.
     drop((door, threads.hooks.take()));
     let last = unwind::take_kept();
     if last.is_empty() {
         return;
     }
     if let Err(error) = threads.spawn("w0", threads.stack_size, move |_| drop(last)) {
-        // With its thread refused, the closure was dropped here.
+        // The thread was refused, so its closure was dropped on this thread.
         let leaked = unwind::take_kept();
         log::warn!(target: "threadvisor", "{} user values leaked: {error}", leaked.len());
         std::mem::forget(leaked);

@@ -1,4 +1,4 @@
-//! A run report in the making.
+//! A run report that is still being counted.
 
 use crate::output::outcome::Outcome;
 use crate::output::report::{FailedTask, OutcomeCounts, RunReport, ShutdownReport};
@@ -8,7 +8,7 @@ use crate::vocabulary::reason::ShutdownCause;
 /// How many failures a report names.
 const MAX_FAILURES: usize = 64;
 
-/// What has been counted so far.
+/// The counts so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     outcomes: OutcomeCounts,
@@ -40,7 +40,7 @@ impl Tally {
         }
         let task = task();
         if shutdown_on_end {
-            // Only the first to end can be the cause of the shutdown.
+            // Only the first such task to end can be the cause of the shutdown.
             self.code_of_cause.get_or_insert((task.id, code));
         }
         if self.failures.len() < MAX_FAILURES {

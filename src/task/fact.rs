@@ -1,5 +1,5 @@
-//! What threads tell the controller: each message is a fact about an attempt, a hook, a thread or a
-//! lane, sent without waiting for an answer.
+//! What threads report to the controller: each message is a fact about an attempt, a hook, a thread
+//! or a lane, sent without waiting for an answer.
 
 use std::io;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ pub(crate) enum Fact {
     Claimed { attempt: AttemptRef, at: Time },
     /// A body has returned.
     Returned(Returned),
-    /// The destructor of a user's value panicked.
+    /// The destructor of a user value panicked.
     DropPanicked { message: String },
-    /// A thread was looked at; nothing is known of one that had moved on.
+    /// A thread was examined; `None` if it had moved on.
     Examined { attempt: AttemptRef, stall: Option<Stall> },
     /// The first hook of the supervisor was registered: a thread of last resort is needed.
     HookRegistered,
     /// A hook panicked.
     HookPanicked { cell: Arc<Cell>, message: String },
-    /// A hook takes, or took, long.
+    /// A hook takes, or took, over 100 ms.
     HookSlow { cell: Arc<Cell>, ran: Duration },
     /// A hook outlived the grace of its attempt.
     HookAbandoned,
-    /// A hook that had done so has returned.
+    /// A hook that counted as abandoned has returned.
     HookReturned,
-    /// Hooks of an attempt are to be run again at that time.
+    /// Nudges of an attempt are due again at that time.
     HooksDue { cell: Arc<Cell>, due: Time },
-    /// The thread of last resort for hooks could not be had.
+    /// The system refused the thread of last resort for hooks.
     HookThreadRefused { error: io::Error },
-    /// A thread of the pool could not be had, or its set-up failed.
+    /// The system refused a thread of the pool, or its `on_thread_start` failed.
     ThreadRefused { error: io::Error },
-    /// A thread of its own could not be had for an attempt, which waits for another.
+    /// The system refused a dedicated thread for an attempt, which waits for the next try.
     DedicatedRefused { error: io::Error },
     /// A subscriber panicked.
     SubscriberPanicked { subscriber: Arc<str>, message: String },
@@ -48,7 +48,7 @@ pub(crate) enum Fact {
     LaneFlushed,
 }
 
-/// How an attempt came back, with what it brought.
+/// How an attempt returned, with its error and its body.
 pub(crate) struct Returned {
     pub(crate) attempt: AttemptRef,
     pub(crate) claimed_at: Time,
@@ -56,6 +56,6 @@ pub(crate) struct Returned {
     pub(crate) told: Option<CancelReason>,
     pub(crate) ret: Return,
     pub(crate) error: Option<TaskError>,
-    /// The body, unless it will not run again; then it is dropped already.
+    /// The body; `None` if it will not run again, because then it is already dropped.
     pub(crate) body: Option<Body>,
 }

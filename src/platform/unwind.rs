@@ -164,7 +164,7 @@ mod tests {
             assert_eq!(panics_of(|| drop(UserValue::new(PanicsOnDrop))).len(), 1);
         });
         assert_eq!(panics, ["a panic without a text"; 2]);
-        // Nobody asked.
+        // No caller asked for the panics.
         drop(UserValue::new(PanicsOnDrop));
     }
 

@@ -177,7 +177,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
             return Err(InvalidSetting::new(field, span, remedy));
         }
         if plan.restart != RestartPolicy::Always {
-            let remedy = "`repeat_after` and `every` need Always: leave `restart` or them out";
+            let remedy = "`repeat_after` and `every` need Always: leave out `restart` or them";
             return Err(InvalidSetting::new("restart", plan.restart, remedy));
         }
     }

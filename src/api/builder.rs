@@ -226,8 +226,8 @@ impl SupervisorBuilder {
 
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
     /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
-    /// signals have their default effect again. A signal that was ignored when the process started
-    /// stays ignored. Without this setting, no handler is ever installed.
+    /// signals have their default effect again. On Linux, a signal that was ignored when the
+    /// process started stays ignored. Without this setting, no handler is ever installed.
     ///
     /// This setting needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
     /// `Unsupported`.

@@ -1,5 +1,5 @@
-//! Attempts that outlive their grace: held, so that nothing they use is used twice, or released, so
-//! that work goes on without them.
+//! Attempts that outlive their grace: held, so that nothing else uses what they use, or released,
+//! so that work goes on without them.
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ use crate::vocabulary::time::Time;
 
 impl Machine {
     /// The grace is over and the body has not returned. That is a failure, and the attempt's one
-    /// terminal event; whether it is waited for all the same is the policy's choice.
+    /// terminal event. The policy decides whether the task still waits for the body.
     pub(super) fn abandon_answered(
         &mut self,
         key: TaskKey,
@@ -24,17 +24,18 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let State::Stopping { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
-        // It has returned, and its report is under way; or it has moved its deadline in time, and
-        // the answer to `Tell` says so.
+        // Otherwise it has returned, and its report is under way; or it moved its deadline in time,
+        // and the answer to `Tell` says so.
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
         let task = self.task_mut(key);
         let attempt = task.attempt_ref();
 
-        // At the cap `Release` acts as `Hold`, or nothing would bound the threads that are stuck.
+        // At the limit `Release` acts as `Hold`, or nothing would bound the number of stuck
+        // threads.
         let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
-        // Asked before this failure is counted, as for any other. `last` is what the cell knows:
-        // that the worker drops the body, so that nothing is left to retry with.
+        // The question comes before this failure is counted, as for any other failure. `last` comes
+        // from the cell: the worker drops the body, so there is nothing left to retry with.
         let over = stop.is_some() || last || now < task.finality().failure_before;
         let can_follow = !over && task.plan.body == BodyKind::Shared;
         task.count_failure(now, false);
@@ -50,7 +51,7 @@ impl Machine {
 
         self.enter(key, State::Abandoned { claimed_at, told, stop, over: false }, Time::NEVER);
         if stop.is_none() {
-            // A recorded stop has made the slot terminating before.
+            // With a recorded stop, the slot is already terminating.
             self.publish_slot(key, true, out);
         }
         if over {
@@ -58,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Delivers the outcome of an abandoned attempt's task; slot and permit stay held until the
+    /// Delivers the outcome of an abandoned attempt's task. Slot and permit stay held until the
     /// body returns.
     pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
@@ -66,14 +67,14 @@ impl Machine {
         let (owner, attempt) = (task.addr, task.attempt_ref());
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
-        // Nothing follows: the worker drops the body as soon as that returns.
+        // Nothing follows, so the worker drops the body as soon as it returns.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);
         self.end_supervisor_with(key, end, out);
         out.push(Effect::Deliver { task: owner, end });
     }
 
-    /// The abandonment is the end of the attempt: its task goes on without it, or ends.
+    /// The abandonment ends the attempt: its task goes on without it, or ends.
     fn release_attempt(
         &mut self,
         key: TaskKey,
@@ -84,8 +85,8 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         self.released.push(Released { attempt, since: self.now });
-        // The share of the body that this attempt has is dropped when it returns, also if another
-        // share runs on.
+        // This attempt's share of the body is dropped when it returns, even if another share runs
+        // on.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         out.push(Effect::Release { attempt, reason: told });
 
@@ -97,7 +98,7 @@ impl Machine {
         }
     }
 
-    /// Notes the return of a released attempt. False if it is not one.
+    /// Notes the return of a released attempt. False if the attempt was not released.
     pub(super) fn returned_released(
         &mut self,
         attempt: AttemptAddr,
@@ -110,13 +111,14 @@ impl Machine {
         let late_by = self.released.swap_remove(position).since.until(at);
         self.stuck -= 1;
 
-        // Its task may be forgotten long since, and its key be another's: nothing else is touched.
+        // Its task may have been forgotten, and its key may be another's: nothing else is touched.
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
         out.push(Effect::ForgetReleased { attempt });
         true
     }
 
-    /// An abandoned attempt came back: its result is only noted, then its failure takes its course.
+    /// An abandoned attempt returned: its result is only noted, and its failure has its
+    /// consequences.
     pub(super) fn returned_late(
         &mut self,
         key: TaskKey,
@@ -132,12 +134,13 @@ impl Machine {
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
 
         if over {
-            // The outcome is out already; what is left is what the body held.
+            // The outcome is already delivered; slot and permit are left.
             self.enter(key, State::Over, Time::NEVER);
             self.vacate(key, state, None, out);
             self.forget(key, out);
         } else {
-            // Counted at the end of the grace; only its retry has waited for the body.
+            // The failure was counted at the end of the grace; only the retry has waited for the
+            // body.
             self.publish_slot(key, false, out);
             self.retry(key, at, FailureCause::Abandoned, out);
         }

@@ -1,4 +1,4 @@
-//! Who gets a slot, who waits, who is refused; and the passing on of slots and permits.
+//! Admission: which task gets a slot, waits or is refused; and how slots and permits pass on.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -22,11 +22,11 @@ impl Machine {
         self.decide(submission, refusal, out);
     }
 
-    /// Admits all or none. A slot named twice is busy for the second.
+    /// Admits all or none. A slot that is named twice is busy for the second.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
         let mut named: BTreeMap<SlotKey, crate::vocabulary::id::TaskId> = BTreeMap::new();
         let mut culprit = None;
-        // All are named first, so that a slot named twice is forgotten once.
+        // All slots are named first, so that a slot that is named twice is forgotten once.
         for submission in &batch {
             self.name_slot(submission);
         }
@@ -41,7 +41,8 @@ impl Machine {
             }
         }
 
-        // Each is decided, also if refused: each was accepted into the intake and has an outcome.
+        // Each task is decided, even if refused: each was accepted into the intake and has an
+        // outcome.
         for submission in batch {
             let refusal = culprit.map(|(culprit, why)| {
                 if submission.addr.id == culprit {
@@ -54,16 +55,16 @@ impl Machine {
         }
     }
 
-    /// Keeps a slot in mind for as long as any task names it.
+    /// Keeps a slot in the table for as long as any task names it.
     fn name_slot(&mut self, submission: &Submission) {
         if let Some(slot) = submission.slot {
             self.slots.get_mut(slot).named += 1;
         }
     }
 
-    /// Why a submission cannot be accepted now, were `ahead` others accepted before it.
+    /// Why a submission cannot be admitted now, if `ahead` others are admitted before it.
     fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
-        // What makes the submission itself worthless is told before what is short.
+        // Reasons in the submission itself come before limits.
         if !self.is_running() {
             return Some(Rejection::ShuttingDown);
         }
@@ -82,7 +83,7 @@ impl Machine {
             return Some(Rejection::TooManyAbandoned { limit });
         }
 
-        // Only an owned slot refuses anybody.
+        // Only a slot with an owner refuses a submission.
         let slot = self.slots.get(submission.slot?);
         let owner = &self.tasks[slot.owner?];
         let (depth, limit) = (slot.queue.len, self.limits.max_slot_queue);
@@ -110,7 +111,7 @@ impl Machine {
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
 
-        // One that is refused ends like any other: with an event and an outcome.
+        // A refused task ends like any other: with an event and an outcome.
         if let Some(why) = refusal {
             out.push(Effect::Decide { task, decision: Decision::Rejected(why) });
             return self.conclude(task.key, End::Rejected(why), out);
@@ -127,7 +128,7 @@ impl Machine {
         }
     }
 
-    /// A task that nothing has happened to.
+    /// A task in its initial state.
     fn new_task(&self, submission: Submission) -> Task {
         Task {
             addr: submission.addr,
@@ -159,7 +160,7 @@ impl Machine {
         let task = self.tasks[key].addr;
         let head = self.slots.get(slot).queue.first;
 
-        // What is displaced goes first, so that the depth told below is that of the queue.
+        // Displaced tasks go first, so that the depth published below is that of the queue.
         let displaced = match policy {
             AdmissionPolicy::Replace => usize::from(head.is_some()),
             AdmissionPolicy::KeepLatest => self.slots.get(slot).queue.len as usize,
@@ -182,7 +183,8 @@ impl Machine {
         out.push(Effect::Decide { task, decision: Decision::Queued { ahead } });
         Self::publish(out, Notice::Queued { task, depth: self.slots.get(slot).queue.len });
 
-        // Asked last: an owner that ends in this step passes the slot to this task.
+        // The stop comes last, because an owner that ends in this step passes the slot to this
+        // task.
         if policy == AdmissionPolicy::Replace {
             if let Some(owner) = self.slots.get(slot).owner {
                 self.stop(owner, StopReason::Replace, out);
@@ -190,8 +192,8 @@ impl Machine {
         }
     }
 
-    /// Gives a task its slot, if it has one, and lets it start: at once, or in the place of a task
-    /// that waited for a permit.
+    /// Gives a task its slot, if it has one, and lets it start: immediately, or in the place of a
+    /// task that waited for a permit.
     fn become_owner(&mut self, key: TaskKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
         let now = self.now;
         let task = self.task_mut(key);
@@ -203,7 +205,7 @@ impl Machine {
         }
 
         if !delay.is_zero() {
-            // It gives up the place, if it had one: one that waits by its own wish delays nobody.
+            // It gives up its place, if it had one, so that its own delay delays no other task.
             self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
         } else if let Some(place) = place {
             self.runnable.insert_before(&mut self.tasks, place, key);
@@ -232,7 +234,7 @@ impl Machine {
         Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].addr });
     }
 
-    /// Takes a permit and has the next attempt offered to a thread.
+    /// Takes a permit and offers the next attempt to a thread.
     fn start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         self.permits += 1;
         let task = self.task_mut(key);
@@ -252,15 +254,15 @@ impl Machine {
         }
     }
 
-    /// Ends a task: its last event; the shutdown it may cause; slot and permit pass on; its
-    /// outcome.
+    /// Ends a task, in this order: its last event; the shutdown that it may cause; permit and slot
+    /// pass on; its outcome.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = self.tasks[key].addr;
         let state = self.tasks[key].state;
         self.announce_end(key, end, out);
         self.enter(key, State::Over, Time::NEVER);
         self.end_supervisor_with(key, end, out);
-        // A task that is replaced leaves its place in the queue for permits to the heir.
+        // A replaced task leaves its place in the queue for permits to the heir.
         let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
         let place = (state == State::Runnable && replaced).then_some(key);
         self.vacate(key, state, place, out);
@@ -268,7 +270,7 @@ impl Machine {
         self.forget(key, out);
     }
 
-    /// The last event of a task and the end of its being waited for.
+    /// Publishes the last event of a task, which is then no longer open.
     pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = self.tasks[key].addr;
         self.open -= 1;
@@ -288,9 +290,9 @@ impl Machine {
         );
     }
 
-    /// Gives back all that a task held in `state`. What its body holds open is dropped before the
-    /// slot's next owner runs. With a `place`, that owner stands in the queue for permits where the
-    /// named task stands.
+    /// Gives back everything that a task held in `state`. Its body is dropped before the slot's
+    /// next owner runs. With a `place`, that owner takes the named task's place in the queue for
+    /// permits.
     pub(super) fn vacate(
         &mut self,
         key: TaskKey,
@@ -299,7 +301,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
-        // A queued task holds no more than its place there.
+        // A queued task holds only its place in the queue.
         if let (State::Queued, Some(slot)) = (state, slot) {
             self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
         }
@@ -307,7 +309,7 @@ impl Machine {
         let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
         out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].addr) });
 
-        // The permit goes to whoever waited longest, not to the heir.
+        // The permit goes to the task that has waited longest, not to the heir.
         if state.holds_permit() {
             self.return_permit(out);
         }
@@ -319,13 +321,13 @@ impl Machine {
             self.pass_on(slot, heir, place, out);
         }
 
-        // Not before the heir has had the chance to take over the place.
+        // Only now, so that the heir could take over the place.
         if state == State::Runnable {
             self.runnable.remove(&mut self.tasks, key);
         }
     }
 
-    /// Gives a slot to the first that waits for it.
+    /// Gives a slot to the first task in its queue.
     fn pass_on(
         &mut self,
         slot: SlotKey,
@@ -341,7 +343,7 @@ impl Machine {
         }
     }
 
-    /// Forgets a task that holds nothing any more, and its slot with it if that is vacant.
+    /// Forgets a task that no longer holds anything, and also its slot if that is vacant.
     pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
         self.timers.clear(key);

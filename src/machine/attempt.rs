@@ -22,15 +22,15 @@ enum Start {
 }
 
 impl Machine {
-    /// A thread took the attempt up. May come more than once: as a report, with an answer, with the
-    /// return.
+    /// A thread took the attempt up. This may come more than once: as a report, with an answer, or
+    /// with the return.
     pub(super) fn claimed(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let State::Starting { stop, .. } = self.tasks[key].state else { return };
         self.begin(key, at, out);
         let timeout = self.tasks[key].plan.timeout;
         let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
         self.enter_running(key, at, at, deadline);
-        // The revocation came too late, so that the stop has to be told.
+        // The revocation came too late, so the stop must be told.
         if let Some(stop) = stop {
             self.tell(key, at, stop.reason.as_cancel(), Some(stop), out);
         }
@@ -44,8 +44,8 @@ impl Machine {
         Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_ref() });
     }
 
-    /// What a revocation found: the task ends without having run, or runs. Whichever comes first
-    /// counts, this or the report of the claim.
+    /// The answer to a revocation: the task ends without having run, or it runs. Either this or the
+    /// report of the claim counts, whichever comes first.
     pub(super) fn revoke_answered(
         &mut self,
         key: TaskKey,
@@ -55,7 +55,7 @@ impl Machine {
         let State::Starting { stop, expired } = self.tasks[key].state else { return };
         match answer {
             RevokeAnswer::AlreadyClaimed(at) => self.claimed(key, at, out),
-            // An expiry that was recorded came first: a stop clears the timer.
+            // A recorded expiry came first, because a stop clears the timer.
             RevokeAnswer::Revoked if expired => {
                 self.conclude(key, End::Rejected(Rejection::Expired), out);
             }
@@ -76,16 +76,17 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let grace_until = self.now.after(self.tasks[key].plan.grace).min(self.phase.grace_until());
-        // Remembered, so that it is said to respond again if it turns out to have done so.
+        // Remembered, so that `AttemptResponsive` can follow if the deadline turns out to have
+        // moved.
         let silent = self.tasks[key].state.is_silent();
         self.enter(key, State::Stopping { claimed_at, told, stop, silent }, grace_until);
         let attempt = self.tasks[key].attempt_ref();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
-        // A grace of zero is over now: body and hooks are told all the same.
+        // A grace of zero is already over, but body and hooks are told even so.
         self.end_grace(key, out);
     }
 
-    /// Has a told attempt abandoned if it has no grace left.
+    /// Abandons a told attempt if it has no grace left.
     pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.timers.due(key) <= self.now {
             self.timers.clear(key);
@@ -93,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// What a tell found. The grace runs meanwhile.
+    /// The answer to a tell. The grace is already running.
     pub(super) fn tell_answered(
         &mut self,
         key: TaskKey,
@@ -110,11 +111,11 @@ impl Machine {
                 Self::publish(out, Notice::AttemptOverdue { attempt, ran });
                 out.push(Effect::Examine { attempt });
             }
-            // If it has returned, its report is under way; but what it leaves may take long to
-            // drop, so its grace runs all the same.
+            // If it has returned, its report is under way. But its destructors may take long, so
+            // its grace runs even so.
             TellAnswer::Told | TellAnswer::AlreadyReturned => {}
-            // It asked for more time before it was told, and that counts: it runs on as if the
-            // timer had not come. But a stop that came meanwhile has not been told yet.
+            // It moved its deadline before it was told, so it runs on as if the timer had not come.
+            // But a stop that was asked in the meantime has not been told yet.
             TellAnswer::DeadlineMoved(deadline) => {
                 self.enter_running(key, claimed_at, self.now, deadline);
                 if silent {
@@ -127,7 +128,7 @@ impl Machine {
         }
     }
 
-    /// A body came back: publishes the attempt's one terminal event and decides what follows.
+    /// A body returned: publishes the attempt's one terminal event and decides what follows.
     pub(super) fn returned(
         &mut self,
         key: TaskKey,
@@ -137,7 +138,8 @@ impl Machine {
         ret: Return,
         out: &mut Vec<Effect>,
     ) {
-        // The claim may travel with the return. A stop asked meanwhile came too late to be told.
+        // The claim may come with the return. A stop asked in the meantime came too late to be
+        // told.
         if let State::Starting { .. } = self.tasks[key].state {
             self.begin(key, claimed_at, out);
         }
@@ -159,8 +161,8 @@ impl Machine {
         let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
         Self::publish(out, notice);
 
-        // What the body was told has decided how it ended. What was asked of the task decides
-        // whether it goes on.
+        // What the body was told has decided how the attempt ended. What was asked of the task
+        // decides whether it goes on.
         let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, returned_ok });
         match next {
             Next::Over(end) => self.conclude(key, end, out),
@@ -169,7 +171,8 @@ impl Machine {
                 None => self.start_again(key, at, Start::AtOnce, out),
             },
             Next::Success => self.succeeded(key, at, asked, out),
-            // A stop on top of an interruption takes the retry away, also where none was left.
+            // A stop after an interruption prevents the retry, and is the outcome even if none was
+            // left.
             Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
                 Some(end) => self.conclude(key, end, out),
                 None => self.failed(key, at, ran, cause, asked, out),
@@ -177,8 +180,8 @@ impl Machine {
         }
     }
 
-    /// A success under `Always` is followed by the next attempt. A stop that was asked and not told
-    /// takes that away, but not a completion.
+    /// A success under `Always` is followed by the next attempt. A stop that was asked but not told
+    /// prevents that, but does not change a completion.
     fn succeeded(&mut self, key: TaskKey, at: Time, asked: Option<End>, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
         task.count_success();
@@ -191,8 +194,8 @@ impl Machine {
         }
     }
 
-    /// A failure is retried if a retry is left. A stop that was asked and not told takes the retry
-    /// away; without one left, the end is what it would have been.
+    /// A failure is retried if a retry is left. A stop that was asked but not told prevents the
+    /// retry; if no retry was left, it does not change the end.
     fn failed(
         &mut self,
         key: TaskKey,
@@ -204,7 +207,8 @@ impl Machine {
     ) {
         let task = self.task_mut(key);
         let last = at < task.finality().failure_before;
-        // What was told of its deadline or of its silence was not doing well, however long it ran.
+        // An attempt that was told of its deadline or its silence is not stable, however long it
+        // ran.
         let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
         task.count_failure(at, timely && ran >= task.plan.stable_after);
         out.push(Effect::NoteFailure { attempt: task.attempt_ref(), cause });
@@ -232,8 +236,8 @@ impl Machine {
         self.start_again(key, at, Start::AfterFailure { due, cause }, out);
     }
 
-    /// Lets the task run again, no sooner than two starts may follow each other, and gives its
-    /// permit back. The attempt ended at `at`.
+    /// Lets the task run again, but keeps the spacing between two starts, and gives its permit
+    /// back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         let (attempt, spacing) = (task.attempt_ref(), task.spacing_until());
@@ -250,12 +254,12 @@ impl Machine {
             }
         };
 
-        // Not to be seen as held any more while the permit passes on, nor to be the first to get
-        // it: whoever waits for it goes before.
+        // This comes before the permit passes on, so that the task no longer counts as holding it.
+        // The task also gets in line behind those that wait for a permit.
         self.enter(key, State::Waiting(wait), Time::NEVER);
         self.return_permit(out);
         if due > self.now {
-            // A wait until `NEVER` has no timer and ends by a request only.
+            // A wait until `NEVER` has no timer and ends only by a request.
             self.timers.set(key, due);
         } else {
             self.make_runnable(key, out);
@@ -274,7 +278,7 @@ impl Machine {
         self.make_runnable(key, out);
     }
 
-    /// Starts the next attempt now. False unless the task waits.
+    /// Starts the next attempt now. False unless the task is Waiting.
     pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         let task = &self.tasks[key];
         let State::Waiting(_) = task.state else { return false };
@@ -287,8 +291,8 @@ impl Machine {
         true
     }
 
-    /// Ends this attempt and starts the next one, no failure counted. False unless the task runs or
-    /// waits.
+    /// Ends this attempt and starts the next one, without counting a failure. False unless the task
+    /// is Running or Waiting.
     pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         match self.tasks[key].state {
             State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,

@@ -1,4 +1,5 @@
-//! What the machine orders: small, `Copy`, performed in order before the next input.
+//! The machine's orders. They are small and `Copy`, and are performed in order before the next
+//! input.
 
 use core::time::Duration;
 
@@ -15,48 +16,48 @@ use crate::vocabulary::time::Time;
 /// `Tell`, `Abandon`) are each answered by an input that says what they found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Tell the submitter what became of the submission.
+    /// Give the submitter the decision.
     Decide { task: TaskAddr, decision: Decision },
     /// Offer the attempt to a thread.
     Start { attempt: AttemptAddr, finality: Finality },
-    /// Take the attempt back unless a thread has it.
+    /// Take the attempt back, unless a thread has claimed it.
     Revoke { attempt: AttemptAddr },
-    /// Cancel the attempt's token unless its body has returned.
+    /// Cancel the attempt's token, unless its body has returned.
     Tell { attempt: AttemptAddr, reason: CancelReason, grace_until: Time },
-    /// The attempt was told before: its body will not run again, and this is when its grace ends
-    /// now.
+    /// The attempt was already told. Its body will not run again, and its grace now ends at
+    /// `grace_until`.
     Finalize { attempt: AttemptAddr, grace_until: Time },
-    /// Give the attempt up unless its body has returned.
+    /// Abandon the attempt, unless it has returned.
     Abandon { attempt: AttemptAddr },
     /// Look for a sign of life of a watched attempt.
     Look { attempt: AttemptAddr },
     /// Find out what the attempt's thread is doing.
     Examine { attempt: AttemptAddr },
-    /// The attempt has failed: keep its error for the attempts after it. An abandoned one has left
-    /// none, whatever an earlier one returned.
+    /// The attempt has failed: keep its error for later attempts. An abandoned attempt has no
+    /// error, even if an earlier attempt returned one.
     NoteFailure { attempt: AttemptAddr, cause: FailureCause },
-    /// The abandoned attempt is its task's no more; its return is awaited apart.
+    /// The abandoned attempt no longer belongs to its task; its return is awaited separately.
     Release { attempt: AttemptAddr, reason: CancelReason },
     /// A released attempt has returned.
     ForgetReleased { attempt: AttemptAddr },
-    /// Drop the body, if it is still there: with the heir's next attempt before that is claimed,
-    /// else soon.
+    /// Drop the body, if it is still there: before the heir's next attempt is claimed if there is
+    /// an heir, otherwise soon.
     Discard { task: TaskAddr, heir: Option<TaskAddr> },
-    /// Give the outcome to whoever waits for it.
+    /// Give the outcome to the callers that wait for it.
     Deliver { task: TaskAddr, end: End },
     /// The task's key is free.
     Forget { task: TaskAddr },
     /// The slot's key is free.
     ForgetSlot { slot: SlotKey },
-    /// Answer the request just handed in.
+    /// Answer the request that was just passed in.
     Answer(Answer),
-    /// Tell the subscribers.
+    /// Publish an event to the subscribers.
     Publish(Notice),
-    /// Accept nothing any more; refuse what lies in the intake.
+    /// Accept nothing from now on, and refuse the submissions in the intake.
     CloseDoor { cause: ShutdownCause },
     /// Signals have their default effect again.
     RestoreSignals,
-    /// Let the lanes finish and say so.
+    /// Let the lanes finish, and report when they have.
     FlushEvents,
     /// The machine has ended.
     Finish,
@@ -65,13 +66,13 @@ pub(crate) enum Effect {
 /// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Whether a skip or restart found something to do.
+    /// Whether a `skip_wait` or `restart` found something to do.
     Taken(bool),
-    /// What a stop of a slot found.
+    /// The result of `cancel_slot`.
     SlotCancelled(SlotCancelled),
 }
 
-/// Something worth telling: the machine's half of an event, completed by the runtime.
+/// The machine's half of an event, which the runtime completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     Submitted {

@@ -20,19 +20,19 @@ pub(crate) enum Ending {
     Unresponsive,
 }
 
-/// What the end of an attempt leads to, if nothing was asked of the task meanwhile.
+/// What follows the end of an attempt, if nothing was asked of the task in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Nothing follows, under every policy.
     Over(End),
-    /// The restart policy decides; this cause is the outcome when it says no.
+    /// The restart policy decides; without a retry, this cause becomes the outcome.
     Failure(FailureCause),
     Success,
-    /// The next attempt follows at once and nothing is counted.
+    /// The next attempt follows immediately, and nothing is counted.
     Again,
 }
 
-/// How a task ended: its one outcome, without the user's values.
+/// How a task ended: its one outcome, without user values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Completed,
@@ -47,8 +47,8 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The outcome of a failure that is not retried; `None` for an abandonment, whose outcome says
-    /// more.
+    /// The outcome of a failure that is not retried; `None` for an abandonment, whose outcome has
+    /// more fields.
     pub(super) const fn of_failure(cause: FailureCause) -> Option<Self> {
         match cause {
             FailureCause::Failed => Some(Self::Failed),
@@ -59,7 +59,7 @@ impl End {
         }
     }
 
-    /// Whether this is a failure; being stopped or refused is neither failure nor success.
+    /// Whether this is a failure. A stop or a refusal is neither failure nor success.
     pub(crate) const fn is_failure(self) -> bool {
         match self {
             Self::Completed | Self::Cancelled { .. } | Self::Rejected(_) => false,
@@ -72,8 +72,7 @@ impl End {
         }
     }
 
-    /// Whether the task came to this end by itself, for good. What a stop or a refusal ended did
-    /// not.
+    /// Whether the task ended by itself, and not by a stop or a refusal.
     pub(super) fn is_own(self) -> bool {
         match self {
             Self::Completed
@@ -117,18 +116,18 @@ impl Told {
     }
 }
 
-/// Judges the return of an attempt that was not abandoned. The first line that fits decides.
+/// Judges the return of an attempt that was not abandoned. The first line that applies decides.
 pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> (Ending, Next) {
     use Return::{Cancelled, Failed, Fatal, Ok, Panicked};
     match (Told::of(told), ret) {
-        // What the body says for good counts whatever it was told: trying again would not help.
+        // A final error counts whatever the body was told, because a retry would not help.
         (_, Fatal) => (Ending::Failed, Next::Over(End::Fatal)),
         (_, Panicked) if panic != PanicPolicy::Failure => {
             (Ending::Panicked, Next::Over(End::Panicked))
         }
         (Told::Stop(_), Panicked) => (Ending::Panicked, Next::Over(End::Panicked)),
 
-        // Told to stop: nothing follows, and returning is all that was asked.
+        // The body was told to stop: nothing follows, and its return is all that was asked.
         (Told::Stop(reason), Ok) => {
             (Ending::Succeeded, Next::Over(End::Cancelled { reason, returned_ok: true }))
         }
@@ -136,7 +135,7 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
             (Ending::Cancelled, Next::Over(End::Cancelled { reason, returned_ok: false }))
         }
 
-        // Told that it had failed: what it returned comes too late to change that.
+        // The body was told that it had failed: its result comes too late to change that.
         (Told::Timeout, Ok | Failed | Cancelled | Panicked) => {
             (Ending::TimedOut, Next::Failure(FailureCause::TimedOut))
         }
@@ -144,7 +143,7 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
             (Ending::Unresponsive, Next::Failure(FailureCause::Unresponsive))
         }
 
-        // Told to restart, or nothing. A panic is a failure also where a return was asked for.
+        // The body was told to restart, or nothing. A panic is a failure even after it was told.
         (Told::Restart | Told::Nothing, Panicked) => {
             (Ending::Panicked, Next::Failure(FailureCause::Panicked))
         }
@@ -160,20 +159,20 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
     }
 }
 
-/// Which ends of an attempt are the task's last, known when the attempt is ordered.
+/// Which ends of an attempt would be the task's last, as known when the attempt starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Finality {
     /// A success is final.
     pub(crate) success: bool,
-    /// A failure before this moment is final: `NEVER` without retries left, `ZERO` with. Between
-    /// them lies the moment at which the oldest failure drops out of the window of a failure limit.
+    /// A failure before this moment is final: `NEVER` if no retry is left, `ZERO` if one is. With a
+    /// failure limit, it may be the moment at which the oldest failure drops out of the window.
     pub(crate) failure_before: Time,
     pub(crate) panic: PanicPolicy,
 }
 
 impl Finality {
-    /// Whether an attempt that returned so at this time was the task's last, as far as the worker
-    /// can know.
+    /// Whether an attempt that returned like this at this time was the task's last, as far as the
+    /// worker can know.
     pub(crate) fn is_final(self, told: Option<CancelReason>, ret: Return, at: Time) -> bool {
         match judge(told, ret, self.panic).1 {
             Next::Over(_) => true,

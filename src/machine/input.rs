@@ -1,4 +1,4 @@
-//! What the machine is told: facts that have happened.
+//! The inputs of the machine: facts that have happened.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,19 +13,19 @@ use crate::vocabulary::time::Time;
 /// A fact, handed to [`Machine::step`](super::Machine::step).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
-    /// Somebody handed over a task.
+    /// A caller handed over a task.
     Submitted(Submission),
-    /// Somebody handed over several tasks, to be admitted all or none.
+    /// A caller handed over several tasks, to be admitted all or none.
     BatchSubmitted(Vec<Submission>),
-    /// Somebody asked a task to stop.
+    /// A caller asked a task to stop.
     StopRequested(TaskAddr),
-    /// Somebody asked a slot's owner to stop and what waits there to go away.
+    /// A caller asked a slot's owner to stop and its queue to be removed.
     SlotStopRequested(SlotKey),
-    /// Somebody asked for the next attempt now.
+    /// A caller asked for the next attempt now.
     SkipRequested(TaskAddr),
-    /// Somebody asked for a fresh attempt.
+    /// A caller asked for a restart.
     RestartRequested(TaskAddr),
-    /// Somebody, or something, asked for the end of it all.
+    /// A shutdown was requested.
     ShutdownRequested(ShutdownCause),
     /// The process received a signal that means "end".
     SignalReceived(i32),
@@ -49,9 +49,9 @@ pub(crate) enum Input {
     Looked { attempt: AttemptAddr, alive: bool },
     /// A cancel hook outlived the grace of its attempt.
     HookAbandoned,
-    /// A cancel hook that had done so has returned.
+    /// A cancel hook that counted as abandoned has returned.
     HookReturned,
-    /// Every lane has called back or dropped its last event.
+    /// Every lane has served or dropped its last event.
     EventsFlushed,
     /// The moment named by [`Machine::deadline`](super::Machine::deadline) has come.
     TimerDue,
@@ -65,6 +65,6 @@ pub(crate) struct Submission {
     pub(crate) policy: AdmissionPolicy,
     pub(crate) plan: Arc<Plan>,
     pub(crate) submitted_at: Time,
-    /// It was cancelled while it lay in the intake.
+    /// Whether it was cancelled while it lay in the intake.
     pub(crate) cancelled: bool,
 }

@@ -1,6 +1,6 @@
-//! A queue of tasks linked through their entries: entering, leaving from the middle and taking a
-//! neighbour's place cost the same however long it is, and an empty one costs no memory. A task is
-//! in at most one queue.
+//! A queue of tasks that are linked through their entries. Entering it, leaving it from the middle
+//! and taking a neighbour's place cost the same however long the queue is, and an empty queue costs
+//! no memory. A task is in at most one queue.
 
 use super::task::Tasks;
 use crate::vocabulary::id::TaskKey;
@@ -25,7 +25,7 @@ impl List {
         self.link(tasks, tasks[next].before, key, Some(next));
     }
 
-    /// Takes a task out, wherever it stands. It must be in this queue.
+    /// Takes a task out from any position. The task must be in this queue.
     pub(super) fn remove(&mut self, tasks: &mut Tasks, key: TaskKey) {
         let (before, after) = (tasks[key].before.take(), tasks[key].after.take());
         match before {
@@ -39,7 +39,7 @@ impl List {
         self.len -= 1;
     }
 
-    /// Puts a task between two neighbours; none is the end of the queue on that side.
+    /// Puts a task between two neighbours; `None` is the end of the queue on that side.
     fn link(
         &mut self,
         tasks: &mut Tasks,

@@ -7,15 +7,14 @@
 //!    └──── a late order comes back as an input ───────────┘
 //! ```
 //!
-//! It knows neither threads nor clocks nor locks nor user values, only ids; with the same seed and
-//! the same inputs it gives the same effects. What always holds, after every step:
+//! It knows no threads, clocks, locks or user values, only ids. With the same seed and the same
+//! inputs it gives the same effects. After every step, these invariants hold:
 //!
-//! 1. A slot has at most one owner, and that is a task in one of the states from Runnable to
-//!    Waiting.
-//! 2. As many permits are out as there are tasks in Starting, Running, Stopping or Abandoned;
-//!    never more than the limit. An attempt that was released has given its permit back.
-//! 3. A task waits for a permit only while all are out.
-//! 4. A task has at most one timer; Queued, Runnable and Starting have the expiry, Running the
+//! 1. A slot has at most one owner, which is a task in one of the states from Runnable to Waiting.
+//! 2. The number of permits that are held is the number of tasks in Starting, Running, Stopping or
+//!    Abandoned, and never exceeds the limit. A released attempt has given its permit back.
+//! 3. A task waits for a permit only while all permits are held.
+//! 4. A task has at most one timer: Queued, Runnable and Starting have the expiry, Running the
 //!    earlier of the deadline and the next look of the watchdog, Stopping the end of the grace,
 //!    Waiting its own end, Abandoned none.
 //! 5. Each accepted submission gets exactly one outcome, each claimed attempt exactly one terminal
@@ -25,10 +24,10 @@
 //!    the released attempts and the hooks that hang.
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
-//! `step` the door, `task` and `slot` the tables, `table` what tasks lie in, `list` and `timer` the
-//! queues, `ending` the table of how attempts end, `admission`, `attempt`, `watch`, `abandon` and
-//! `stop` the rules, `pool` the arithmetic of worker threads, a machine of its own that sees counts
-//! only.
+//! `step` the entry point, `task` and `slot` the tables, `table` the memory of the tasks, `list`
+//! and `timer` the queues, `ending` the table of how attempts end, `admission`, `attempt`, `watch`,
+//! `abandon` and `stop` the rules. `pool`, the arithmetic of worker threads, is a separate machine
+//! that sees only counts.
 
 mod abandon;
 mod admission;

@@ -1,37 +1,41 @@
 //! How many worker threads there should be, from counts alone.
 //!
-//! A burst of short tasks must not make a thread each, and a burst of blocking ones must all run
-//! soon. The two seem the same when they arrive; they differ in how fast they are picked up. So a
-//! few threads start at once, and more, in doubling steps, only when the queue stands still.
+//! A burst of short tasks must not start a thread for each task, but the tasks of a burst of
+//! blocking ones must all run soon. The two look the same when they arrive; they differ in how fast
+//! they are picked up. So a few threads start immediately, and more, in doubling steps, only when
+//! the queue stands still.
 
 use core::time::Duration;
 
 use crate::vocabulary::time::Time;
 
-/// The queue stands still when nothing was picked up for so long: at first, and once more and more
-/// threads were not enough. Where other work keeps the processors busy, short jobs stand still as
-/// well; but the more threads there are, the less likely it is that none of them gets a turn.
+/// The queue stands still if nothing was picked up for this long: `STANDSTILL` at first, up to
+/// `MAX_STANDSTILL` as the steps grow. If other work keeps the processors busy, short jobs stand
+/// still as well; but the more threads there are, the less likely it is that none of them gets to
+/// run.
 const STANDSTILL: Duration = Duration::from_micros(500);
 const MAX_STANDSTILL: Duration = Duration::from_millis(4);
-/// A job that waited so long is late, if jobs are not merely many.
+/// A job that has waited this long is late, unless the jobs are short and there are just many of
+/// them.
 const LATE: Duration = Duration::from_millis(5);
-/// Jobs shorter than this on average are merely many: more threads would not help.
+/// If jobs are shorter than this on average, there are just many of them, and more threads would
+/// not help.
 const SHORT_JOB: Duration = Duration::from_micros(100);
-/// How long a thread that was asked for may take before the queue is measured again.
+/// How long a requested thread may take before the queue is measured again.
 const THREAD_PATIENCE: Duration = Duration::from_millis(100);
 const FIRST_STEP: u32 = 4;
-/// Threads started in one turn of the controller, so that a large step delays nobody's cancel by
-/// much.
+/// The most threads started in one turn of the controller, so that a large step does not delay
+/// cancels by much.
 const STARTS_PER_TURN: u32 = 8;
-/// Threads beyond the busiest moment of this long are surplus.
+/// Threads beyond the peak demand of a window of this length are surplus.
 const WINDOW: Duration = Duration::from_secs(10);
 const FIRST_REFUSAL_DELAY: Duration = Duration::from_millis(10);
 const MAX_REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
-/// What the pool looks like now.
+/// The counts of the pool now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Jobs that nobody has picked up.
+    /// Jobs that no thread has picked up.
     pub(crate) queued: u32,
     /// When the oldest of them was offered.
     pub(crate) oldest: Option<Time>,
@@ -39,7 +43,7 @@ pub(crate) struct Counts {
     pub(crate) threads: u32,
     /// Threads that wait for a job.
     pub(crate) idle: u32,
-    /// Threads that work on one.
+    /// Threads that work on a job.
     pub(crate) busy: u32,
     /// The most threads that were busy at once since the last `reset_peak`.
     pub(crate) peak_busy: u32,
@@ -47,7 +51,7 @@ pub(crate) struct Counts {
     pub(crate) picked: u32,
 }
 
-/// What to do about it.
+/// What to do about the threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Orders {
     pub(crate) start: u32,
@@ -57,28 +61,30 @@ pub(crate) struct Orders {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Arithmetic {
-    /// Threads to start without hesitation.
+    /// The number of threads to start immediately.
     eager: u32,
-    /// Threads never to retire.
+    /// The number of threads never to retire.
     keep: u32,
     /// How many threads the next standstill adds.
     step: u32,
-    /// Threads of a step that are still to be started.
+    /// The threads of a step that are still to be started.
     pending: u32,
-    /// When a queue that was not empty was last measured, and how many jobs were picked up by then.
+    /// When a queue that was not empty was last measured, and how many jobs had been picked up by
+    /// then.
     measured: Option<(Time, u32)>,
     refusal_delay: Duration,
-    /// Jobs picked up when last decided.
+    /// Jobs picked up by the time of the last decision.
     picked: u32,
-    /// No start before this.
+    /// No thread is started before this time.
     refused_until: Time,
-    /// When the window ends; `NEVER` without surplus.
+    /// When the window ends; `NEVER` without surplus threads.
     window_ends: Time,
     deadline: Time,
 }
 
 impl Arithmetic {
-    /// A pool without threads, of which the first `eager` start at once and `keep` never retire.
+    /// A pool without threads yet, of which the first `eager` start immediately and `keep` never
+    /// retire.
     pub(crate) const fn new(eager: u32, keep: u32) -> Self {
         Self {
             eager,
@@ -99,7 +105,7 @@ impl Arithmetic {
         self.deadline
     }
 
-    /// A thread could not be had: how long until the next try.
+    /// The system refused a thread. Returns how long until the next try.
     pub(crate) fn refused(&mut self, now: Time) -> Duration {
         let delay = self.refusal_delay;
         self.refusal_delay = (delay * 2).min(MAX_REFUSAL_DELAY);
@@ -109,11 +115,11 @@ impl Arithmetic {
         delay
     }
 
-    /// What to do about the threads, as they are now. To be asked whenever the counts have changed,
-    /// and at the deadline.
+    /// Decides about the threads from the counts. Call it whenever the counts have changed, and at
+    /// the deadline.
     pub(crate) fn decide(&mut self, now: Time, counts: Counts) -> Orders {
         if counts.picked != self.picked {
-            // Somebody was there to pick it up: a thread that was asked for has really come.
+            // A job was picked up, so a requested thread has really come.
             (self.picked, self.refusal_delay) = (counts.picked, FIRST_REFUSAL_DELAY);
         }
         let (start, grow_at) = self.grow(now, counts);
@@ -126,7 +132,7 @@ impl Arithmetic {
     /// How many threads to start, and when to decide again.
     fn grow(&mut self, now: Time, counts: Counts) -> (u32, Time) {
         let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
-        // Those that are on their way take a job each.
+        // The threads that are starting take a job each.
         let missing = counts.queued.saturating_sub(counts.idle + starting);
 
         if counts.queued == 0 {
@@ -137,8 +143,8 @@ impl Arithmetic {
             return (0, self.refused_until);
         }
 
-        // The few come at once; more come only when the time for a measurement is over and nothing
-        // has moved meanwhile.
+        // The eager threads start immediately; more start only when the time of a measurement is
+        // over and the queue stands still.
         let (since, picked) = *self.measured.get_or_insert((now, counts.picked));
         let measure_at = since.after(self.patience());
         if counts.threads < self.eager {
@@ -154,13 +160,12 @@ impl Arithmetic {
             self.measured = Some((now, counts.picked));
         }
 
-        // A large step is worked off over several turns, and forgotten as far as it is no longer
-        // needed.
+        // A large step is spread over several turns, and dropped as far as it is no longer needed.
         let start = self.pending.min(missing).min(STARTS_PER_TURN);
         self.pending = self.pending.min(missing) - start;
         let measure_again = self.measured.map_or(now, |(since, _)| since).after(self.patience());
         if missing == 0 {
-            // Each job has a thread on its way: nothing is to be decided before one comes.
+            // Each job has a thread on its way, so there is nothing to decide before one comes.
             return (0, measure_again.max(now.after(THREAD_PATIENCE)));
         }
         (start, if self.pending > 0 { now } else { measure_again })
@@ -174,10 +179,10 @@ impl Arithmetic {
     fn shrink(&mut self, now: Time, counts: Counts) -> Orders {
         let mut orders = Orders::default();
         if counts.threads <= counts.busy.max(self.keep) {
-            // All are busy or to be kept.
+            // All threads are busy or to be kept.
             self.window_ends = Time::NEVER;
         } else if self.window_ends.is_never() {
-            // The busiest moment is looked for in a window that begins with the surplus.
+            // The peak demand is measured in a window that begins with the surplus.
             self.window_ends = now.after(WINDOW);
             orders.reset_peak = true;
         } else if self.window_ends <= now {
@@ -191,8 +196,8 @@ impl Arithmetic {
     }
 }
 
-/// Whether a queue that was measured `since` makes too little progress, `picked` jobs having been
-/// picked up meanwhile.
+/// Whether a queue that was last measured at `since` makes too little progress, if `picked` jobs
+/// were picked up since then.
 fn stands_still(now: Time, since: Time, picked: u32, counts: Counts) -> bool {
     let late = counts.oldest.is_some_and(|oldest| oldest.until(now) > LATE);
     let worked = since.until(now).saturating_mul(counts.busy);
@@ -200,8 +205,8 @@ fn stands_still(now: Time, since: Time, picked: u32, counts: Counts) -> bool {
     if picked > 0 {
         late && worked > SHORT_JOB.saturating_mul(picked)
     } else {
-        // Threads that were asked for and have not come yet lack a processor, which more threads
-        // would not give.
+        // Requested threads that have not come yet lack a processor, which more threads would not
+        // provide.
         late || !arriving
     }
 }

@@ -1,5 +1,6 @@
-//! Random numbers for jitter: `SplitMix64` (Steele, Lea, Flood 2014), because a recorded seed must
-//! give the same numbers for ever, which a dependency does not promise.
+//! Random numbers for jitter: `SplitMix64` (Steele, Lea, Flood 2014). It is implemented here
+//! because a recorded seed must give the same numbers for ever, which a dependency does not
+//! promise.
 
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);

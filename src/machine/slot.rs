@@ -1,4 +1,4 @@
-//! One slot: who owns it and who waits for it.
+//! One slot: its owner and its queue.
 
 use alloc::vec::Vec;
 
@@ -7,21 +7,21 @@ use crate::vocabulary::id::{SlotKey, TaskKey};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// Holds the slot until its last attempt has returned.
+    /// The owner, which holds the slot until its last attempt has returned.
     pub(crate) owner: Option<TaskKey>,
     pub(crate) queue: List,
-    /// Tasks that name it, those of a batch that is being decided among them.
+    /// The number of tasks that name the slot, including those of a batch that is being decided.
     pub(super) named: u32,
 }
 
 impl Slot {
-    /// Nobody owns it, waits for it or is about to, so that nothing need be known of it.
+    /// Whether no task owns it, waits for it or is about to, so that it can be forgotten.
     pub(super) const fn is_vacant(&self) -> bool {
         self.named == 0
     }
 }
 
-/// All slots, by key. The runtime chooses the keys, densely; a key never used is a vacant slot.
+/// All slots, by key. The runtime chooses dense keys; a key that was never used is a vacant slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots(Vec<Slot>);
 
@@ -30,7 +30,7 @@ impl Slots {
         self.0.get(key.0 as usize).copied().unwrap_or_default()
     }
 
-    /// The slot of a key, which makes room for it if the key is new.
+    /// The slot of a key; makes room for it if the key is new.
     pub(super) fn get_mut(&mut self, key: SlotKey) -> &mut Slot {
         let at = key.0 as usize;
         if self.0.len() <= at {

@@ -1,5 +1,5 @@
-//! The one door: [`Machine::step`] takes a fact and says what to do; [`Machine::deadline`] says
-//! when to ask again.
+//! The one entry point: [`Machine::step`] takes a fact and returns the orders;
+//! [`Machine::deadline`] says when the next timer is due.
 
 use alloc::vec::Vec;
 
@@ -25,18 +25,18 @@ pub(crate) struct Machine {
     pub(super) tasks: Tasks,
     pub(super) slots: Slots,
     pub(super) timers: Timers,
-    /// Permits that are out.
+    /// The number of permits that are held.
     pub(super) permits: u32,
-    /// Owners that wait for a permit, in their order.
+    /// Owners that wait for a permit, in order.
     pub(super) runnable: List,
-    /// Tasks without outcome.
+    /// The number of tasks without an outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
-    /// Abandoned attempts that still run, though their tasks went on without them.
+    /// Abandoned attempts that still run, but whose tasks went on without them.
     pub(super) released: Vec<Released>,
-    /// Attempts and hooks that outlived their grace and still run.
+    /// The number of attempts and hooks that outlived their grace and still run.
     pub(super) stuck: u32,
-    /// Messages about tasks or attempts that are no more.
+    /// The number of messages about tasks or attempts that no longer exist.
     pub(super) stale: u64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Released {
 }
 
 impl Machine {
-    /// A machine without tasks. The seed decides the jitter, and nothing else.
+    /// A machine without tasks. The seed affects only the jitter.
     pub(crate) fn new(limits: Limits, seed: u64) -> Self {
         Self {
             now: Time::ZERO,
@@ -67,14 +67,14 @@ impl Machine {
         }
     }
 
-    /// Takes a fact that is known at `now` and appends what is to be done, in this order and before
-    /// the next fact.
+    /// Takes a fact that is known at `now` and appends the effects, which must be performed in this
+    /// order and before the next fact.
     pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         debug_assert!(now >= self.now, "time went back");
         self.now = self.now.max(now);
 
         match input {
-            // What users ask for.
+            // Requests of users.
             Input::Submitted(submission) => self.submit(submission, out),
             Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
             Input::StopRequested(task) => {
@@ -94,12 +94,12 @@ impl Machine {
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
             Input::SignalReceived(number) => self.signal(number, out),
 
-            // What threads report of their attempts.
+            // Reports of threads about their attempts.
             Input::Claimed { attempt, at } => {
                 self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
             }
             Input::Returned { attempt, claimed_at, at, told, ret } => {
-                // One that was released is not its task's any more, so it is looked for first.
+                // A released attempt no longer belongs to its task, so these are searched first.
                 if !self.returned_released(attempt, at, ret, out) {
                     self.with_attempt(attempt, |this, key| {
                         this.returned(key, claimed_at, at, told, ret, out);
@@ -107,7 +107,7 @@ impl Machine {
                 }
             }
 
-            // What late orders have found.
+            // Answers to orders that may come too late.
             Input::RevokeAnswered { attempt, answer } => {
                 self.with_attempt(attempt, |this, key| this.revoke_answered(key, answer, out));
             }
@@ -127,11 +127,11 @@ impl Machine {
             Input::TimerDue => self.fire_timers(out),
         }
 
-        // Any of them may have led to the last outcome.
+        // Any input may have led to the last outcome.
         self.advance_shutdown(out);
     }
 
-    /// When to hand in [`Input::TimerDue`] next; `NEVER` if nothing is waited for.
+    /// When to pass in [`Input::TimerDue`] next; `NEVER` if there is no timer.
     pub(crate) fn deadline(&self) -> Time {
         self.timers.next_due().min(self.phase.deadline())
     }
@@ -166,27 +166,27 @@ impl Machine {
         self.runnable.len
     }
 
-    /// When a waiting task starts, a running one is overdue, a stopping one is abandoned, a queued
-    /// one expires.
+    /// When the task's timer is due: the start, the deadline or the next look, the end of the
+    /// grace, or the expiry.
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)
     }
 
-    /// The one place where a message about something that is no more dies.
+    /// The one place where a message about a task that no longer exists is dropped.
     fn find_task(&mut self, task: TaskAddr) -> Option<TaskKey> {
         let found = self.tasks.find(task);
         self.stale += u64::from(found.is_none());
         found
     }
 
-    /// Serves a message about an attempt, unless that is no more.
+    /// Serves a message about an attempt, if that still exists.
     fn with_attempt(&mut self, attempt: AttemptAddr, serve: impl FnOnce(&mut Self, TaskKey)) {
         if let Some(key) = self.find_attempt(attempt) {
             serve(self, key);
         }
     }
 
-    /// An attempt lives from its order to its return, and its task holds a permit for as long.
+    /// An attempt exists from its order to its return, and its task holds a permit for that time.
     fn find_attempt(&mut self, attempt: AttemptAddr) -> Option<TaskKey> {
         let key = self.find_task(attempt.task)?;
         let found = &self.tasks[key];
@@ -204,7 +204,7 @@ impl Machine {
         self.timers.set(key, due);
     }
 
-    /// Serves all timers that are due, one by one: what one leads to may clear or set others.
+    /// Serves all due timers one by one, because serving one may clear or set others.
     fn fire_timers(&mut self, out: &mut Vec<Effect>) {
         while let Some(key) = self.timers.pop_due(self.now) {
             match self.tasks[key].state {
@@ -212,7 +212,7 @@ impl Machine {
                     self.conclude(key, super::End::Rejected(Rejection::Expired), out);
                 }
                 State::Starting { stop, .. } => {
-                    // A thread may have it by now: only the cell knows.
+                    // A thread may have claimed it by now: only the cell knows.
                     self.tasks[key].state = State::Starting { stop, expired: true };
                     out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
                 }

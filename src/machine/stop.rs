@@ -1,4 +1,4 @@
-//! Stops: of one task, of a slot, of everything. A shutdown is a state, never a wait.
+//! Stops: of one task, of a slot, of the supervisor. A shutdown is a state, never a wait.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,7 +12,7 @@ use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
 
 /// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the
-/// process group, and by a parent that forwards it.
+/// process group, and by a parent process that forwards it.
 const SIGNAL_ECHO: Duration = Duration::from_millis(300);
 
 impl Machine {
@@ -20,7 +20,7 @@ impl Machine {
     pub(super) fn stop(&mut self, key: TaskKey, reason: StopReason, out: &mut Vec<Effect>) {
         let asked = Some(Stop { reason, at: self.now });
         match self.tasks[key].state {
-            // No thread has it: it ends here and now.
+            // No thread has it, so it ends now.
             State::Queued => {
                 let why = match reason {
                     StopReason::Shutdown => Rejection::ShuttingDown,
@@ -34,10 +34,10 @@ impl Machine {
                 self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
             }
 
-            // A thread may take it up at any moment, or run it: the stop is recorded, and what the
-            // order to the cell finds decides.
+            // A thread may have claimed the attempt, or may claim it at any moment. So the stop is
+            // recorded, and the answer to the order decides.
             State::Starting { stop: None, expired } => {
-                // The first request decides the outcome: what was stopped does not expire any more.
+                // The first request decides the outcome: a stopped task no longer expires.
                 self.timers.clear(key);
                 self.task_mut(key).state = State::Starting { stop: asked, expired };
                 self.publish_slot(key, true, out);
@@ -48,8 +48,8 @@ impl Machine {
                 self.tell(key, claimed_at, reason.as_cancel(), asked, out);
             }
 
-            // Told before. A stop takes the retry away and leaves the token as it is; only a
-            // shutdown has a say in how long that may take.
+            // The attempt was already told. A stop prevents the retry and leaves the token as it
+            // is; only a shutdown shortens the grace.
             State::Stopping { claimed_at, told, stop: None, silent } => {
                 self.task_mut(key).state =
                     State::Stopping { claimed_at, told, stop: asked, silent };
@@ -61,7 +61,7 @@ impl Machine {
                     self.shorten_grace(key, out);
                 }
             }
-            // Nothing follows any more, so that the outcome need not wait for the body.
+            // Nothing follows, so the outcome need not wait for the body.
             State::Abandoned { claimed_at, told, stop: None, over: false } => {
                 self.task_mut(key).state =
                     State::Abandoned { claimed_at, told, stop: asked, over: false };
@@ -74,8 +74,8 @@ impl Machine {
         }
     }
 
-    /// A told attempt: what remains of its grace, bounded by the shutdown's; and its body will not
-    /// run again.
+    /// Limits the rest of a told attempt's grace by that of the shutdown, and notes that its body
+    /// will not run again.
     fn shorten_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let due = self.timers.due(key).min(self.phase.grace_until());
         self.timers.set(key, due);
@@ -84,7 +84,7 @@ impl Machine {
         self.end_grace(key, out);
     }
 
-    /// Says that the owner's slot is on its way to somebody else, or no longer.
+    /// Publishes that the slot's owner is terminating, or no longer is.
     pub(super) fn publish_slot(&self, key: TaskKey, terminating: bool, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         if task.slot.is_some() {
@@ -92,10 +92,10 @@ impl Machine {
         }
     }
 
-    /// Stops a slot's owner and refuses what waits there.
+    /// Stops a slot's owner and refuses the tasks in its queue.
     pub(super) fn stop_slot(&mut self, slot: SlotKey, out: &mut Vec<Effect>) {
         let removed = self.slots.get(slot).queue.len as usize;
-        // The queue first, or the owner's end would start what is to go away.
+        // The queue comes first, or the end of the owner would start a task that is to be removed.
         while let Some(waiting) = self.slots.get(slot).queue.first {
             self.stop(waiting, StopReason::Stop, out);
         }
@@ -121,7 +121,7 @@ impl Machine {
         }
     }
 
-    /// A task with `shutdown_on_end` that ended by itself takes the supervisor with it.
+    /// Begins the shutdown if a task with `shutdown_on_end` has ended by itself.
     pub(super) fn end_supervisor_with(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         if task.plan.shutdown_on_end && end.is_own() {
@@ -130,7 +130,7 @@ impl Machine {
         }
     }
 
-    /// Closes the door and stops everything. The first cause counts.
+    /// Closes the door and stops all tasks. The first cause counts.
     pub(super) fn begin_shutdown(&mut self, cause: ShutdownCause, out: &mut Vec<Effect>) {
         if !self.is_running() {
             return;
@@ -140,7 +140,7 @@ impl Machine {
         Self::publish(out, Notice::ShutdownRequested { cause });
         out.push(Effect::CloseDoor { cause });
 
-        // What waits goes first, so that no slot and no permit that is vacated below passes to it.
+        // Waiting tasks go first, so that no slot or permit that becomes free below passes to them.
         let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.addr.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
@@ -167,7 +167,7 @@ impl Machine {
         }
     }
 
-    /// Every outcome is out: let the last events follow.
+    /// Once every outcome is delivered, lets the lanes serve the last events.
     pub(super) fn advance_shutdown(&mut self, out: &mut Vec<Effect>) {
         if let (Phase::Stopping { .. }, true) = (self.phase, self.is_idle()) {
             self.phase = Phase::Flushing { until: self.now.after(self.limits.event_flush) };

@@ -1,5 +1,5 @@
-//! A table by dense keys that grows in small blocks: no entry ever moves, and little room is left
-//! unused.
+//! A table with dense keys that grows in small blocks, so that no entry ever moves and little room
+//! is unused.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,11 +9,11 @@ pub(crate) struct Table<T> {
     blocks: Vec<Box<[Option<T>]>>,
 }
 
-/// Few, for the sake of those who have few tasks and little memory.
+/// The block is small, for programs with few tasks and little memory.
 const BLOCK: usize = 16;
 
 impl<T> Table<T> {
-    /// Puts a value under a key; gives back what was there.
+    /// Puts a value under a key; returns the previous value.
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
         let (block, place) = split(key);
         while self.blocks.len() <= block {

@@ -14,43 +14,43 @@ use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
 use crate::vocabulary::time::Time;
 
-/// Where a task is. Data that exists in one state only lives in that state.
+/// The state of a task. Data that exists only in one state is stored in that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Being decided, within one step.
+    /// Being decided; only within one step.
     Intake,
     /// In its slot's queue.
     Queued,
     /// Owner; in the queue for permits.
     Runnable,
-    /// Owner with a permit; offered to a thread. With a stop or an expiry recorded, a revocation is
-    /// under way.
+    /// Owner with a permit; offered to a thread. If a stop or an expiry is recorded, a revocation
+    /// is under way.
     Starting { stop: Option<Stop>, expired: bool },
     /// Owner with a permit; a thread has claimed the attempt. The body may have moved its deadline
-    /// without a word; whoever tells it finds out.
+    /// without a message; the answer to a tell says so.
     Running { claimed_at: Time, deadline: Time, watch: Option<Watch> },
-    /// Told to return; `stop` once a stop was asked. Without a timer the answer to `Abandon`, or a
-    /// report known to be under way, is awaited. `silent` if that was said of it before: it may be
-    /// found to have asked for more time.
+    /// Told to return; `stop` once a stop was asked. If there is no timer, the answer to `Abandon`
+    /// or a report under way is awaited. `silent` if its silence was published before, since it may
+    /// turn out to have moved its deadline.
     Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop>, silent: bool },
-    /// Outlived its grace; holds slot and permit until it returns. `over` once the outcome is
+    /// Outlived its grace; holds slot and permit until its body returns. `over` once the outcome is
     /// delivered.
     Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
     /// Owner without a permit, until its timer is due.
     Waiting(Wait),
-    /// Ended, within one step.
+    /// Ended; only within one step.
     Over,
 }
 
-/// How a watched attempt is doing.
+/// The state of the watch over an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {
     pub(super) next_look: Time,
-    /// When the latest sign of life was seen, or the attempt claimed.
+    /// When the latest sign of life was seen, or the attempt was claimed.
     pub(super) last_sign: Time,
-    /// Looks in a row that found none.
+    /// The number of looks in a row that found no sign of life.
     pub(super) missed: u8,
-    /// It was said that the attempt is silent.
+    /// Whether the attempt's silence was published.
     pub(crate) silent: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Wait {
     Backoff,
     /// The pause after a success.
     Pause,
-    /// The least distance between two starts.
+    /// The 1 ms between two starts.
     Spacing,
 }
 
@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    /// Whether an attempt is ordered and the task is not done with it.
+    /// Whether the task has an attempt that was ordered and has not ended for it.
     pub(crate) const fn holds_permit(self) -> bool {
         match self {
             Self::Starting { .. }
@@ -99,12 +99,12 @@ impl State {
         }
     }
 
-    /// Whether it was said that a running attempt is silent.
+    /// Whether the silence of a running attempt was published.
     pub(super) fn is_silent(self) -> bool {
         matches!(self, Self::Running { watch: Some(Watch { silent: true, .. }), .. })
     }
 
-    /// Since when the owner of a slot is on its way out: its stop is recorded, or it is abandoned.
+    /// Since when the owner of a slot is terminating: its stop is recorded, or it is abandoned.
     pub(crate) fn terminating_since(self, entered: Time) -> Option<Time> {
         match self {
             Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.map(|stop| stop.at),
@@ -119,31 +119,31 @@ impl State {
     }
 }
 
-/// The watchdog looks so often in the silence it allows.
+/// How often the watchdog looks in the silence that it allows.
 pub(super) const LOOKS: u32 = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
-    /// Shared by tasks that are planned alike.
+    /// Shared by tasks with the same plan.
     pub(crate) plan: Arc<Plan>,
     pub(crate) state: State,
     /// When the state was entered.
     pub(crate) since: Time,
     /// When the task became the owner of its slot, or was admitted without one.
     pub(crate) owner_since: Time,
-    /// When the submission is no longer worth starting; means nothing after the first claim.
+    /// When the submission expires; has no meaning after the first claim.
     pub(super) expires_at: Time,
     /// The number of the latest attempt; 0 before the first.
     pub(crate) attempt: u64,
     /// Failures since the last success.
     pub(crate) streak: u32,
     pub(super) backoff: BackoffState,
-    /// The latest failures, for `failure_limit`; at most as many as it allows.
+    /// The latest failures, for `failure_limit`; at most as many as the limit allows.
     #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]
     pub(super) failures: Option<Box<VecDeque<Time>>>,
-    /// The first start, anchor of the grid of `every`.
+    /// The first start, which is the anchor of the grid of `every`.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue or the queue for permits.
@@ -161,7 +161,7 @@ impl Task {
         self.anchor.is_some()
     }
 
-    /// When the submission expires, `NEVER` if it cannot any more.
+    /// When the submission expires; `NEVER` if it no longer can.
     pub(super) const fn expiry(&self) -> Time {
         if self.has_started() {
             Time::NEVER
@@ -170,7 +170,7 @@ impl Task {
         }
     }
 
-    /// The earliest moment for the next start.
+    /// The earliest time for the next start.
     pub(super) fn spacing_until(&self) -> Time {
         if self.has_started() {
             self.last_start.after(MIN_SPACING)
@@ -179,15 +179,15 @@ impl Task {
         }
     }
 
-    /// What an attempt ordered or judged now may assume about being the last.
+    /// The finality of an attempt that is ordered or judged now.
     pub(super) fn finality(&self) -> Finality {
         let once = self.plan.body == BodyKind::Once;
         let no_retry = once
             || self.plan.restart == RestartPolicy::Never
             || self.plan.max_retries.is_some_and(|most| self.streak >= most);
 
-        // With as many failures as the limit allows, one more is final until the oldest of them
-        // drops out of the window.
+        // If there are as many failures as the limit allows, one more is final until the oldest of
+        // them drops out of the window.
         let window = self.plan.failure_limit.and_then(|limit| {
             let failures = self.failures.as_deref();
             let full = failures.map_or(0, VecDeque::len) >= limit.failures as usize;
@@ -202,7 +202,7 @@ impl Task {
         }
     }
 
-    /// Counts a failure. An attempt that ran `stable` long begins the delays anew, though not the
+    /// Counts a failure. A `stable` attempt makes the delays start over, but does not end the
     /// streak.
     pub(super) fn count_failure(&mut self, at: Time, stable: bool) {
         self.streak = self.streak.saturating_add(1);
@@ -210,7 +210,7 @@ impl Task {
             self.backoff = BackoffState::default();
         }
 
-        // Only as many as the limit allows decide anything, so that no more are kept.
+        // Only as many failures as the limit allows matter, so no more are kept.
         if let Some(limit) = self.plan.failure_limit {
             let failures = self.failures.get_or_insert_with(Box::default);
             if failures.len() >= limit.failures as usize {
@@ -229,13 +229,13 @@ impl Task {
         Some(Watch { next_look, last_sign: sign, missed: 0, silent: false })
     }
 
-    /// Counts a success, which ends the streak and begins the delays anew.
+    /// Counts a success, which ends the streak and makes the delays start over.
     pub(super) fn count_success(&mut self) {
         self.streak = 0;
         self.backoff = BackoffState::default();
     }
 
-    /// When the next attempt is due after a success at `at`; `None` for at once.
+    /// When the next attempt is due after a success at `at`; `None` for immediately.
     pub(super) fn pause_until(&self, at: Time) -> Option<Time> {
         match self.plan.pause {
             Pause::None => None,
@@ -244,14 +244,14 @@ impl Task {
         }
     }
 
-    /// When the retry after a failure at `at` is due, its backoff being `delay`.
+    /// When the retry is due after a failure at `at` with the backoff `delay`.
     pub(super) fn retry_at(&self, at: Time, delay: Duration) -> Time {
         match self.plan.pause {
             Pause::None => at.after(delay),
             Pause::Delay(pause) => at.after(delay.max(pause)),
             Pause::Rate(step) => {
                 let earliest = at.after(delay);
-                // A tick that falls on the end of the backoff is not missed.
+                // A point of the grid at the very end of the backoff is not missed.
                 let just_before = Time::from_nanos(earliest.as_nanos().saturating_sub(1));
                 just_before.next_tick(self.anchor.unwrap_or(at), step)
             }
@@ -259,7 +259,7 @@ impl Task {
     }
 }
 
-/// All tasks, by key. The runtime chooses the keys, densely.
+/// All tasks, by key. The runtime chooses dense keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
     entries: Table<Task>,
@@ -288,7 +288,7 @@ impl Tasks {
         self.entries.get(key.0)
     }
 
-    /// The key of a task that is still the one meant.
+    /// The key of a task, if it is still the same task.
     pub(super) fn find(&self, task: TaskAddr) -> Option<TaskKey> {
         self.get(task.key).filter(|found| found.addr.id == task.id).map(|_| task.key)
     }

@@ -1,6 +1,6 @@
-//! The one clock of the machine: at most one deadline a task, in a 4-ary heap whose entries can
-//! really be removed, so that no graveyard of dead timers grows. Equal deadlines come due in the
-//! order in which they were set.
+//! The timers of the machine: at most one per task, in a 4-ary heap whose entries are really
+//! removed, so that dead timers do not pile up. Equal deadlines come due in the order in which they
+//! were set.
 
 use alloc::vec::Vec;
 
@@ -21,8 +21,8 @@ struct Timer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     heap: Vec<Timer>,
-    /// Where each task's timer lies in the heap; not in the task's entry, so that a sift touches
-    /// few cache lines.
+    /// The position of each task's timer in the heap. It is not in the task's entry, so that a sift
+    /// touches few cache lines.
     positions: Vec<u32>,
     sequence: u64,
 }
@@ -43,7 +43,7 @@ impl Timers {
             return self.clear(key);
         }
 
-        // One that is set again goes behind those that were set for the same moment before.
+        // A timer that is set again goes behind those that were already set for the same time.
         self.sequence += 1;
         let timer = Timer { due, sequence: self.sequence, key };
         if let Some(at) = self.position(key) {
@@ -79,13 +79,13 @@ impl Timers {
         self.positions.get(key.0 as usize).filter(|&&at| at != ABSENT).map(|&at| at as usize)
     }
 
-    /// Brings a timer that was put anywhere to its place in the heap.
+    /// Moves a timer from any position to its place in the heap.
     fn restore(&mut self, at: usize) {
         let at = self.sift_up(at);
         self.sift_down(at);
     }
 
-    /// Moves the timers that lie in the way, not this one: it is written once.
+    /// Moves the timers that are in the way; the timer itself is written only once.
     fn sift_up(&mut self, mut at: usize) -> usize {
         let timer = self.heap[at];
         while at > 0 {
@@ -100,7 +100,7 @@ impl Timers {
         at
     }
 
-    /// The same the other way: of up to four children the earliest moves up.
+    /// The same in the other direction: of up to four children, the earliest moves up.
     fn sift_down(&mut self, mut at: usize) {
         let timer = self.heap[at];
         loop {

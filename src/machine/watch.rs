@@ -1,4 +1,4 @@
-//! What happens to a running attempt by the clock alone: its deadline, and the watchdog's looks.
+//! What time alone does to a running attempt: its deadline, and the looks of the watchdog.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::vocabulary::time::Time;
 
 impl Machine {
     /// The body runs, and was not told to return. The watch begins with this sign of life: the
-    /// claim, or the wish for more time.
+    /// claim, or the extension of the deadline.
     pub(super) fn enter_running(
         &mut self,
         key: TaskKey,
@@ -23,7 +23,7 @@ impl Machine {
         let watch = self.tasks[key].watch_from(sign);
         let due = watch.map_or(deadline, |watch| watch.next_look.min(deadline));
         self.enter(key, State::Running { claimed_at, deadline, watch }, due);
-        // It has run since then, however often it asked for more time.
+        // It has run since the claim, however often it moved its deadline.
         self.task_mut(key).since = claimed_at;
     }
 
@@ -43,7 +43,7 @@ impl Machine {
         out.push(Effect::Look { attempt });
     }
 
-    /// What a look has found.
+    /// The result of a look.
     pub(super) fn looked(&mut self, key: TaskKey, alive: bool, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         let State::Running { claimed_at, deadline, watch: Some(mut watch) } = task.state else {
@@ -53,8 +53,8 @@ impl Machine {
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
         let was_silent = watch.silent;
 
-        // A single look may fall just before a sign of life: only as many as fill the whole span
-        // that is allowed make silence.
+        // A single look may fall just before a sign of life. Only looks that fill the whole allowed
+        // span make the attempt silent.
         if alive {
             (watch.missed, watch.silent, watch.last_sign) = (0, false, self.now);
         } else {
@@ -63,7 +63,7 @@ impl Machine {
         }
         self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
 
-        // Said once, however long it lasts.
+        // The silence is published once, however long it lasts.
         match (was_silent, watch.silent) {
             (true, false) => Self::publish(out, Notice::AttemptResponsive { attempt }),
             (false, true) => {

@@ -233,7 +233,7 @@ impl From<Cancelled> for std::io::Error {
 #[non_exhaustive]
 pub enum ExtendError {
     /// The body asked for more time than `max_timeout` allows; ask for at most `left`.
-    #[error("the spec's max_timeout leaves {left:?}")]
+    #[error("max_timeout allows at most {left:?} more")]
     BeyondMaxTimeout {
         /// The longest span that the body can ask for now.
         left: Duration,
@@ -290,7 +290,7 @@ pub enum StartError {
     /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
     #[error("thread {name:?} could not be started")]
     Thread {
-        /// The name the thread would have had.
+        /// The beginning of the name that the thread would have had, such as `ctl`.
         name: String,
         /// The error of the system.
         source: std::io::Error,
@@ -314,7 +314,7 @@ pub enum WaitError {
     #[error("the supervisor has ended")]
     Closed,
     /// The caller would wait for itself; wait on another thread.
-    #[error("the wait would wait for itself")]
+    #[error("the caller would wait for itself")]
     WouldDeadlock,
 }
 

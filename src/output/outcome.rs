@@ -52,14 +52,12 @@ pub enum Outcome {
     },
     /// The body ran past its deadline, and no retry was left.
     TimedOut {
-        /// The error that the body returned; `None` if that was `Ok` or the `Cancelled` of its own
-        /// token.
+        /// The error that the body returned; `None` if that was `Ok` or a `Cancelled`.
         error: Option<TaskError>,
     },
     /// The body gave no sign of life, and no retry was left.
     Unresponsive {
-        /// The error that the body returned; `None` if that was `Ok` or the `Cancelled` of its own
-        /// token.
+        /// The error that the body returned; `None` if that was `Ok` or a `Cancelled`.
         error: Option<TaskError>,
     },
     /// The body outlived its grace and may still run. Until it returns, its slot and permit stay

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::vocabulary::time::Time;
 
-/// The scale of one supervisor: `Time` counts from its start.
+/// The clock of one supervisor: `Time` counts from its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -21,7 +21,7 @@ impl Clock {
         Time::ZERO.after(Instant::now().saturating_duration_since(self.start))
     }
 
-    /// The moment on the system's own scale; `None` for one too far away to have a name there.
+    /// The time as an `Instant`; `None` if it is too far away for one.
     pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
         if time.is_never() {
             return None;
@@ -29,7 +29,7 @@ impl Clock {
         self.start.checked_add(time.since_start())
     }
 
-    /// How long until `time`; zero if it has passed, `None` for never.
+    /// The span until `time`; zero if it has passed, `None` for `NEVER`.
     pub(crate) fn remaining(&self, time: Time) -> Option<Duration> {
         (!time.is_never()).then(|| self.now().until(time))
     }

@@ -1,12 +1,12 @@
-//! A short wait by yielding the processor, before a thread parks.
+//! A short wait that yields the processor, before a thread parks.
 //!
-//! Parking and waking cost two switches through the kernel's sleep; where the answer is a few
-//! microseconds away, giving up the processor a few times costs less. It is bounded, and yields
-//! instead of spinning, so that it helps on one core as well.
+//! Parking and waking cost two trips through the kernel's sleep. If the answer is a few
+//! microseconds away, yielding the processor a few times costs less. The wait is bounded, and
+//! yields instead of spinning, so that it also helps on a single core.
 //!
-//! Where others compute, a yield gives them whole slices of the processor, milliseconds each, while
-//! a parked thread is let in as soon as it is woken. Hence a yield that comes back late, and to
-//! nothing, ends the lingering for a time that makes up for it.
+//! While other threads compute, a yield gives them whole time slices, milliseconds each, but a
+//! parked thread runs as soon as it is woken. So if a yield returns late and has gained nothing,
+//! lingering pauses for a time that makes up for it.
 
 use std::time::Duration;
 
@@ -18,28 +18,29 @@ use crate::vocabulary::time::Time;
 /// About what parking and waking cost.
 const LINGER: Duration = Duration::from_micros(20);
 
-/// Longer than threads take that only pass the processor on; less than the slice of one that
-/// computes, 0.7 ms at the least (Linux `base_slice_ns`, on one processor).
+/// Longer than a yield to threads that soon yield themselves; shorter than the time slice of a
+/// thread that computes, which is at least 0.7 ms (Linux `base_slice_ns`, on one processor).
 const LATE: Duration = Duration::from_micros(500);
 
-/// After a late yield there is no lingering for so many times as long as it took: it may cost a
-/// tenth.
+/// After a late yield, lingering pauses for this many times its duration, so that it costs a tenth
+/// of the time at most.
 const PAUSE: u32 = 10;
 
-/// No pause is longer, or it would not be told from the time's wrapping around.
+/// The longest pause in milliseconds. A longer one could not be distinguished from a wrap-around of
+/// the time.
 const LONGEST_PAUSE: u32 = 10_000;
 
-/// Each kind of thread has its own: under a burst those of the other kinds are what makes a yield
+/// Each kind of thread has its own, because in a burst it is the other kinds that make a yield
 /// late.
 #[derive(Debug, Default)]
 pub(crate) struct Linger {
-    /// Nobody lingers before: milliseconds since the start, wrapping around after 49 days. Not 64
-    /// bits wide, for there are processors without such atomics.
+    /// When the pause ends: milliseconds since the start, wrapping around after 49 days. It has
+    /// only 32 bits, because some processors have no 64-bit atomics.
     resumes: AtomicU32,
 }
 
 impl Linger {
-    /// Yields until `look` finds something, for a moment at the most.
+    /// Yields until `look` finds something, for about `LINGER`.
     pub(crate) fn until<T>(&self, clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
         let found = look();
         if found.is_some() {

@@ -1,4 +1,4 @@
-//! What the standard library and the kernel give: locks, threads, time, panics. Each is named in
+//! What the standard library and the kernel provide: locks, threads, time, panics. Each is used in
 //! one place only.
 //!
 //! Each module uses only those listed below it.

@@ -1,23 +1,24 @@
-//! What the kernel knows of a thread that does not come back: read from `/proc`, best effort.
+//! What the kernel knows about a thread that hangs: read from `/proc`, best effort.
 
 use std::ffi::c_long;
 use std::fmt;
 use std::time::Duration;
 
-/// What a thread that hangs is doing, as far as Linux tells: "blocked in `recvfrom`, no CPU" and
-/// "spinning" look different here.
+/// Describes what a hanging thread is doing, as far as Linux reports it: a thread that is blocked
+/// in `recvfrom` and uses no CPU looks different from one that spins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stall {
-    /// The system call it is in: its name if this crate knows it, else `syscall 123`.
+    /// The system call that the thread is in: its name if this crate knows it, otherwise `syscall
+    /// 123`.
     pub syscall: Option<String>,
-    /// The place in the kernel where it sleeps.
+    /// The place in the kernel where the thread sleeps.
     pub wait_channel: Option<String>,
     /// The scheduler's letter: `R` runs, `S` sleeps, `D` sleeps and cannot be interrupted.
     pub state: Option<char>,
-    /// How much CPU time it used while it was looked at.
+    /// How much CPU time the thread used while it was examined.
     pub cpu: Duration,
-    /// How long it was looked at.
+    /// How long the thread was examined.
     pub over: Duration,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Display for Stall {
     }
 }
 
-/// The kernel's number for the calling thread, where that can be had without unsafe code.
+/// The kernel's id of the calling thread, where it can be read without unsafe code.
 pub(crate) fn own_tid() -> Option<u32> {
     if !cfg!(target_os = "linux") {
         return None;
@@ -44,7 +45,7 @@ pub(crate) fn own_tid() -> Option<u32> {
     link.file_name()?.to_str()?.parse().ok()
 }
 
-/// Looks at threads twice, with a wait in between that says how long it took.
+/// Looks at threads twice. The wait in between returns how long it took.
 pub(crate) fn look(tids: &[Option<u32>], wait: impl FnOnce() -> Duration) -> Vec<Option<Stall>> {
     let first =
         tids.iter().map(|tid| tid.and_then(|tid| Some((tid, cpu_time(tid)?, describe(tid)))));
@@ -73,12 +74,12 @@ fn read(tid: u32, file: &str) -> Option<String> {
     std::fs::read_to_string(format!("/proc/self/task/{tid}/{file}")).ok()
 }
 
-/// The fields of a `stat` file behind the thread's name, which may contain anything.
+/// The fields of a `stat` file after the thread's name, which may contain any characters.
 fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
 }
 
-/// From `schedstat`, in nanoseconds, or where that is not compiled in from `stat`, in ticks.
+/// From `schedstat`, in nanoseconds, or from `stat`, in ticks, if the kernel has no `schedstat`.
 fn cpu_time(tid: u32) -> Option<Duration> {
     let exact = read(tid, "schedstat").and_then(|text| text.split(' ').next()?.parse().ok());
     if let Some(nanos) = exact {
@@ -87,14 +88,14 @@ fn cpu_time(tid: u32) -> Option<Duration> {
     let stat = read(tid, "stat")?;
     let mut times = fields(&stat)?.skip(11);
     let ticks = times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?;
-    // Every architecture of Linux shows 100 ticks a second to programs.
+    // Linux reports 100 ticks a second to programs on every architecture.
     Some(Duration::from_millis(ticks * 10))
 }
 
 fn syscall_name(text: &str) -> Option<String> {
     let number = text.split_ascii_whitespace().next()?.parse::<c_long>().ok()?;
     if number < 0 {
-        return None; // in no call, but stopped on the way back from the kernel
+        return None; // in no system call, but stopped on the way back from the kernel
     }
     let mut calls = SYSCALLS.iter().chain(WITH_LONG_TIMES);
     let known = calls.find(|(known, _)| *known == number);
@@ -102,8 +103,9 @@ fn syscall_name(text: &str) -> Option<String> {
     Some(name.map_or_else(|| format!("syscall {number}"), str::to_owned))
 }
 
-/// Pairs libc's number of each call with its name. What the architecture does not have gets `-1`,
-/// which is the number of no call: the inner names hide the outer ones where libc has them.
+/// Pairs libc's number of each call with its name. A call that the architecture does not have gets
+/// `-1`, which is not a number of a call: where libc has a name, the inner name hides the outer
+/// one.
 #[cfg(target_os = "linux")]
 macro_rules! syscalls {
     ($($call:ident)*) => {{
@@ -139,8 +141,8 @@ const SYSCALLS: &[(c_long, &str)] = syscalls! {
 #[cfg(not(target_os = "linux"))]
 const SYSCALLS: &[(c_long, &str)] = &[];
 
-/// What C libraries call on 32 bits instead, for times of 64 bits. libc has these numbers for few
-/// architectures, but on all of them they stand at the same distance before this call.
+/// The calls with 64-bit times that C libraries use instead on 32 bits. libc has their numbers only
+/// for few architectures, but on all architectures they come at the same distance before this call.
 #[cfg(all(target_os = "linux", target_pointer_width = "32"))]
 const WITH_LONG_TIMES: &[(c_long, &str)] = &[
     (libc::SYS_pidfd_send_signal - 2, "SYS_futex_time64"),

@@ -1,4 +1,4 @@
-//! How threads are made: their names, their stacks, and what the user wants done on each.
+//! How threads are started: their names, their stacks, and the user's hooks on each.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::platform::sync::thread;
 use crate::platform::user_value::UserValue;
 
-/// A thread as a task wants it, for `TaskSpec::dedicated_thread`.
+/// Describes the threads of one task, for
+/// [`TaskSpec::dedicated_thread`](crate::TaskSpec::dedicated_thread).
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -22,25 +23,27 @@ use crate::platform::user_value::UserValue;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "options do nothing until given to a spec"]
+#[must_use = "options do nothing until passed to a spec"]
 pub struct ThreadOptions {
     name: Option<String>,
     stack_size: Option<usize>,
 }
 
 impl ThreadOptions {
-    /// A thread named as the supervisor's workers are, with a stack like theirs.
+    /// Returns the options of a thread with the name and stack size of the supervisor's workers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the thread's name, of which Linux shows 15 bytes.
+    /// Sets the thread's name; only its first 15 bytes are used, which is all that Linux shows.
+    /// Default: a name like those of the supervisor's workers.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Sets the size of the thread's stack, in bytes.
+    /// Sets the size of the thread's stack, in bytes. Default: the supervisor's
+    /// [`stack_size`](crate::SupervisorBuilder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -50,17 +53,17 @@ impl ThreadOptions {
 type StartCallback = dyn Fn() -> io::Result<()> + Send + Sync;
 type StopCallback = dyn Fn() + Send + Sync;
 
-/// What the user chose about all threads of a supervisor.
+/// The user's settings for all threads of a supervisor.
 #[derive(Clone)]
 pub(crate) struct ThreadSetup {
-    /// The part of thread names that tells this supervisor from others.
+    /// The part of thread names that distinguishes this supervisor from others.
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
-    /// Nothing, if the user wants nothing done on each thread.
+    /// `None` if the user set no thread hook.
     pub(crate) callbacks: Option<Arc<ThreadCallbacks>>,
 }
 
-/// What the user wants done on each thread that runs bodies and hooks.
+/// The user's hooks on each thread that runs bodies and cancel hooks.
 #[derive(Default)]
 pub(crate) struct ThreadCallbacks {
     pub(crate) on_start: Option<UserValue<Box<StartCallback>>>,
@@ -71,7 +74,7 @@ pub(crate) struct ThreadCallbacks {
 const MAX_NAME: usize = 15;
 
 impl ThreadSetup {
-    /// To set one of the callbacks; nobody else has seen them yet.
+    /// To set one of the callbacks, while there is no other reference to them.
     pub(crate) fn callbacks_mut(&mut self) -> &mut ThreadCallbacks {
         let callbacks = self.callbacks.get_or_insert_with(Arc::default);
         Arc::get_mut(callbacks).expect("the builder has the only reference")
@@ -87,7 +90,7 @@ impl ThreadSetup {
         spawn(&format!("{role}-{}", self.name), stack_size, run)
     }
 
-    /// Starts a thread as a task wants it, or else of this role.
+    /// Starts a thread with a task's options, and with this role in its name if they have none.
     pub(crate) fn spawn_with(
         &self,
         options: &ThreadOptions,
@@ -99,7 +102,7 @@ impl ThreadSetup {
     }
 }
 
-/// The one place where a thread is made.
+/// The one place where threads are started.
 fn spawn(
     name: &str,
     stack_size: Option<usize>,

@@ -5,17 +5,17 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// Whether a panic in a body, subscriber or destructor can be caught in this build.
 ///
-/// `false` when the program was compiled with `panic = "abort"`: then a panic anywhere ends the
-/// process before this crate can do anything about it, and no policy applies. Leave the restart to
-/// the service manager in that case.
+/// It is `false` if the program was compiled with `panic = "abort"`. Then a panic anywhere ends the
+/// process before this crate can do anything about it, and no policy applies. In that case, leave
+/// the restart to the service manager.
 ///
 /// ```
 /// assert_eq!(threadvisor::PANIC_ISOLATION, cfg!(panic = "unwind"));
 /// ```
 pub const PANIC_ISOLATION: bool = cfg!(panic = "unwind");
 
-/// Runs user code. A panic comes back as its message; the payload is dropped, or forgotten if that
-/// panics too.
+/// Runs user code. A panic is returned as its message. The payload is dropped, or forgotten if its
+/// drop panics, too.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
         let message = message_of(&*payload);
@@ -30,8 +30,8 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
-/// A payload is a user value as well. One whose destructor panics with yet another payload is given
-/// up: the second payload is leaked, because dropping it might go on for ever.
+/// A payload is a user value as well. If its destructor panics with a second payload, that one is
+/// leaked, because dropping it might go on for ever.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);

@@ -6,12 +6,12 @@ use std::ops::{Deref, DerefMut};
 use crate::platform::sync::thread_local;
 use crate::platform::unwind::catch;
 
-/// A value of the user's, whose destructor is user code: it may panic, block, or call the
-/// supervisor.
+/// A user value: its destructor is user code, which may panic, block, or call the supervisor.
 ///
-/// So this wrapper decides where it runs. On a thread that [keeps](keep_user_values) such values it
-/// does not run at all: the value waits to be [taken](take_kept) to another thread. Elsewhere it
-/// runs at once, and its panic goes no further; two that met would end the process.
+/// So this wrapper decides where the destructor runs. On a thread that [keeps](keep_user_values)
+/// such values it does not run: the value waits to be [taken](take_kept) to another thread.
+/// Elsewhere it runs immediately, and its panic is caught, because a second panic during the first
+/// would end the process.
 pub(crate) struct UserValue<T: Send + 'static>(Option<T>);
 
 /// A user value that a thread has kept instead of dropping it.
@@ -21,11 +21,11 @@ thread_local! {
     static DROPS: RefCell<Drops> = const { RefCell::new(Drops { kept: None, panics: None }) };
 }
 
-/// What becomes of user values that go out of use on this thread.
+/// What happens to user values that are dropped on this thread.
 struct Drops {
-    /// Where they wait, if this thread keeps them.
+    /// The kept values, if this thread keeps them.
     kept: Option<Vec<Kept>>,
-    /// Where the panics of their destructors are noted, if anybody asked for them.
+    /// The panics of their destructors, if `panics_of` asked for them.
     panics: Option<Vec<String>>,
 }
 
@@ -34,13 +34,12 @@ pub(crate) fn keep_user_values() {
     DROPS.with(|drops| drops.borrow_mut().kept = Some(Vec::new()));
 }
 
-/// The user values that this thread has kept since it was last asked, for a thread that runs user
-/// code.
+/// The user values that this thread has kept since the last call, for a thread that runs user code.
 pub(crate) fn take_kept() -> Vec<Kept> {
     DROPS.with(|drops| drops.borrow_mut().kept.as_mut().map(std::mem::take).unwrap_or_default())
 }
 
-/// Runs something that drops user values, and gives back the messages of their panics.
+/// Runs a closure that drops user values, and returns the messages of their panics.
 pub(crate) fn panics_of(drops_values: impl FnOnce()) -> Vec<String> {
     let note = |panics| {
         DROPS.try_with(|drops| std::mem::replace(&mut drops.borrow_mut().panics, panics)).ok()
@@ -55,7 +54,7 @@ impl<T: Send + 'static> UserValue<T> {
         Self(Some(value))
     }
 
-    /// The value itself, for one who runs user code anyway; what is left is empty.
+    /// Takes the value itself out, for a caller that runs user code anyway.
     pub(crate) fn take(&mut self) -> Option<T> {
         self.0.take()
     }
@@ -79,7 +78,7 @@ impl<T: Send + 'static> Drop for UserValue<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take() else { return };
         let mut value = Some(value);
-        // A thread whose locals are gone keeps nothing: it is a user's.
+        // A thread without its locals keeps nothing: it is a thread of the user.
         let _ = DROPS.try_with(|drops| {
             if let Some(kept) = &mut drops.borrow_mut().kept {
                 let value = value.take().map(|value| Box::new(value) as Box<dyn Send>);
@@ -118,7 +117,7 @@ mod tests {
             assert_eq!(panics_of(|| drop(UserValue::new(PanicsOnDrop))).len(), 1);
         });
         assert_eq!(panics, ["a panic without a text"; 2]);
-        // Nobody asked.
+        // No caller asked for the panics.
         drop(UserValue::new(PanicsOnDrop));
     }
 

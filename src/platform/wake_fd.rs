@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-/// A socket pair, made when first asked for. One end shut down makes the other readable for ever:
-/// two descriptors instead of an eventfd's one, but on every Unix and without unsafe code.
+/// A socket pair, created on first use. Shutting one end down makes the other readable for ever.
+/// This takes two descriptors where an eventfd takes one, but it works on every Unix and without
+/// unsafe code.
 #[derive(Debug, Default)]
 pub(crate) struct WakeFd(OnceLock<(UnixStream, UnixStream)>);
 
 impl WakeFd {
     pub(crate) fn get(&self) -> io::Result<BorrowedFd<'_>> {
         if self.0.get().is_none() {
-            // Another thread may have been faster; then this pair is closed again.
+            // If another thread was faster, this pair is closed again.
             let _ = self.0.set(UnixStream::pair()?);
         }
         let pair = self.0.get().ok_or(io::ErrorKind::Other)?;
@@ -23,7 +24,7 @@ impl WakeFd {
 
     pub(crate) fn wake(&self) {
         if let Some((_, other)) = self.0.get() {
-            // Fails only when it is shut down already.
+            // This fails only if it is already shut down.
             let _ = other.shutdown(Shutdown::Both);
         }
     }

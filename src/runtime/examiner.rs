@@ -1,4 +1,4 @@
-//! Stuck attempts whose threads are looked at, where the system can tell what a thread does.
+//! The examination of the threads of stuck attempts, where the system can say what a thread does.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::vocabulary::id::AttemptAddr;
 
 #[derive(Default)]
 pub(super) struct Examiner {
-    /// Those whose turn has not come.
+    /// Attempts that are not being examined yet.
     waiting: Vec<Examinee>,
-    /// How many are being looked at.
+    /// How many are being examined.
     open: usize,
 }
 
 impl Examiner {
-    /// Has the thread of an attempt looked at, if it can be.
+    /// Has the thread of an attempt examined, if possible.
     pub(super) fn push(&mut self, attempt: AttemptAddr, cell: &Arc<Cell>) {
         if cell.thread().is_some_and(|thread| thread.tid.is_some()) {
             self.waiting.push(Examinee { attempt, cell: Arc::clone(cell) });
         }
     }
 
-    /// The next look. One at a time, however many hang: a crowd of looks would ask for a crowd of
-    /// threads.
+    /// The next examination. Only one runs at a time, however many attempts hang, because each one
+    /// takes a thread.
     pub(super) fn next_look(&mut self) -> Option<Work> {
         if self.waiting.is_empty() || self.open > 0 {
             return None;
@@ -33,7 +33,7 @@ impl Examiner {
         Some(Work::Examine(examinees))
     }
 
-    /// One of them was looked at.
+    /// One of them was examined.
     pub(super) fn note_examined(&mut self) {
         self.open -= 1;
     }

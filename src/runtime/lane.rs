@@ -1,5 +1,5 @@
 //! A lane: one bounded queue of events and the one thread that serves it. The shared lane serves
-//! most subscribers; a dedicated one serves a single subscriber and delays nobody.
+//! most subscribers. A dedicated lane serves a single subscriber, which so delays no other.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,29 +26,30 @@ struct Shared {
     /// Signalled when there is something for the thread to do.
     ready: Condvar,
     capacity: usize,
-    /// Events that the thread has taken from the queue and not served yet. Changed by the thread,
-    /// upwards under the lock only.
+    /// Events that the thread has taken from the queue and not served yet. Only the thread changes
+    /// this, and increases it only under the lock.
     in_hand: AtomicUsize,
-    /// Nobody waits for the rest any more: it counts as lost. Set under the lock.
+    /// The remaining events are no longer awaited and count as lost. Set under the lock.
     given_up: AtomicBool,
-    /// The subscribers are to be told of a loss before the next event. Changed under the lock.
+    /// The subscribers must hear of a loss before the next event. Changed under the lock.
     lossy: AtomicBool,
     linger: Linger,
 }
 
 #[derive(Default)]
 struct State {
-    /// By value: what one thread allocates and another frees makes both wait for the allocator.
+    /// By value, because memory that one thread allocates and another frees makes both wait for the
+    /// allocator.
     queue: VecDeque<Event>,
-    /// Events lost since the subscribers were last told.
+    /// Events lost since the last `SubscriberOverflow`.
     lost: Option<Lost>,
     /// Events taken into the queue, and events lost, since the beginning.
     accepted: u64,
     dropped: u64,
-    /// The thread waits for `ready`.
+    /// Whether the thread waits for `ready`.
     waiting: bool,
     closed: bool,
-    /// Who waits until so many events are done.
+    /// The callers that wait until this many events are done.
     flushes: Vec<(u64, Sender<()>)>,
 }
 
@@ -59,13 +60,13 @@ struct Lost {
     last: u64,
 }
 
-/// A subscriber with the name it gave at the start.
+/// A subscriber, with the name that it returned at the start.
 struct Named {
     subscriber: Subscriber,
     name: Arc<str>,
 }
 
-/// Events for which an idle lane keeps room.
+/// The number of events for which an idle lane keeps room.
 const KEPT: usize = 64;
 
 enum Next {
@@ -105,7 +106,7 @@ impl Lane {
     /// Puts an event into the queue, or counts it as lost. Never waits.
     pub(crate) fn push(&self, event: Event) {
         let mut state = self.shared.state.lock();
-        // The one that is being called back has left the queue.
+        // The event that is being served has left the queue.
         let in_hand = self.shared.in_hand.load(Ordering::Relaxed);
         if state.queue.len() + in_hand.saturating_sub(1) < self.shared.capacity {
             state.accepted += 1;
@@ -124,8 +125,8 @@ impl Lane {
         }
     }
 
-    /// Brings word once every event up to now was called back or lost; `None` if that is so
-    /// already.
+    /// Returns a channel with a message once every event up to now is served or lost; `None` if
+    /// that is already so.
     pub(crate) fn flush(&self) -> Option<Receiver<()>> {
         let mut state = self.shared.state.lock();
         if self.shared.unserved(&state) == 0 {
@@ -137,7 +138,7 @@ impl Lane {
         Some(receiver)
     }
 
-    /// No event follows. The thread reports when it has served the last one.
+    /// No further event follows. The thread reports when it has served the last one.
     pub(crate) fn close(&self) {
         let mut state = self.shared.state.lock();
         state.closed = true;
@@ -145,8 +146,8 @@ impl Lane {
         self.shared.ready.notify_one();
     }
 
-    /// Nobody waits for the rest any more. Says how many events the subscribers did not get, those
-    /// included that still wait.
+    /// The remaining events are no longer awaited. Returns how many events the subscribers did not
+    /// get, including the remaining ones.
     pub(super) fn give_up(&self) -> u64 {
         let state = self.shared.state.lock();
         self.shared.given_up.store(true, Ordering::Release);
@@ -167,8 +168,8 @@ impl Shared {
         loop {
             match self.next(&mut hand, &door.clock) {
                 Next::Events => {
-                    // A loss is told before the next event, and nobody waits for the rest of one
-                    // that was given up.
+                    // A loss comes before the next event, and a lane that was given up serves no
+                    // more.
                     while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
                         let Some(event) = hand.pop_front() else { break };
                         call_all(&mut subscribers, &event, door);
@@ -183,7 +184,7 @@ impl Shared {
             }
         }
 
-        // What is left carries user values: not under the lock.
+        // The rest has user values, which must not be dropped under the lock.
         let rest = std::mem::take(&mut self.state.lock().queue);
         drop((hand, rest, subscribers));
         door.post(Fact::LaneFlushed);
@@ -193,7 +194,7 @@ impl Shared {
     fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
         let mut state = self.state.lock();
         if hand.is_empty() && !self.has_news(&state) {
-            // Whoever has served may be needed again in a moment.
+            // A thread that has just served may be needed again in a moment.
             self.answer_flushes(&mut state);
             drop(state);
             self.linger.until(clock, || self.has_news(&self.state.lock()).then_some(()));
@@ -215,7 +216,7 @@ impl Shared {
                 if state.flushes.is_empty() {
                     std::mem::swap(hand, &mut state.queue);
                 } else {
-                    // Who waits for this one does not wait for those behind it.
+                    // A flush that waits for this event does not wait for the events behind it.
                     hand.extend(state.queue.pop_front());
                 }
                 self.in_hand.store(hand.len(), Ordering::Relaxed);
@@ -224,7 +225,7 @@ impl Shared {
             if state.closed {
                 return Next::End;
             }
-            // The room of a flood is not kept.
+            // Room for a flood is not kept.
             state.queue.shrink_to(KEPT);
             hand.shrink_to(KEPT);
             state.waiting = true;
@@ -240,9 +241,9 @@ impl Shared {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// Events that were accepted and not yet called back.
+    /// Events that were accepted but not yet served.
     fn unserved(&self, state: &State) -> u64 {
-        // The thread counts an event down once it was called back.
+        // The thread counts an event down once it is served.
         (state.queue.len() + self.in_hand.load(Ordering::Acquire)) as u64
     }
 
@@ -258,8 +259,8 @@ impl Shared {
     }
 }
 
-/// A lane that nobody feeds any more must not wait for ever; nor must anybody wait for a subscriber
-/// that is stuck.
+/// A lane that gets no more events must not wait for ever, and no thread may wait for a stuck
+/// subscriber.
 impl Drop for Lane {
     fn drop(&mut self) {
         self.close();

@@ -10,14 +10,14 @@
 //!
 //! | channel | capacity | when full |
 //! |---|---|---|
-//! | submissions | `intake_capacity` | `submit` waits, `try_submit` says so |
-//! | requests | none | a caller that waits for an answer has one under way; a cancel waits for none |
-//! | facts | none | two an attempt; one a panic, a slow hook, a refused thread |
+//! | submissions | `intake_capacity` | `submit` waits, `try_submit` returns `Full` |
+//! | requests | none | a caller that waits for an answer has one request under way; a cancel waits for no answer |
+//! | facts | none | two per attempt; one per panic, slow hook, refused thread |
 //! | work | none | at most as many attempts as there are permits |
 //! | a lane | `event_capacity` | the incoming event is dropped and counted |
 //!
-//! What was asked for starts first, signals, lanes, workers, then the controller. It ends last but
-//! for threads that are stuck in user code, which nobody ever joins.
+//! The threads start in this order: signals, lanes, workers, controller. The controller ends last,
+//! except for threads that are stuck in user code, which are never joined.
 //!
 //! Each module uses only those listed below it.
 

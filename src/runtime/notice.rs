@@ -1,4 +1,4 @@
-//! What the machine thinks worth telling, made into events and outcomes with the user's values.
+//! Turns the machine's notices into events and outcomes, with the user values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ pub(super) struct Details<'a> {
     pub(super) cell: Option<&'a Arc<Cell>>,
 }
 
-/// Without a subscriber, the first failure of a streak and every failed outcome are logged, and
-/// what is stuck.
+/// Without a subscriber, the first failure of a streak, every failed outcome and every abandonment
+/// are logged.
 pub(super) fn is_worth_a_warning(notice: Notice, machine: &Machine) -> bool {
     match notice {
         Notice::AttemptEnded { attempt, ending, .. } => {
             let failed = !matches!(ending, Ending::Succeeded | Ending::Cancelled);
             let task = machine.tasks().get(attempt.task.key);
-            // The step that made the notice has counted it.
+            // The step that made the notice has already counted the failure.
             failed && task.is_some_and(|task| task.streak <= 1)
         }
         Notice::TaskEnded { end, .. } => end.is_failure(),
@@ -122,7 +122,7 @@ pub(super) fn kind_of(notice: Notice, details: &Details<'_>) -> EventKind {
     }
 }
 
-/// The one terminal event of an attempt that came back.
+/// The one terminal event of an attempt that returned.
 fn ended(
     attempt: u64,
     told: Option<CancelReason>,
@@ -150,7 +150,7 @@ fn ended(
     }
 }
 
-/// What the subscribers and waiters are told of an end.
+/// The outcome that subscribers and waiting callers get for an end.
 pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
     let error = error.cloned();
     match end {
@@ -166,7 +166,7 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
     }
 }
 
-/// The error of a failure; a text of ours for one that brought none.
+/// The error of a failure, or a text of this crate for a failure without one.
 pub(super) fn certain(error: Option<TaskError>, cause: FailureCause) -> TaskError {
     error.unwrap_or_else(|| {
         TaskError::fail(match cause {

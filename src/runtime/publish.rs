@@ -1,4 +1,4 @@
-//! Events on their way: numbered, dated, and put into the lanes.
+//! The publisher: numbers and dates events, and puts them into the lanes.
 
 use std::io;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ pub(super) struct Publisher {
     options: ThreadSetup,
     shared: Option<Lane>,
     dedicated: Vec<Lane>,
-    /// Nobody subscribed: warnings go to `log`, on a lane that is started for the first of them.
+    /// There is no subscriber: warnings go to `log`, on a lane that the first of them starts.
     nobody: bool,
     seq: u64,
-    /// What the wall clock said when it was last asked, and at which moment that was.
+    /// The last reading of the wall clock, and when it was read.
     wall: (Time, SystemTime),
     dropped: u64,
     closed: bool,
 }
 
-/// The subscribers a user named, with the capacities of their lanes.
+/// The user's subscribers, with the capacities of their lanes.
 #[derive(Default)]
 pub(crate) struct Subscribers {
     pub(crate) shared: Vec<Subscriber>,
@@ -81,12 +81,12 @@ impl Publisher {
         Lane::start(role, subscribers, capacity, &self.options, &self.door)
     }
 
-    /// Whether somebody hears of everything.
+    /// Whether there is a subscriber, which gets every event.
     pub(super) const fn has_subscribers(&self) -> bool {
         !self.nobody
     }
 
-    /// Whether the event of this notice would reach anybody.
+    /// Whether the event of this notice would reach a subscriber or the log.
     pub(super) fn wants(&self, notice: Notice, machine: &Machine) -> bool {
         !self.nobody || notice::is_worth_a_warning(notice, machine)
     }
@@ -111,8 +111,8 @@ impl Publisher {
         }
     }
 
-    /// Logging is user code, so it happens on a lane. False if nobody wants warnings, or no thread
-    /// can be had for them.
+    /// Logging is user code, so it happens on a lane. False if the log takes no warnings, or the
+    /// system refuses a thread for them.
     fn start_warnings(&mut self) -> bool {
         const CAPACITY: usize = 1024;
         // A failed outcome is an error.
@@ -127,18 +127,20 @@ impl Publisher {
         self.shared.is_some()
     }
 
-    /// Brings word once every event of the shared lane up to now was called back or lost.
+    /// Returns a channel with a message once every event of the shared lane up to now is served or
+    /// lost; `None` if that is already so.
     pub(super) fn flush(&self) -> Option<Receiver<()>> {
         self.shared.as_ref().and_then(Lane::flush)
     }
 
-    /// No event follows. Each lane reports when it has served its last one; says how many will.
+    /// No further event follows. Each lane reports when it has served its last one; returns how
+    /// many will.
     pub(super) fn close(&mut self) -> usize {
         self.closed = true;
         self.shared.iter().chain(&self.dedicated).map(Lane::close).count()
     }
 
-    /// Nobody waits for the lanes any more. Says how many events subscribers did not get.
+    /// The lanes are no longer awaited. Returns how many events subscribers did not get.
     pub(super) fn give_up(&self) -> u64 {
         self.dropped + self.shared.iter().chain(&self.dedicated).map(Lane::give_up).sum::<u64>()
     }

@@ -1,5 +1,5 @@
-//! Attempts that were abandoned and released: they still run, and their tasks do not wait for them
-//! any more.
+//! Attempts that were abandoned and released: they still run, but their tasks no longer wait for
+//! them.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ pub(super) struct Released {
     pub(super) told: CancelReason,
     pub(super) since: Time,
     pub(super) stall: Option<Box<Stall>>,
-    /// What it returned, when it has.
+    /// The error that it returned, if it has returned one.
     pub(super) error: Option<TaskError>,
 }
 
-/// All of them; few at a time, for they are bounded by `max_abandoned`.
+/// All released attempts. There are few at a time, because `max_abandoned` limits them.
 #[derive(Default)]
 pub(super) struct ReleasedAttempts(Vec<Released>);
 
@@ -50,7 +50,7 @@ impl ReleasedAttempts {
         self.0.iter_mut().find(|released| released.attempt == attempt)
     }
 
-    /// Forgets one that has returned.
+    /// Forgets an attempt that has returned.
     pub(super) fn remove(&mut self, attempt: AttemptAddr) {
         self.0.retain(|released| released.attempt != attempt);
     }

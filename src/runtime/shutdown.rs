@@ -1,4 +1,4 @@
-//! How far the shutdown of a supervisor has got, and what its report says of it.
+//! How far the shutdown of a supervisor has got, and what its report says about it.
 
 use super::signals::Listener;
 use crate::machine::End;
@@ -11,7 +11,7 @@ pub(super) struct Shutdown {
     progress: Option<Progress>,
     /// Signals have their former effect again once this is dropped.
     pub(super) signals: Option<Listener>,
-    /// The lanes are to be closed; how many have not served their last event, once they are.
+    /// The lanes are to be closed, or are closed; then, how many have not served their last event.
     lanes: Lanes,
     /// The machine has ended.
     pub(super) finished: bool,
@@ -24,7 +24,7 @@ enum Lanes {
     Flushing { open: usize },
 }
 
-/// What is known of the shutdown under way.
+/// The facts about the shutdown under way.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     cause: ShutdownCause,
@@ -52,12 +52,12 @@ impl Shutdown {
         self.lanes = Lanes::ToBeClosed;
     }
 
-    /// Whether the lanes wait to be closed.
+    /// Whether the lanes are to be closed now.
     pub(super) fn lanes_wait(&self) -> bool {
         self.lanes == Lanes::ToBeClosed
     }
 
-    /// They are closed, and so many have events left.
+    /// The lanes are closed, and this many have events left.
     pub(super) fn lanes_closed(&mut self, open: usize) {
         self.lanes = Lanes::Flushing { open };
     }
@@ -101,18 +101,18 @@ impl Shutdown {
         }
     }
 
-    /// The controller has panicked: what it knew of a shutdown counts no more.
+    /// The controller has panicked: what it knew about a shutdown no longer counts.
     pub(super) fn give_up(&mut self) {
         self.progress = None;
         self.signals = None;
     }
 
-    /// When the last events, and the threads, must be done.
+    /// When the last events and the threads must be done.
     pub(super) fn complete_at(&self, now: Time) -> Time {
         self.progress.map_or(now, |progress| progress.ended)
     }
 
-    /// What the report says of it. Without a shutdown, the controller has panicked.
+    /// The report about the shutdown. Without a shutdown, the controller has panicked.
     pub(super) fn into_report(
         self,
         abandoned: Vec<AbandonedAttempt>,

@@ -1,10 +1,10 @@
-//! Signals: installed only when asked for, and given back their default effect when there is
-//! nothing left to stop.
+//! Signals: handled only if asked for, and with their default effect again once there is nothing
+//! left to stop.
 
 #[cfg(all(unix, feature = "signals"))]
 pub(crate) use unix::Listener;
 
-/// No signals on this system, or in this build.
+/// This system or this build has no signals.
 #[cfg(not(all(unix, feature = "signals")))]
 pub(crate) enum Listener {}
 
@@ -33,17 +33,17 @@ mod unix {
     use crate::task::door::Door;
     use crate::task::request::Request;
 
-    /// Hears of SIGINT and SIGTERM until dropped; then, if no other listener is left in the
-    /// process, they have their default effect again.
+    /// Listens for SIGINT and SIGTERM until dropped. Then, if no other listener is left in the
+    /// process, the signals have their default effect again.
     pub(crate) struct Listener {
         handle: Handle,
         default_effect: Arc<AtomicBool>,
     }
 
-    /// Signals belong to the process, so all supervisors in it share what follows.
+    /// Signals belong to the process, so all its supervisors share this state.
     struct Process {
         listeners: usize,
-        /// While true, the signals act as if nobody had ever installed anything.
+        /// While true, the signals act as if no handler had ever been installed.
         default_effect: Option<Arc<AtomicBool>>,
     }
 
@@ -93,8 +93,8 @@ mod unix {
         }
     }
 
-    /// The default effect must be registered before anything else, and once in a process: a second
-    /// registration would outlive the first listener.
+    /// The default effect must be registered before anything else, and only once per process,
+    /// because a second registration would outlive the first listener.
     fn enter(signals: &[i32]) -> io::Result<Arc<AtomicBool>> {
         let mut process = PROCESS.lock();
         let flag = if let Some(flag) = &process.default_effect {
@@ -120,8 +120,8 @@ mod unix {
         }
     }
 
-    /// Whether whoever started this process had it ignore the signal, as shells do for jobs in the
-    /// background: that is left alone. Only Linux tells without unsafe code.
+    /// Whether the process was started with this signal ignored, as shells do for background jobs;
+    /// such a signal stays ignored. Without unsafe code, only Linux can say so.
     fn is_ignored(signal: i32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

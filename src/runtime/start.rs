@@ -20,7 +20,7 @@ use crate::task::settings::Settings;
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::ShutdownCause;
 
-/// All that a supervisor is started with.
+/// Everything that a supervisor is started with.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) seed: u64,
@@ -34,13 +34,13 @@ pub(crate) struct Setup {
 /// The controller's own stack. No user code runs on it.
 const STACK: usize = 256 * 1024;
 
-/// Starts the controller and all that was asked for. If any thread is refused, those that run are
-/// sent home.
+/// Starts the controller and the other threads that were asked for. If a thread is refused, those
+/// that already run are sent home.
 pub(crate) fn start(setup: Setup, door: &Arc<Door>, inbox: Inbox) -> Result<(), StartError> {
     start_with(setup, door, inbox, Controller::run)
 }
 
-/// The same with turns that a test may have replaced.
+/// Does the same with turns that a test may replace.
 pub(super) fn start_with(
     mut setup: Setup,
     door: &Arc<Door>,
@@ -66,8 +66,8 @@ pub(super) fn start_with(
         return Err(refused("w")(error));
     }
 
-    // The controller moves into its thread only if that exists: what is refused must be closed
-    // properly.
+    // The controller moves into its thread only once that exists. If the thread is refused, the
+    // controller must be here to close everything properly.
     let (hand, take) = channel::bounded(1);
     let (own_door, own_threads) = (Arc::clone(door), threads.clone());
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
@@ -77,7 +77,7 @@ pub(super) fn start_with(
     });
     match spawned {
         Ok(()) => {
-            // Cannot fail: the thread waits for it.
+            // This cannot fail, because the thread waits for it.
             let _ = hand.send(controller);
             Ok(())
         }
@@ -97,7 +97,7 @@ fn run(
 ) {
     current::belong_to(&door);
     user_value::keep_user_values();
-    // A panic here is a bug in this crate. It must not leave anybody waiting; and a logger is user
+    // A panic here is a bug in this crate. It must not leave any caller waiting; and a logger is user
     // code, which may panic or block in turn, so that it comes last.
     let bug = unwind::catch(|| turns(&mut controller)).err();
     if bug.is_some() {
@@ -108,13 +108,14 @@ fn run(
         door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
     }
 
-    // Without any handle left, nobody can read the report; but its errors are user values. So are
-    // the callbacks of the threads, once the last worker is gone.
+    // Without a handle, the report can no longer be read, but its errors are user values. So are
+    // the thread callbacks, once the last worker is gone.
     drop((door, threads.callbacks.take()));
     let last = user_value::take_kept();
     let mut leaked = 0;
     if !last.is_empty() && threads.spawn("w0", threads.stack_size, move |_| drop(last)).is_err() {
-        // With its thread refused, the closure was dropped here, and what it held was kept again.
+        // The thread was refused, so its closure was dropped here, and what it held was
+        // kept again.
         let kept = user_value::take_kept();
         leaked = kept.len();
         std::mem::forget(kept);

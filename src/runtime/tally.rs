@@ -1,4 +1,4 @@
-//! A run report in the making.
+//! A run report that is still being counted.
 
 use crate::output::outcome::Outcome;
 use crate::output::report::{FailedTask, OutcomeCounts, RunReport, ShutdownReport};
@@ -7,7 +7,7 @@ use crate::vocabulary::id::TaskRef;
 /// How many failures a report names.
 const MAX_FAILURES: usize = 64;
 
-/// What has been counted so far.
+/// The counts so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     outcomes: OutcomeCounts,

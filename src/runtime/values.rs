@@ -1,5 +1,4 @@
-//! What belongs to users, behind the machine's keys: bodies, errors, promises; and the names of
-//! slots.
+//! The values behind the machine's keys: bodies, errors, promises; and the names of slots.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,26 +23,26 @@ use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{Decision, FailureCause};
 
-/// What the runtime keeps of a task.
+/// What the runtime keeps of one task.
 pub(super) struct Belongings {
     promise: Promise,
-    /// Whole until the submission is decided.
+    /// The whole spec, until the submission is decided.
     spec: Option<TaskSpec>,
     on_refusal: OnRefusal,
     pub(super) plan: Arc<Plan>,
-    /// At home: not in a cell, not with a worker.
+    /// The body, while it is neither in a cell nor with a worker.
     body: Option<Body>,
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
     inherited: Vec<Leftover<Body>>,
     /// The cell of the latest attempt.
     pub(super) cell: Option<Arc<Cell>>,
-    /// What the latest attempt returned, unless that was `Ok`.
+    /// The error that the latest attempt returned, if any.
     pub(super) error: Option<TaskError>,
     /// The latest failure, for the attempts that retry it.
     pub(super) last_failure: Option<TaskError>,
-    /// A thread of its own for each attempt, if it wants one.
+    /// The options of its dedicated threads, if it asks for them.
     pub(super) dedicated: Option<Box<ThreadOptions>>,
-    /// What the kernel knew of the latest attempt, if that was looked at.
+    /// What the kernel knew about the latest attempt, if that was examined.
     pub(super) stall: Option<Box<Stall>>,
 }
 
@@ -72,7 +71,7 @@ impl Belongings {
         self.record().task_ref()
     }
 
-    /// Passes the decision on. What is refused goes back with it, or is dropped.
+    /// Passes the decision on. A refused spec goes back with it, or is dropped.
     pub(super) fn decide(&mut self, decision: Decision) {
         let spec = self.spec.take();
         let back = match decision {
@@ -91,7 +90,7 @@ impl Belongings {
     /// Puts the body into the cell of a new attempt.
     pub(super) fn load(&mut self, attempt: AttemptAddr, failures: u32) -> Arc<Cell> {
         let body = self.body.take().expect("a body that runs again is kept");
-        // A share of it stays for the attempt that may follow beside this one.
+        // A share of it stays for a retry beside this attempt.
         self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
         let Plan { timeout, max_timeout, .. } = *self.plan;
         let load = Load {
@@ -107,7 +106,7 @@ impl Belongings {
         cell
     }
 
-    /// Takes the attempt back, unless a thread has it.
+    /// Takes the attempt back, unless a thread has claimed it.
     pub(super) fn revoke(&mut self) -> Option<RevokeAnswer> {
         match self.cell.as_ref()?.revoke() {
             Ok(load) => {
@@ -120,22 +119,22 @@ impl Belongings {
         }
     }
 
-    /// Keeps the failure for the attempt that retries it. An abandoned attempt brought no error.
+    /// Keeps the failure for the attempt that retries it. An abandoned attempt has no error.
     pub(super) fn note_failure(&mut self, cause: FailureCause) {
         let returned = self.error.clone().filter(|_| cause != FailureCause::Abandoned);
         self.last_failure = Some(certain(returned, cause));
     }
 
-    /// Takes home what a returned attempt brings.
+    /// Takes the error and the body of a returned attempt back.
     pub(super) fn take_home(&mut self, returned: &mut Returned) {
         self.error = returned.error.take();
         // A share of it may have been kept for a retry beside this attempt.
         self.body = returned.body.take().or_else(|| self.body.take());
-        // A task that waits keeps nothing of its last attempt open.
+        // A waiting task keeps nothing of its last attempt.
         self.cell = None;
     }
 
-    /// What must be gone before the slot's next owner starts.
+    /// The bodies that must be dropped before the slot's next owner starts.
     fn take_leftovers(&mut self) -> Vec<Leftover<Body>> {
         let mut leftovers = std::mem::take(&mut self.inherited);
         leftovers.extend(self.body.take().map(Leftover::new));
@@ -146,7 +145,7 @@ impl Belongings {
 /// All belongings, under the keys that the machine uses, and the names of slots.
 pub(super) struct Values {
     belongings: Table<Belongings>,
-    /// Above all keys in use.
+    /// The lowest number above all keys in use.
     next: u32,
     free: Vec<u32>,
     pub(super) slots: SlotNames,
@@ -164,7 +163,7 @@ impl Values {
         }
     }
 
-    /// Takes a submission in, and gives it its key.
+    /// Takes a submission in, and gives it a key.
     pub(super) fn insert(&mut self, entry: Entry) -> (TaskAddr, Arc<Plan>) {
         let plan = self.plans.of(&entry.spec);
         let key = self.free.pop().unwrap_or_else(|| {
@@ -206,8 +205,8 @@ impl Values {
         (cell.attempt == attempt).then_some(cell)
     }
 
-    /// Passes what a task leaves to the next owner of its slot, to be dropped before that one
-    /// starts; or drops it.
+    /// Passes the bodies that a task leaves to the next owner of its slot, to be dropped before
+    /// that one starts; or drops them.
     pub(super) fn discard(&mut self, task: TaskAddr, heir: Option<TaskAddr>) {
         let Some(belongings) = self.get_mut(task.key) else { return };
         let mut leftovers = belongings.take_leftovers();
@@ -217,8 +216,8 @@ impl Values {
     }
 }
 
-/// Makes plans, and shares them: most tasks of a program are planned like the one before, and a
-/// plan of its own would add half to the memory of a task that waits.
+/// Makes plans, and shares them: most tasks of a program have the same plan as the one before, and
+/// a separate plan would add half to the memory of a waiting task.
 struct Plans {
     defaults: Settings,
     grace: Duration,

@@ -10,7 +10,7 @@ use crate::vocabulary::plan::BodyKind;
 /// The user's closure. It moves to the worker for each attempt and comes back with its report.
 pub(crate) enum Body {
     Repeat(UserValue<Box<RepeatBody>>),
-    /// Empty once it has run.
+    /// `None` inside once it has run.
     Once(UserValue<Box<OnceBody>>),
     Shared(Arc<UserValue<Box<SharedBody>>>),
 }
@@ -50,7 +50,8 @@ impl Body {
         }
     }
 
-    /// Runs one attempt. By reference, so that a body that panics is still there for its retry.
+    /// Runs one attempt. The body is taken by reference, so that it is still there for a retry
+    /// after a panic.
     pub(crate) fn run(&mut self, ctx: &TaskContext) -> TaskResult {
         match self {
             Self::Repeat(body) => body(ctx),

@@ -224,15 +224,15 @@ impl TaskContext {
         self.cell().extend(span)
     }
 
-    /// Tells the [watchdog](crate::TaskSpec::watchdog) of the task that the body is alive. Costs
-    /// one relaxed atomic store.
+    /// Gives the task's [watchdog](crate::TaskSpec::watchdog) a sign of life. Costs one relaxed
+    /// atomic store.
     #[doc(alias = "checkpoint")]
     #[doc(alias = "keepalive")]
     pub fn heartbeat(&self) {
         self.cell().pulse.beat();
     }
 
-    /// Sends a heartbeat that also says where the body is. The latest mark appears in snapshots,
+    /// Gives a heartbeat that also says where the body is. The latest mark appears in snapshots,
     /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
     ///
     /// ```

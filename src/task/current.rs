@@ -1,4 +1,5 @@
-//! Whose thread this is: how a wait knows that it would wait for itself, and which token ends it.
+//! The supervisor and the attempt of this thread, by which a wait knows whether it would wait for
+//! itself and which token ends it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,13 +15,13 @@ thread_local! {
 }
 
 struct Current {
-    /// The address of the supervisor's door: compared, never followed.
+    /// The address of the supervisor's door, which is only compared, never dereferenced.
     supervisor: Option<usize>,
     /// The token of the body that runs.
     attempt: Option<CancelToken>,
 }
 
-/// Marks this thread as the supervisor's own, for the rest of its life.
+/// Marks this thread as one of the supervisor's own, for the rest of its life.
 pub(crate) fn belong_to(door: &Arc<Door>) {
     let address = Arc::as_ptr(door) as usize;
     CURRENT.with(|current| current.borrow_mut().supervisor = Some(address));
@@ -56,7 +57,7 @@ pub(crate) fn token() -> Option<CancelToken> {
     with(|current| current.attempt.clone()).flatten()
 }
 
-/// `None` while the thread's locals are being destroyed, when user code may still call us.
+/// `None` while the thread locals are being destroyed; user code may still call this crate then.
 fn with<T>(look: impl FnOnce(&Current) -> T) -> Option<T> {
     CURRENT.try_with(|current| look(&current.borrow())).ok()
 }

@@ -1,5 +1,5 @@
-//! Where callers, threads and the controller of a supervisor meet: the door and the intake behind
-//! it, the requests, the facts, and the end.
+//! The door, where callers, threads and the controller of a supervisor meet: the intake, the
+//! requests, the facts, and the end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::vocabulary::reason::ShutdownCause;
 
 pub(crate) struct Door {
     pub(crate) clock: Clock,
-    /// Of those who wait for the end of a task.
+    /// For threads that wait for the outcome of a task.
     pub(crate) linger: Linger,
     latch: Mutex<Latch>,
     intake: Sender<Envelope>,
-    /// A receiver of our own, so that whoever finds the door closed behind a submission can answer
-    /// for it.
+    /// The door's own receiver, so that a caller whose submission lies behind a closed door can
+    /// answer it.
     behind_door: Receiver<Envelope>,
     requests: Sender<Request>,
     facts: Sender<Fact>,
     shutdown_asked: AtomicBool,
-    /// The thread of last resort for hooks exists, or was asked for.
+    /// Whether the thread of last resort for hooks exists or was asked for.
     hook_thread_asked: AtomicBool,
     /// What is told from now on would never be heard.
     nobody_listens: AtomicBool,
@@ -39,12 +39,12 @@ pub(crate) struct Door {
     ended: Condvar,
 }
 
-/// Ids are drawn where the door is seen to be open. A lock, since 64-bit atomics are not
-/// everywhere.
+/// Ids are drawn together with the check that the door is open. This is a lock, because not every
+/// platform has 64-bit atomics.
 struct Latch {
     closed: bool,
     next_id: u64,
-    /// Submissions that other callers have answered instead of the controller.
+    /// The number of submissions that callers have answered instead of the controller.
     refused: usize,
 }
 
@@ -124,7 +124,7 @@ impl Door {
             .map_err(|not_taken| not_taken.map(|envelope| envelope.first.spec))
     }
 
-    /// Puts specs into the intake, to be admitted all or none; waits for room. Refused ones are
+    /// Puts specs into the intake, to be admitted all or none; waits for room. Refused specs are
     /// given back.
     pub(crate) fn hand_over_batch(
         self: &Arc<Self>,
@@ -156,14 +156,14 @@ impl Door {
         let envelope = Envelope { first, rest, policy, submitted_at: self.clock.now() };
         let first_id = envelope.first_id();
         match when_full {
-            // Cannot fail: we hold a receiver.
+            // This cannot fail, because the door holds a receiver.
             WhenFull::Wait => drop(self.intake.send(envelope)),
             WhenFull::GiveUp => {
                 if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
                     self.intake.try_send(envelope)
                 {
-                    // What fills the intake of a closed door will be refused: whoever comes again
-                    // finds nothing better.
+                    // Behind a closed door, everything in the intake will be refused, so trying
+                    // again is pointless.
                     let closed = self.latch.lock().closed;
                     let why = if closed { NotTaken::Closed } else { NotTaken::Full };
                     return Err(why(envelope));
@@ -180,15 +180,15 @@ impl Door {
         (!latch.closed).then_some(first)
     }
 
-    /// If the door closed behind a submission, the controller may have looked into the intake for
-    /// the last time before the submission lay there. So whoever put it there looks as well, and
-    /// answers all it finds; its own comes back.
+    /// If the door has closed since a submission began, the controller may have looked into the
+    /// intake for the last time before the submission was there. So the caller looks as well, and
+    /// answers every submission it finds; its own is returned.
     fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
         let mut latch = self.latch.lock();
         if !latch.closed {
             return None;
         }
-        // Under the lock, so that whoever counts finds each of them here or in the intake.
+        // Under the lock, so that a count finds each of them either here or in the intake.
         let (own, others): (Vec<_>, Vec<_>) =
             self.behind_door.try_iter().partition(|found| found.first_id() == own_id);
         latch.refused += others.iter().map(Envelope::len).sum::<usize>();
@@ -198,23 +198,23 @@ impl Door {
         own.into_iter().next()
     }
 
-    /// How many submissions were answered behind the door.
+    /// The number of submissions that callers answered behind the closed door.
     pub(crate) fn refused_behind_door(&self) -> usize {
         self.latch.lock().refused
     }
 
-    /// Nothing is accepted any more. The controller empties the intake after this.
+    /// From now on nothing is accepted. The controller empties the intake after this.
     pub(crate) fn close(&self) {
         self.shutdown_asked.store(true, Ordering::Release);
         self.latch.lock().closed = true;
     }
 
-    /// What lies in the intake, for the controller to refuse.
+    /// Takes the submissions out of the intake, for the controller to refuse.
     pub(crate) fn empty_intake(&self) -> impl Iterator<Item = Envelope> + '_ {
         self.behind_door.try_iter()
     }
 
-    /// Sends the controller a fact. Never waits. What one that has ended cannot hear is dropped
+    /// Sends the controller a fact. Never waits. After the controller has ended, the fact is dropped
     /// here, because a thread that hangs for ever keeps the channel open.
     pub(crate) fn post(&self, fact: Fact) {
         if !self.nobody_listens.load(Ordering::Relaxed) {
@@ -227,7 +227,7 @@ impl Door {
         self.requests.send(request).is_ok()
     }
 
-    /// Sends a request and waits for its answer, which the controller gives without waiting for
+    /// Sends a request and waits for its answer, which the controller sends without waiting for
     /// anything. `None` if the supervisor has ended.
     pub(crate) fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
         let (reply, answer) = channel::bounded(1);
@@ -235,7 +235,7 @@ impl Door {
         answer.recv().ok()
     }
 
-    /// A hook was registered: makes sure that there will be a thread to run it.
+    /// A hook was registered: makes sure that there is a thread to run it.
     pub(crate) fn want_hook_thread(&self) {
         if !self.hook_thread_asked.load(Ordering::Relaxed)
             && !self.hook_thread_asked.swap(true, Ordering::AcqRel)
@@ -249,7 +249,7 @@ impl Door {
         self.hook_thread_asked.store(false, Ordering::Release);
     }
 
-    /// Asks for shutdown; sends only the first time.
+    /// Requests a shutdown; only the first call sends the request.
     pub(crate) fn request_shutdown(&self, cause: ShutdownCause) {
         if !self.shutdown_asked.swap(true, Ordering::AcqRel) {
             self.send(Request::Shutdown(cause));

@@ -1,4 +1,4 @@
-//! A submission on its way through the intake, and the duty to answer it.
+//! A submission on its way through the intake, with the promise of its outcome.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{Decision, Rejection};
 use crate::vocabulary::time::Time;
 
-/// One hand-over: a submission, or a batch to be admitted all or none. Dropped unanswered, it says
-/// that its tasks were lost.
+/// One hand-over: a submission, or a batch to be admitted all or none. If it is dropped unanswered,
+/// its tasks are lost.
 pub(crate) struct Envelope {
     pub(crate) first: Entry,
     /// The others of a batch.
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) on_refusal: OnRefusal,
 }
 
-/// What becomes of the spec of a submission that is refused.
+/// What happens to the spec of a submission that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnRefusal {
     /// The caller waits for the decision, and gets the spec back with it.
@@ -43,7 +43,7 @@ impl Entry {
         Self { spec, promise: Promise(Arc::new(record)), on_refusal }
     }
 
-    /// Refuses the submission: the door was closed.
+    /// Refuses the submission, because the door was closed.
     fn refuse(self) {
         let Self { spec, promise, on_refusal } = self;
         let why = Rejection::ShuttingDown;
@@ -58,12 +58,12 @@ impl Envelope {
         self.first.promise.0.id.get()
     }
 
-    /// How many submissions it carries.
+    /// The number of submissions in it.
     pub(crate) fn len(&self) -> usize {
         1 + self.rest.len()
     }
 
-    /// Refuses everything: the door was closed.
+    /// Refuses all its submissions, because the door was closed.
     pub(crate) fn refuse(self) {
         self.into_entries().for_each(Entry::refuse);
     }

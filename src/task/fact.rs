@@ -1,5 +1,5 @@
-//! What threads tell the controller: each message is a fact about an attempt, a hook, a thread or a
-//! lane, sent without waiting for an answer.
+//! What threads report to the controller: each message is a fact about an attempt, a hook, a thread
+//! or a lane, sent without waiting for an answer.
 
 use std::io;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ pub(crate) enum Fact {
     Claimed { attempt: AttemptAddr, at: Time },
     /// A body has returned.
     Returned(Returned),
-    /// The destructor of a user's value panicked.
+    /// The destructor of a user value panicked.
     DropPanicked { message: String },
-    /// A thread was looked at; nothing is known of one that had moved on.
+    /// A thread was examined; `None` if it had moved on.
     Examined { attempt: AttemptAddr, stall: Option<Stall> },
     /// A hook was registered, and there is no thread of last resort yet.
     HookThreadWanted,
     /// A hook panicked.
     HookPanicked { cell: Arc<Cell>, message: String },
-    /// A hook takes, or took, long.
+    /// A hook takes, or took, over 100 ms.
     HookSlow { cell: Arc<Cell>, ran: Duration },
     /// A hook outlived the grace of its attempt.
     HookAbandoned,
-    /// A hook that had done so has returned.
+    /// A hook that counted as abandoned has returned.
     HookReturned,
-    /// Hooks of an attempt are to be run again at that time.
+    /// Nudges of an attempt are due again at that time.
     HooksDue { cell: Arc<Cell>, due: Time },
-    /// A thread could not be had; another is tried after that time.
+    /// The system refused a thread; the next try is after `retry_in`.
     ThreadRefused { error: io::Error, retry_in: Duration },
-    /// A thread came, and what the user wants done first on each thread failed.
+    /// A thread was started, but the user's `on_thread_start` failed on it.
     SetUpFailed { role: Role, error: io::Error },
     /// A subscriber panicked.
     SubscriberPanicked { subscriber: Arc<str>, message: String },
@@ -56,7 +56,7 @@ pub(crate) enum Role {
     Hooks,
 }
 
-/// How an attempt came back, with what it brought.
+/// How an attempt returned, with its error and its body.
 pub(crate) struct Returned {
     pub(crate) attempt: AttemptAddr,
     pub(crate) claimed_at: Time,
@@ -64,6 +64,6 @@ pub(crate) struct Returned {
     pub(crate) told: Option<CancelReason>,
     pub(crate) ret: Return,
     pub(crate) error: Option<TaskError>,
-    /// The body, unless it will not run again; then it is dropped already.
+    /// The body; `None` if it will not run again, because then it is already dropped.
     pub(crate) body: Option<Body>,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! Armed ──run──► Running ──► Spent       once
 //!   │              └───────► Armed       a nudge, to be run again after its period
-//!   └─remove──► Spent                    a running one is waited for, or marked to be spent
+//!   └─remove──► Spent                    waits for a running hook, or marks it to be spent
 //! ```
 
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::platform::user_value::{self, UserValue};
 
 pub(crate) struct Hook {
     state: Mutex<State>,
-    /// Signalled when it has run.
+    /// Signalled when the hook has run.
     ran: Condvar,
-    /// A nudge is run again so long after it ran, until it is removed.
+    /// How long after each run a nudge runs again, until it is removed; `None` for other hooks.
     pub(crate) period: Option<Duration>,
 }
 
@@ -51,8 +51,8 @@ impl Hook {
         Self { state, ran: Condvar::new(), period }
     }
 
-    /// Runs it on this thread, unless it is spent or runs elsewhere. Gives back the messages of its
-    /// panics.
+    /// Runs the hook on this thread, unless it is spent or running elsewhere. Returns the messages
+    /// of its panics.
     pub(crate) fn run(&self) -> Vec<String> {
         let running = State::Running { on: thread::current().id(), removed: false };
         let mut call = {
@@ -71,7 +71,8 @@ impl Hook {
             *state = State::Armed(call);
             return panics;
         }
-        // What the hook holds is gone before anybody who waits for it goes on.
+        // Everything that the hook holds is dropped before a thread that waits for the hook goes
+        // on.
         drop(state);
         panics.extend(user_value::panics_of(|| drop(call)));
         *self.state.lock() = State::Spent;
@@ -79,8 +80,8 @@ impl Hook {
         panics
     }
 
-    /// From now on it is not run, if it was not yet. One that runs on another thread is waited for
-    /// if `wait` is set. True if it does not run any more.
+    /// From now on the hook is not started. With `wait`, waits for a hook that runs on another
+    /// thread. True if the hook is not running.
     pub(crate) fn remove(&self, wait: bool) -> bool {
         let mut state = self.state.lock();
         if let State::Armed(_) = *state {

@@ -1,12 +1,13 @@
-//! What an earlier owner of a slot has left: a body to be gone before the next one starts.
+//! Leftovers: the body of an earlier owner of a slot must be dropped before the next owner's
+//! starts.
 
 use std::sync::Arc;
 
 use crate::platform::sync::{Condvar, Mutex};
 
-/// A value that is out of use and must be gone before somebody else goes on. Whoever needs it gone
-/// drops it, or waits for the thread that is doing so: an attempt that is revoked meanwhile passes
-/// on this duty, not just the hope that somebody else does it.
+/// A value that is no longer used and must be dropped before another attempt goes on. The thread
+/// that needs it dropped drops it, or waits for the thread that is dropping it. An attempt that is
+/// revoked in the meantime passes the leftover on, so that this duty is not lost.
 pub(crate) struct Leftover<T>(Arc<(Mutex<Remains<T>>, Condvar)>);
 
 enum Remains<T> {
@@ -20,12 +21,12 @@ impl<T> Leftover<T> {
         Self(Arc::new((Mutex::new(Remains::Here(value)), Condvar::new())))
     }
 
-    /// Drops the value, or waits until it is dropped or that is `pointless`.
+    /// Drops the value, or waits until it is dropped or the wait is `pointless`.
     pub(crate) fn clear(&self, pointless: impl Fn() -> bool) {
         let (remains, changed) = &*self.0;
         let mut state = remains.lock();
         match std::mem::replace(&mut *state, Remains::BeingDropped) {
-            // Its destructor may take long: not under the lock.
+            // Its destructor may take long, so it does not run under the lock.
             Remains::Here(value) => {
                 drop(state);
                 drop(value);
@@ -40,7 +41,7 @@ impl<T> Leftover<T> {
         }
     }
 
-    /// Whoever waits should see whether that is still worth it.
+    /// Wakes the waiting threads, so that they check whether their wait is pointless.
     pub(crate) fn wake_waiters(&self) {
         let (remains, changed) = &*self.0;
         drop(remains.lock());

@@ -1,8 +1,8 @@
-//! One task, from the spec that a user writes to the outcome that is waited for, as threads share
-//! it.
+//! One task, as threads share it, from the user's spec to the outcome.
 //!
-//! Each module uses only those listed below it, but for the knot in the middle: a body is called
-//! with a context that can submit a spec that holds a body. `README.md` beside this file unties it.
+//! Each module uses only those listed below it, except for the knot in the middle: a body is called
+//! with a context, which can submit a spec, which holds a body. `README.md` in this folder explains
+//! the knot.
 
 #[cfg(all(unix, feature = "poll"))]
 pub(crate) mod poll;

@@ -1,4 +1,4 @@
-//! Signs of life: what a watched body gives, and the watchdog looks for.
+//! The signs of life that a watched body gives and the watchdog looks for.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub(crate) struct Pulse {
 #[derive(Debug, Default)]
 struct Detail {
     mark: Option<Mark>,
-    /// Until when silence is allowed, for each guard that is out.
+    /// Until when silence is allowed, for each guard that is held.
     allowed: Vec<(u32, Time)>,
     next_guard: u32,
 }

@@ -1,5 +1,5 @@
-//! The record of one submission, shared by its handles and the controller: who it is, what was
-//! decided, how it ended.
+//! The record of one submission, shared by its handles and the controller: identity, decision,
+//! outcome.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) id: TaskId,
     pub(crate) name: Arc<str>,
     pub(crate) slot: Option<Arc<str>>,
-    /// Where the controller keeps the task; `NO_KEY` until it does.
+    /// The controller's key for the task; `NO_KEY` until it has one.
     key: AtomicU32,
     cancel_asked: AtomicBool,
     state: Mutex<State>,
@@ -33,9 +33,9 @@ pub(crate) struct Record {
 struct State {
     decision: Option<Decision>,
     outcome: Option<Outcome>,
-    /// The spec of a refused `add`, on its way back.
+    /// The spec of a refused `add`, on its way back to the caller.
     refused: Option<TaskSpec>,
-    /// Behind a box, since many records are kept and few are asked for it.
+    /// In a box, because many records are kept and few are asked for it.
     ended: Option<Box<EndChannel>>,
 }
 
@@ -69,7 +69,7 @@ impl Record {
         self.key.store(key.0, Ordering::Relaxed);
     }
 
-    /// Notes that a cancel was asked. True for the first time.
+    /// Notes that a cancel was asked. True only the first time.
     pub(crate) fn ask_cancel(&self) -> bool {
         !self.cancel_asked.swap(true, Ordering::AcqRel)
     }
@@ -88,7 +88,7 @@ impl Record {
         }
     }
 
-    /// The first outcome counts. A submission that ended undecided was lost.
+    /// The first outcome counts. A submission that ends undecided was lost.
     pub(crate) fn end(&self, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
@@ -117,7 +117,7 @@ impl Record {
         self.state.lock().outcome.clone()
     }
 
-    /// Blocks until the outcome is there, or `span` has passed.
+    /// Blocks until there is an outcome, or `span` has passed.
     pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
         let clock = &self.door.clock;
         let soon = self.door.linger.until(clock, || self.outcome());
@@ -141,7 +141,7 @@ impl Record {
         }
     }
 
-    /// A channel that disconnects when the outcome is there.
+    /// A channel that disconnects when there is an outcome.
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
@@ -149,8 +149,8 @@ impl Record {
     }
 }
 
-/// Whoever drops the last reference, maybe in passing, has no part in the error of the end and in
-/// the spec that came back: what their destructors do is the supervisor's affair.
+/// The last reference may be dropped by any thread. Panics in the destructors of the outcome's
+/// error and of a refused spec do not concern that thread: they are reported to the supervisor.
 impl Drop for Record {
     fn drop(&mut self) {
         let state = std::mem::take(self.state.get_mut());
@@ -160,7 +160,8 @@ impl Drop for Record {
     }
 }
 
-/// The duty to end a record: dropped without having done so, it says that the task was lost.
+/// The duty to give a record its outcome: if the promise is dropped before that, the outcome is
+/// `Lost`.
 pub(crate) struct Promise(pub(crate) Arc<Record>);
 
 impl Drop for Promise {

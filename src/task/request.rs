@@ -1,4 +1,4 @@
-//! What a caller asks of the controller. Each reply is sent without blocking.
+//! Requests of callers to the controller. Each reply is sent without blocking.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use crate::task::record::Record;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
 
-/// Something that somebody wants done, or wants to know.
+/// An order or a question to the controller.
 pub(crate) enum Request {
     /// Stop this task.
     Cancel(Arc<Record>),
-    /// Stop the owner of this slot, and remove what waits there.
+    /// Stop the owner of this slot, and remove the submissions that wait there.
     CancelSlot(String, Sender<SlotCancelled>),
-    /// Say when the shared lane has called back every event up to now; `None` if it has already.
+    /// Say when the shared lane has served every event up to now; `None` if it already has.
     Flush(Sender<Option<Receiver<()>>>),
-    /// Say when no task is without outcome, or when a shutdown begins if that is enough.
+    /// Say when every task has its outcome, or with `or_shutdown` when a shutdown begins.
     Idle { or_shutdown: bool, reply: Sender<()> },
     /// Who owns this slot?
     Owner(String, Sender<Option<Arc<Record>>>),
-    /// End this attempt and start the next one. Says whether there was one.
+    /// End this attempt and start the next one. The reply says whether there was one.
     Restart(Arc<Record>, Sender<bool>),
     /// Shut down.
     Shutdown(ShutdownCause),
@@ -30,11 +30,11 @@ pub(crate) enum Request {
         allow(dead_code, reason = "only a signal makes one")
     )]
     Signal(i32),
-    /// Start the next attempt now. Says whether the task waited for it.
+    /// Start the next attempt now. The reply says whether the task was waiting for it.
     SkipWait(Arc<Record>, Sender<bool>),
-    /// How is everything?
+    /// What is the state of the supervisor?
     Snapshot(Sender<Snapshot>),
-    /// How is this task?
+    /// What is the state of this task?
     State(Arc<Record>, Sender<TaskState>),
     /// Which task has this id?
     Task(TaskId, Sender<Option<Arc<Record>>>),

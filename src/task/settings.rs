@@ -1,5 +1,5 @@
-//! What a user sets for one task or, as defaults, for all: how it becomes a plan, and which values
-//! are refused.
+//! The user's settings for one task or, as defaults, for all tasks: how they become a plan, and
+//! which values are refused.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
-/// Everything that was set, in that order: the last word on a subject counts. It goes with the spec
-/// once the task is decided, so a task that waits does not pay for it.
+/// All settings, in the order in which they were set: the last one of a kind counts. They are
+/// dropped with the spec once the task is decided, so a waiting task does not pay for them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings(Vec<Setting>);
 
-/// What one setter was told.
+/// The value of one setter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Setting {
     AbandonPolicy(AbandonPolicy),
@@ -37,7 +37,7 @@ pub(super) enum Setting {
 
 impl Settings {
     pub(super) fn set(&mut self, setting: Setting) {
-        // Most specs have one or two, and room for more would be freed unused.
+        // Most specs have one or two settings, and room for more would be freed unused.
         self.0.reserve_exact(1);
         self.0.push(setting);
     }
@@ -46,8 +46,8 @@ impl Settings {
         self.0.is_empty()
     }
 
-    /// The plan of a task with these settings: they beat what its kind of body implies, which beats
-    /// the defaults.
+    /// The plan of a task with these settings. They take precedence over what its kind of body
+    /// implies, which takes precedence over the defaults.
     pub(crate) fn plan(&self, defaults: &Self, supervisor_grace: Duration, body: BodyKind) -> Plan {
         let mut plan = Plan {
             restart: RestartPolicy::default(),
@@ -97,13 +97,13 @@ impl Settings {
             }
         }
 
-        // Neither means anything without the other, and either may be set first.
+        // Neither has a meaning without the other, and either may be set first.
         let watchdog = |max_silence| Watchdog { max_silence, policy: watchdog_policy };
         plan.watchdog = silence.map(watchdog);
         plan
     }
 
-    /// Checks the values, whatever the supervisor and its defaults say.
+    /// Checks the values, independently of the supervisor and its defaults.
     pub(crate) fn validate(&self, body: BodyKind) -> Result<(), InvalidSetting> {
         if self.is_empty() {
             return Ok(());
@@ -177,7 +177,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
             return Err(InvalidSetting::new(field, span, remedy));
         }
         if plan.restart != RestartPolicy::Always {
-            let remedy = "`repeat_after` and `every` need Always: leave `restart` or them out";
+            let remedy = "`repeat_after` and `every` need Always: leave out `restart` or them";
             return Err(InvalidSetting::new("restart", plan.restart, remedy));
         }
     }
@@ -188,8 +188,9 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// An attempt that ran for so long before it failed was doing well.
+/// An attempt that runs this long before it fails counts as stable.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The watchdog looks four times in the span it allows, and no more often than once a millisecond.
+/// The watchdog looks four times in the span that it allows, but no more often than once a
+/// millisecond.
 const MIN_SILENCE: Duration = Duration::from_millis(4);

@@ -1,21 +1,22 @@
-//! What an attempt answers: how its body came back, and what an order found that may come too late.
+//! The answers of an attempt: how its body returned, and what an order that may come too late
+//! found.
 
 use crate::vocabulary::time::Time;
 
-/// How a body came back.
+/// How a body returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Return {
     Ok,
     /// An error that may be retried.
     Failed,
-    /// An error that says it is final.
+    /// A fatal error.
     Fatal,
     /// `TaskError::cancelled()`.
     Cancelled,
     Panicked,
 }
 
-/// What a revocation found.
+/// The answer to a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevokeAnswer {
     /// The attempt never began and never will.
@@ -24,23 +25,23 @@ pub(crate) enum RevokeAnswer {
     AlreadyClaimed(Time),
 }
 
-/// What a cancellation found.
+/// The answer to a tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TellAnswer {
     /// The token is cancelled.
     Told,
     /// The body has returned; its report is under way.
     AlreadyReturned,
-    /// The body had asked for more time before its deadline came.
+    /// The body had moved its deadline before it was told of it.
     DeadlineMoved(Time),
 }
 
-/// What an abandonment found.
+/// The answer to an abandonment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AbandonAnswer {
-    /// From now on the attempt's return is a note. With `last`, its body will not run again.
+    /// The attempt is abandoned. With `last`, its body will not run again.
     Abandoned { last: bool },
-    /// The body has returned, and its report is under way; or it was not told, having asked for
-    /// more time.
+    /// The body has returned, and its report is under way; or it was not told, because it moved its
+    /// deadline.
     NotAbandoned,
 }

@@ -1,5 +1,5 @@
-//! Stable names for the variants of an enum: one table from which its `label` and its `Display` are
-//! made, so that no two of them can differ.
+//! Stable names for the variants of an enum: its `label` and its `Display` come from one table, so
+//! that they cannot differ.
 
 /// Gives an enum the method `label`. The table must name every variant.
 macro_rules! labels {
@@ -13,7 +13,7 @@ macro_rules! labels {
     };
 }
 
-/// As `labels`, and the enum is displayed as its label.
+/// Like `labels`, and the enum is displayed as its label.
 macro_rules! named {
     ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
         crate::vocabulary::label::labels!($name { $($variant => $label),+ });

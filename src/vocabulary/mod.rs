@@ -1,4 +1,4 @@
-//! The vocabulary: plain values that every other folder speaks in. Without `std`.
+//! The vocabulary: plain values that every other folder uses, without `std`.
 //!
 //! Each module uses only those listed below it.
 

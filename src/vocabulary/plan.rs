@@ -1,4 +1,5 @@
-//! What a supervisor knows of a task's settings, and its own limits, with all defaults filled in.
+//! A task's settings as the supervisor knows them, and the supervisor's own limits, with all
+//! defaults filled in.
 
 use core::time::Duration;
 
@@ -26,15 +27,15 @@ pub(crate) enum Pause {
 /// How often a body can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {
-    /// Again and again, one attempt at a time: it is one value that each attempt gives back.
+    /// Many times, one attempt at a time: it is a single value that each attempt gives back.
     Repeat,
-    /// One time: its first attempt consumes it.
+    /// Once: its first attempt consumes it.
     Once,
-    /// Also beside an attempt of its own that never came back.
+    /// Many times, even beside an abandoned attempt of its own.
     Shared,
 }
 
-/// At most so many failures within a sliding span; one more ends the task.
+/// The most failures within a sliding window; one more ends the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailureLimit {
     pub(crate) failures: u32,
@@ -66,11 +67,11 @@ pub(crate) struct Plan {
 /// The bounds of one supervisor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limits {
-    /// Attempts at a time; `None` for no limit.
+    /// The most attempts at a time; `None` for no limit.
     pub(crate) max_concurrent: Option<u32>,
     pub(crate) max_slot_queue: u32,
     pub(crate) max_tasks: u32,
-    /// Attempts and hooks past their grace, before `Release` acts as `Hold`.
+    /// The number of stuck attempts and hooks from which on `Release` acts as `Hold`.
     pub(crate) max_abandoned: u32,
     /// Bounds a shutdown as a whole.
     pub(crate) grace: Duration,

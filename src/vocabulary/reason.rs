@@ -156,22 +156,18 @@ impl fmt::Display for Rejection {
             }
             Self::Expired => f.write_str("expired before its first attempt"),
             Self::QueueFull { depth, limit } => {
-                write!(f, "{depth} submissions wait for the slot already, {limit} may")
+                write!(f, "the queue of the slot is full: {depth} wait, {limit} may wait")
             }
             Self::Removed => f.write_str("removed before its first attempt"),
             Self::ShuttingDown => f.write_str("the supervisor is shutting down"),
             Self::SlotBusy { owner, since } => {
-                write!(
-                    f,
-                    "the slot is owned by task {owner} since second {:.3}",
-                    since.as_secs_f64()
-                )
+                write!(f, "task {owner} has owned the slot since second {:.3}", since.as_secs_f64())
             }
             Self::Superseded { by } => write!(f, "superseded by task {by}"),
             Self::TooManyAbandoned { limit } => {
-                write!(f, "more than {limit} attempts are abandoned and still run")
+                write!(f, "more than {limit} attempts and hooks are stuck")
             }
-            Self::TooManyTasks { limit } => write!(f, "more than the {limit} tasks allowed"),
+            Self::TooManyTasks { limit } => write!(f, "there are already {limit} tasks"),
         }
     }
 }

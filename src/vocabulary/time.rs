@@ -1,7 +1,7 @@
 //! [`Time`]: nanoseconds since the supervisor started.
 //!
-//! Not `Instant`, which has neither a zero nor a "never" and cannot be made up by a test. All
-//! arithmetic saturates.
+//! It is not an `Instant`, which has neither a zero nor a "never" and cannot be created freely in a
+//! test. All arithmetic saturates.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) struct Time(u64);
 impl Time {
     /// The moment the supervisor started.
     pub(crate) const ZERO: Self = Self(0);
-    /// Later than every moment that can come (584 years).
+    /// Later than every moment that can occur (584 years).
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
@@ -34,7 +34,7 @@ impl Time {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// The time from here to `later`, zero if that has passed.
+    /// The span from this moment to `later`; zero if that has passed.
     pub(crate) const fn until(self, later: Self) -> Duration {
         Duration::from_nanos(later.0.saturating_sub(self.0))
     }

@@ -1,4 +1,4 @@
-//! The end of a supervisor: the door closes, the lanes finish, the threads leave, the report is
+//! The end of a supervisor: the door closes, the lanes finish, the threads leave, and the report is
 //! made.
 
 use std::sync::Arc;
@@ -23,7 +23,8 @@ impl Controller {
         door.empty_intake().for_each(|envelope| self.refuse(envelope));
     }
 
-    /// Refuses what was handed over while the door was closing. It was accepted, so it counts.
+    /// Refuses submissions that were handed over while the door was closing. They were accepted, so
+    /// they count.
     pub(super) fn refuse(&mut self, envelope: Envelope) {
         let refused = envelope.len();
         self.tally.count_rejected(refused);
@@ -31,7 +32,7 @@ impl Controller {
         envelope.refuse();
     }
 
-    /// Lets the lanes finish, once it is time and the last thread was looked at.
+    /// Lets the lanes finish, once it is time and the last thread has been examined.
     pub(super) fn close_lanes(&mut self) {
         if !self.shutdown.lanes_wait() || !self.examiner.is_idle() {
             return;
@@ -43,7 +44,7 @@ impl Controller {
         }
     }
 
-    /// After a panic of the controller: nobody is left waiting, every body is told.
+    /// After a panic of the controller: no caller is left waiting, and every body is told.
     pub(in crate::runtime) fn give_up(&mut self) {
         self.close_door();
         for belongings in self.values.iter() {
@@ -61,15 +62,16 @@ impl Controller {
         self.publisher.close();
     }
 
-    /// The threads that were to be started with it could not be had.
+    /// The system refused a thread that was to be started with the controller.
     pub(in crate::runtime) fn give_up_and_end(mut self) {
         self.give_up();
         self.end();
     }
 
-    /// Nothing is left: says so to everybody who waits. Gives the number of values leaked.
+    /// Ends the supervisor and wakes all callers that wait for it. Returns the number of leaked
+    /// values.
     pub(in crate::runtime) fn end(mut self) -> usize {
-        // Whoever asks from now on finds the channel closed; also a destructor that a worker runs.
+        // From now on every caller finds the channel closed, even a destructor that a worker runs.
         self.inbox.requests = channel::never();
         let door = Arc::clone(&self.door);
         self.idle_waiters.clear();
@@ -79,7 +81,7 @@ impl Controller {
         values_leaked
     }
 
-    /// The last word, once everything has ended.
+    /// The report, once everything has ended.
     fn into_report(mut self) -> RunReport {
         let abandoned = self.abandoned();
         let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
@@ -90,7 +92,7 @@ impl Controller {
         }
         self.released = ReleasedAttempts::default();
         self.serve_threads();
-        // Idle workers leave within the time that the last events have.
+        // Idle workers get the same time to leave as the last events.
         let due = self.shutdown.complete_at(self.now).after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
         let behind_door = self.door.refused_behind_door();

@@ -1,5 +1,5 @@
-//! The controller: the one thread that owns the machine. It waits in one place, and nothing else it
-//! does ever waits.
+//! The controller: the one thread that owns the machine. It waits in one place only, and nothing
+//! else that it does ever waits.
 //!
 //! Each module uses only those listed below it.
 
@@ -31,7 +31,7 @@ pub(super) struct Controller {
     door: Arc<Door>,
     inbox: Inbox,
     machine: Machine,
-    /// What the clock said in this turn.
+    /// The time of this turn.
     now: Time,
     values: Values,
     released: ReleasedAttempts,
@@ -42,22 +42,22 @@ pub(super) struct Controller {
     shutdown: Shutdown,
     idle_waiters: Vec<IdleWaiter>,
     linger: Linger,
-    /// Kept between steps for its room.
+    /// Kept between steps to reuse its memory.
     effects: Vec<Effect>,
-    /// What late orders found.
+    /// The answers to orders that may come too late.
     feedback: VecDeque<Input>,
     /// The answer to the request being served.
     answer: Option<Answer>,
 }
 
-/// Somebody who waits until every task has its outcome.
+/// A caller that waits until every task has its outcome.
 struct IdleWaiter {
     or_shutdown: bool,
     reply: Sender<()>,
 }
 
-/// Submissions taken in one turn when no request waits, so that facts and timers get their turn
-/// under a flood.
+/// The most submissions that a turn takes when no request waits, so that facts and timers are
+/// served even in a flood.
 const SUBMISSIONS_PER_TURN: usize = 256;
 
 impl Controller {
@@ -90,7 +90,7 @@ impl Controller {
         }
     }
 
-    /// Turns, until the machine has ended.
+    /// Runs turns until the machine has ended.
     pub(super) fn run(&mut self) {
         loop {
             self.turn();
@@ -101,8 +101,8 @@ impl Controller {
         }
     }
 
-    /// Counts what lies there, looks at the clock, and serves: facts, timers, submissions,
-    /// requests, threads. A request sees every fact and submission made before it, because those
+    /// Counts the waiting messages, reads the clock, and serves facts, timers, submissions,
+    /// requests and threads. A request sees every fact and submission made before it, because those
     /// are counted after the requests and served before them.
     pub(super) fn turn(&mut self) {
         let requests = self.inbox.requests.len();
@@ -130,7 +130,7 @@ impl Controller {
         self.answer_idle_waiters();
     }
 
-    /// The one place where the controller waits: until a message lies there, or something is due.
+    /// The one place where the controller waits: until there is a message, or something is due.
     pub(super) fn wait(&self) {
         let Inbox { intake, requests, facts } = &self.inbox;
         let clock = &self.door.clock;
@@ -139,7 +139,7 @@ impl Controller {
             (!nothing).then_some(())
         };
         let due = self.machine.deadline().min(self.pool.deadline());
-        // What is due already waits for nobody: each yield may cost a slice on a busy machine.
+        // What is already due must not wait: on a busy machine each yield may cost a time slice.
         if due <= clock.now() || self.linger.until(clock, look).is_some() {
             return;
         }
@@ -147,14 +147,14 @@ impl Controller {
         select.recv(facts);
         select.recv(requests);
         select.recv(intake);
-        // Which of them it is, or that time is up, the next turn sees for itself.
+        // The next turn finds out by itself which message came, or that the time is up.
         let _ = match clock.remaining(due) {
             Some(span) => select.ready_timeout(span).ok(),
             None => Some(select.ready()),
         };
     }
 
-    /// Hands one fact to the machine and carries out all that follows.
+    /// Passes one fact to the machine and carries out everything that follows.
     fn feed(&mut self, input: Input) {
         self.step(input);
         self.feed_pending();
@@ -175,14 +175,14 @@ impl Controller {
         self.effects = effects;
     }
 
-    /// Hands a request to the machine and gives back its answer.
+    /// Passes a request to the machine and returns its answer.
     fn ask(&mut self, input: Input) -> Option<Answer> {
         self.answer = None;
         self.feed(input);
         self.answer.take()
     }
 
-    /// Ends a turn: has its work taken up, starts and retires threads.
+    /// Ends a turn: offers its work to threads, and starts and retires threads.
     fn serve_threads(&mut self) {
         self.push_kept();
         if let Some(look) = self.examiner.next_look() {
@@ -191,13 +191,13 @@ impl Controller {
         for fact in self.pool.manage(self.now) {
             self.serve_fact(fact);
         }
-        // What serving these has left must not wait for somebody else's turn.
+        // Values that this has left must not wait for a later turn.
         if self.push_kept() {
             self.pool.wake_by(self.now);
         }
     }
 
-    /// Has a worker drop the user values that went out of use here. False if there are none.
+    /// Has a worker drop the user values that this thread has kept. False if there are none.
     fn push_kept(&mut self) -> bool {
         let kept = user_value::take_kept();
         let any = !kept.is_empty();

@@ -1,5 +1,5 @@
-//! What the machine orders, carried out with the user's values. A late order comes back as an
-//! input.
+//! Carries out the machine's orders with the user values. The answer to an order that may come too
+//! late goes back to the machine as an input.
 
 use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
@@ -77,7 +77,7 @@ impl Controller {
         let failures = self.machine.tasks().get(attempt.task.key).map_or(0, |task| task.streak);
         let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
         let cell = belongings.load(attempt, failures);
-        // Where nothing depends on it, the claim travels with the return: a message less.
+        // If nothing depends on the claim, it is reported with the return, which saves a message.
         let watched = self.publisher.has_subscribers();
         let plan = &belongings.plan;
         let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
@@ -122,8 +122,8 @@ impl Controller {
         }
         let about = task_of(notice);
         let belongings = about.and_then(|task| self.values.get(task.key));
-        // A released attempt's return is its own affair: its task may be in another attempt, or no
-        // more.
+        // The return of a released attempt does not concern its task, which may be in another
+        // attempt or no longer exist.
         let released = if let Notice::AttemptReturned { attempt, .. } = notice {
             self.released.find(attempt)
         } else {

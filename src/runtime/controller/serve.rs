@@ -1,4 +1,4 @@
-//! What comes in: facts from threads, submissions, and requests; one match each.
+//! Serves facts from threads, submissions and requests, with one match each.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl Controller {
         self.publisher.publish(self.now, Some(cell.record.task_ref()), kind);
     }
 
-    /// Takes a returned attempt: its values home, its facts to the machine.
+    /// Takes a returned attempt's values back, and passes its facts to the machine.
     fn take_home(&mut self, mut returned: Returned) {
         let attempt = returned.attempt;
         if let Some(released) = self.released.find_mut(attempt) {
@@ -82,7 +82,7 @@ impl Controller {
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
     }
 
-    /// A thread was looked at: what is known of it belongs to the attempt that it runs.
+    /// A thread was examined: the result belongs to the attempt that it runs.
     fn note_examined(&mut self, attempt: AttemptAddr, stall: Option<Stall>) {
         self.examiner.note_examined();
         let released = self.released.find_mut(attempt).map(|it| (it.task.clone(), &mut it.stall));
@@ -165,8 +165,8 @@ impl Controller {
         }
     }
 
-    /// Tells the machine of a claim that nobody needed to report. Whoever asks about a task does so
-    /// first, so that it is never taken for unclaimed.
+    /// Informs the machine of a claim that was not reported. Every request about a task does so
+    /// first, so that the task is never taken for unclaimed.
     pub(super) fn learn_of_claim(&mut self, task: TaskAddr) {
         let Some(known) = self.machine.tasks().get(task.key) else { return };
         let State::Starting { .. } = known.state else { return };
@@ -177,7 +177,7 @@ impl Controller {
     }
 }
 
-/// The one who asked may have stopped waiting; then the answer goes nowhere.
+/// The caller may have stopped waiting; then the answer is dropped.
 fn answer<T>(reply: &Sender<T>, answer: T) {
     let _ = reply.send(answer);
 }

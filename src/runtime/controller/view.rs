@@ -1,4 +1,4 @@
-//! What the controller answers when asked how things are.
+//! The controller's answers about the state of tasks and of the supervisor.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl Controller {
     }
 
     pub(super) fn state(&mut self, record: &Record) -> TaskState {
-        // An abandoned attempt outlives its task's outcome.
+        // An abandoned attempt may still run after its task's outcome.
         let found = self.find(record).filter(|_| record.outcome().is_none());
         let Some(task) = found else { return TaskState::Over };
         self.learn_of_claim(task);
@@ -48,7 +48,7 @@ impl Controller {
         });
         let mut tasks: Vec<_> = known.filter_map(|task| self.task_snapshot(task)).collect();
         tasks.sort_by_key(|task| task.task.id);
-        // Few are in this state; to look at all others once more would cost as much as the rest.
+        // Few tasks are in this state; a second look at all others would cost as much as the rest.
         for task in starting {
             self.learn_of_claim(task);
             let now = self.machine.tasks().get(task.key).and_then(|task| self.task_snapshot(task));

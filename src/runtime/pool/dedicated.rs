@@ -1,4 +1,4 @@
-//! Attempts that want a thread of their own.
+//! Attempts that ask for a dedicated thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,16 +11,16 @@ use crate::platform::sync::Mutex;
 use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
-/// Those that have no thread yet.
+/// The dedicated attempts that have no thread yet.
 pub(super) struct Waiting {
     attempts: VecDeque<Dedicated>,
-    /// No thread is tried before this.
+    /// No thread is tried before this time.
     refused_until: Time,
 }
 
-/// How long until a dedicated thread that was refused is tried again.
+/// How long until a refused dedicated thread is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Dedicated threads started in one turn.
+/// The most dedicated threads that are started in one turn.
 const STARTS_PER_TURN: usize = 8;
 
 impl Default for Waiting {
@@ -30,13 +30,13 @@ impl Default for Waiting {
 }
 
 impl Pool {
-    /// Offers an attempt to a thread of its own at the end of the turn.
+    /// Offers an attempt to a dedicated thread at the end of the turn.
     pub(in crate::runtime) fn push_dedicated(&mut self, dedicated: Dedicated) {
         self.dedicated.attempts.push_back(dedicated);
     }
 
-    /// A thread of its own could not be had for an attempt. The others come first now: what this
-    /// one wants may never be had.
+    /// The system refused the dedicated thread of an attempt. The other attempts now come first,
+    /// because the system may never grant this one.
     pub(super) fn dedicated_refused(&mut self, now: Time, error: io::Error) -> Fact {
         let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
         self.dedicated.attempts.extend(unserved);
@@ -50,7 +50,7 @@ impl Pool {
                 break;
             }
             let Some(dedicated) = self.dedicated.attempts.pop_front() else { break };
-            // What was revoked holds no body any more: it needs no thread of its own.
+            // A revoked attempt no longer has a body, so it needs no thread.
             if dedicated.attempt.cell.is_revoked() {
                 continue;
             }
@@ -68,7 +68,7 @@ impl Pool {
         let place = self.shared.place(Group::Beside);
         let role = self.role();
         let options = dedicated.options.clone();
-        // What the thread would take with it must be there still if there is no thread.
+        // If the thread is refused, the attempt must still be here.
         let hand = Arc::new(Mutex::new(Some(dedicated)));
         let taken = Arc::clone(&hand);
         let started = self.shared.threads.spawn_with(&options, &role, move |name| {
@@ -85,7 +85,7 @@ impl Pool {
     }
 }
 
-/// The life of a thread that was made for one attempt.
+/// The life of a thread that was started for one attempt.
 fn work_once(place: Place, dedicated: Dedicated, name: Arc<str>) {
     let shared = Arc::clone(&place.shared);
     match shared.begin_thread(name) {

@@ -1,4 +1,4 @@
-//! Attempts whose cancel hooks wait for a thread, and hooks that run right now; under the pool's
+//! Attempts whose cancel hooks wait for a thread, and hooks that are running; under the pool's
 //! lock.
 
 use std::collections::VecDeque;
@@ -14,14 +14,14 @@ pub(super) struct HookQueue {
     runs: Vec<HookRun>,
 }
 
-/// Hooks of one attempt that run right now.
+/// Hooks of one attempt that are running.
 struct HookRun {
     cell: Arc<Cell>,
     thread: Thread,
     since: Time,
-    /// It was said that they are slow.
+    /// Whether they were reported as slow.
     slow: bool,
-    /// They count as abandoned.
+    /// Whether they count as abandoned.
     abandoned: bool,
 }
 
@@ -54,7 +54,7 @@ impl HookQueue {
         Some(cell)
     }
 
-    /// They have returned. Says whether they counted as abandoned.
+    /// They have returned. Returns whether they counted as abandoned.
     pub(super) fn end(&mut self, cell: &Arc<Cell>, thread: &Thread) -> bool {
         // Another thread may hang in a hook of the same attempt.
         let is_own = |run: &HookRun| {
@@ -64,7 +64,7 @@ impl HookQueue {
         found.is_some_and(|position| self.runs.swap_remove(position).abandoned)
     }
 
-    /// Notices hooks that are slow or abandoned. Says when to look again.
+    /// Notices hooks that are slow or abandoned. Returns when to look again.
     pub(super) fn look(&mut self, now: Time, facts: &mut Vec<Fact>) -> Time {
         let mut again = Time::NEVER;
         for run in &mut self.runs {
@@ -73,7 +73,7 @@ impl HookQueue {
                 run.slow = true;
                 facts.push(Fact::HookSlow { cell: Arc::clone(&run.cell), ran });
             }
-            // A hook of an attempt that has little grace left may still take as long as is normal.
+            // Even if its attempt has little grace left, a hook may take the normal time.
             let slow_at = run.since.after(SLOW_HOOK);
             let late_at = slow_at.max(run.cell.until());
             if !run.abandoned && late_at <= now {
@@ -93,13 +93,13 @@ impl HookQueue {
         self.waiting.push_back((cell, now));
     }
 
-    /// How many attempts wait, and since when the first does.
+    /// How many attempts wait, and since when the first of them waits.
     pub(super) fn waiting(&self) -> (u32, Option<Time>) {
         let oldest = self.waiting.front().map(|(_, offered_at)| *offered_at);
         (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), oldest)
     }
 
-    /// Those that outlived the grace of their attempts.
+    /// The hooks that outlived the grace of their attempts.
     pub(super) fn stuck(&self) -> Vec<StuckHook> {
         let stuck = self.runs.iter().filter(|run| run.abandoned);
         stuck

@@ -1,6 +1,6 @@
-//! The threads for cancel hooks: who runs them, that each finds a thread in time, and that those
-//! which hang are noticed. What runs within one attempt, and in which order, is in `task::cell`.
-//! `README.md` beside this file tells the life of a hook.
+//! The threads for cancel hooks: which thread runs a hook, that each hook finds a thread in time,
+//! and that a hanging hook is noticed. The order of hooks within one attempt is in `task::cell`.
+//! `README.md` in this folder describes the life of a hook.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::task::cell::{Cell, Thread};
 use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
-/// Threads that may be started for hooks, beside those of the pool.
+/// The most threads that are started for hooks, in addition to those of the pool.
 const MAX_STARTS: u32 = 8;
-/// What nobody has taken for so long goes to the thread of last resort.
+/// Hooks that no thread has taken for this long go to the thread of last resort.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The controller's part.
 #[derive(Default)]
 pub(super) struct HookThreads {
-    /// Attempts whose hooks are to be run after this turn.
+    /// Attempts whose hooks run after this turn.
     pending: Vec<Arc<Cell>>,
-    /// Hooks to be run again: when, and in which order they came.
+    /// Attempts whose nudges run again: when, and in which order they came.
     nudges: BTreeMap<(Time, u64), Arc<Cell>>,
     nudge_number: u64,
     /// Where the thread of last resort waits, once it exists.
     last_resort: Option<Arc<Seat>>,
-    /// Threads started for the hooks that wait now.
+    /// Threads started for the hooks that are waiting now.
     starts: u32,
 }
 
@@ -38,7 +38,7 @@ impl HookThreads {
         self.nudges.keys().next().map_or(Time::NEVER, |(due, _)| *due)
     }
 
-    /// Puts what is to be run now before the threads.
+    /// Offers the hooks that are due to the threads.
     pub(super) fn offer(&mut self, state: &mut State, now: Time) {
         while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
             self.pending.push(entry.remove());
@@ -49,12 +49,12 @@ impl HookThreads {
         }
     }
 
-    /// A thread that was refused is not one of those that hooks may have.
+    /// A refused thread does not count as one of those started for hooks.
     pub(super) fn forget_start(&mut self) {
         self.starts = self.starts.saturating_sub(1);
     }
 
-    /// No hook is run again.
+    /// No nudge runs again.
     pub(super) fn forget_nudges(&mut self) {
         self.nudges.clear();
     }
@@ -67,18 +67,18 @@ impl HookThreads {
 }
 
 impl Pool {
-    /// Has the hooks of a told attempt run after the turn, in which all flags are set first.
+    /// Has the hooks of a told attempt run after this turn, once all its flags are set.
     pub(in crate::runtime) fn push_hooks(&mut self, cell: &Arc<Cell>) {
         self.hooks.pending.push(Arc::clone(cell));
     }
 
-    /// Has the hooks of an attempt run again.
+    /// Has the nudges of an attempt run again.
     pub(in crate::runtime) fn run_hooks_again(&mut self, cell: Arc<Cell>, due: Time) {
         self.hooks.nudge_number += 1;
         self.hooks.nudges.insert((due, self.hooks.nudge_number), cell);
     }
 
-    /// Sees to it that every hook finds a thread, and that hooks which hang are noticed.
+    /// Makes sure that every hook finds a thread, and that hanging hooks are noticed.
     pub(super) fn serve_hooks(&mut self, now: Time, facts: &mut Vec<Fact>) {
         let mut state = self.shared.state.lock();
         let again = state.hooks.look(now, facts);
@@ -115,7 +115,7 @@ impl Pool {
 
     fn call_last_resort(&mut self, now: Time, facts: &mut Vec<Fact>) {
         if let Some(seat) = &self.hooks.last_resort {
-            // It takes all that is there, as soon as it can; nobody need look again.
+            // It takes all waiting hooks as soon as it can, so no further look is needed.
             let _state = self.shared.state.lock();
             seat.call(Call::Work);
         } else {
@@ -124,7 +124,7 @@ impl Pool {
         }
     }
 
-    /// Starts the thread of last resort, if it is not there.
+    /// Starts the thread of last resort, if it does not exist.
     pub(in crate::runtime) fn start_last_resort(&mut self, now: Time, facts: &mut Vec<Fact>) {
         if self.hooks.last_resort.is_some() {
             return;
@@ -147,7 +147,7 @@ impl Pool {
         }
     }
 
-    /// The thread of last resort could not be had. The next hook that is registered asks again.
+    /// The system refused the thread of last resort. The next registered hook asks for it again.
     pub(super) fn last_resort_refused(&mut self) {
         self.hooks.last_resort = None;
         self.shared.door.hook_thread_refused();
@@ -174,7 +174,7 @@ impl Shared {
     }
 }
 
-/// The life of the thread of last resort: it runs the hooks that nobody else took in time.
+/// The life of the thread of last resort, which runs the hooks that no other thread took in time.
 fn work_on_hooks(place: Place, name: Arc<str>, seat: &Seat) {
     let shared = Arc::clone(&place.shared);
     let thread = match shared.begin_thread(name) {

@@ -1,6 +1,6 @@
-//! The pool of threads that run user code, as the controller sees it: what it offers them, when it
-//! starts and retires them by the arithmetic of `machine::pool`. `README.md` beside this file tells
-//! the life of a thread and of a hook.
+//! The pool of threads that run user code, as the controller sees it: it offers them work, and
+//! starts and retires them by the arithmetic of `machine::pool`. `README.md` in this folder
+//! describes the life of a thread and of a hook.
 //!
 //! Each module uses only those listed below it.
 
@@ -34,15 +34,15 @@ use shared::{Call, Group, Shared, State};
 pub(super) struct Pool {
     shared: Arc<Shared>,
     arithmetic: Arithmetic,
-    /// Work of this turn, not yet offered.
+    /// The work of this turn that is not offered yet.
     pending: Vec<Work>,
     hooks: hooks::HookThreads,
     dedicated: dedicated::Waiting,
-    /// No thread of the pool is tried before this.
+    /// No thread of the pool is tried before this time.
     refused_until: Time,
     /// When the threads need attention.
     deadline: Time,
-    /// Attempts that were revoked and may still lie in the queue.
+    /// The number of revoked attempts that may still lie in the queue.
     revoked: usize,
     next_number: u64,
 }
@@ -78,7 +78,7 @@ impl Pool {
         self.pending.push(work);
     }
 
-    /// Notes that an attempt was revoked; what is left of it may still lie in the queue.
+    /// Notes that an attempt was revoked; its husk may still lie in the queue.
     pub(super) fn note_revoked(&mut self) {
         self.revoked += 1;
     }
@@ -97,13 +97,12 @@ impl Pool {
         self.shared.state.lock().counts()
     }
 
-    /// All threads that run bodies and hooks, those beside the pool included.
+    /// The number of threads that run bodies and hooks, including those beside the pool.
     pub(super) fn threads(&self) -> u32 {
         self.shared.state.lock().staying()
     }
 
-    /// Offers this turn's work, and starts or retires threads. Gives back what the controller
-    /// should hear of it.
+    /// Offers this turn's work, and starts or retires threads. Returns facts for the controller.
     pub(super) fn manage(&mut self, now: Time) -> Vec<Fact> {
         let mut facts = Vec::new();
         let counts = self.offer(now);
@@ -130,7 +129,7 @@ impl Pool {
         for work in self.pending.drain(..) {
             state.offer(work, now);
         }
-        // Where no thread can be had, revoked attempts must not pile up.
+        // If the system refuses threads, husks must not pile up.
         if self.revoked > 64 && self.revoked > state.queue.len() / 2 {
             state.queue.retain(|(work, _)| match work {
                 Work::Attempt(attempt) => !attempt.cell.is_revoked(),
@@ -150,7 +149,7 @@ impl Pool {
         started
     }
 
-    /// What distinguishes the next thread.
+    /// The part of the next thread's name that distinguishes it.
     fn role(&self) -> String {
         format!("w{}", self.next_number)
     }
@@ -159,7 +158,7 @@ impl Pool {
         self.next_number += u64::from(started.is_ok());
     }
 
-    /// A thread came and could not be used.
+    /// A thread was started but could not be used.
     pub(super) fn set_up_failed(&mut self, now: Time, role: Role, error: io::Error) -> Fact {
         match role {
             Role::Pooled => self.refused(now, error),
@@ -171,7 +170,7 @@ impl Pool {
         }
     }
 
-    /// A thread could not be had. No other is tried for a while.
+    /// The system refused a thread. For a while no other is tried.
     fn refused(&mut self, now: Time, error: io::Error) -> Fact {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
@@ -180,14 +179,14 @@ impl Pool {
         Fact::ThreadRefused { error, retry_in }
     }
 
-    /// Sends every thread home once there is nothing left to do, and waits for those that come; at
-    /// most until `due`, because some may be stuck in user code. Says how many values nobody has
-    /// dropped by then: a thread that comes back later does so.
+    /// Sends every thread home once there is nothing left to do, and waits until they have left,
+    /// but at most until `due`, because some may be stuck in user code. Returns how many values are
+    /// not dropped by then; a thread that comes back later drops them.
     pub(super) fn close(mut self, stuck: u32, due: Time) -> usize {
         let shared = Arc::clone(&self.shared);
         let nobody = self.call_home();
         if nobody {
-            // If it is refused, what lies there is counted below.
+            // If it is refused, the values in the queue are counted below.
             let _ = self.start_thread();
         }
 
@@ -203,13 +202,14 @@ impl Pool {
         state.queue.iter().map(values_of).sum()
     }
 
-    /// Has all threads leave once the queue is empty. True if none of them will look into it.
+    /// Has all threads leave once the queue is empty. True if none of them will look into the
+    /// queue.
     fn call_home(&mut self) -> bool {
-        // All under one lock: a thread that leaves has seen the last of the work.
+        // All of this is under one lock, so a thread that leaves has seen the last of the work.
         let mut state = self.shared.state.lock();
         state.closed = true;
-        // From now on, whoever tells something drops what nobody takes. The user values in what was
-        // told before are kept by this thread, and go to the queue.
+        // From now on, a thread that sends a fact drops it itself. This thread keeps the user
+        // values of earlier facts, and they go to the queue.
         self.shared.unheard.try_iter().for_each(drop);
         self.dedicated = dedicated::Waiting::default();
         self.hooks.forget_nudges();
@@ -224,7 +224,7 @@ impl Pool {
         for seat in std::mem::take(&mut state.idle) {
             seat.call(Call::Work);
         }
-        // Those of the pool may be stuck, even in what does not count as such; others take no work.
+        // Pooled threads may hang, even where that does not count as stuck; others take no work.
         state.available() == 0 && !state.queue.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt on its thread, and the look at the threads of others.
+//! One attempt on its thread, and the examination of other threads.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::task::fact::{Fact, Returned};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;
 
-/// How long a stuck thread is looked at.
+/// How long a stuck thread is examined.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Shared {
     pub(super) fn run(&self, job: Attempt, thread: &Thread) {
-        // What an earlier owner of the slot held open is closed before this body begins.
+        // The bodies of earlier owners of the slot are dropped before this body begins.
         for leftover in job.cell.inherited() {
             let clear = || leftover.clear(|| job.cell.is_revoked());
             for message in user_value::panics_of(clear) {
@@ -35,14 +35,14 @@ impl Shared {
 
         let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
         let mut body = load.body;
-        // Until all is dropped: a destructor must not wait for its own task either.
+        // Until everything is dropped, because a destructor must not wait for its own task either.
         let current = current::enter(ctx.token());
         let (ret, error) = run_body(&mut body, &ctx);
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
             std::process::abort();
         }
 
-        // From here on nothing tells the attempt any more, and it is known whether it was the last.
+        // From here on the attempt can no longer be told, and it is known whether it was the last.
         let is_final = |told, at| job.finality.is_final(told, ret, at);
         let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
         self.drop_value(hooks);
@@ -54,12 +54,12 @@ impl Shared {
         drop(current);
         job.cell.left();
 
-        // Only now, so that whoever hears of it finds everything dropped.
+        // Only now, so that everything is dropped before the return is known.
         let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
         self.door.post(Fact::Returned(returned));
-        // By now the controller may have let go of it.
+        // By now this may be the last reference to the attempt.
         self.drop_value(job);
     }
 
@@ -90,7 +90,7 @@ fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
     }
 }
 
-/// A body that was told and passes on what its token said adds nothing to the reason.
+/// If a told body returns `Cancelled`, the error adds nothing to the reason.
 fn is_own_cancel(error: &TaskError, told: bool) -> bool {
     told && error.downcast_ref::<Cancelled>().is_some()
 }

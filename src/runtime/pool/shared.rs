@@ -1,5 +1,5 @@
-//! What the controller and the threads of the pool share, under one lock: the work that waits, the
-//! threads that are idle, and how many there are of which kind.
+//! What the controller and the threads of the pool share, under one lock: the waiting work, the
+//! idle threads, and the thread counts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,22 +27,22 @@ pub(in crate::runtime) enum Work {
     Examine(Vec<Examinee>),
 }
 
-/// One attempt on its way to a thread. The body lies in the cell, from where a revocation can take
-/// it back.
+/// One attempt on its way to a thread. The body is in the cell, so that a revocation can take it
+/// back.
 pub(in crate::runtime) struct Attempt {
     pub(in crate::runtime) cell: Arc<Cell>,
     pub(in crate::runtime) finality: Finality,
-    /// Whether anybody needs to know of the claim before the return.
+    /// Whether the claim must be reported before the return.
     pub(in crate::runtime) reports_claim: bool,
 }
 
-/// An attempt that wants a thread of its own.
+/// An attempt that asks for a dedicated thread.
 pub(in crate::runtime) struct Dedicated {
     pub(in crate::runtime) attempt: Attempt,
     pub(in crate::runtime) options: Box<ThreadOptions>,
 }
 
-/// A stuck attempt whose thread is to be looked at.
+/// A stuck attempt whose thread is to be examined.
 pub(in crate::runtime) struct Examinee {
     pub(in crate::runtime) attempt: AttemptAddr,
     pub(in crate::runtime) cell: Arc<Cell>,
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     /// Signalled when a thread has left.
     pub(super) left: Condvar,
-    /// Where threads find what the controller does not take any more.
+    /// Where threads find facts that the controller no longer takes.
     pub(super) unheard: Receiver<Fact>,
     pub(super) door: Arc<Door>,
     pub(super) linger: Linger,
@@ -61,24 +61,24 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// With the time at which it was offered.
+    /// The work, with the time at which it was offered.
     pub(super) queue: VecDeque<(Work, Time)>,
     pub(super) hooks: HookQueue,
-    /// Attempts whose own threads came and could not serve them.
+    /// Attempts whose dedicated threads came but could not serve them.
     pub(super) unserved: Vec<Dedicated>,
-    /// Threads that wait, the latest last: it is reused first, so that the others can retire.
+    /// Idle threads, the latest last. The latest is reused first, so that the others can retire.
     pub(super) idle: Vec<Arc<Seat>>,
     threads: ThreadCounts,
-    /// Threads of the pool that do something, and the most there were since the last look.
+    /// Threads of the pool that are working, and the most there were since the last look.
     pub(super) busy: u32,
     pub(super) peak_busy: u32,
-    /// How often work was taken up, wrapping around.
+    /// How often work was taken up; wraps around.
     picked: u32,
     pub(super) closed: bool,
 }
 
-/// Threads that run or are coming, each in exactly one of these. Changed by [`Place`]s, and when
-/// threads are sent home.
+/// Threads that run or are being started, each in exactly one group. Changed by [`Place`]s, and
+/// when threads are sent home.
 #[derive(Default)]
 struct ThreadCounts {
     pooled: u32,
@@ -91,20 +91,20 @@ struct ThreadCounts {
 pub(super) enum Group {
     /// It takes work from the queue.
     Pooled,
-    /// It was made for a single attempt, or for hooks.
+    /// It was started for a single attempt, or for hooks.
     Beside,
-    /// It was of the pool and goes home.
+    /// It was pooled and goes home.
     Leaving,
 }
 
-/// A thread among those that are counted, from the wish for it until it has left; so a thread that
-/// is refused is counted no longer than one that ran.
+/// The entry of one thread in the counts, from the request for the thread until it has left. The
+/// entry of a refused thread is removed as well.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
     group: Group,
 }
 
-/// Where an idle thread waits to be called. Changed under the pool's lock only.
+/// Where an idle thread waits to be called. Changed only under the pool's lock.
 #[derive(Default)]
 pub(super) struct Seat {
     called: AtomicBool,
@@ -112,7 +112,7 @@ pub(super) struct Seat {
     changed: Condvar,
 }
 
-/// What an idle thread is called for.
+/// Why an idle thread is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Work,
@@ -164,17 +164,17 @@ impl State {
         }
     }
 
-    /// Threads that have not left yet.
+    /// The number of threads that have not left yet.
     pub(super) const fn alive(&self) -> u32 {
         self.staying() + self.threads.leaving
     }
 
-    /// Threads that were not sent home.
+    /// The number of threads that were not sent home.
     pub(super) const fn staying(&self) -> u32 {
         self.threads.pooled + self.threads.beside
     }
 
-    /// Threads of the pool that will look for work.
+    /// The number of pooled threads that will look for work.
     pub(super) const fn available(&self) -> u32 {
         self.threads.pooled.saturating_sub(self.busy)
     }
@@ -194,7 +194,7 @@ impl State {
         }
     }
 
-    /// Takes up work. Hooks go first: whoever waits for one does so with its grace running out.
+    /// Takes up work. Hooks go first, because the grace of their attempts is running.
     pub(super) fn take(&mut self) -> Option<Work> {
         let (work, _) = self.queue.pop_front()?;
         self.picked = self.picked.wrapping_add(1);
@@ -206,7 +206,7 @@ impl State {
         self.peak_busy = self.peak_busy.max(self.busy);
     }
 
-    /// Sends home the threads that have been idle longest, and begins a new window of the peak.
+    /// Sends home the threads that have been idle longest, and begins a new window for the peak.
     pub(super) fn shrink(&mut self, retire: u32) {
         let retire = (retire as usize).min(self.idle.len());
         let retired = u32::try_from(retire).unwrap_or_default();
@@ -228,12 +228,12 @@ impl Shared {
 }
 
 impl Place {
-    /// It was sent home: it is counted so already.
+    /// The thread was sent home, and is already counted as leaving.
     pub(super) fn was_sent_home(&mut self) {
         self.group = Group::Leaving;
     }
 
-    /// It goes home of its own accord.
+    /// The thread goes home by itself.
     pub(super) fn goes_home(&mut self, state: &mut State) {
         *state.threads.of(self.group) -= 1;
         self.group = Group::Leaving;

@@ -1,5 +1,4 @@
-//! The life of a pooled thread: it takes work from the queue that it shares with the others, and
-//! runs user code.
+//! The life of a pooled thread, which takes work from the shared queue and runs user code.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use crate::task::cell::{Cell, Thread};
 use crate::task::current;
 use crate::task::fact::{Fact, Role};
 
-/// What a worker found to do.
+/// The work that a worker found.
 enum Found {
     Work(Work),
     Hooks(Arc<Cell>),
@@ -53,7 +52,7 @@ impl Place {
 }
 
 impl Shared {
-    /// What comes first on each thread that runs user code.
+    /// The first steps of each thread that runs user code.
     pub(super) fn begin_thread(&self, name: Arc<str>) -> Result<Thread, io::Error> {
         current::belong_to(&self.door);
         let callbacks = self.threads.callbacks.as_deref();
@@ -64,7 +63,7 @@ impl Shared {
         Ok(Thread { name, tid: stall::own_tid() })
     }
 
-    /// What comes last.
+    /// The last steps.
     pub(super) fn end_thread(&self) {
         self.drop_unheard();
         let callbacks = self.threads.callbacks.as_deref();
@@ -75,7 +74,7 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do. `None`: it is time to go home.
+    /// Waits for work. `None` if it is time to go home.
     fn next(
         &self,
         place: &mut Place,
@@ -86,7 +85,7 @@ impl Shared {
         let mut state = self.state.lock();
         if worked {
             state.busy -= 1;
-            // Whoever has worked may be needed again in a moment.
+            // A thread that has just worked may be needed again in a moment.
             if !state.has_news() {
                 drop(state);
                 let look = || self.state.lock().has_news().then_some(());
@@ -113,17 +112,18 @@ impl Shared {
         }
     }
 
-    /// Drops something that holds user values, and reports their panics.
+    /// Drops a value that holds user values, and reports their panics.
     pub(super) fn drop_value<T>(&self, value: T) {
         for message in user_value::panics_of(|| drop(value)) {
             self.door.post(Fact::DropPanicked { message });
         }
     }
 
-    /// What threads say once nobody listens any more, they drop themselves before they leave.
+    /// Once the controller has gone, threads drop the facts in the channel themselves before they
+    /// leave.
     pub(super) fn drop_unheard(&self) {
         if self.state.lock().closed {
-            // What a drop reports comes back here as well, and holds no user value.
+            // The fact about a panic in this drop is taken here, too. It has no user value.
             while let Ok(fact) = self.unheard.try_recv() {
                 self.drop_value(fact);
             }
@@ -131,7 +131,8 @@ impl Shared {
     }
 }
 
-/// What the user's error says, for threads where its destructor must not run.
+/// An error with the same text, for threads on which the destructor of the user's error must not
+/// run.
 fn without_user_value(error: io::Error) -> io::Error {
     match error.get_ref() {
         Some(user) => io::Error::new(error.kind(), user.to_string()),

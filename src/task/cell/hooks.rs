@@ -1,5 +1,5 @@
-//! The hooks that a body has registered with its token: who runs them, in which order, and when
-//! again.
+//! The hooks that a body has registered with its token: which thread runs them, in which order, and
+//! when a nudge runs again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::task::fact::Fact;
 use crate::task::hook::Hook;
 use crate::vocabulary::time::Time;
 
-/// A hook that runs longer than this is worth an event.
+/// A hook that runs longer than this is reported by an event.
 pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
 
-/// A hook, and when it is to be run (again) once the token is cancelled.
+/// A hook, and when it is due (again) once the token is cancelled.
 pub(crate) struct Registered {
     hook: Arc<Hook>,
     due: Time,
@@ -22,9 +22,9 @@ pub(crate) struct Registered {
 /// The hooks of one attempt, in the order in which they were registered.
 pub(super) struct Hooks {
     registered: Vec<Registered>,
-    /// When the controller was asked to have nudges run again: one wake-up serves them all.
+    /// When the controller will have nudges run again: one wake-up serves them all.
     nudge_due: Time,
-    /// Some thread runs them.
+    /// Whether some thread runs them.
     running: bool,
 }
 
@@ -39,7 +39,7 @@ impl Hooks {
         std::mem::take(&mut self.registered)
     }
 
-    /// Notes that a hook is due then. True if that is sooner than the controller knows.
+    /// Notes that a hook is due at `due`. True if that is sooner than the controller knows.
     fn note_due(&mut self, due: Time) -> bool {
         let sooner = due < self.nudge_due;
         self.nudge_due = self.nudge_due.min(due);
@@ -48,19 +48,20 @@ impl Hooks {
 }
 
 impl Cell {
-    /// Body: registers a hook. If the token is cancelled already, the hook runs now, here.
+    /// Body: registers a hook. If the token is already cancelled, the hook runs now, on this
+    /// thread.
     pub(crate) fn register(self: &Arc<Self>, hook: &Arc<Hook>) {
         let mut state = self.state.lock();
         let told = self.told.is_set();
         let running = matches!(state.phase, Phase::Claimed);
         if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
-            // Never to be cancelled: the guard keeps what is left.
+            // This token will never be cancelled, so only the guard keeps the hook.
             return;
         }
         let due = match (told, hook.period) {
             (false, _) => Time::ZERO,
             (true, Some(period)) if running => self.clock().now().after(period),
-            // Once the body has returned, nobody is left to be woken again.
+            // Once the body has returned, there is no call left to wake.
             (true, _) => Time::NEVER,
         };
         state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
@@ -82,14 +83,14 @@ impl Cell {
         }
     }
 
-    /// Runs the hooks that are due, in the order in which they were registered. Says when one is
-    /// due again. One thread at a time does so for an attempt.
+    /// Runs the hooks that are due, in the order in which they were registered. Returns when one is
+    /// due again. Only one thread at a time does this for an attempt.
     pub(crate) fn run_hooks(self: &Arc<Self>) -> Option<Time> {
         if std::mem::replace(&mut self.state.lock().hooks.running, true) {
             return None;
         }
-        // Each hook once at most: a nudge that takes longer than its period must not starve the
-        // others.
+        // Each hook runs at most once: a nudge that takes longer than its period must not starve
+        // the others.
         let now = self.clock().now();
         loop {
             let mut state = self.state.lock();
@@ -114,24 +115,24 @@ impl Cell {
         if hook.is_spent() {
             self.unhook(&hook);
         }
-        // A body that has returned meanwhile leaves the last reference to us.
+        // If the body has returned in the meantime, this is the last reference.
         panics.extend(user_value::panics_of(|| drop(hook)));
         for message in panics {
             self.door().post(Fact::HookPanicked { cell: Arc::clone(self), message });
         }
     }
 
-    /// Whether a cancel leaves something to be run.
+    /// Whether there are hooks to run on a cancel.
     pub(crate) fn has_hooks(&self) -> bool {
         !self.state.lock().hooks.registered.is_empty()
     }
 
-    /// The guard of a hook is gone: the hook need not be kept.
+    /// The guard of a hook is gone, so the hook need not be kept.
     pub(crate) fn unhook(&self, hook: &Arc<Hook>) {
         let mut state = self.state.lock();
         let found = state.hooks.registered.iter().position(|it| Arc::ptr_eq(&it.hook, hook));
         let removed = found.map(|position| state.hooks.registered.remove(position));
-        // Its destructor is the user's: not under the lock.
+        // Its destructor is user code, so it does not run under the lock.
         drop(state);
         drop(removed);
     }

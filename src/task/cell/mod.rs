@@ -5,9 +5,9 @@
 //!    └─────revoke (controller)──► Revoked
 //! ```
 //!
-//! While `Claimed`, and only then, the controller may tell, and until it was told the body may
-//! extend its deadline. Once told, the attempt may be abandoned, also while `Leaving`. Every order
-//! says what it found, so that an order which comes too late does no harm. The cell is also the
+//! Only while the cell is `Claimed` can the attempt be told, and until it is told, the body may
+//! extend its deadline. A told attempt can be abandoned while `Claimed` or `Leaving`. Every order
+//! returns what it found, so that an order which comes too late does no harm. The cell is also the
 //! cancel token: sticky, first reason wins, and fresh for each attempt, so that an old cancel
 //! cannot hit a new attempt.
 
@@ -37,14 +37,14 @@ pub(crate) use hooks::{Registered, SLOW_HOOK};
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,
     pub(crate) attempt: AttemptAddr,
-    /// A copy of what is under the lock, for reading without it.
+    /// Whether and why the attempt was told: written under the lock, read without it.
     told: told::Told,
-    /// It was offered with bodies of earlier owners of its slot.
+    /// Whether it was offered with bodies of earlier owners of its slot.
     inherits: bool,
     /// Signs of life, for the watchdog.
     pub(crate) pulse: Pulse,
     state: Mutex<State>,
-    /// Signalled when told; waited on by the body's sleeps.
+    /// Signalled when the attempt is told; the body's sleeps wait on it.
     changed: Condvar,
     #[cfg(unix)]
     fd: crate::platform::wake_fd::WakeFd,
@@ -53,14 +53,14 @@ pub(crate) struct Cell {
 struct State {
     phase: Phase,
     claimed_at: Time,
-    /// Until told: when the attempt is overdue. Then: when its grace ends.
+    /// Until the attempt is told, the time when it is overdue; then the time when its grace ends.
     until: Time,
     /// The latest deadline that the body may ask for; `None` if it may not ask.
     max_until: Option<Time>,
-    /// The body will not run again, whatever it returns.
+    /// Set if the body will not run again, whatever it returns.
     finalized: bool,
     abandoned: bool,
-    /// Who runs it, once claimed.
+    /// The thread that runs it, once it is claimed.
     thread: Option<Thread>,
     told_channel: EndChannel,
     hooks: hooks::Hooks,
@@ -69,7 +69,8 @@ struct State {
 enum Phase {
     Offered(Load),
     Claimed,
-    /// The body has returned; what it leaves is being dropped, which may take long as well.
+    /// The body has returned. The values that it leaves are being dropped, which may take long as
+    /// well.
     Leaving {
         last: bool,
     },
@@ -81,7 +82,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
     pub(crate) name: Arc<str>,
-    /// The kernel's number for it, on Linux.
+    /// The kernel's id of it, on Linux.
     pub(crate) tid: Option<u32>,
 }
 
@@ -96,14 +97,14 @@ pub(crate) struct Load {
     pub(crate) last_failure: Option<TaskError>,
 }
 
-/// How long an attempt may run, and how long it may ask for.
+/// How long an attempt may run, and how far it may extend that.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Allowance {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_timeout: Option<Duration>,
 }
 
-/// What the worker finds when the body has returned.
+/// What the cell says when the body has returned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) claimed_at: Time,
@@ -118,7 +119,7 @@ impl Cell {
         Self::new(record, attempt, Phase::Offered(load))
     }
 
-    /// The cell of an attempt that no supervisor knows of.
+    /// The cell of an attempt without a supervisor.
     pub(crate) fn detached(record: Arc<Record>) -> Self {
         let task = TaskAddr { key: TaskKey(0), id: record.id };
         Self::new(record, AttemptAddr { task, number: 1 }, Phase::Claimed)
@@ -148,7 +149,8 @@ impl Cell {
         }
     }
 
-    /// Worker: takes the attempt up, with all it carries, and says when. `None` if it was revoked.
+    /// Worker: takes the attempt up, with its load, and returns the time of the claim. `None` if it
+    /// was revoked.
     pub(crate) fn claim(&self, thread: &Thread) -> Option<(Load, Time)> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Claimed) {
@@ -165,9 +167,9 @@ impl Cell {
         }
     }
 
-    /// Worker: what must be gone before the attempt is claimed.
+    /// Worker: the leftovers that must be dropped before the attempt is claimed.
     pub(crate) fn inherited(&self) -> Vec<Leftover<Body>> {
-        // Few attempts inherit: the others need not take the lock twice.
+        // Few attempts inherit, and the others need not take the lock twice.
         if !self.inherits {
             return Vec::new();
         }
@@ -188,9 +190,9 @@ impl Cell {
         now
     }
 
-    /// Worker: the body has returned, and the token is not cancelled any more. What is decided now
-    /// is whether it was the last time. The hooks left behind will never run, and come back to be
-    /// dropped.
+    /// Worker: the body has returned, and the token is no longer cancelled. This decides whether
+    /// the body has run for the last time. The remaining hooks will never run, and are returned to
+    /// be dropped.
     pub(crate) fn returned(
         &self,
         is_final: impl FnOnce(Option<CancelReason>, Time) -> bool,
@@ -203,7 +205,7 @@ impl Cell {
         (seen, state.hooks.take_all())
     }
 
-    /// Worker: everything is dropped. Nothing the controller orders reaches the attempt any more.
+    /// Worker: everything is dropped. From now on no order of the controller reaches the attempt.
     pub(crate) fn left(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Returned;
@@ -213,7 +215,7 @@ impl Cell {
         }
     }
 
-    /// Controller: takes the attempt back, or says when it was claimed.
+    /// Controller: takes the attempt back, or returns when it was claimed.
     pub(crate) fn revoke(&self) -> Result<Load, Time> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut state.phase, Phase::Revoked) {
@@ -247,21 +249,22 @@ impl Cell {
         TellAnswer::Told
     }
 
-    /// Controller: a told attempt's body will not run again, and its grace ends then.
+    /// Controller: the body of a told attempt will not run again, and its grace ends at
+    /// `grace_until`.
     pub(crate) fn finalize(&self, grace_until: Time) {
         let mut state = self.state.lock();
         state.finalized = true;
-        // One that was not told, having asked for more time, is about to be.
+        // An attempt that was not told, because it moved its deadline, is about to be told.
         if self.told.is_set() {
             state.until = grace_until;
         }
     }
 
-    /// Controller: gives up an attempt whose grace is over.
+    /// Controller: abandons an attempt whose grace is over.
     pub(crate) fn abandon(&self) -> AbandonAnswer {
         let mut state = self.state.lock();
         let last = match state.phase {
-            // One that was not told, having asked for more time, is not given up either.
+            // An attempt that was not told, because it moved its deadline, is not abandoned either.
             Phase::Claimed if self.told.is_set() => state.finalized,
             Phase::Leaving { last } => last,
             Phase::Claimed | Phase::Offered(_) | Phase::Returned | Phase::Revoked => {
@@ -272,7 +275,7 @@ impl Cell {
         AbandonAnswer::Abandoned { last }
     }
 
-    /// Body: moves the deadline to `span` from now, unless it is later already.
+    /// Body: moves the deadline to `span` from now, unless it is already later.
     pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
         let mut state = self.state.lock();
         self.check()?;
@@ -302,7 +305,7 @@ impl Cell {
         }
     }
 
-    /// Whether a thread is in the body, or in what that leaves.
+    /// Whether a thread is in the body, or in the destructors after it.
     pub(crate) fn has_thread(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
     }

@@ -1,4 +1,4 @@
-//! The cell as a cancel token: whether it was told, and how a body waits for that.
+//! The cell as a cancel token: whether the attempt was told, and how a body waits for that.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) struct Told(AtomicU8);
 
 const NOT_TOLD: u8 = u8::MAX;
 
-/// All reasons, and the proof that none is missing: one that was would be read as "not told".
+/// Lists all reasons, and fails to compile if one is missing: that one would be read as "not told".
 macro_rules! reasons {
     ($($reason:ident),+) => {
         const REASONS: &[CancelReason] = &[$(CancelReason::$reason),+];
@@ -87,11 +87,11 @@ impl Cell {
         state.told_channel.receiver(told)
     }
 
-    /// A descriptor that is readable for ever once the token is cancelled.
+    /// A descriptor that stays readable once the token is cancelled.
     #[cfg(unix)]
     pub(crate) fn fd(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let fd = self.fd.get()?;
-        // Who told before the descriptor was there could not wake it. The lock orders the two.
+        // A tell before the descriptor was there could not wake it. The lock orders the two.
         let _state = self.state.lock();
         if self.told.is_set() {
             self.fd.wake();

@@ -10,7 +10,7 @@ use crate::task::cell::Cell;
 use crate::vocabulary::id::{AttemptRef, TaskRef};
 use crate::vocabulary::time::Time;
 
-/// One of them.
+/// One such attempt.
 pub(super) struct Released {
     attempt: AttemptRef,
     pub(super) task: TaskRef,

@@ -1,4 +1,5 @@
-//! What users hold: the supervisor, its builder, the handles to it and to one task.
+//! The types that users hold: the supervisor, its builder, and the handles to the supervisor and to
+//! one task.
 //!
 //! Each module uses only those listed below it.
 

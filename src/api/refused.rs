@@ -20,7 +20,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// the specs.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
     /// A setting cannot work. Correct it and try again.
@@ -28,7 +28,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
     Invalid {
         /// The setting, its value, and the remedy.
         error: InvalidSetting,
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
     /// The task, or one of the batch, was refused, and none of them was started.
@@ -38,19 +38,19 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         task: Arc<str>,
         /// Why it was refused.
         why: Rejection,
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
     /// `run` was called on one of the supervisor's own threads, and would wait for itself.
     #[error("waiting for a supervisor on one of its own threads would never end")]
     WouldDeadlock {
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
 }
 
 impl<S: AsRef<[TaskSpec]>> AddError<S> {
-    /// Returns what was handed in, to be handed in again.
+    /// Returns the spec or specs that were handed in, so that they can be handed in again.
     pub fn into_spec(self) -> S {
         match self {
             Self::Closed { spec }
@@ -87,14 +87,14 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// The supervisor is shutting down. Only another supervisor can take the spec.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
     /// The intake is full. Only `try_submit` returns this error; `submit` waits instead. Try again
     /// later, or raise `intake_capacity`.
     #[error("the intake is full")]
     Full {
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
     /// A setting cannot work. Correct it and try again.
@@ -102,13 +102,13 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
     Invalid {
         /// The setting, its value, and the remedy.
         error: InvalidSetting,
-        /// What was handed in.
+        /// The spec or specs that were handed in.
         spec: S,
     },
 }
 
 impl<S: AsRef<[TaskSpec]>> SubmitError<S> {
-    /// Returns what was handed in, to be handed in again.
+    /// Returns the spec or specs that were handed in, so that they can be handed in again.
     pub fn into_spec(self) -> S {
         match self {
             Self::Closed { spec } | Self::Full { spec } | Self::Invalid { spec, .. } => spec,

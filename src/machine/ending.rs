@@ -1,8 +1,8 @@
 //! How an attempt ends, and what follows: the table of rules, in its order.
 //!
-//! What the body was *told* before it returned decides how its end is judged. What was *asked* of
-//! the task decides whether it goes on; that half is in `attempt.rs`. The worker judges by the same
-//! function, because it must know whether the body runs again before it reports.
+//! What the body was *told* before it returned decides how its attempt ends. What was *asked* of
+//! the task decides whether the task goes on; that half is in `attempt.rs`. The worker judges by
+//! the same function, because it must know whether the body runs again before it reports.
 
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;

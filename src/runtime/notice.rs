@@ -15,7 +15,7 @@ use crate::vocabulary::reason::{CancelReason, FailureCause};
 /// What the runtime adds to a notice.
 #[derive(Default)]
 pub(super) struct Details<'a> {
-    /// What the attempt returned, unless that was `Ok`.
+    /// The error that the attempt returned, if any.
     pub(super) error: Option<&'a TaskError>,
     pub(super) cell: Option<&'a Arc<Cell>>,
 }

@@ -11,7 +11,7 @@ use crate::vocabulary::id::{AttemptAddr, TaskRef};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-/// One of them.
+/// One such attempt.
 pub(super) struct Released {
     attempt: AttemptAddr,
     pub(super) task: TaskRef,

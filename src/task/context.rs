@@ -192,8 +192,8 @@ impl TaskContext {
     }
 
     /// Moves the deadline to `span` from now, unless it is already later. Returns immediately. A
-    /// body that extends its deadline before it is told of the earlier one will not be told of it,
-    /// even if its timer was already due.
+    /// body that extends its deadline before it is told to return is not told of the earlier
+    /// deadline, even if the timer was already due.
     ///
     /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the call
     /// returns `Ok`.

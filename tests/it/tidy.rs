@@ -17,8 +17,8 @@ const FOLDERS: [(&str, &[&str]); 8] = [
     ("guide", &[]),
 ];
 
-/// The one circle of imports, see `src/task/README.md`: a body is called with a context that can
-/// submit a spec that holds a body. No module may join it or another begin.
+/// The one import cycle, see `src/task/README.md`: a body is called with a context, which can
+/// submit a spec, which holds a body. No module may join it, and no other cycle may begin.
 const KNOT: (&str, &[&str]) = (
     "task",
     &[

@@ -97,8 +97,8 @@ fn run(
 ) {
     current::belong_to(&door);
     user_value::keep_user_values();
-    // A panic here is a bug in this crate. It must not leave any caller waiting; and a logger is user
-    // code, which may panic or block in turn, so that it comes last.
+    // A panic here is a bug in this crate. It must not leave any caller waiting; and a logger is
+    // user code, which may panic or block in turn, so that it comes last.
     let bug = unwind::catch(|| turns(&mut controller)).err();
     if bug.is_some() {
         controller.give_up();

@@ -33,7 +33,7 @@ pub(crate) struct Door {
     shutdown_asked: AtomicBool,
     /// Whether the thread of last resort for hooks exists or was asked for.
     hook_thread_asked: AtomicBool,
-    /// What is told from now on would never be heard.
+    /// The controller has ended and receives no more facts.
     nobody_listens: AtomicBool,
     report: Mutex<Option<Arc<RunReport>>>,
     ended: Condvar,
@@ -214,8 +214,8 @@ impl Door {
         self.behind_door.try_iter()
     }
 
-    /// Sends the controller a fact. Never waits. After the controller has ended, the fact is dropped
-    /// here, because a thread that hangs for ever keeps the channel open.
+    /// Sends the controller a fact. Never waits. After the controller has ended, the fact is
+    /// dropped here, because a thread that hangs for ever keeps the channel open.
     pub(crate) fn post(&self, fact: Fact) {
         if !self.nobody_listens.load(Ordering::Relaxed) {
             let _ = self.facts.send(fact);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::Receiver;
 use threadvisor::prelude::*;
 use threadvisor::{
-    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, FailedTask,
+    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, ExtendError, FailedTask,
     FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RunReport,
     ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot, StartError,
     SubmitError, SupervisorBuilder, TaskId, TaskRef, TaskSnapshot, WaitError, WorkerCounts,
@@ -225,6 +225,14 @@ fn every_error_converts_into_a_task_error_and_out() {
     let error = TaskError::from(std::io::Error::from(std::io::ErrorKind::NotFound));
     assert!(error.downcast_ref::<std::io::Error>().is_some());
     assert!(error.clone().into_error().source().is_none());
+}
+
+#[test]
+fn a_detached_attempt_has_no_deadline_to_move() {
+    let (ctx, canceller) = TaskContext::detached();
+    assert_eq!(ctx.extend_deadline(Duration::from_secs(1)), Ok(()));
+    canceller.cancel();
+    assert!(matches!(ctx.extend_deadline(Duration::ZERO), Err(ExtendError::Cancelled(_))));
 }
 
 #[test]

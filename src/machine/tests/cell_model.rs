@@ -103,10 +103,7 @@ impl CellModel {
         self.phase = Phase::Claimed;
         self.claimed_at = now;
         self.until = timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
-        self.max_until = match timeout {
-            Some(_) => max_timeout.map(|most| now.after(most)),
-            None => Some(Time::NEVER),
-        };
+        self.max_until = max_timeout.map(|most| now.after(most));
         true
     }
 
@@ -174,12 +171,14 @@ impl CellModel {
 
     /// The body asks for `span` from now on. False if it does not get that.
     pub(crate) fn extend(&mut self, now: Time, span: Duration) -> bool {
-        let (None, Some(most)) = (self.told, self.max_until) else { return false };
-        let wanted = now.after(span);
+        if self.told.is_some() {
+            return false;
+        }
         if self.until.is_never() {
             return true;
         }
-        if wanted > most {
+        let wanted = now.after(span);
+        if self.max_until.map_or(true, |most| wanted > most) {
             return false;
         }
         self.until = self.until.max(wanted);

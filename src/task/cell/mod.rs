@@ -183,10 +183,7 @@ impl Cell {
         let now = self.clock().now();
         state.claimed_at = now;
         state.until = allowance.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
-        state.max_until = match allowance.timeout {
-            Some(_) => allowance.max_timeout.map(|most| now.after(most)),
-            None => Some(Time::NEVER),
-        };
+        state.max_until = allowance.max_timeout.map(|most| now.after(most));
         now
     }
 
@@ -279,12 +276,12 @@ impl Cell {
     pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
         let mut state = self.state.lock();
         self.check()?;
-        let now = self.clock().now();
-        let wanted = now.after(span);
-        let Some(most) = state.max_until else { return Err(ExtendError::NoMaxTimeout) };
         if state.until.is_never() {
             return Ok(());
         }
+        let Some(most) = state.max_until else { return Err(ExtendError::NoMaxTimeout) };
+        let now = self.clock().now();
+        let wanted = now.after(span);
         if wanted > most {
             return Err(ExtendError::BeyondMaxTimeout { left: now.until(most) });
         }

@@ -174,6 +174,17 @@ impl Ground {
         None
     }
 
+    /// Tells a claimed attempt, and offers its hooks.
+    fn stop(&mut self, cell: &Arc<Cell>) {
+        while cell.claimed_at().is_none() {
+            thread::yield_now();
+        }
+        cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+        if cell.has_hooks() {
+            self.pool.push_hooks(cell);
+        }
+    }
+
     /// Everybody is sent home, and has gone when it is over. Says how many attempts have run.
     fn close(self) -> usize {
         world::set_timers(Timers::Never);
@@ -338,13 +349,7 @@ fn a_hook_finds_a_thread() {
     // Somebody registers a hook.
     ground.until_hook_thread_wanted();
     for cell in &cells {
-        while cell.claimed_at().is_none() {
-            thread::yield_now();
-        }
-        cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
-        if cell.has_hooks() {
-            ground.pool.push_hooks(cell);
-        }
+        ground.stop(cell);
     }
     ground.until_returned(2);
     assert_eq!(ground.close(), 2);
@@ -371,13 +376,7 @@ fn the_last_resort_serves() {
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
-        while cell.claimed_at().is_none() {
-            thread::yield_now();
-        }
-        cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
-        if cell.has_hooks() {
-            ground.pool.push_hooks(cell);
-        }
+        ground.stop(cell);
     }
     ground.manage();
     // Nobody has taken them in time.
@@ -391,14 +390,15 @@ fn the_last_resort_serves() {
     assert_eq!(ground.close(), 2);
 }
 
+fn set_up(is_refused: bool) -> io::Result<()> {
+    if is_refused {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(())
+}
+
 fn refused_threads() {
-    let on_start = || {
-        if world::refuses_thread("") {
-            Err(io::ErrorKind::WouldBlock.into())
-        } else {
-            Ok(())
-        }
-    };
+    let on_start = || set_up(world::refuses_thread(""));
     let mut ground = Ground::with(on_start);
     world::refuse_threads(true);
     ground.push(|_| Ok(()));
@@ -407,10 +407,7 @@ fn refused_threads() {
     let cell = ground.push(blocks_until_woken);
     ground.until_hook_thread_wanted();
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
-    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
-    if cell.has_hooks() {
-        ground.pool.push_hooks(&cell);
-    }
+    ground.stop(&cell);
     ground.until_returned(1);
     assert_eq!(ground.close(), 3);
 }
@@ -419,23 +416,18 @@ fn refused_threads() {
 fn who_cannot_begin_counts_no_more() {
     let refuses = Arc::new(AtomicBool::new(true));
     let refused = Arc::clone(&refuses);
-    let mut ground = Ground::with(move || {
-        if refused.load(Ordering::Relaxed) {
-            Err(io::ErrorKind::WouldBlock.into())
-        } else {
-            Ok(())
-        }
-    });
+    let mut ground = Ground::with(move || set_up(refused.load(Ordering::Relaxed)));
     ground.start_threads(1);
-    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::ThreadRefused { .. })));
-    assert_eq!(ground.pool.threads(), 0);
+    let hears_of_one = |ground: &Ground| {
+        assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::SetUpFailed { .. })));
+        assert_eq!(ground.pool.threads(), 0);
+    };
+    hears_of_one(&ground);
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
-    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::HookThreadRefused { .. })));
-    assert_eq!(ground.pool.threads(), 0);
+    hears_of_one(&ground);
     let cell = ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
     ground.manage();
-    assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::DedicatedRefused { .. })));
-    assert_eq!(ground.pool.threads(), 0);
+    hears_of_one(&ground);
     assert!(cell.revoke().is_ok());
     // Somebody has to drop the body.
     refuses.store(false, Ordering::Relaxed);

@@ -120,6 +120,7 @@ fn called_back_or_counted() {
     }
     lane.close();
     panics_until_flushed(&facts);
+    assert_eq!(Arc::strong_count(&notes.heard), 1, "its subscriber is not dropped yet");
     let (heard, delivered) = (notes.heard(), notes.delivered());
     assert!(delivered.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {heard:?}");
     let mut counted = 0;

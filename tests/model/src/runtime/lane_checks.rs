@@ -38,6 +38,7 @@ enum Heard {
 /// was told to.
 #[derive(Clone, Default)]
 struct Notes {
+    _first: DropsSlowly,
     heard: Arc<Mutex<Vec<Heard>>>,
     inside: Option<Sender<()>>,
     go_on: Option<Receiver<()>>,
@@ -71,6 +72,16 @@ impl Notes {
             Heard::Lost { .. } => None,
         };
         self.heard().into_iter().filter_map(seq).collect()
+    }
+}
+
+/// Its drop takes time: another thread may go on meanwhile.
+#[derive(Clone, Default)]
+struct DropsSlowly(());
+
+impl Drop for DropsSlowly {
+    fn drop(&mut self) {
+        thread::yield_now();
     }
 }
 

@@ -232,13 +232,6 @@ impl Place {
     pub(super) fn was_sent_home(&mut self) {
         self.group = Group::Leaving;
     }
-
-    /// The thread goes home by itself.
-    pub(super) fn goes_home(&mut self, state: &mut State) {
-        *state.threads.of(self.group) -= 1;
-        self.group = Group::Leaving;
-        *state.threads.of(self.group) += 1;
-    }
 }
 
 impl Drop for Place {

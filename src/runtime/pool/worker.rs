@@ -101,7 +101,6 @@ impl Shared {
                 return found;
             }
             if state.closed {
-                place.goes_home(&mut state);
                 return None;
             }
             state.idle.push(Arc::clone(seat));

@@ -95,8 +95,10 @@
 //!
 //! **Invariant:** the machine holds only ids, so no destructor of a user value can run inside it.
 //! **Invariant:** time is read only in `platform/clock`, panics are caught only in
-//! `platform/unwind`, and threads are started only in `platform/threads`. **Invariant:** the
-//! controller waits in one place only, and none of its sends blocks.
+//! `platform/unwind`, and threads are started only in `platform/threads`. **Invariant:** every
+//! value whose destructor is user code is in a `UserValue`, which never drops it on the controller.
+//! **Invariant:** until it ends, the controller waits in one place only, and none of its sends
+//! blocks.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -109,8 +109,7 @@ impl SupervisorBuilder {
     /// Sets how many attempts and cancel hooks may be stuck, that is, outlive their grace and still
     /// run. While that many are stuck, [`AbandonPolicy::Release`](crate::AbandonPolicy::Release)
     /// acts as `Hold`. While more are stuck, submissions are rejected as
-    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). So there are never more stuck
-    /// threads than this number plus the number of tasks. Default: 16.
+    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). Default: 16.
     pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_abandoned = attempts.into();
         self

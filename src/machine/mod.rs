@@ -24,10 +24,10 @@
 //!    the released attempts and the hooks that hang.
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
-//! `step` the entry point, `task` and `slot` the tables, `table` the memory of the tasks, `list`
-//! and `timer` the queues, `ending` the table of how attempts end, `admission`, `attempt`, `watch`,
-//! `abandon` and `stop` the rules. `pool`, the arithmetic of worker threads, is a separate machine
-//! that sees only counts.
+//! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
+//! tables, `table` the memory of the tasks, `list` and `timer` the queues, `ending` the table of
+//! how attempts end, `admission`, `attempt`, `watch`, `abandon` and `stop` the rules. `pool`, the
+//! arithmetic of worker threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;

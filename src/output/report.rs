@@ -20,7 +20,8 @@ pub struct ShutdownReport {
     pub cause: ShutdownCause,
     /// The time from the first request until every task had its outcome.
     pub elapsed: Duration,
-    /// The number of tasks that ended because of the shutdown; abandoned ones are not counted.
+    /// The number of tasks that have ended since the shutdown began; abandoned ones are not
+    /// counted.
     pub stopped: usize,
     /// The number of waiting submissions that were rejected because of the shutdown.
     pub rejected: usize,
@@ -46,7 +47,8 @@ pub struct AbandonedAttempt {
     pub task: TaskRef,
     /// The number of the attempt.
     pub attempt: u64,
-    /// When it was abandoned, as time since the supervisor's start.
+    /// When it was abandoned, or when the stuck hook began to run, as time since the supervisor's
+    /// start.
     pub since: Duration,
     /// Why the attempt had been told to return.
     pub reason: CancelReason,

@@ -79,8 +79,8 @@ pub struct TaskSnapshot {
     pub failures: u32,
     /// When the task entered its state.
     pub since: Duration,
-    /// When something will next happen by itself: the next start, the deadline, the end of the
-    /// grace or the expiry. `None` if nothing will.
+    /// When something will next happen by itself: the next start, the deadline or the watchdog's
+    /// next look, the end of the grace, or the expiry. `None` if nothing will.
     pub next_wake: Option<Duration>,
     /// The latest failure since the last success.
     pub last_failure: Option<TaskError>,
@@ -140,7 +140,8 @@ pub struct WorkerCounts {
     pub threads: usize,
     /// The threads that wait for work.
     pub idle: usize,
-    /// The attempts that no thread has taken up yet.
+    /// What no thread has taken up yet: attempts, user values to be dropped, threads to be
+    /// examined.
     pub offered: usize,
 }
 

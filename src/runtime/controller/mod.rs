@@ -1,5 +1,5 @@
-//! The controller: the one thread that owns the machine. It waits in one place only, and nothing
-//! else that it does ever waits.
+//! The controller: the one thread that owns the machine. It waits in one place only, until its end,
+//! when it waits for the other threads to leave.
 //!
 //! Each module uses only those listed below it.
 

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Only while the cell is `Claimed` can the attempt be told, and until it is told, the body may
-//! extend its deadline. A told attempt can be abandoned while `Claimed` or `Leaving`. Every order
-//! returns what it found, so that an order which comes too late does no harm. The cell is also the
-//! cancel token: sticky, first reason wins, and fresh for each attempt, so that an old cancel
-//! cannot hit a new attempt.
+//! extend its deadline. The attempt can be abandoned while it is `Claimed` and told, or `Leaving`.
+//! Every order returns what it found, so that an order which comes too late does no harm. The cell
+//! is also the cancel token: sticky, first reason wins, and fresh for each attempt, so that an old
+//! cancel cannot hit a new attempt.
 
 mod hooks;
 mod told;

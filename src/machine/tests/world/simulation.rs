@@ -53,7 +53,7 @@ fn every_world_drains_and_keeps_the_rules() {
         let (failure, report) = explain(&Recipe::new(seed));
         println!("{report}");
         panic!(
-            "{}: {}; again with THREADVISOR_SEED={seed} cargo test simulation",
+            "{}: {}; again with THREADVISOR_SEED={seed} cargo test --lib simulation",
             failure.at, failure.why
         );
     }

@@ -29,13 +29,14 @@ impl Machine {
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
         let task = self.task_mut(key);
-        let attempt = task.attempt_ref();
+        let attempt = task.attempt_addr();
 
         // At the limit `Release` acts as `Hold`, or nothing would bound the number of stuck
         // threads.
         let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
-        // The question comes before this failure is counted, as for any other failure. `last` comes
-        // from the cell: the worker drops the body, so there is nothing left to retry with.
+        // Whether a retry is left is asked before this failure is counted, as for any other
+        // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
+        // to retry with.
         let over = stop.is_some() || last || now < task.finality().failure_before;
         let can_follow = !over && task.plan.body == BodyKind::Shared;
         task.count_failure(now, false);
@@ -64,14 +65,14 @@ impl Machine {
     pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
         let task = &self.tasks[key];
-        let (owner, attempt) = (task.addr, task.attempt_ref());
+        let (addr, attempt) = (task.addr, task.attempt_addr());
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
         // Nothing follows, so the worker drops the body as soon as it returns.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);
         self.end_supervisor_with(key, end, out);
-        out.push(Effect::Deliver { task: owner, end });
+        out.push(Effect::Deliver { task: addr, end });
     }
 
     /// The abandonment ends the attempt: its task goes on without it, or ends.
@@ -128,7 +129,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let task = &self.tasks[key];
-        let (attempt, state) = (task.attempt_ref(), task.state);
+        let (attempt, state) = (task.attempt_addr(), task.state);
         let late_by = task.since.until(at);
         self.stuck -= 1;
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });

@@ -64,10 +64,10 @@ impl Machine {
 
     /// Why a submission cannot be admitted now, if `ahead` others are admitted before it.
     fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
-        // Reasons in the submission itself come before limits.
         if !self.is_running() {
             return Some(Rejection::ShuttingDown);
         }
+        // Reasons in the submission itself come before limits.
         if submission.cancelled {
             return Some(Rejection::Removed);
         }
@@ -239,7 +239,7 @@ impl Machine {
         self.permits += 1;
         let task = self.task_mut(key);
         task.attempt = task.attempt.saturating_add(1);
-        let (attempt, finality, expiry) = (task.attempt_ref(), task.finality(), task.expiry());
+        let (attempt, finality, expiry) = (task.attempt_addr(), task.finality(), task.expiry());
         self.enter(key, State::Starting { stop: None, expired: false }, expiry);
         out.push(Effect::Start { attempt, finality });
     }

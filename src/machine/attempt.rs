@@ -41,7 +41,7 @@ impl Machine {
         let task = self.task_mut(key);
         task.anchor.get_or_insert(at);
         task.last_start = at;
-        Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_ref() });
+        Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
     }
 
     /// The answer to a revocation: the task ends without having run, or it runs. Either this or the
@@ -80,7 +80,7 @@ impl Machine {
         // moved.
         let silent = self.tasks[key].state.is_silent();
         self.enter(key, State::Stopping { claimed_at, told, stop, silent }, grace_until);
-        let attempt = self.tasks[key].attempt_ref();
+        let attempt = self.tasks[key].attempt_addr();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
         // A grace of zero is already over, but body and hooks are told even so.
         self.end_grace(key, out);
@@ -90,7 +90,7 @@ impl Machine {
     pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.timers.due(key) <= self.now {
             self.timers.clear(key);
-            out.push(Effect::Abandon { attempt: self.tasks[key].attempt_ref() });
+            out.push(Effect::Abandon { attempt: self.tasks[key].attempt_addr() });
         }
     }
 
@@ -104,7 +104,7 @@ impl Machine {
         let State::Stopping { claimed_at, told, stop, silent } = self.tasks[key].state else {
             return;
         };
-        let attempt = self.tasks[key].attempt_ref();
+        let attempt = self.tasks[key].attempt_addr();
         match answer {
             TellAnswer::Told if told == CancelReason::Timeout => {
                 let ran = claimed_at.until(self.now);
@@ -156,7 +156,7 @@ impl Machine {
 
         let ran = claimed_at.until(at);
         let (ending, next) = judge(told, ret, self.tasks[key].plan.panic);
-        let (attempt, late_by) = (self.tasks[key].attempt_ref(), overdue_since.until(at));
+        let (attempt, late_by) = (self.tasks[key].attempt_addr(), overdue_since.until(at));
         let returned_ok = ret == Return::Ok;
         let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
         Self::publish(out, notice);
@@ -211,7 +211,7 @@ impl Machine {
         // ran.
         let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
         task.count_failure(at, timely && ran >= task.plan.stable_after);
-        out.push(Effect::NoteFailure { attempt: task.attempt_ref(), cause });
+        out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause });
 
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.conclude(key, end, out),
@@ -240,7 +240,7 @@ impl Machine {
     /// back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
-        let (attempt, spacing) = (task.attempt_ref(), task.spacing_until());
+        let (attempt, spacing) = (task.attempt_addr(), task.spacing_until());
         let (wait, due) = match start {
             Start::AtOnce => (Wait::Spacing, spacing),
             Start::AfterFailure { due, cause } => {

@@ -12,8 +12,8 @@ use crate::vocabulary::reason::{
 };
 use crate::vocabulary::time::Time;
 
-/// An order for the runtime. The three orders to an attempt that may come too late (`Revoke`,
-/// `Tell`, `Abandon`) are each answered by an input that says what they found.
+/// An order for the runtime. The orders that may come too late (`Revoke`, `Tell`, `Abandon`) and
+/// `Look` are each answered by an input that says what they found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Give the submitter the decision.

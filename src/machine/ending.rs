@@ -120,7 +120,7 @@ impl Told {
 pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy) -> (Ending, Next) {
     use Return::{Cancelled, Failed, Fatal, Ok, Panicked};
     match (Told::of(told), ret) {
-        // A final error counts whatever the body was told, because a retry would not help.
+        // A fatal error counts whatever the body was told, because a retry would not help.
         (_, Fatal) => (Ending::Failed, Next::Over(End::Fatal)),
         (_, Panicked) if panic != PanicPolicy::Failure => {
             (Ending::Panicked, Next::Over(End::Panicked))

@@ -4,7 +4,7 @@
 //!            Input (a fact)          Effect (an order)
 //! runtime ──────────────────► step ──────────────────► runtime
 //!    ▲                                                    │
-//!    └──── a late order comes back as an input ───────────┘
+//!    └──────── what an order found is an input ───────────┘
 //! ```
 //!
 //! It knows no threads, clocks, locks or user values, only ids. With the same seed and the same

@@ -1,4 +1,4 @@
-//! How far the supervisor's own life has got.
+//! The phases of a supervisor.
 //!
 //! ```text
 //! Running ─► Stopping (grace) ─► Flushing (events) ─► Ended
@@ -10,7 +10,7 @@ use crate::vocabulary::time::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
-    /// The door is closed; every attempt has been told.
+    /// The door is closed; every task has been asked to stop.
     Stopping {
         began: Time,
         grace_until: Time,
@@ -23,8 +23,8 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// When the phase ends by itself. Stopping does not: it ends with the last attempt, each of
-    /// which has a timer.
+    /// When the phase ends by itself. Stopping does not: it ends with the last outcome, and the
+    /// grace of each attempt has its own timer.
     pub(super) const fn deadline(self) -> Time {
         match self {
             Self::Flushing { until } => until,

@@ -7,7 +7,7 @@ use crate::vocabulary::id::{SlotKey, TaskKey};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// The owner, which holds the slot until its last attempt has returned.
+    /// The owner, which holds the slot until its last attempt has returned or was released.
     pub(crate) owner: Option<TaskKey>,
     pub(crate) queue: List,
     /// The number of tasks that name the slot, including those of a batch that is being decided.

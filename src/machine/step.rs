@@ -214,11 +214,11 @@ impl Machine {
                 State::Starting { stop, .. } => {
                     // A thread may have claimed it by now: only the cell knows.
                     self.tasks[key].state = State::Starting { stop, expired: true };
-                    out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
+                    out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
                 }
                 State::Running { .. } => self.running_due(key, out),
                 State::Stopping { .. } => {
-                    out.push(Effect::Abandon { attempt: self.tasks[key].attempt_ref() });
+                    out.push(Effect::Abandon { attempt: self.tasks[key].attempt_addr() });
                 }
                 State::Waiting(_) => self.end_wait(key, out),
                 State::Intake | State::Abandoned { .. } | State::Over => {

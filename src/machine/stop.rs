@@ -41,7 +41,7 @@ impl Machine {
                 self.timers.clear(key);
                 self.task_mut(key).state = State::Starting { stop: asked, expired };
                 self.publish_slot(key, true, out);
-                out.push(Effect::Revoke { attempt: self.tasks[key].attempt_ref() });
+                out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
             }
             State::Running { claimed_at, .. } => {
                 self.publish_slot(key, true, out);
@@ -79,7 +79,7 @@ impl Machine {
     fn shorten_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let due = self.timers.due(key).min(self.phase.grace_until());
         self.timers.set(key, due);
-        let attempt = self.tasks[key].attempt_ref();
+        let attempt = self.tasks[key].attempt_addr();
         out.push(Effect::Finalize { attempt, grace_until: due });
         self.end_grace(key, out);
     }

@@ -152,7 +152,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(super) const fn attempt_ref(&self) -> AttemptAddr {
+    pub(super) const fn attempt_addr(&self) -> AttemptAddr {
         AttemptAddr { task: self.addr, number: self.attempt }
     }
 

@@ -37,7 +37,7 @@ impl Machine {
         let (Some(mut watch), Some(watchdog)) = (watch, task.plan.watchdog) else { return };
         // Counted from now: looks that a suspended machine missed are not made up for.
         watch.next_look = self.now.after(watchdog.max_silence / LOOKS);
-        let attempt = task.attempt_ref();
+        let attempt = task.attempt_addr();
         self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
         self.timers.set(key, watch.next_look.min(deadline));
         out.push(Effect::Look { attempt });
@@ -49,7 +49,7 @@ impl Machine {
         let State::Running { claimed_at, deadline, watch: Some(mut watch) } = task.state else {
             return;
         };
-        let attempt = task.attempt_ref();
+        let attempt = task.attempt_addr();
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
         let was_silent = watch.silent;
 

@@ -129,7 +129,7 @@ pub enum EventKind {
         /// What the thread is doing.
         stall: Stall,
     },
-    /// A cancel hook has run for more than 100 ms.
+    /// Cancel hooks of the attempt, one after the other, have run for more than 100 ms.
     HookSlow {
         /// The number of the attempt that registered the hook.
         attempt: u64,

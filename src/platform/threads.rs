@@ -1,4 +1,4 @@
-//! How threads are started: their names, their stacks, and the user's hooks on each.
+//! How threads are started: their names, their stacks, and the user's callbacks on each.
 
 use std::fmt;
 use std::io;
@@ -59,11 +59,11 @@ pub(crate) struct ThreadSetup {
     /// The part of thread names that distinguishes this supervisor from others.
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
-    /// `None` if the user set no thread hook.
+    /// `None` if the user set no callback.
     pub(crate) callbacks: Option<Arc<ThreadCallbacks>>,
 }
 
-/// The user's hooks on each thread that runs bodies and cancel hooks.
+/// The user's callbacks on each thread that runs bodies and cancel hooks.
 #[derive(Default)]
 pub(crate) struct ThreadCallbacks {
     pub(crate) on_start: Option<UserValue<Box<StartCallback>>>,

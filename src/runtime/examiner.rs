@@ -1,4 +1,5 @@
-//! The examination of the threads of stuck attempts, where the system can say what a thread does.
+//! The examination of the threads of silent, overdue and abandoned attempts, where the system can
+//! say what a thread does.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! A lane: one bounded queue of events and the one thread that serves it. The shared lane serves
-//! most subscribers. A dedicated lane serves a single subscriber, which so delays no other.
+//! most subscribers. A dedicated lane serves a single subscriber, so that it delays no other.
 
 use std::collections::VecDeque;
 use std::io;
@@ -77,8 +77,8 @@ enum Next {
 }
 
 impl Lane {
-    /// Starts the thread, on which the subscribers are handed over: of what is not there yet,
-    /// nothing is left to be dropped if the thread is refused.
+    /// Starts the thread, which calls `subscribers` first. If the thread is refused, the closure is
+    /// dropped here.
     pub(super) fn start(
         role: &str,
         subscribers: impl FnOnce() -> Vec<Subscriber> + Send + 'static,
@@ -93,7 +93,7 @@ impl Lane {
         let shared = Shared { state, ready, capacity, in_hand, given_up, lossy, linger };
         let shared = Arc::new(shared);
 
-        // Its handle exists before its thread does: a thread that is refused closes it.
+        // The handle exists before the thread: if the thread is refused, its drop closes the lane.
         let lane = Self { shared: Arc::clone(&shared) };
         let door = Arc::clone(door);
         options.spawn(role, options.stack_size, move |_| {

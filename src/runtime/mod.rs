@@ -12,8 +12,8 @@
 //! |---|---|---|
 //! | submissions | `intake_capacity` | `submit` waits, `try_submit` returns `Full` |
 //! | requests | none | a caller that waits for an answer has one request under way; a cancel waits for no answer |
-//! | facts | none | two per attempt; one per panic, slow hook, refused thread |
-//! | work | none | at most as many attempts as there are permits |
+//! | facts | none | two per attempt; one per panic, slow or stuck hook, round of nudges, examination, refused thread, lane that has ended |
+//! | work | none | at most as many attempts as there are permits, and revoked ones |
 //! | a lane | `event_capacity` | the incoming event is dropped and counted |
 //!
 //! The threads start in this order: signals, lanes, workers, controller. The controller ends last,

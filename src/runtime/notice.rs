@@ -136,11 +136,11 @@ fn ended(
         Ending::Succeeded => EventKind::AttemptSucceeded { attempt, ran, told },
         Ending::Cancelled => EventKind::AttemptCancelled { attempt, ran, told, error },
         Ending::Failed => {
-            let error = certain(error, FailureCause::Failed);
+            let error = error_or_text(error, FailureCause::Failed);
             EventKind::AttemptFailed { attempt, ran, error }
         }
         Ending::Panicked => {
-            let error = certain(error, FailureCause::Panicked);
+            let error = error_or_text(error, FailureCause::Panicked);
             EventKind::AttemptPanicked { attempt, ran, error }
         }
         Ending::TimedOut => {
@@ -156,9 +156,9 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
     match end {
         End::Completed => Outcome::Completed,
         End::Cancelled { reason, returned_ok } => Outcome::Cancelled { reason, returned_ok },
-        End::Failed => Outcome::Failed { error: certain(error, FailureCause::Failed) },
-        End::Fatal => Outcome::Fatal { error: certain(error, FailureCause::Failed) },
-        End::Panicked => Outcome::Panicked { error: certain(error, FailureCause::Panicked) },
+        End::Failed => Outcome::Failed { error: error_or_text(error, FailureCause::Failed) },
+        End::Fatal => Outcome::Fatal { error: error_or_text(error, FailureCause::Failed) },
+        End::Panicked => Outcome::Panicked { error: error_or_text(error, FailureCause::Panicked) },
         End::TimedOut => Outcome::TimedOut { error },
         End::Unresponsive => Outcome::Unresponsive { error },
         End::Abandoned { reason, stop } => Outcome::Abandoned { reason, stop },
@@ -167,7 +167,7 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
 }
 
 /// The error of a failure, or a text of this crate for a failure without one.
-pub(super) fn certain(error: Option<TaskError>, cause: FailureCause) -> TaskError {
+pub(super) fn error_or_text(error: Option<TaskError>, cause: FailureCause) -> TaskError {
     error.unwrap_or_else(|| {
         TaskError::fail(match cause {
             FailureCause::Failed => "failed",

@@ -9,9 +9,10 @@ use crate::vocabulary::time::Time;
 
 pub(super) struct Shutdown {
     progress: Option<Progress>,
-    /// Signals have their former effect again once this is dropped.
+    /// Signals have their default effect again once this is dropped.
     pub(super) signals: Option<Listener>,
-    /// The lanes are to be closed, or are closed; then, how many have not served their last event.
+    /// Whether the lanes serve, are to be closed, or are closed: then, how many have not served
+    /// their last event.
     lanes: Lanes,
     /// The machine has ended.
     pub(super) finished: bool,
@@ -53,7 +54,7 @@ impl Shutdown {
     }
 
     /// Whether the lanes are to be closed now.
-    pub(super) fn lanes_wait(&self) -> bool {
+    pub(super) fn lanes_to_be_closed(&self) -> bool {
         self.lanes == Lanes::ToBeClosed
     }
 
@@ -76,7 +77,7 @@ impl Shutdown {
 
     /// Counts a task that ended since the shutdown began.
     pub(super) fn count(&mut self, task: TaskId, end: End) {
-        // The task that is the cause ended before the shutdown did begin.
+        // The task that is the cause ended before the shutdown began.
         if self.is_caused_by(task) {
             return;
         }
@@ -107,8 +108,8 @@ impl Shutdown {
         self.signals = None;
     }
 
-    /// When the last events and the threads must be done.
-    pub(super) fn complete_at(&self, now: Time) -> Time {
+    /// When every task had its outcome.
+    pub(super) fn completed_at(&self, now: Time) -> Time {
         self.progress.map_or(now, |progress| progress.ended)
     }
 

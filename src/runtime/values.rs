@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::notice::certain;
+use super::notice::error_or_text;
 use crate::machine::table::Table;
 use crate::output::error::TaskError;
 use crate::platform::stall::Stall;
@@ -122,7 +122,7 @@ impl Belongings {
     /// Keeps the failure for the attempt that retries it. An abandoned attempt has no error.
     pub(super) fn note_failure(&mut self, cause: FailureCause) {
         let returned = self.error.clone().filter(|_| cause != FailureCause::Abandoned);
-        self.last_failure = Some(certain(returned, cause));
+        self.last_failure = Some(error_or_text(returned, cause));
     }
 
     /// Takes the error and the body of a returned attempt back.
@@ -130,7 +130,7 @@ impl Belongings {
         self.error = returned.error.take();
         // A share of it may have been kept for a retry beside this attempt.
         self.body = returned.body.take().or_else(|| self.body.take());
-        // A waiting task keeps nothing of its last attempt.
+        // A waiting task does not keep the cell of its last attempt.
         self.cell = None;
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Door {
     facts: Sender<Fact>,
     shutdown_asked: AtomicBool,
     /// Whether the thread of last resort for hooks exists or was asked for.
-    hook_thread_asked: AtomicBool,
+    last_resort_asked: AtomicBool,
     /// The controller has ended and receives no more facts.
     nobody_listens: AtomicBool,
     report: Mutex<Option<Arc<RunReport>>>,
@@ -92,7 +92,7 @@ impl Door {
             requests,
             facts,
             shutdown_asked: AtomicBool::new(false),
-            hook_thread_asked: AtomicBool::new(false),
+            last_resort_asked: AtomicBool::new(false),
             nobody_listens: AtomicBool::new(false),
             report: Mutex::new(None),
             ended: Condvar::new(),
@@ -236,17 +236,17 @@ impl Door {
     }
 
     /// A hook was registered: makes sure that there is a thread to run it.
-    pub(crate) fn want_hook_thread(&self) {
-        if !self.hook_thread_asked.load(Ordering::Relaxed)
-            && !self.hook_thread_asked.swap(true, Ordering::AcqRel)
+    pub(crate) fn want_last_resort(&self) {
+        if !self.last_resort_asked.load(Ordering::Relaxed)
+            && !self.last_resort_asked.swap(true, Ordering::AcqRel)
         {
-            self.post(Fact::HookThreadWanted);
+            self.post(Fact::LastResortWanted);
         }
     }
 
     /// The thread was refused: the next hook asks again.
-    pub(crate) fn hook_thread_refused(&self) {
-        self.hook_thread_asked.store(false, Ordering::Release);
+    pub(crate) fn last_resort_refused(&self) {
+        self.last_resort_asked.store(false, Ordering::Release);
     }
 
     /// Requests a shutdown; only the first call sends the request.
@@ -306,11 +306,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_after_the_end_is_not_kept() {
+    fn what_is_posted_after_the_end_is_not_kept() {
         let (door, inbox) = Door::new(Clock::start_now(), 1);
-        door.post(Fact::HookThreadWanted);
+        door.post(Fact::LastResortWanted);
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
-        door.post(Fact::HookThreadWanted);
+        door.post(Fact::LastResortWanted);
         assert_eq!(inbox.facts.len(), 1);
     }
 }

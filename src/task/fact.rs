@@ -14,7 +14,7 @@ use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-/// Something that has happened on another thread.
+/// Something that a thread reports, or the pool on its behalf.
 pub(crate) enum Fact {
     /// A thread has taken up an attempt.
     Claimed { attempt: AttemptAddr, at: Time },
@@ -25,10 +25,10 @@ pub(crate) enum Fact {
     /// A thread was examined; `None` if it had moved on.
     Examined { attempt: AttemptAddr, stall: Option<Stall> },
     /// A hook was registered, and there is no thread of last resort yet.
-    HookThreadWanted,
+    LastResortWanted,
     /// A hook panicked.
     HookPanicked { cell: Arc<Cell>, message: String },
-    /// A hook takes, or took, over 100 ms.
+    /// Hooks of an attempt take, or took, over 100 ms.
     HookSlow { cell: Arc<Cell>, ran: Duration },
     /// A hook outlived the grace of its attempt.
     HookAbandoned,

@@ -17,7 +17,7 @@ pub(crate) struct Hook {
     state: Mutex<State>,
     /// Signalled when the hook has run.
     ran: Condvar,
-    /// How long after each run a nudge runs again, until it is removed; `None` for other hooks.
+    /// How long after each run of the attempt's hooks a nudge is due again; `None` for other hooks.
     pub(crate) period: Option<Duration>,
 }
 

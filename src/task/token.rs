@@ -19,7 +19,7 @@ use crate::vocabulary::time::Time;
 /// its [`TaskContext`](crate::TaskContext). It is cheap to clone and can be used from any thread.
 ///
 /// A token is sticky: once cancelled, it stays cancelled. Each attempt has a fresh token. Once its
-/// attempt has returned, a token is no longer cancelled. Only the supervisor cancels it.
+/// attempt has returned, a token can no longer be cancelled. Only the supervisor cancels it.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

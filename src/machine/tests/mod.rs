@@ -8,8 +8,8 @@
 //!
 //! What several of them need stands here: `rig` drives a machine by a script of `spec`s and
 //! `render`s what it orders; `audit` looks at the machine's whole state after each step of them
-//! all, at first with `audit_face`; `cell_model` is the cell of an attempt without threads; `dice`
-//! are the random numbers, and `shrinking` finds the least that fails.
+//! all, and `audit_face` at what shows from outside; `cell_model` is the cell of an attempt without
+//! threads; `dice` are the random numbers, and `shrinking` finds the least that fails.
 
 use std::env;
 

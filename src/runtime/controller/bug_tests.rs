@@ -133,6 +133,6 @@ fn a_controller_that_panics_leaves_nobody_waiting() {
     assert_eq!(report.exit_code(), 70);
     assert!(matches!(handle.add(idle("late")), Err(AddError::Closed { .. })));
     assert!(handle.snapshot().is_err());
-    // The lane's thread leaves once it has told all it had.
+    // The lane's thread leaves once it has served all it had.
     while events.recv_timeout(WATCHDOG).map_err(|it| assert!(!it.is_timeout())).is_ok() {}
 }

@@ -34,7 +34,7 @@ impl Controller {
 
     /// Lets the lanes finish, once it is time and the last thread has been examined.
     pub(super) fn close_lanes(&mut self) {
-        if !self.shutdown.lanes_wait() || !self.examiner.is_idle() {
+        if !self.shutdown.lanes_to_be_closed() || !self.examiner.is_idle() {
             return;
         }
         let open = self.publisher.close();
@@ -62,7 +62,7 @@ impl Controller {
         self.publisher.close();
     }
 
-    /// The system refused a thread that was to be started with the controller.
+    /// Closes everything after the system has refused a thread at the start.
     pub(in crate::runtime) fn give_up_and_end(mut self) {
         self.give_up();
         self.end();
@@ -93,7 +93,7 @@ impl Controller {
         self.released = ReleasedAttempts::default();
         self.serve_threads();
         // Idle workers get the same time to leave as the last events.
-        let due = self.shutdown.complete_at(self.now).after(self.machine.limits().event_flush);
+        let due = self.shutdown.completed_at(self.now).after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
         let behind_door = self.door.refused_behind_door();
         self.tally.count_rejected(behind_door);

@@ -130,7 +130,8 @@ impl Controller {
         self.answer_idle_waiters();
     }
 
-    /// The one place where the controller waits: until there is a message, or something is due.
+    /// The one place where the controller waits before its end: until there is a message, or
+    /// something is due.
     pub(super) fn wait(&self) {
         let Inbox { intake, requests, facts } = &self.inbox;
         let clock = &self.door.clock;

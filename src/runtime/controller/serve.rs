@@ -1,4 +1,4 @@
-//! Serves facts from threads, submissions and requests, with one match each.
+//! Serves submissions, and facts and requests with one match each.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Controller {
                 self.publisher.publish(self.now, None, EventKind::DropPanicked { message });
             }
             Fact::Examined { attempt, stall } => self.note_examined(attempt, stall),
-            Fact::HookThreadWanted => {
+            Fact::LastResortWanted => {
                 let mut facts = Vec::new();
                 self.pool.start_last_resort(self.now, &mut facts);
                 for fact in facts {

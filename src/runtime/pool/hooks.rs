@@ -13,7 +13,7 @@ use crate::task::cell::{Cell, Thread};
 use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::Time;
 
-/// The most threads that are started for hooks, in addition to those of the pool.
+/// The most threads that are started for waiting hooks, besides those that the arithmetic starts.
 const MAX_STARTS: u32 = 8;
 /// Hooks that no thread has taken for this long go to the thread of last resort.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -150,7 +150,7 @@ impl Pool {
     /// The system refused the thread of last resort. The next registered hook asks for it again.
     pub(super) fn last_resort_refused(&mut self) {
         self.hooks.last_resort = None;
-        self.shared.door.hook_thread_refused();
+        self.shared.door.last_resort_refused();
     }
 
     /// Hooks that outlived the grace of their attempts.

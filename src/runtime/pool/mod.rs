@@ -38,7 +38,7 @@ pub(super) struct Pool {
     pending: Vec<Work>,
     hooks: hooks::HookThreads,
     dedicated: dedicated::Waiting,
-    /// No thread of the pool is tried before this time.
+    /// No thread for hooks is tried before this time; the arithmetic has the same for the others.
     refused_until: Time,
     /// When the threads need attention.
     deadline: Time,

@@ -16,7 +16,7 @@ use crate::task::fact::{Fact, Returned};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;
 
-/// How long a stuck thread is examined.
+/// How long a thread is examined.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Shared {
@@ -66,8 +66,8 @@ impl Shared {
     /// Looks at all of them twice, with one pause in between.
     pub(super) fn examine(&self, examinees: Vec<Examinee>) {
         // A thread whose body has returned does something else by now.
-        let stuck = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
-        let tids = examinees.iter().map(|it| stuck(it).and_then(|thread| thread.tid));
+        let still_there = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
+        let tids = examinees.iter().map(|it| still_there(it).and_then(|thread| thread.tid));
         let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
             let began = self.door.clock.now();
             let _ = channel::never::<()>().recv_timeout(LOOK);

@@ -42,7 +42,7 @@ pub(in crate::runtime) struct Dedicated {
     pub(in crate::runtime) options: Box<ThreadOptions>,
 }
 
-/// A stuck attempt whose thread is to be examined.
+/// An attempt that is silent, overdue or abandoned, and whose thread is to be examined.
 pub(in crate::runtime) struct Examinee {
     pub(in crate::runtime) attempt: AttemptAddr,
     pub(in crate::runtime) cell: Arc<Cell>,
@@ -91,7 +91,7 @@ struct ThreadCounts {
 pub(super) enum Group {
     /// It takes work from the queue.
     Pooled,
-    /// It was started for a single attempt, or for hooks.
+    /// It was started for a single attempt, or is the thread of last resort for hooks.
     Beside,
     /// It was pooled and goes home.
     Leaving,
@@ -194,7 +194,7 @@ impl State {
         }
     }
 
-    /// Takes up work. Hooks go first, because the grace of their attempts is running.
+    /// Takes the oldest work.
     pub(super) fn take(&mut self) -> Option<Work> {
         let (work, _) = self.queue.pop_front()?;
         self.picked = self.picked.wrapping_add(1);

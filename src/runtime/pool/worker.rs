@@ -94,6 +94,7 @@ impl Shared {
             }
         }
         loop {
+            // Hooks go first, because the grace of their attempts is running.
             let hooks = state.hooks.begin(thread, || self.door.clock.now());
             let found = hooks.map(Found::Hooks).or_else(|| state.take().map(Found::Work));
             if found.is_some() {

@@ -1,5 +1,5 @@
-//! The hooks that a body has registered with its token: which thread runs them, in which order, and
-//! when a nudge runs again.
+//! The hooks that a body has registered with its token: in which order they run, and when a nudge
+//! runs again. Which thread runs them is decided in `runtime::pool`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,13 +61,13 @@ impl Cell {
         let due = match (told, hook.period) {
             (false, _) => Time::ZERO,
             (true, Some(period)) if running => self.clock().now().after(period),
-            // Once the body has returned, there is no call left to wake.
+            // A hook that is no nudge runs only now. For a nudge there is no call left to wake.
             (true, _) => Time::NEVER,
         };
         state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
         if !told {
             drop(state);
-            return self.door().want_hook_thread();
+            return self.door().want_last_resort();
         }
 
         let sooner = state.hooks.note_due(due);
@@ -115,7 +115,7 @@ impl Cell {
         if hook.is_spent() {
             self.unhook(&hook);
         }
-        // If the body has returned in the meantime, this is the last reference.
+        // If the body has returned in the meantime, this may be the last reference.
         panics.extend(user_value::panics_of(|| drop(hook)));
         for message in panics {
             self.door().post(Fact::HookPanicked { cell: Arc::clone(self), message });

@@ -7,7 +7,7 @@
 //!
 //! Only while the cell is `Claimed` can the attempt be told, and until it is told, the body may
 //! extend its deadline. The attempt can be abandoned while it is `Claimed` and told, or `Leaving`.
-//! Every order returns what it found, so that an order which comes too late does no harm. The cell
+//! Orders that may come too late return what they found, so that they do no harm. The cell
 //! is also the cancel token: sticky, first reason wins, and fresh for each attempt, so that an old
 //! cancel cannot hit a new attempt.
 
@@ -187,9 +187,9 @@ impl Cell {
         now
     }
 
-    /// Worker: the body has returned, and the token is no longer cancelled. This decides whether
-    /// the body has run for the last time. The remaining hooks will never run, and are returned to
-    /// be dropped.
+    /// Worker: the body has returned, and the token can no longer be cancelled. This decides
+    /// whether the body has run for the last time. The remaining hooks will never run, and are
+    /// returned to be dropped.
     pub(crate) fn returned(
         &self,
         is_final: impl FnOnce(Option<CancelReason>, Time) -> bool,

@@ -2,8 +2,8 @@
 //! then the end.
 //!
 //! `THREADVISOR_SEED=n` lives through one world again, `THREADVISOR_SEEDS=n` through so many. A
-//! world that fails is told as the least that does: the families of faults, the requests and the
-//! steps that it takes.
+//! world that fails is reported as the smallest that still does: the families of faults, the
+//! requests and the steps that it takes.
 
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -103,7 +103,7 @@ fn they_run_in_order() {
     body.join().unwrap();
     let order = order.lock().unwrap().clone();
     // One that is registered late runs where it is registered, beside those that run already.
-    assert!(order == [1, 2] || order == [2, 1] && stage.hook_threads_asked() > 0, "{order:?}");
+    assert!(order == [1, 2] || order == [2, 1] && stage.last_resorts_asked() > 0, "{order:?}");
 }
 
 fn the_flag_is_set_before() {
@@ -272,7 +272,7 @@ fn one_thread_is_asked_for() {
     let body = thread::spawn(move || body.on_cancel(|| ()).forget());
     token(&stage.cell).on_cancel(|| ()).forget();
     body.join().unwrap();
-    assert_eq!(stage.hook_threads_asked(), 1);
+    assert_eq!(stage.last_resorts_asked(), 1);
 }
 
 /// Each registration asks again, as long as the answer was no.
@@ -284,8 +284,8 @@ fn a_refused_thread_is_asked_for() {
         thread::spawn(move || body.on_cancel(|| ()).forget())
     });
     assert!(stage.inbox.facts.recv().is_ok());
-    stage.cell.record.door.hook_thread_refused();
+    stage.cell.record.door.last_resort_refused();
     token(&stage.cell).on_cancel(|| ()).forget();
     bodies.into_iter().for_each(|body| body.join().unwrap());
-    assert_eq!(stage.hook_threads_asked(), 1);
+    assert_eq!(stage.last_resorts_asked(), 1);
 }

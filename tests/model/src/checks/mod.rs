@@ -79,8 +79,8 @@ impl Stage {
     }
 
     /// How often somebody asked for the thread of last resort for hooks.
-    pub(crate) fn hook_threads_asked(&self) -> usize {
-        self.inbox.facts.try_iter().filter(|it| matches!(it, Fact::HookThreadWanted)).count()
+    pub(crate) fn last_resorts_asked(&self) -> usize {
+        self.inbox.facts.try_iter().filter(|it| matches!(it, Fact::LastResortWanted)).count()
     }
 }
 

@@ -149,10 +149,10 @@ impl Ground {
     }
 
     /// Goes on like the controller until somebody has registered a hook.
-    fn until_hook_thread_wanted(&mut self) {
+    fn until_last_resort_wanted(&mut self) {
         loop {
             while let Ok(fact) = self.inbox.facts.try_recv() {
-                if matches!(fact, Fact::HookThreadWanted) {
+                if matches!(fact, Fact::LastResortWanted) {
                     return;
                 }
                 assert!(self.serve(fact).is_none(), "nothing wakes it yet");
@@ -347,7 +347,7 @@ fn a_hook_finds_a_thread() {
     ground.start_threads(2);
     ground.manage();
     // Somebody registers a hook.
-    ground.until_hook_thread_wanted();
+    ground.until_last_resort_wanted();
     for cell in &cells {
         ground.stop(cell);
     }
@@ -372,7 +372,7 @@ fn the_last_resort_serves() {
         })
     });
     ground.manage();
-    ground.until_hook_thread_wanted();
+    ground.until_last_resort_wanted();
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
@@ -405,7 +405,7 @@ fn refused_threads() {
     ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
     ground.until_returned(2);
     let cell = ground.push(blocks_until_woken);
-    ground.until_hook_thread_wanted();
+    ground.until_last_resort_wanted();
     ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
     ground.stop(&cell);
     ground.until_returned(1);

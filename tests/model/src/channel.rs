@@ -301,13 +301,19 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// As with crossbeam, what lies in the channel stays there as long as a sender does.
+/// As with crossbeam, what lies in a bounded channel stays there as long as a sender does, while an
+/// unbounded one is emptied.
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.receivers -= 1;
         if state.receivers == 0 {
             state.tell_watchers();
+            if self.0.capacity == usize::MAX {
+                let unheard = std::mem::take(&mut state.queue);
+                drop(state);
+                drop(unheard);
+            }
         }
     }
 }

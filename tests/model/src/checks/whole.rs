@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::api::builder::SupervisorBuilder;
 use crate::api::supervisor::Supervisor;
+use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::TaskResult;
 use crate::output::event::EventKind;
 use crate::output::outcome::Outcome;
@@ -24,6 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("whole: submitted while it shuts down", 500, submitted_while_it_shuts_down).timed(),
     Check::some("whole: a timeout meets the return", 500, a_timeout_meets_the_return).timed(),
     Check::some("whole: the successor replaces", 500, the_successor_replaces).timed(),
+    Check::some("whole: a destructor asks at the end", 500, a_destructor_asks_at_the_end),
 ];
 
 /// Where timers fire at any time, a grace would as well, before the body could return.
@@ -124,5 +126,26 @@ fn the_successor_replaces() {
     assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Replace, .. }), "{outcome}");
     second.cancel();
     assert!(matches!(second.wait().unwrap(), Outcome::Cancelled { .. }));
+    drop(supervisor.shutdown().unwrap().shutdown);
+}
+
+struct AsksWhenDropped(SupervisorHandle);
+
+impl Drop for AsksWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.0.snapshot();
+    }
+}
+
+/// Without timers, a request that nobody serves would block its thread, and the end with it.
+fn a_destructor_asks_at_the_end() {
+    let supervisor = builder().start().unwrap();
+    let handle = supervisor.handle();
+    let asks = AsksWhenDropped(handle.clone());
+    let spec = TaskSpec::new("a", move |_| {
+        let _ = &asks;
+        Ok(())
+    });
+    drop(handle.add(spec.initial_delay(Duration::MAX)).unwrap());
     drop(supervisor.shutdown().unwrap().shutdown);
 }

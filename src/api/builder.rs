@@ -225,8 +225,17 @@ impl SupervisorBuilder {
 
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
     /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
-    /// signals have their default effect again. On Linux, a signal that was ignored when the
-    /// process started stays ignored. Without this setting, no handler is ever installed.
+    /// signals have the effect again that they had before. Without this setting, no handler is ever
+    /// installed.
+    ///
+    /// A handler that the program had installed before is called as well, before the supervisor
+    /// hears of the signal. One that the program installs later with `sigaction` takes the signal
+    /// away from the supervisor. Do not register one with the crate `signal-hook` while or after a
+    /// supervisor listens, for a signal that had its default effect until then: once the
+    /// supervisors have ended, that effect comes first.
+    ///
+    /// On Linux, a signal that is ignored at the start stays ignored. Elsewhere, every signal is
+    /// taken to have had its default effect.
     ///
     /// This setting needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
     /// `Unsupported`.
@@ -250,6 +259,8 @@ impl SupervisorBuilder {
     /// - `Thread`: the system refused a thread; raise `ulimit -u` or the cgroup's `pids.max`.
     /// - `Signals`: the handlers for [`shutdown_on_signals`](Self::shutdown_on_signals) could not
     ///   be installed.
+    /// - `SignalBlocked`: this thread blocks one of these signals, so it would never arrive;
+    ///   unblock it first.
     /// - `Unsupported`: this system or build does not support signals; enable the feature
     ///   `signals`.
     #[doc(alias = "build")]

@@ -298,6 +298,11 @@ pub enum StartError {
     /// The signal handlers could not be installed.
     #[error("signal handlers could not be installed")]
     Signals(#[source] std::io::Error),
+    /// The calling thread blocks this signal, and so would every thread of the supervisor: it would
+    /// never arrive. Unblock it before `start()`, or call `start()` on a thread that does not block
+    /// it. Linux only; elsewhere a blocked signal is not noticed.
+    #[error("signal {0} is blocked on this thread and would never arrive: unblock it first")]
+    SignalBlocked(i32),
     /// A setting is not supported by this build or system.
     #[error("{0} is not supported here: it needs Unix and the feature `signals`")]
     Unsupported(&'static str),

@@ -13,13 +13,15 @@ fn where_signals_are_not_supported_asking_for_them_is_a_typed_error() {
 mod unix {
     use std::os::unix::process::ExitStatusExt;
     use std::process::exit;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::Arc;
     use std::time::Duration;
 
     use signal_hook::consts::{SIGINT, SIGTERM};
     use threadvisor::crossbeam_channel::{after, never};
     use threadvisor::prelude::*;
-    use threadvisor::{RunReport, ShutdownCause};
+    use threadvisor::{RunReport, ShutdownCause, StartError};
 
     use crate::program::{is_child, say, wait_for_parent, Program};
     use crate::runner::runner;
@@ -180,6 +182,59 @@ mod unix {
         program.signal("INT");
         program.signal("TERM");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        assert_eq!(program.status().code(), Some(0));
+    }
+
+    #[test]
+    fn a_handler_of_the_program_works_before_during_and_after() {
+        if is_child() {
+            let heard = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(SIGINT, Arc::clone(&heard)).unwrap();
+            let interrupt = || {
+                signal_hook::low_level::raise(SIGINT).unwrap();
+                say(if heard.swap(false, Ordering::SeqCst) { "heard" } else { "not heard" });
+            };
+            interrupt();
+            let supervisor = listening();
+            interrupt();
+            let report = supervisor.wait_shutdown().unwrap();
+            say(&format!("{:?}", report.shutdown.cause));
+            interrupt();
+            drop(listening());
+            interrupt();
+            // SIGTERM has no handler, so it ends the process as ever.
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+        }
+        let name = "signals::unix::a_handler_of_the_program_works_before_during_and_after";
+        let program = Program::start(name, &[]);
+        program.expect("heard");
+        program.expect("heard");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
+        program.expect("heard");
+        program.expect("heard");
+        assert_eq!(program.status().signal(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn a_signal_that_is_blocked_is_an_error_of_the_start() {
+        if is_child() {
+            let error = Supervisor::builder().shutdown_on_signals().start().unwrap_err();
+            assert!(matches!(error, StartError::SignalBlocked(SIGTERM)), "{error}");
+            say(&error.to_string());
+            Supervisor::builder().start().unwrap();
+            say("works without");
+            return;
+        }
+        let block = ["env", "--block-signal=TERM"];
+        let can_block = Command::new(block[0]).args([block[1], "true"]).status();
+        if !runner().is_empty() || !can_block.is_ok_and(|status| status.success()) {
+            return;
+        }
+        let name = "signals::unix::a_signal_that_is_blocked_is_an_error_of_the_start";
+        let program = Program::start(name, &block);
+        program
+            .expect("signal 15 is blocked on this thread and would never arrive: unblock it first");
+        program.expect("works without");
         assert_eq!(program.status().code(), Some(0));
     }
 

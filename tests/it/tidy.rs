@@ -39,7 +39,7 @@ const ONE_PLACE: [(&str, &str); 11] = [
     ("parking_lot", "src/platform/sync.rs"),
     ("crossbeam_channel", "src/platform/sync.rs src/lib.rs"),
     // The flag that the crate signal-hook takes is std's.
-    ("std::sync::atomic", "src/platform/sync.rs src/runtime/signals.rs"),
+    ("std::sync::atomic", "src/platform/sync.rs src/runtime/signals/unix.rs"),
     ("use std::thread", "src/platform/sync.rs"),
 ];
 

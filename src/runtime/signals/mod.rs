@@ -1,0 +1,27 @@
+//! Signals: handled only if asked for, and with the effect that they had before once there is
+//! nothing left to stop.
+//!
+//! Each module uses only those listed below it.
+
+#[cfg(all(unix, feature = "signals"))]
+mod unix;
+
+#[cfg(all(unix, feature = "signals"))]
+mod masks;
+
+#[cfg(all(unix, feature = "signals"))]
+pub(crate) use unix::Listener;
+
+/// This system or this build has no signals.
+#[cfg(not(all(unix, feature = "signals")))]
+pub(crate) enum Listener {}
+
+#[cfg(not(all(unix, feature = "signals")))]
+impl Listener {
+    pub(crate) fn start(
+        _options: &crate::platform::threads::ThreadSetup,
+        _door: &std::sync::Arc<crate::task::door::Door>,
+    ) -> Result<Self, crate::output::error::StartError> {
+        Err(crate::output::error::StartError::Unsupported("shutdown_on_signals"))
+    }
+}

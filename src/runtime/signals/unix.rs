@@ -1,0 +1,115 @@
+//! Signals of Unix. What a signal did before is noted for the whole process when a supervisor first
+//! listens to it, because later only our own handler could be seen.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::masks::Masks;
+use crate::output::error::StartError;
+use crate::platform::sync::Mutex;
+use crate::platform::threads::ThreadSetup;
+use crate::task::door::Door;
+use crate::task::request::Request;
+
+/// Listens for signals until dropped. Then a signal that no other listener of the process waits
+/// for has the effect again that it had before.
+pub(crate) struct Listener {
+    // This comes first, so that there is no moment in which a signal does nothing.
+    _presence: Presence,
+    _handlers: Handlers,
+}
+
+impl Listener {
+    pub(crate) fn start(options: &ThreadSetup, door: &Arc<Door>) -> Result<Self, StartError> {
+        let masks = Masks::read();
+        let wanted: Vec<_> =
+            [SIGINT, SIGTERM].into_iter().filter(|&signal| !masks.is_ignored(signal)).collect();
+        if let Some(&signal) = wanted.iter().find(|&&signal| masks.is_blocked(signal)) {
+            return Err(StartError::SignalBlocked(signal));
+        }
+
+        note_effects(&wanted, masks).map_err(StartError::Signals)?;
+        let mut signals = Signals::new(&wanted).map_err(StartError::Signals)?;
+        let handlers = Handlers(signals.handle());
+        let presence = Presence::begin(wanted);
+        let door = Arc::clone(door);
+        let spawned = options.spawn("sig", Some(STACK), move |_| {
+            crate::task::current::belong_to(&door);
+            for signal in signals.forever() {
+                door.send(Request::Signal(signal));
+            }
+        });
+        spawned.map_err(|source| StartError::Thread { name: "sig".to_owned(), source })?;
+        Ok(Self { _presence: presence, _handlers: handlers })
+    }
+}
+
+/// No user code runs on the thread that waits for signals.
+const STACK: usize = 128 * 1024;
+
+/// The handlers of one listener, which its thread removes once this is dropped.
+struct Handlers(Handle);
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A signal to which a supervisor of this process listens or has listened.
+struct Known {
+    signal: i32,
+    listeners: usize,
+    /// While true, the signal has its default effect. `None` if it had a handler when a supervisor
+    /// first listened to it: that handler is called before ours, and after they are gone.
+    default_effect: Option<Arc<AtomicBool>>,
+}
+
+/// Signals belong to the process, so all its supervisors share this.
+static PROCESS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+/// Notes what the signals do before there is a handler of ours, which would be all that can be seen
+/// later. A default effect can be had back only if it is registered before everything else.
+fn note_effects(signals: &[i32], masks: Masks) -> io::Result<()> {
+    let mut process = PROCESS.lock();
+    for &signal in signals {
+        if process.iter().any(|known| known.signal == signal) {
+            continue;
+        }
+        let by_default = (!masks.is_caught(signal)).then(|| Arc::new(AtomicBool::new(true)));
+        if let Some(flag) = &by_default {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(flag))?;
+        }
+        process.push(Known { signal, listeners: 0, default_effect: by_default });
+    }
+    Ok(())
+}
+
+/// Says that these signals have a listener, until dropped.
+struct Presence(Vec<i32>);
+
+impl Presence {
+    fn begin(signals: Vec<i32>) -> Self {
+        change_listeners(&signals, |listeners| listeners + 1);
+        Self(signals)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        change_listeners(&self.0, |listeners| listeners - 1);
+    }
+}
+
+fn change_listeners(signals: &[i32], change: fn(usize) -> usize) {
+    for known in PROCESS.lock().iter_mut().filter(|known| signals.contains(&known.signal)) {
+        known.listeners = change(known.listeners);
+        if let Some(flag) = &known.default_effect {
+            flag.store(known.listeners == 0, Ordering::SeqCst);
+        }
+    }
+}

@@ -42,7 +42,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         spec: S,
     },
     /// `run` was called on one of the supervisor's own threads, and would wait for itself.
-    #[error("waiting for a supervisor on one of its own threads would never end")]
+    #[error("a supervisor's own thread would wait for itself: use add_all there")]
     WouldDeadlock {
         /// The spec or specs that were handed in.
         spec: S,
@@ -92,7 +92,7 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
     },
     /// The intake is full. Only `try_submit` returns this error; `submit` waits instead. Try again
     /// later, or raise `intake_capacity`.
-    #[error("the intake is full")]
+    #[error("the intake is full: try again later, or raise intake_capacity")]
     Full {
         /// The spec or specs that were handed in.
         spec: S,
@@ -128,8 +128,14 @@ fn debug<S: AsRef<[TaskSpec]>>(
     error: &dyn fmt::Display,
     spec: &S,
 ) -> fmt::Result {
-    let names: Vec<_> = spec.as_ref().iter().map(TaskSpec::name).collect();
-    write!(f, "{error} (handed back: {names:?})")
+    const MOST: usize = 8;
+    let specs = spec.as_ref();
+    let names: Vec<_> = specs.iter().take(MOST).map(TaskSpec::name).collect();
+    write!(f, "{error} (handed back: {names:?}")?;
+    match specs.len() {
+        0..=MOST => f.write_str(")"),
+        all => write!(f, " and {} more)", all - MOST),
+    }
 }
 
 impl<S: AsRef<[TaskSpec]>> fmt::Debug for AddError<S> {

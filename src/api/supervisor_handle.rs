@@ -84,7 +84,7 @@ impl SupervisorHandle {
     }
 
     /// Adds several tasks, all or none, and returns their handles in the order of the specs. If two
-    /// of them name the same slot, it is busy for the second.
+    /// of them name the same slot, the second is refused, and with it all of them.
     ///
     /// Blocks as [`add`](Self::add) does.
     ///

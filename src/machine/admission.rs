@@ -22,7 +22,7 @@ impl Machine {
         self.decide(submission, refusal, out);
     }
 
-    /// Admits all or none. A slot that is named twice is busy for the second.
+    /// Admits all or none. Of two tasks that name the same slot, the second is refused.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
         let mut named: BTreeMap<SlotKey, crate::vocabulary::id::TaskId> = BTreeMap::new();
         let mut culprit = None;
@@ -33,9 +33,8 @@ impl Machine {
 
         for (ahead, submission) in (0..).zip(&batch) {
             let twice = submission.slot.and_then(|slot| named.insert(slot, submission.addr.id));
-            let busy =
-                twice.map(|owner| Rejection::SlotBusy { owner, since: self.now.since_start() });
-            if let Some(why) = self.refusal(submission, ahead).or(busy) {
+            let twice = twice.map(|first| Rejection::SlotNamedTwice { first });
+            if let Some(why) = self.refusal(submission, ahead).or(twice) {
                 culprit = Some((submission.addr.id, why));
                 break;
             }

@@ -1,12 +1,15 @@
 //! Errors: one that a body returns, and one for each operation that can be refused. The errors that
 //! give specs back are in `api/refused.rs`.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::platform::chain::chain;
 use crate::platform::user_value::UserValue;
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::reason::CancelReason;
 
 /// The result of a body. See [`TaskError`] for how other errors become one.
@@ -22,6 +25,11 @@ pub type TaskResult<T = ()> = Result<T, TaskError>;
 /// can convert every type that does. Let the functions that a body calls return your own error
 /// type, and convert it in the closure: `|ctx| Ok(work(ctx)?)`. To get a standard error back, use
 /// `?` in a function that returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
+///
+/// Its text, in `Display` and `Debug`, is that of the error and of all its sources, joined by `: `.
+/// A source whose text the error itself already ends with is left out. Wherever else this crate
+/// shows the error (in events, outcomes, snapshots and reports), line breaks and control characters
+/// are escaped.
 ///
 /// ```
 /// # use threadvisor::{TaskContext, TaskError, TaskResult, TaskSpec};
@@ -80,6 +88,11 @@ impl TaskError {
         Self::new(Kind::Cancelled, None)
     }
 
+    /// Reads an error that was the payload of a panic.
+    pub(crate) fn text_of_payload(payload: &(dyn Any + Send)) -> Option<String> {
+        payload.downcast_ref::<Self>().map(ToString::to_string)
+    }
+
     pub(crate) fn panic(message: String) -> Self {
         Self::new(Kind::Panic, Some(message.into()))
     }
@@ -129,7 +142,8 @@ impl TaskError {
         self.as_error().and_then(|source| source.downcast_ref())
     }
 
-    /// Converts this into a standard error with the same text and the same chain of sources.
+    /// Converts this into a standard error with the text, the sources and the `Debug` that a
+    /// standard error has: the text is that of the error behind it without its sources.
     pub fn into_error(self) -> impl Error + Send + Sync + 'static {
         Shared(self)
     }
@@ -149,38 +163,49 @@ impl From<TaskError> for Box<dyn Error> {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.source {
-            Some(source) => fmt::Display::fmt(&**source, f),
+        match self.as_error() {
+            Some(error) => f.write_str(&chain(error)),
             None => f.write_str("cancelled by itself"),
         }
     }
 }
 
-impl fmt::Debug for TaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.0.kind {
-            Kind::Fail => "Fail",
-            Kind::Fatal => "Fatal",
-            Kind::Cancelled => "Cancelled",
-            Kind::Panic => "Panic",
-        };
-        let mut tuple = f.debug_tuple(name);
-        if let Some(source) = &self.0.source {
-            tuple.field(&**source);
-        }
-        tuple.finish()
-    }
-}
-
-/// A [`TaskError`] as a standard error. It shows the text of the error behind it, so its source is
-/// the source of that error.
-#[derive(Debug)]
+/// A [`TaskError`] as a standard error: its text is that of the error behind it alone, because the
+/// chain of its sources is that of the error behind it.
 struct Shared(TaskError);
 
 impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_error() {
+            Some(error) => write!(f, "{error}"),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+/// A `main` that returns an error prints its `Debug`, so that is the text which says what is wrong.
+macro_rules! debug_is_display {
+    ($($name:ty),+) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    )+};
+}
+pub(crate) use debug_is_display;
+
+debug_is_display!(TaskError, InvalidSetting, StartError, WaitError, WouldDeadlock, Closed);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// An error with its sources, within a text of this crate.
+fn shown(error: &std::io::Error) -> Escaped<String> {
+    Escaped(chain(error))
 }
 
 impl Error for Shared {
@@ -249,7 +274,7 @@ pub enum ExtendError {
 /// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
 /// [`TaskSpec::validate`](crate::TaskSpec::validate).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
     /// The name of the task whose setting it is; `None` if it is a setting of the supervisor.
@@ -273,7 +298,8 @@ impl fmt::Display for InvalidSetting {
         if let Some(task) = &self.task {
             write!(f, "task {task:?}: ")?;
         }
-        write!(f, "{} cannot be {}: {}", self.field, self.value, self.remedy)
+        let value = Escaped(&self.value);
+        write!(f, "{} cannot be {value}: {}", self.field, self.remedy)
     }
 }
 
@@ -281,14 +307,14 @@ impl Error for InvalidSetting {}
 
 /// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). After it,
 /// nothing is left running.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting cannot work; the error names the remedy.
     #[error(transparent)]
     Invalid(#[from] InvalidSetting),
     /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
-    #[error("thread {name:?} could not be started")]
+    #[error("thread {name:?} could not be started: {}", shown(.source))]
     Thread {
         /// The beginning of the name that the thread would have had, such as `ctl`.
         name: String,
@@ -296,7 +322,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The signal handlers could not be installed.
-    #[error("signal handlers could not be installed")]
+    #[error("signal handlers could not be installed: {}", shown(.0))]
     Signals(#[source] std::io::Error),
     /// The calling thread blocks this signal, and so would every thread of the supervisor: it would
     /// never arrive. Unblock it before `start()`, or call `start()` on a thread that does not block
@@ -309,7 +335,7 @@ pub enum StartError {
 }
 
 /// An error returned from a wait for an outcome, a decision, idleness or the delivery of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The waiting attempt was told to return; pass the error on with `?`.
@@ -319,7 +345,7 @@ pub enum WaitError {
     #[error("the supervisor has ended")]
     Closed,
     /// The caller would wait for itself; wait on another thread.
-    #[error("the caller would wait for itself")]
+    #[error("the caller would wait for itself: wait on another thread")]
     WouldDeadlock,
 }
 
@@ -327,13 +353,13 @@ pub enum WaitError {
 /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) on one of the supervisor's own
 /// threads, which would wait for itself. Use
 /// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("waiting for a supervisor's shutdown on one of its own threads would never end")]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a supervisor's own thread would wait for itself: use request_shutdown there")]
 pub struct WouldDeadlock;
 
 /// An error returned from [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot): the
 /// supervisor has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor has ended")]
 pub struct Closed;
 

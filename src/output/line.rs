@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::output::error::TaskError;
 use crate::output::event::{Event, EventKind, Subscribe};
+use crate::output::mark::Mark;
+use crate::output::outcome::Text;
+use crate::platform::chain::chain;
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
@@ -50,7 +53,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::Rejected { why } => self.plain("why", why.label()).text("text", why),
             E::AttemptOverdue { ran, .. } | E::HookSlow { ran, .. } => self.span("ran", *ran),
             E::AttemptSilent { silent_for, mark, .. } => {
-                self.span("silent_for", *silent_for).maybe("mark", mark.as_ref())
+                self.span("silent_for", *silent_for).maybe("mark", label(mark.as_ref()))
             }
             E::StallReport { stall, .. } => self.text("stall", stall),
             E::AttemptSucceeded { ran, told, .. } => {
@@ -70,7 +73,7 @@ impl<'a, 'b> Line<'a, 'b> {
             }
             E::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
                 self.plain("reason", reason).span("ran", *ran).plain("released", released);
-                self.maybe("thread", thread.as_ref()).maybe("mark", mark.as_ref())
+                self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
             }
             E::AttemptReturned { late_by, returned_ok, error, .. } => {
                 self.span("late_by", *late_by).ended(*returned_ok, error.as_ref())
@@ -81,14 +84,14 @@ impl<'a, 'b> Line<'a, 'b> {
             E::RunScheduled { delay, .. } => self.span("delay", *delay),
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::TaskEnded { outcome } => {
-                let text = Some(outcome.to_string()).filter(|text| text != outcome.label());
+                let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
                 self.plain("outcome", outcome.label()).maybe("text", text)
             }
             E::HookPanicked { message, .. } | E::DropPanicked { message } => {
                 self.text("message", message)
             }
             E::ThreadRefused { error, retry_in } => {
-                self.text("error", error).span("retry_in", *retry_in)
+                self.text("error", chain(&**error)).span("retry_in", *retry_in)
             }
             E::SubscriberOverflow { dropped, first, last } => {
                 self.plain("dropped", dropped).plain("first", first).plain("last", last)
@@ -140,6 +143,11 @@ impl<'a, 'b> Line<'a, 'b> {
             None => self,
         }
     }
+}
+
+/// The label as it is, because the line escapes it.
+fn label(mark: Option<&Mark>) -> Option<&str> {
+    mark.map(|mark| &*mark.label)
 }
 
 impl EventKind {

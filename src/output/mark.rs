@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::vocabulary::escaped::Escaped;
+
 /// Says where a body was when it called [`TaskContext::mark`](crate::TaskContext::mark).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,8 +16,9 @@ pub struct Mark {
     pub at: Duration,
 }
 
+/// Shows the label, with line breaks and control characters escaped.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label)
+        write!(f, "{}", Escaped(&self.label))
     }
 }

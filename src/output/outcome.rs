@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::output::error::TaskError;
+use crate::output::error::{debug_is_display, TaskError};
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::label::labels;
 use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 
@@ -153,31 +154,42 @@ impl Outcome {
     }
 }
 
+/// Line breaks and control characters of an error's text are escaped.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Completed | Self::Lost => f.write_str(self.label()),
-            Self::Cancelled { reason, returned_ok: false } => write!(f, "cancelled ({reason})"),
-            Self::Cancelled { reason, returned_ok: true } => {
+        write!(f, "{}", Escaped(Text(self)))
+    }
+}
+
+/// The text of an outcome as it is, for a reader that escapes it in its own way.
+pub(super) struct Text<'a>(pub(super) &'a Outcome);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(outcome) = self;
+        match outcome {
+            Outcome::Completed | Outcome::Lost => f.write_str(outcome.label()),
+            Outcome::Cancelled { reason, returned_ok: false } => write!(f, "cancelled ({reason})"),
+            Outcome::Cancelled { reason, returned_ok: true } => {
                 write!(f, "cancelled ({reason}), the body returned ok")
             }
-            Self::Failed { error } | Self::Fatal { error } | Self::Panicked { error } => {
-                write!(f, "{}: {error}", self.label())
+            Outcome::Failed { error } | Outcome::Fatal { error } | Outcome::Panicked { error } => {
+                write!(f, "{}: {error}", outcome.label())
             }
-            Self::TimedOut { error } | Self::Unresponsive { error } => match error {
-                Some(error) => write!(f, "{}: {error}", self.label()),
-                None => f.write_str(self.label()),
+            Outcome::TimedOut { error } | Outcome::Unresponsive { error } => match error {
+                Some(error) => write!(f, "{}: {error}", outcome.label()),
+                None => f.write_str(outcome.label()),
             },
-            Self::Abandoned { reason, .. } => write!(f, "abandoned after being told: {reason}"),
-            Self::Rejected(why) => write!(f, "rejected: {why}"),
+            Outcome::Abandoned { reason, .. } => write!(f, "abandoned after being told: {reason}"),
+            Outcome::Rejected(why) => write!(f, "rejected: {why}"),
         }
     }
 }
 
 /// An error returned from [`Outcome::into_result`]: the task did not complete. It holds the
-/// outcome. Its text includes that of the outcome's [`error`](Outcome::error), so its source is the
-/// source of that error.
-#[derive(Clone, Debug)]
+/// outcome. Its text includes that of the outcome's [`error`](Outcome::error), which is also its
+/// source.
+#[derive(Clone)]
 pub struct NotCompleted(pub Outcome);
 
 impl fmt::Display for NotCompleted {
@@ -188,9 +200,11 @@ impl fmt::Display for NotCompleted {
 
 impl Error for NotCompleted {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.error()?.as_error()?.source()
+        Some(self.0.error()?.as_error()?)
     }
 }
+
+debug_is_display!(NotCompleted);
 
 /// "Internal software error" in the BSD `sysexits.h`: abandoned threads may still run and hold
 /// state, or the error is a bug in this crate.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Seconds;
@@ -72,7 +73,7 @@ impl fmt::Display for AbandonedAttempt {
         let hook = if self.hook { "a hook of " } else { "" };
         write!(f, "{hook}{} attempt {}, told: {}", self.task, self.attempt, self.reason)?;
         if let Some(thread) = &self.thread {
-            write!(f, ", on thread {thread}")?;
+            write!(f, ", on thread {}", Escaped(thread))?;
         }
         if let Some(mark) = &self.mark {
             write!(f, ", last at {mark:?}", mark = mark.label)?;

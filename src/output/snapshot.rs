@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::report::AbandonedAttempt;
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::named;
 use crate::vocabulary::reason::TaskState;
@@ -177,7 +178,7 @@ impl fmt::Display for Snapshot {
                 write!(f, ", at {mark}")?;
             }
             if let Some(failure) = &task.last_failure {
-                write!(f, ", last failure: {failure}")?;
+                write!(f, ", last failure: {}", Escaped(failure))?;
             }
         }
 

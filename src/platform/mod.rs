@@ -13,6 +13,8 @@ pub(crate) mod user_value;
 
 pub(crate) mod unwind;
 
+pub(crate) mod chain;
+
 pub(crate) mod sync;
 #[cfg(unix)]
 pub(crate) mod wake_fd;

@@ -1,7 +1,11 @@
 //! The only place where panics are caught, around user code.
 
 use std::any::Any;
+use std::error::Error;
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use crate::platform::chain::chain;
 
 /// Whether a panic in a body, subscriber or destructor can be caught in this build.
 ///
@@ -17,17 +21,34 @@ pub const PANIC_ISOLATION: bool = cfg!(panic = "unwind");
 /// Runs user code. A panic is returned as its message. The payload is dropped, or forgotten if its
 /// drop panics, too.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_with(user_code, |_| None)
+}
+
+/// Does the same with a reader for further types of payloads.
+pub(crate) fn catch_with<T>(
+    user_code: impl FnOnce() -> T,
+    read: fn(&(dyn Any + Send)) -> Option<String>,
+) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
-        let message = message_of(&*payload);
+        // The text of an error is user code as well.
+        let read = AssertUnwindSafe(|| message_of(&*payload).or_else(|| read(&*payload)));
+        let text = catch_unwind(read).map_err(discard);
         discard(payload);
-        message
+        text.ok().flatten().unwrap_or_else(|| "a panic without a text".to_owned())
     })
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a text".to_owned())
+/// The text that a payload has or stands for.
+fn message_of(payload: &(dyn Any + Send)) -> Option<String> {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        Some((*text).to_owned())
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        Some(text.clone())
+    } else if let Some(error) = payload.downcast_ref::<io::Error>() {
+        Some(chain(error))
+    } else {
+        payload.downcast_ref::<Box<dyn Error + Send + Sync>>().map(|error| chain(&**error))
+    }
 }
 
 /// A payload is a user value as well. If its destructor panics with a second payload, that one is
@@ -55,6 +76,32 @@ mod tests {
         assert_eq!(catch(|| panic!("plain")), Err::<(), _>("plain".to_owned()));
         assert_eq!(catch(|| panic!("number {}", 7)), Err::<(), _>("number 7".to_owned()));
         assert_eq!(catch(|| 5), Ok(5));
+    }
+
+    #[test]
+    fn an_error_as_a_payload_is_read() {
+        let io = || io::Error::other("no device");
+        let read = |payload| catch::<()>(|| std::panic::resume_unwind(payload)).unwrap_err();
+        assert_eq!(read(Box::new(io())), "no device");
+        assert_eq!(read(Box::new(Box::<dyn Error + Send + Sync>::from(io()))), "no device");
+        let further = |payload: &(dyn Any + Send)| payload.downcast_ref().map(u8::to_string);
+        let number = catch_with(|| std::panic::resume_unwind(Box::new(7_u8)), further);
+        assert_eq!(number, Err::<(), _>("7".to_owned()));
+    }
+
+    #[test]
+    fn a_payload_whose_text_panics_does_not_escape() {
+        #[derive(Debug)]
+        struct Mute;
+        impl std::fmt::Display for Mute {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                panic!("no text")
+            }
+        }
+        impl Error for Mute {}
+        let payload = Box::<dyn Error + Send + Sync>::from(Mute);
+        let outcome = catch(|| std::panic::resume_unwind(Box::new(payload)));
+        assert_eq!(outcome, Err::<(), _>("a panic without a text".to_owned()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::platform::sync::thread_local;
 use crate::platform::unwind::catch;
+use crate::vocabulary::escaped::Escaped;
 
 /// A user value: its destructor is user code, which may panic, block, or call the supervisor.
 ///
@@ -92,7 +93,8 @@ impl<T: Send + 'static> Drop for UserValue<T> {
         });
         if !noted.unwrap_or(false) {
             // A logger is user code as well.
-            let log = || log::warn!(target: "threadvisor", "a destructor panicked: {message}");
+            let text = Escaped(message);
+            let log = || log::warn!(target: "threadvisor", "a destructor panicked: {text}");
             let _ = catch(log);
         }
     }

@@ -17,6 +17,7 @@ use crate::platform::user_value;
 use crate::task::current;
 use crate::task::door::{Door, Inbox};
 use crate::task::settings::Settings;
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::ShutdownCause;
 
@@ -122,7 +123,7 @@ fn run(
     }
 
     for message in bug.into_iter().chain(ended.as_ref().err().cloned()) {
-        log::error!(target: "threadvisor", "the controller panicked: {message}");
+        log::error!(target: "threadvisor", "the controller panicked: {}", Escaped(message));
     }
     if let Ok(left @ 1..) = ended {
         log::warn!(target: "threadvisor", "{left} user values not dropped in time");

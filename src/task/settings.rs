@@ -124,6 +124,9 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         ));
     }
     if max < MIN_SPACING {
+        if first == max {
+            return Err(InvalidSetting::new("backoff", max, "give a delay of at least 1 ms"));
+        }
         return Err(InvalidSetting::new("backoff.max", max, "give at least 1 ms"));
     }
     if first > max {

@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroU64;
 
+use crate::vocabulary::escaped::Escaped;
+
 /// Identifies one submission, accepted or refused, within its supervisor. An id is never reused
 /// there.
 ///
@@ -55,8 +57,8 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Names a task in events, snapshots and reports. It is displayed as the task's name and id:
-/// `probe#7`.
+/// Names a task in events, snapshots and reports. It is displayed as the task's name and id,
+/// `probe#7`, with line breaks and control characters of the name escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TaskRef {
@@ -70,7 +72,7 @@ pub struct TaskRef {
 
 impl fmt::Display for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.name, self.id)
+        write!(f, "{}{}", Escaped(&self.name), self.id)
     }
 }
 

@@ -11,5 +11,7 @@ pub(crate) mod backoff;
 pub(crate) mod policy;
 
 pub(crate) mod id;
+
+pub(crate) mod escaped;
 pub(crate) mod label;
 pub(crate) mod time;

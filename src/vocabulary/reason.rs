@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::label::{labels, named};
+use crate::vocabulary::time::Seconds;
 
 /// Says why a token was cancelled: by the first request that reached the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +120,11 @@ pub enum Rejection {
         /// When it became the owner, counted from the supervisor's start.
         since: Duration,
     },
+    /// An earlier task of the same batch names the same slot.
+    SlotNamedTwice {
+        /// The earlier task.
+        first: TaskId,
+    },
     /// A newer submission took its place in the queue.
     Superseded {
         /// The newer submission.
@@ -143,6 +149,7 @@ labels!(Rejection {
     Self::Removed => "removed",
     Self::ShuttingDown => "shutting_down",
     Self::SlotBusy { .. } => "slot_busy",
+    Self::SlotNamedTwice { .. } => "slot_named_twice",
     Self::Superseded { .. } => "superseded",
     Self::TooManyAbandoned { .. } => "too_many_abandoned",
     Self::TooManyTasks { .. } => "too_many_tasks",
@@ -156,18 +163,24 @@ impl fmt::Display for Rejection {
             }
             Self::Expired => f.write_str("expired before its first attempt"),
             Self::QueueFull { depth, limit } => {
-                write!(f, "the queue of the slot is full: {depth} wait, {limit} may wait")
+                write!(f, "the queue of the slot is full: {depth} wait, max_slot_queue is {limit}")
             }
             Self::Removed => f.write_str("removed before its first attempt"),
             Self::ShuttingDown => f.write_str("the supervisor is shutting down"),
             Self::SlotBusy { owner, since } => {
-                write!(f, "task {owner} has owned the slot since second {:.3}", since.as_secs_f64())
+                let since = Seconds(*since);
+                write!(f, "task {owner} has owned the slot since second {since}: wait for it")
+            }
+            Self::SlotNamedTwice { first } => {
+                write!(f, "task {first} of the same batch has the same slot: give each its own")
             }
             Self::Superseded { by } => write!(f, "superseded by task {by}"),
             Self::TooManyAbandoned { limit } => {
-                write!(f, "more than {limit} attempts and hooks are stuck")
+                write!(f, "more than {limit} attempts and hooks are stuck: a snapshot names them")
             }
-            Self::TooManyTasks { limit } => write!(f, "there are already {limit} tasks"),
+            Self::TooManyTasks { limit } => {
+                write!(f, "there are already {limit} tasks: raise max_tasks")
+            }
         }
     }
 }

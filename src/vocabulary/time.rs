@@ -57,11 +57,34 @@ pub(crate) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A span as seconds with milliseconds.
+/// A span as seconds with milliseconds, or with micro- or nanoseconds if it is shorter.
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0.as_secs(), self.0.subsec_millis())
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (0, nanos @ 1..=999) => write!(f, "0.{nanos:09}"),
+            (0, nanos @ 1_000..=999_999) => write!(f, "0.{:06}", nanos / 1_000),
+            (secs, nanos) => write!(f, "{secs}.{:03}", nanos / 1_000_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_span_but_zero_is_shown_as_zero() {
+        for (nanos, shown) in [
+            (0, "0.000"),
+            (1, "0.000000001"),
+            (213_999, "0.000213"),
+            (999_999, "0.000999"),
+            (1_000_000, "0.001"),
+            (5_000_000_001, "5.000"),
+        ] {
+            assert_eq!(Seconds(Duration::from_nanos(nanos)).to_string(), shown);
+        }
     }
 }

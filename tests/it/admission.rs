@@ -255,8 +255,9 @@ fn a_batch_is_admitted_whole_or_not_at_all() {
     // A busy slot, then a slot that is named twice.
     for (names, culprit) in [(["c", "b", "d"], "b"), (["c", "d", "c"], "c")] {
         match handle.add_all(names.map(resident)).unwrap_err() {
-            AddError::Rejected { task, why: Rejection::SlotBusy { .. }, spec } => {
-                assert_eq!(&*task, culprit);
+            AddError::Rejected { task, why, spec } => {
+                let label = if culprit == "b" { "slot_busy" } else { "slot_named_twice" };
+                assert_eq!((&*task, why.label()), (culprit, label));
                 let back: Vec<_> = spec.iter().map(TaskSpec::name).collect();
                 assert_eq!(back, names);
             }

@@ -114,7 +114,7 @@ fn errors_are_errors_and_small() {
 }
 
 #[test]
-fn the_text_of_an_error_stands_once_in_its_chain() {
+fn the_text_of_an_error_names_all_its_sources_and_they_can_be_had() {
     #[derive(Debug)]
     struct Outer(std::io::Error);
     impl Display for Outer {
@@ -134,11 +134,17 @@ fn the_text_of_an_error_stands_once_in_its_chain() {
     let refused = || std::io::Error::other("refused");
     let failed = Outcome::Failed { error: Outer(refused()).into() };
     let failed = failed.into_result().unwrap_err();
-    check(&failed, &["the task did not complete: failed: no config", "refused"]);
+    let text = "the task did not complete: failed: no config: refused";
+    check(&failed, &[text, "no config", "refused"]);
+    assert_eq!(format!("{failed:?}"), text, "what `main` prints");
     let thread = StartError::Thread { name: "w0".to_owned(), source: refused() };
-    check(&thread, &["thread \"w0\" could not be started", "refused"]);
+    check(&thread, &["thread \"w0\" could not be started: refused", "refused"]);
     let signals = StartError::Signals(refused());
-    check(&signals, &["signal handlers could not be installed", "refused"]);
+    check(&signals, &["signal handlers could not be installed: refused", "refused"]);
+    // Out of the crate it is an error like any other, whose sources follow it.
+    let out = || Box::<dyn Error>::from(TaskError::from(Outer(refused())));
+    check(&*out(), &["no config", "refused"]);
+    assert_eq!(format!("{:?}", out()), "no config: refused", "what `main` prints");
 
     let spec = || TaskSpec::new("t", |_| Ok(())).timeout(Duration::ZERO);
     let text = "task \"t\": timeout cannot be 0ns: give a span above zero, or None for no limit";

@@ -20,4 +20,5 @@ mod signals;
 mod subscribers;
 mod support;
 mod table;
+mod texts;
 mod tidy;

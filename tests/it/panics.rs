@@ -118,6 +118,9 @@ fn a_panic_is_a_failure_with_a_message_and_is_retried() {
             1 => resume_unwind(Box::new("plain")),
             2 => resume_unwind(Box::new(format!("number {}", 2))),
             3 => panic_any(7),
+            4 => panic_any(std::io::Error::other("no device")),
+            5 => panic_any(TaskError::fail("an error")),
+            6 => panic_any(Box::<dyn std::error::Error + Send + Sync>::from("boxed")),
             _ => Ok(()),
         }
     });
@@ -129,6 +132,9 @@ fn a_panic_is_a_failure_with_a_message_and_is_retried() {
         (1, panic("plain")),
         (2, panic("number 2")),
         (3, panic("a panic without a text")),
+        (4, panic("no device")),
+        (5, panic("an error")),
+        (6, panic("boxed")),
     ];
     assert_eq!(told.iter().collect::<Vec<_>>(), expected);
 }

@@ -296,7 +296,8 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("failure_limit", "0", || task().failure_limit(0, LONG));
     refused("failure_limit", "0ns", || task().failure_limit(1, ZERO));
     refused("backoff.first", "2s", || task().backoff(backoff(ms(2000), ms(1000))));
-    refused("backoff.max", "0ns", || task().backoff(backoff(ZERO, ZERO)));
+    refused("backoff", "0ns", || task().backoff(backoff(ZERO, ZERO)));
+    refused("backoff.max", "1ns", || task().backoff(backoff(ZERO, Duration::from_nanos(1))));
     refused("backoff.factor", "0.5", || task().backoff(backoff(SHORT, LONG).factor(0.5)));
     refused("backoff.factor", "NaN", || task().backoff(backoff(SHORT, LONG).factor(f64::NAN)));
     let infinite = backoff(SHORT, LONG).factor(f64::INFINITY);

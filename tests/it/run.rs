@@ -83,7 +83,9 @@ fn a_refused_batch_starts_no_body_and_ends_the_supervisor() {
     let error = in_time(move || supervisor.run(specs).unwrap_err());
     let AddError::Rejected { task, why, spec } = error else { panic!("{error}") };
     assert_eq!((&*task, spec.len()), ("twin", 3));
-    assert!(matches!(why, Rejection::SlotBusy { .. }), "{why}");
+    assert!(matches!(why, Rejection::SlotNamedTwice { .. }), "{why}");
+    let text = why.to_string();
+    assert!(text.ends_with("of the same batch has the same slot: give each its own"), "{text}");
     assert!(handle.is_shutting_down());
     assert!(!started.load(Ordering::SeqCst));
 }

@@ -189,6 +189,7 @@ impl Names {
             Rejection::SlotBusy { owner, since } => {
                 format!(" {} since {since:?}", self.task(owner))
             }
+            Rejection::SlotNamedTwice { first } => format!(" like {}", self.task(first)),
             Rejection::Superseded { by } => format!(" by {}", self.task(by)),
             Rejection::TooManyAbandoned { limit } | Rejection::TooManyTasks { limit } => {
                 format!(" {limit}")

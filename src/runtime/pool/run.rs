@@ -81,7 +81,7 @@ impl Shared {
 }
 
 fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
-    match unwind::catch(|| body.run(ctx)) {
+    match unwind::catch_with(|| body.run(ctx), TaskError::text_of_payload) {
         Ok(Ok(())) => (Return::Ok, None),
         Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error)),
         Ok(Err(error)) if error.is_cancelled() => (Return::Cancelled, Some(error)),

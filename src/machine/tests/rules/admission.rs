@@ -335,9 +335,9 @@ fn a_batch_that_names_a_slot_twice_is_refused_and_forgets_it_once() {
         discard a
         deliver a: rejected(batch_refused for b)
         forget a
-        decide b: rejected(slot_busy a since 7ms)
+        decide b: rejected(slot_named_twice like a)
         discard b
-        deliver b: rejected(slot_busy a since 7ms)
+        deliver b: rejected(slot_named_twice like a)
         forget b
         forget slot s",
     );

@@ -67,8 +67,8 @@ variants! {
     CancelReason { Stop, Replace, Shutdown, Timeout, Unresponsive, Restart }
     FailureCause { Failed, Panicked, TimedOut, Unresponsive, Abandoned }
     Rejection {
-        BatchRefused, Expired, QueueFull, Removed, ShuttingDown, SlotBusy, Superseded,
-        TooManyAbandoned, TooManyTasks,
+        BatchRefused, Expired, QueueFull, Removed, ShuttingDown, SlotBusy,
+        SlotNamedTwice, Superseded, TooManyAbandoned, TooManyTasks,
     }
     RestartPolicy { Never, OnFailure, Always }
     AdmissionPolicy { Queue, Replace, DropIfRunning, KeepLatest }

@@ -57,10 +57,9 @@ impl Slots {
                 assert_eq!(policy, AdmissionPolicy::Queue);
                 assert!(slot.queue.len() >= limit, "{task} finds a full queue that is not full");
             }
-            // Any other policy is refused so only for a slot that its own batch named before.
             Decision::Rejected(Rejection::SlotBusy { owner, .. }) => {
-                let known = policy != AdmissionPolicy::DropIfRunning || slot.owner.is_none();
-                assert!(known || slot.owner == Some(owner), "{owner} owns no slot");
+                assert_eq!(policy, AdmissionPolicy::DropIfRunning);
+                assert_eq!(slot.owner, Some(owner), "{owner} owns no slot");
             }
             Decision::Rejected(_) => {}
         }

@@ -131,7 +131,10 @@ pub use output::event::{Event, EventKind, Subscribe};
 pub use output::line::LogEvents;
 pub use output::mark::Mark;
 pub use output::outcome::{NotCompleted, Outcome};
-pub use output::report::{AbandonedAttempt, FailedTask, OutcomeCounts, RunReport, ShutdownReport};
+pub use output::report::{
+    AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
+    TroubledTask,
+};
 pub use output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };

@@ -115,6 +115,34 @@ fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     assert!(lines.is_empty(), "{lines:?}");
 }
 
+/// A last flush that fails must be seen.
+#[test]
+fn an_error_that_a_stopped_body_returns_is_logged() {
+    let _turn = begin(LevelFilter::Trace);
+    for watched in [false, true] {
+        LOGGER.lines.lock().unwrap().clear();
+        let builder = Supervisor::builder();
+        let builder = if watched { builder.subscriber(LogEvents::new()) } else { builder };
+        let supervisor = builder.start().unwrap();
+        let (tell, told) = bounded(1);
+        let writer = TaskSpec::new("writer", move |ctx| {
+            tell.send(())?;
+            let _ = ctx.sleep(Duration::MAX);
+            Err("disk full".into())
+        });
+        let writer = supervisor.handle().add(writer).unwrap();
+        told.recv().unwrap();
+        writer.cancel();
+        let _ = writer.wait().unwrap();
+        supervisor.shutdown().unwrap();
+        let text = "text=\"cancelled (stop), the body returned an error: disk full\"";
+        let lines = logged();
+        let own = |(level, line): &&(Level, String)| *level == Level::Warn && line.ends_with(text);
+        assert_eq!(lines.iter().filter(own).count(), 1, "{lines:?}");
+        assert!(watched || lines.len() == 1, "{lines:?}");
+    }
+}
+
 #[test]
 fn where_warnings_are_not_wanted_they_are_not_made() {
     let _turn = begin(LevelFilter::Error);

@@ -154,7 +154,7 @@ where
         task.cancel();
         let outcome = task.wait_timeout(WATCHDOG).unwrap();
         let outcome = outcome.unwrap_or_else(|| panic!("{what}: hangs"));
-        let woken = matches!(outcome, Outcome::Cancelled { returned_ok: true, .. });
+        let woken = matches!(outcome, Outcome::Cancelled { returned: Some(Ok(())), .. });
         assert!(woken, "{what}: {outcome}");
     }
     let report = supervisor.shutdown().unwrap().shutdown;

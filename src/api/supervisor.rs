@@ -50,13 +50,13 @@ impl Supervisor {
     /// It also waits for tasks that are added in the meantime. It returns earlier if a shutdown is
     /// requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
-    /// these.
+    /// these. If a shutdown was requested even before the call, `run` drops the specs, which the
+    /// report counts as rejected, and returns the report once the shutdown has ended.
     ///
     /// # Errors
     /// Each error gives all specs back. The supervisor shuts down after an error, too.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Rejected`: a task was refused, for example because two specs name the same slot.
-    /// - `Closed`: a shutdown had been requested before.
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
     ///   [`SupervisorHandle::add_all`] there.
     #[doc(alias = "block_on")]
@@ -68,7 +68,18 @@ impl Supervisor {
             return Err(AddError::WouldDeadlock { spec: specs.into_iter().collect() });
         }
         let handle = self.handle();
-        handle.add_all(specs)?;
+        match handle.add_all(specs) {
+            Ok(_) => {}
+            // The request came first: that is how it ends, and no error.
+            Err(AddError::Closed { spec }) => {
+                let names: Vec<_> = spec.iter().map(TaskSpec::shared_name).collect();
+                drop(spec);
+                let mut report = RunReport::clone(&self.door.wait_ended());
+                report.count_too_late(&names);
+                return Ok(report);
+            }
+            Err(error) => return Err(error),
+        }
 
         // This wait ends early only if the caller is itself a cancelled body. Then, too, it is time
         // to shut down.

@@ -65,14 +65,14 @@ impl Machine {
     pub(super) fn conclude_abandoned(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let State::Abandoned { claimed_at, told, stop, .. } = self.tasks[key].state else { return };
         let task = &self.tasks[key];
-        let (addr, attempt) = (task.addr, task.attempt_addr());
+        let (addr, attempt, streak) = (task.addr, task.attempt_addr(), task.streak);
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
         // Nothing follows, so the worker drops the body as soon as it returns.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);
         self.end_supervisor_with(key, end, out);
-        out.push(Effect::Deliver { task: addr, end });
+        out.push(Effect::Deliver { task: addr, end, streak });
     }
 
     /// The abandonment ends the attempt: its task goes on without it, or ends.

@@ -256,8 +256,7 @@ impl Machine {
     /// Ends a task, in this order: its last event; the shutdown that it may cause; permit and slot
     /// pass on; its outcome.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let task = self.tasks[key].addr;
-        let state = self.tasks[key].state;
+        let Task { addr: task, state, streak, .. } = self.tasks[key];
         self.announce_end(key, end, out);
         self.enter(key, State::Over, Time::NEVER);
         self.end_supervisor_with(key, end, out);
@@ -265,7 +264,7 @@ impl Machine {
         let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
         let place = (state == State::Runnable && replaced).then_some(key);
         self.vacate(key, state, place, out);
-        out.push(Effect::Deliver { task, end });
+        out.push(Effect::Deliver { task, end, streak });
         self.forget(key, out);
     }
 

@@ -61,7 +61,7 @@ impl Machine {
             }
             RevokeAnswer::Revoked => {
                 let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
-                self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
+                self.conclude(key, End::Cancelled { reason, ret: None }, out);
             }
         }
     }
@@ -163,7 +163,7 @@ impl Machine {
 
         // What the body was told has decided how the attempt ended. What was asked of the task
         // decides whether it goes on.
-        let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, returned_ok });
+        let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, ret: Some(ret) });
         match next {
             Next::Over(end) => self.conclude(key, end, out),
             Next::Again => match asked {

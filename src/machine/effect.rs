@@ -43,8 +43,9 @@ pub(crate) enum Effect {
     /// Drop the body, if it is still there: before the heir's next attempt is claimed if there is
     /// an heir, otherwise soon.
     Discard { task: TaskAddr, heir: Option<TaskAddr> },
-    /// Give the outcome to the callers that wait for it.
-    Deliver { task: TaskAddr, end: End },
+    /// Give the outcome to the callers that wait for it. `streak` counts the failures since the
+    /// last success.
+    Deliver { task: TaskAddr, end: End, streak: u32 },
     /// The task's key is free.
     Forget { task: TaskAddr },
     /// The slot's key is free.

@@ -36,13 +36,20 @@ pub(crate) enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Completed,
-    Cancelled { reason: StopReason, returned_ok: bool },
+    /// With what the body returned in this attempt; `None` if no body ran.
+    Cancelled {
+        reason: StopReason,
+        ret: Option<Return>,
+    },
     Failed,
     Fatal,
     Panicked,
     TimedOut,
     Unresponsive,
-    Abandoned { reason: CancelReason, stop: Option<StopReason> },
+    Abandoned {
+        reason: CancelReason,
+        stop: Option<StopReason>,
+    },
     Rejected(Rejection),
 }
 
@@ -129,10 +136,10 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
 
         // The body was told to stop: nothing follows, and its return is all that was asked.
         (Told::Stop(reason), Ok) => {
-            (Ending::Succeeded, Next::Over(End::Cancelled { reason, returned_ok: true }))
+            (Ending::Succeeded, Next::Over(End::Cancelled { reason, ret: Some(ret) }))
         }
         (Told::Stop(reason), Failed | Cancelled) => {
-            (Ending::Cancelled, Next::Over(End::Cancelled { reason, returned_ok: false }))
+            (Ending::Cancelled, Next::Over(End::Cancelled { reason, ret: Some(ret) }))
         }
 
         // The body was told that it had failed: its result comes too late to change that.
@@ -151,7 +158,7 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
         (Told::Restart, Failed | Cancelled) => (Ending::Cancelled, Next::Again),
 
         (Told::Nothing, Cancelled) => {
-            let end = End::Cancelled { reason: StopReason::ByTask, returned_ok: false };
+            let end = End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) };
             (Ending::Cancelled, Next::Over(end))
         }
         (Told::Nothing, Failed) => (Ending::Failed, Next::Failure(FailureCause::Failed)),

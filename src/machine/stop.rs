@@ -31,7 +31,7 @@ impl Machine {
                 self.conclude(key, End::Rejected(why), out);
             }
             State::Runnable | State::Waiting(_) => {
-                self.conclude(key, End::Cancelled { reason, returned_ok: false }, out);
+                self.conclude(key, End::Cancelled { reason, ret: None }, out);
             }
 
             // A thread may have claimed the attempt, or may claim it at any moment. So the stop is

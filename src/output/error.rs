@@ -88,6 +88,17 @@ impl TaskError {
         Self::new(Kind::Cancelled, None)
     }
 
+    /// Whether the body only passed on that it was told, or ended its task on purpose: such an
+    /// error adds nothing to the reason.
+    pub(crate) fn is_passed_on(&self) -> bool {
+        let Some(error) = self.as_error() else { return true };
+        let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);
+        error.is::<Cancelled>()
+            || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)
+            || matches!(error.downcast_ref(), Some(WaitError::Cancelled(_)))
+            || matches!(error.downcast_ref(), Some(ExtendError::Cancelled(_)))
+    }
+
     /// Reads an error that was the payload of a panic.
     pub(crate) fn text_of_payload(payload: &(dyn Any + Send)) -> Option<String> {
         payload.downcast_ref::<Self>().map(ToString::to_string)
@@ -98,15 +109,17 @@ impl TaskError {
     }
 
     /// Sets the code with which the process should exit if this failure determines it: see
-    /// [`RunReport::exit_code`](crate::RunReport::exit_code). From 1 to 255; 0 counts as 1.
+    /// [`RunReport::exit_code`](crate::RunReport::exit_code). From 1 to 255; anything else counts
+    /// as 1. That of a child process fits: `error.with_exit_code(status.code().unwrap_or(1))`.
     #[doc(alias = "exit_status")]
-    pub fn with_exit_code(self, code: u8) -> Self {
+    pub fn with_exit_code(self, code: impl TryInto<u8>) -> Self {
+        let exit_code = Some(code.try_into().map_or(1, |code: u8| code.max(1)));
         match Arc::try_unwrap(self.0) {
-            Ok(inner) => Self(Arc::new(Inner { exit_code: Some(code.max(1)), ..inner })),
+            Ok(inner) => Self(Arc::new(Inner { exit_code, ..inner })),
             // Other clones keep their code: this becomes a new error that wraps the shared one.
             Err(shared) => Self(Arc::new(Inner {
                 kind: shared.kind,
-                exit_code: Some(code.max(1)),
+                exit_code,
                 source: Some(UserValue::new(Box::new(Shared(Self(shared))))),
             })),
         }
@@ -403,7 +416,9 @@ mod tests {
     #[test]
     fn an_exit_code_is_kept_and_never_zero() {
         assert_eq!(TaskError::fail("x").with_exit_code(3).exit_code(), Some(3));
-        assert_eq!(TaskError::fail("x").with_exit_code(0).exit_code(), Some(1));
+        for (code, kept) in [(0, 1), (-1, 1), (66, 66), (255, 255), (256, 1)] {
+            assert_eq!(TaskError::fail("x").with_exit_code(code).exit_code(), Some(kept));
+        }
         let error = TaskError::fatal("shared");
         let with_code = error.clone().with_exit_code(9);
         assert!(with_code.is_fatal());

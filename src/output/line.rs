@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::output::error::TaskError;
 use crate::output::event::{Event, EventKind, Subscribe};
 use crate::output::mark::Mark;
-use crate::output::outcome::Text;
+use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
 use crate::vocabulary::time::Seconds;
 
@@ -155,7 +155,9 @@ impl EventKind {
     const fn level(&self) -> log::Level {
         match self {
             Self::TaskEnded { outcome } if outcome.is_failure() => log::Level::Error,
-            Self::AttemptFailed { .. }
+            Self::TaskEnded { outcome: Outcome::Cancelled { returned: Some(Err(_)), .. } }
+            | Self::AttemptCancelled { told: Some(_), error: Some(_), .. }
+            | Self::AttemptFailed { .. }
             | Self::AttemptPanicked { .. }
             | Self::AttemptTimedOut { .. }
             | Self::AttemptUnresponsive { .. }
@@ -190,9 +192,10 @@ impl EventKind {
 }
 
 /// Writes each event as one `key=value` line through the `log` crate, under the target
-/// `threadvisor`. Failed outcomes are errors; failed attempts, hangs, panics, refused threads and
-/// lost events are warnings; other outcomes, rejections, retries, attempts that respond or return
-/// after all, and the shutdown are information; the rest is for debugging.
+/// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
+/// panics, refused threads and lost events are warnings; other outcomes, rejections, retries,
+/// attempts that respond or return after all, and the shutdown are information; the rest is for
+/// debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

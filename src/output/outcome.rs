@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::output::error::{debug_is_display, TaskError};
+use crate::output::error::{debug_is_display, TaskError, TaskResult};
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::label::labels;
 use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
@@ -33,8 +33,10 @@ pub enum Outcome {
     Cancelled {
         /// The first stop that was requested.
         reason: StopReason,
-        /// Whether the body returned `Ok` even so; false if no body ran.
-        returned_ok: bool,
+        /// What the body returned even so. `None` if no body ran, or it only passed on that it was
+        /// [`Cancelled`](crate::Cancelled). An error is also told in the
+        /// [`RunReport`](crate::RunReport) and logged as a warning, but it is no failure.
+        returned: Option<TaskResult>,
     },
     /// The body failed, and no retry was left.
     Failed {
@@ -117,6 +119,7 @@ impl Outcome {
                 Some(error)
             }
             Self::TimedOut { error } | Self::Unresponsive { error } => error.as_ref(),
+            Self::Cancelled { returned: Some(Err(error)), .. } => Some(error),
             Self::Completed
             | Self::Cancelled { .. }
             | Self::Abandoned { .. }
@@ -169,9 +172,12 @@ impl fmt::Display for Text<'_> {
         let Self(outcome) = self;
         match outcome {
             Outcome::Completed | Outcome::Lost => f.write_str(outcome.label()),
-            Outcome::Cancelled { reason, returned_ok: false } => write!(f, "cancelled ({reason})"),
-            Outcome::Cancelled { reason, returned_ok: true } => {
+            Outcome::Cancelled { reason, returned: None } => write!(f, "cancelled ({reason})"),
+            Outcome::Cancelled { reason, returned: Some(Ok(())) } => {
                 write!(f, "cancelled ({reason}), the body returned ok")
+            }
+            Outcome::Cancelled { reason, returned: Some(Err(error)) } => {
+                write!(f, "cancelled ({reason}), the body returned an error: {error}")
             }
             Outcome::Failed { error } | Outcome::Fatal { error } | Outcome::Panicked { error } => {
                 write!(f, "{}: {error}", outcome.label())
@@ -208,4 +214,4 @@ debug_is_display!(NotCompleted);
 
 /// "Internal software error" in the BSD `sysexits.h`: abandoned threads may still run and hold
 /// state, or the error is a bug in this crate.
-pub(crate) const EXIT_SOFTWARE: u8 = 70;
+pub(super) const EXIT_SOFTWARE: u8 = 70;

@@ -1,16 +1,18 @@
 //! Reports about a supervisor that has ended.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
-use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
 /// Describes how a shutdown went. All callers get the same report, as part of the [`RunReport`].
@@ -169,13 +171,100 @@ pub struct FailedTask {
     pub outcome: Outcome,
 }
 
+/// Names a task that was stopped while all was not well: it had failed since its last success, or
+/// its body returned an error when it was told to stop.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TroubledTask {
+    /// The task.
+    pub task: TaskRef,
+    /// How the task ended, which is `Cancelled`, with the error that the body returned.
+    pub outcome: Outcome,
+    /// The number of failures since its last success.
+    pub failures: u32,
+    /// The latest of these failures.
+    pub last_failure: Option<TaskError>,
+}
+
+impl fmt::Display for TroubledTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.failures == 0 {
+            return write!(f, "{}: {}", self.task, self.outcome);
+        }
+        let s = if self.failures == 1 { "" } else { "s" };
+        write!(f, "cancelled while failing: {}, {} failure{s}", self.task, self.failures)?;
+        if let Some(failure) = &self.last_failure {
+            write!(f, ", last: {}", Escaped(failure))?;
+        }
+        match self.outcome.error() {
+            Some(error) => write!(f, "; told to stop, it returned: {}", Escaped(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Counts the submissions that were rejected for one reason.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RejectionCount {
+    /// The [label](Rejection::label) of the reason.
+    pub why: &'static str,
+    /// How many there were.
+    pub count: u64,
+    /// The names of the first 8 of them, as far as they are known.
+    pub tasks: Vec<Arc<str>>,
+}
+
+impl RejectionCount {
+    pub(crate) fn note(list: &mut Vec<Self>, why: Rejection, count: usize, names: &[Arc<str>]) {
+        const MOST: usize = 8;
+        if count == 0 {
+            return;
+        }
+        let label = why.label();
+        let place = list.iter().position(|entry| entry.why == label).unwrap_or_else(|| {
+            list.push(Self { why: label, count: 0, tasks: Vec::new() });
+            list.len() - 1
+        });
+        let entry = &mut list[place];
+        entry.count += count as u64;
+        let room = MOST.saturating_sub(entry.tasks.len());
+        entry.tasks.extend(names.iter().take(room).cloned());
+    }
+}
+
+impl fmt::Display for RejectionCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rejected, {}: {}", self.why, self.count)?;
+        for (position, name) in self.tasks.iter().enumerate() {
+            write!(f, "{}{}", if position == 0 { " (" } else { ", " }, Escaped(name))?;
+        }
+        match (self.tasks.len(), self.count) {
+            (0, _) => Ok(()),
+            (named, all) if (named as u64) < all => f.write_str(", …)"),
+            _ => f.write_str(")"),
+        }
+    }
+}
+
+/// What the exit code depends on, beside the outcomes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExitFacts {
+    /// The failure that determines the code, and its code.
+    pub(crate) decisive: Option<(TaskRef, u8)>,
+    /// Submissions that found no room, and whose specs nobody got back.
+    pub(crate) no_room: u64,
+    /// Tasks that would have ended by themselves, but were stopped or refused by the shutdown.
+    pub(crate) cut_short: u64,
+}
+
 /// Describes what a supervisor did in its life; returned from
 /// [`Supervisor::run`](crate::Supervisor::run),
 /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) and
 /// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
 ///
-/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, prints
-/// the report to standard error.
+/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0 and no
+/// task is [troubled](Self::troubled), prints the report to standard error.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -184,6 +273,7 @@ pub struct FailedTask {
 /// let report = supervisor.run([TaskSpec::once("good", |_| Ok(())), bad])?;
 /// assert_eq!((report.outcomes.completed, report.outcomes.failed), (1, 1));
 /// assert_eq!(report.exit_code(), 3);
+/// assert!(report.to_string().ends_with("exit code 3: that of bad#2"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -191,52 +281,91 @@ pub struct FailedTask {
 pub struct RunReport {
     /// The number of tasks that ended in each way.
     pub outcomes: OutcomeCounts,
+    /// The rejected submissions, counted by reason.
+    pub rejections: Vec<RejectionCount>,
     /// The first 64 failures, in the order in which they happened.
     pub failures: Vec<FailedTask>,
+    /// The first 64 tasks that were stopped while all was not well.
+    pub troubled: Vec<TroubledTask>,
     /// How the shutdown went.
     pub shutdown: ShutdownReport,
-    /// The exit code of the failure that determines the report's exit code.
-    pub(crate) decisive: Option<u8>,
+    pub(crate) facts: ExitFacts,
 }
 
 impl RunReport {
     pub(crate) fn of_nothing(cause: ShutdownCause) -> Self {
-        let shutdown = ShutdownReport {
-            cause,
-            elapsed: Duration::ZERO,
-            stopped: 0,
-            rejected: 0,
-            abandoned: Vec::new(),
-            events_dropped: 0,
-            values_leaked: 0,
-        };
-        let (outcomes, failures) = (OutcomeCounts::default(), Vec::new());
-        Self { outcomes, failures, shutdown, decisive: None }
+        Self {
+            outcomes: OutcomeCounts::default(),
+            rejections: Vec::new(),
+            failures: Vec::new(),
+            troubled: Vec::new(),
+            shutdown: ShutdownReport {
+                cause,
+                elapsed: Duration::ZERO,
+                stopped: 0,
+                rejected: 0,
+                abandoned: Vec::new(),
+                events_dropped: 0,
+                values_leaked: 0,
+            },
+            facts: ExitFacts::default(),
+        }
     }
 
-    /// Returns the code with which the process should exit. The first line that applies counts:
+    /// Counts submissions that came too late for the supervisor.
+    pub(crate) fn count_too_late(&mut self, names: &[Arc<str>]) {
+        self.outcomes.rejected += names.len() as u64;
+        let why = Rejection::ShuttingDown;
+        RejectionCount::note(&mut self.rejections, why, names.len(), names);
+        self.facts.cut_short += names.len() as u64;
+    }
+
+    /// Returns the code with which the process should exit. The first line that applies counts, and
+    /// the report's text says which it was:
     ///
-    /// - 70 if the controller panicked;
-    /// - 0 if there were no failures, even after a signal, which is the normal way to end a
-    ///   service;
-    /// - 70 if all failures are `Abandoned`;
-    /// - the code set by [`TaskError::with_exit_code`](crate::TaskError::with_exit_code) for the
-    ///   task whose end shut the supervisor down, or else for the first failure;
-    /// - 1.
+    /// - 70 (`EX_SOFTWARE`) if the controller panicked, or if there were failures and all of them
+    ///   are `Abandoned`;
+    /// - if there were failures, the code set by
+    ///   [`TaskError::with_exit_code`](crate::TaskError::with_exit_code) for the task whose end
+    ///   shut the supervisor down, or else for the first failure; 1 if none was set;
+    /// - 75 (`EX_TEMPFAIL`) if a submission was rejected as `QueueFull`, `TooManyTasks` or
+    ///   `TooManyAbandoned`, and its spec was not given back;
+    /// - 130 if SIGINT ended the supervisor and a task that would have ended by itself (whose
+    ///   restart policy is not `Always`) was stopped by that without returning `Ok`, or was
+    ///   rejected as `ShuttingDown`;
+    /// - 0, also after SIGTERM, which is the normal way to end a service.
     #[doc(alias = "exit_status")]
     pub fn exit_code(&self) -> u8 {
-        let failures = self.outcomes.failures();
-        if self.shutdown.cause == ShutdownCause::ControllerPanicked {
-            EXIT_SOFTWARE
-        } else if failures == 0 {
-            0
-        } else if failures == self.outcomes.abandoned {
-            EXIT_SOFTWARE
+        self.verdict().0
+    }
+
+    /// The exit code, and the line that it comes from.
+    fn verdict(&self) -> (u8, String) {
+        let (failures, abandoned) = (self.outcomes.failures(), self.outcomes.abandoned);
+        let ExitFacts { decisive, no_room, cut_short } = &self.facts;
+        let cause = self.shutdown.cause;
+        if cause == ShutdownCause::ControllerPanicked {
+            (EXIT_SOFTWARE, "the controller panicked, a bug in this crate".to_owned())
+        } else if failures > 0 && failures == abandoned {
+            (EXIT_SOFTWARE, "every failure is an attempt that was abandoned".to_owned())
+        } else if let Some((task, code)) = decisive {
+            (*code, format!("that of {task}"))
+        } else if *no_room > 0 {
+            (EXIT_NO_ROOM, format!("{no_room} submissions were lost for want of room"))
+        } else if cause == ShutdownCause::Signal(SIGINT) && *cut_short > 0 {
+            (EXIT_INTERRUPTED, format!("SIGINT cut {cut_short} tasks short"))
         } else {
-            self.decisive.filter(|&code| code != 0).unwrap_or(1)
+            (0, "no task failed".to_owned())
         }
     }
 }
+
+/// "Try again later" in the BSD `sysexits.h`.
+const EXIT_NO_ROOM: u8 = 75;
+
+/// The code that shells give to a program that SIGINT has ended.
+const EXIT_INTERRUPTED: u8 = 130;
+const SIGINT: i32 = 2;
 
 impl From<&RunReport> for ExitCode {
     fn from(report: &RunReport) -> Self {
@@ -245,12 +374,13 @@ impl From<&RunReport> for ExitCode {
 }
 
 /// Lets `main` return its report. The process exits with the report's exit code and, unless that is
-/// 0, prints the report to standard error.
+/// 0 and no task is troubled, prints the report to standard error.
 impl Termination for RunReport {
     fn report(self) -> ExitCode {
         let code = self.exit_code();
-        if code != 0 {
-            eprintln!("{self}");
+        if code != 0 || !self.troubled.is_empty() {
+            // `eprintln` would panic, and change the code, if nobody reads.
+            let _ = writeln!(io::stderr(), "{self}");
         }
         ExitCode::from(code)
     }
@@ -281,6 +411,13 @@ impl fmt::Display for RunReport {
         for failure in &self.failures {
             write!(f, "\n  {}: {}", failure.task, failure.outcome)?;
         }
-        write!(f, "\n{}", self.shutdown)
+        for troubled in &self.troubled {
+            write!(f, "\n  {troubled}")?;
+        }
+        for rejected in &self.rejections {
+            write!(f, "\n  {rejected}")?;
+        }
+        let (code, line) = self.verdict();
+        write!(f, "\n{}\nexit code {code}: {line}", self.shutdown)
     }
 }

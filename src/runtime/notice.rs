@@ -20,15 +20,22 @@ pub(super) struct Details<'a> {
     pub(super) cell: Option<&'a Arc<Cell>>,
 }
 
-/// Without a subscriber, the first failure of a streak, every failed outcome and every abandonment
-/// are logged.
-pub(super) fn is_worth_a_warning(notice: Notice, machine: &Machine) -> bool {
+/// Without a subscriber, the first failure of a streak, every failed outcome, every abandonment,
+/// and an error that a stopped body returned are logged.
+pub(super) fn is_worth_a_warning(
+    notice: Notice,
+    machine: &Machine,
+    error_of: impl FnOnce(TaskAddr) -> bool,
+) -> bool {
     match notice {
         Notice::AttemptEnded { attempt, ending, .. } => {
             let failed = !matches!(ending, Ending::Succeeded | Ending::Cancelled);
             let task = machine.tasks().get(attempt.task.key);
             // The step that made the notice has already counted the failure.
             failed && task.is_some_and(|task| task.streak <= 1)
+        }
+        Notice::TaskEnded { task, end: End::Cancelled { ret, .. } } => {
+            matches!(ret, Some(Return::Failed | Return::Panicked)) && error_of(task)
         }
         Notice::TaskEnded { end, .. } => end.is_failure(),
         Notice::AttemptAbandoned { .. } => true,
@@ -155,7 +162,14 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
     let error = error.cloned();
     match end {
         End::Completed => Outcome::Completed,
-        End::Cancelled { reason, returned_ok } => Outcome::Cancelled { reason, returned_ok },
+        End::Cancelled { reason, ret } => {
+            let returned = match ret {
+                None | Some(Return::Cancelled) => None,
+                Some(Return::Ok) => Some(Ok(())),
+                Some(Return::Failed | Return::Fatal | Return::Panicked) => error.map(Err),
+            };
+            Outcome::Cancelled { reason, returned }
+        }
         End::Failed => Outcome::Failed { error: error_or_text(error, FailureCause::Failed) },
         End::Fatal => Outcome::Fatal { error: error_or_text(error, FailureCause::Failed) },
         End::Panicked => Outcome::Panicked { error: error_or_text(error, FailureCause::Panicked) },

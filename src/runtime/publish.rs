@@ -14,7 +14,7 @@ use crate::platform::sync::channel::Receiver;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::task::door::Door;
-use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::id::{TaskAddr, TaskRef};
 use crate::vocabulary::time::Time;
 
 /// All lanes, and the numbering of events.
@@ -86,9 +86,15 @@ impl Publisher {
         !self.nobody
     }
 
-    /// Whether the event of this notice would reach a subscriber or the log.
-    pub(super) fn wants(&self, notice: Notice, machine: &Machine) -> bool {
-        !self.nobody || notice::is_worth_a_warning(notice, machine)
+    /// Whether the event of this notice would reach a subscriber or the log. `error_of` says
+    /// whether the latest attempt of a task returned an error.
+    pub(super) fn wants(
+        &self,
+        notice: Notice,
+        machine: &Machine,
+        error_of: impl FnOnce(TaskAddr) -> bool,
+    ) -> bool {
+        !self.nobody || notice::is_worth_a_warning(notice, machine, error_of)
     }
 
     /// Puts an event into every lane.

@@ -1,51 +1,87 @@
 //! A run report that is still being counted.
 
-use crate::output::outcome::Outcome;
-use crate::output::report::{FailedTask, OutcomeCounts, RunReport, ShutdownReport};
-use crate::vocabulary::id::TaskRef;
+use std::sync::Arc;
 
-/// How many failures a report names.
-const MAX_FAILURES: usize = 64;
+use super::values::Belongings;
+use crate::output::outcome::Outcome;
+use crate::output::report::{
+    ExitFacts, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport, TroubledTask,
+};
+use crate::task::envelope::OnRefusal;
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{Rejection, StopReason};
+
+/// How many tasks each list of a report names.
+const MOST: usize = 64;
 
 /// The counts so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     outcomes: OutcomeCounts,
+    rejections: Vec<RejectionCount>,
     failures: Vec<FailedTask>,
-    first_code: Option<u8>,
-    /// What the task asks for whose end was the cause of the shutdown.
-    code_of_cause: Option<u8>,
+    troubled: Vec<TroubledTask>,
+    facts: ExitFacts,
 }
 
 impl Tally {
-    /// Counts submissions that were refused before there were tasks.
-    pub(crate) fn count_rejected(&mut self, submissions: usize) {
-        self.outcomes.rejected += submissions as u64;
+    /// Counts submissions that the closing door refused before there were tasks, with the names
+    /// that are known. Of `lost` ones, nobody got the spec back.
+    pub(crate) fn count_refused(&mut self, all: usize, lost: usize, names: &[Arc<str>]) {
+        self.outcomes.rejected += all as u64;
+        RejectionCount::note(&mut self.rejections, Rejection::ShuttingDown, all, names);
+        self.facts.cut_short += lost as u64;
     }
 
-    /// Counts an outcome. The task is named if it failed and there is room.
+    /// Counts an outcome. The task is named if all was not well and there is room.
     pub(crate) fn count(
         &mut self,
         outcome: &Outcome,
         is_cause: bool,
-        task: impl FnOnce() -> TaskRef,
+        streak: u32,
+        belongings: &Belongings,
     ) {
         self.outcomes.count(outcome);
-        if !outcome.is_failure() {
-            return;
-        }
-        let code = outcome.exit_code();
-        self.first_code = self.first_code.or(Some(code));
-        if is_cause {
-            self.code_of_cause = Some(code);
-        }
-        if self.failures.len() < MAX_FAILURES {
-            self.failures.push(FailedTask { task: task(), outcome: outcome.clone() });
+        let task = || belongings.task_ref();
+        let is_lost = belongings.on_refusal == OnRefusal::Drop;
+        let ends_by_itself = belongings.plan.restart != RestartPolicy::Always;
+
+        match outcome {
+            Outcome::Rejected(why) => {
+                let name = Arc::clone(&belongings.record().name);
+                RejectionCount::note(&mut self.rejections, *why, 1, &[name]);
+                self.facts.no_room += u64::from(is_lost && why.is_for_want_of_room());
+                let shut = *why == Rejection::ShuttingDown;
+                self.facts.cut_short += u64::from(is_lost && shut && ends_by_itself);
+            }
+            Outcome::Cancelled { reason, returned } => {
+                let done = matches!(returned, Some(Ok(())));
+                let cut_short = *reason == StopReason::Shutdown && ends_by_itself && !done;
+                self.facts.cut_short += u64::from(cut_short);
+                let is_troubled = streak > 0 || matches!(returned, Some(Err(_)));
+                if is_troubled && self.troubled.len() < MOST {
+                    self.troubled.push(TroubledTask {
+                        task: task(),
+                        outcome: outcome.clone(),
+                        failures: streak,
+                        last_failure: belongings.last_failure.clone().filter(|_| streak > 0),
+                    });
+                }
+            }
+            failure if failure.is_failure() => {
+                if is_cause || self.facts.decisive.is_none() {
+                    self.facts.decisive = Some((task(), outcome.exit_code()));
+                }
+                if self.failures.len() < MOST {
+                    self.failures.push(FailedTask { task: task(), outcome: outcome.clone() });
+                }
+            }
+            _ => {}
         }
     }
 
     pub(crate) fn into_report(self, shutdown: ShutdownReport) -> RunReport {
-        let decisive = self.code_of_cause.or(self.first_code);
-        RunReport { outcomes: self.outcomes, failures: self.failures, shutdown, decisive }
+        let Self { outcomes, rejections, failures, troubled, facts } = self;
+        RunReport { outcomes, rejections, failures, troubled, shutdown, facts }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Belongings {
     promise: Promise,
     /// The whole spec, until the submission is decided.
     spec: Option<TaskSpec>,
-    on_refusal: OnRefusal,
+    pub(super) on_refusal: OnRefusal,
     pub(super) plan: Arc<Plan>,
     /// The body, while it is neither in a cell nor with a worker.
     body: Option<Body>,

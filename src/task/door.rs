@@ -44,8 +44,9 @@ pub(crate) struct Door {
 struct Latch {
     closed: bool,
     next_id: u64,
-    /// The number of submissions that callers have answered instead of the controller.
-    refused: usize,
+    /// The number of submissions that callers have answered instead of the controller, and of those
+    /// among them whose specs nobody got back.
+    refused: (usize, usize),
 }
 
 /// The controller's ends of the channels.
@@ -86,7 +87,7 @@ impl Door {
         let door = Self {
             clock,
             linger: Linger::default(),
-            latch: Mutex::new(Latch { closed: false, next_id: 1, refused: 0 }),
+            latch: Mutex::new(Latch { closed: false, next_id: 1, refused: (0, 0) }),
             intake,
             behind_door,
             requests,
@@ -191,15 +192,19 @@ impl Door {
         // Under the lock, so that a count finds each of them either here or in the intake.
         let (own, others): (Vec<_>, Vec<_>) =
             self.behind_door.try_iter().partition(|found| found.first_id() == own_id);
-        latch.refused += others.iter().map(Envelope::len).sum::<usize>();
+        for other in &others {
+            latch.refused.0 += other.len();
+            latch.refused.1 += other.lost();
+        }
         drop(latch);
 
         others.into_iter().for_each(Envelope::refuse);
         own.into_iter().next()
     }
 
-    /// The number of submissions that callers answered behind the closed door.
-    pub(crate) fn refused_behind_door(&self) -> usize {
+    /// The number of submissions that callers answered behind the closed door, and of those among
+    /// them whose specs nobody got back.
+    pub(crate) fn refused_behind_door(&self) -> (usize, usize) {
         self.latch.lock().refused
     }
 

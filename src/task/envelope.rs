@@ -63,6 +63,19 @@ impl Envelope {
         1 + self.rest.len()
     }
 
+    /// The number of submissions whose specs nobody gets back if they are refused.
+    pub(crate) fn lost(&self) -> usize {
+        self.entries().filter(|entry| entry.on_refusal == OnRefusal::Drop).count()
+    }
+
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.entries().map(|entry| Arc::clone(&entry.promise.0.name)).collect()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
     /// Refuses all its submissions, because the door was closed.
     pub(crate) fn refuse(self) {
         self.into_entries().for_each(Entry::refuse);

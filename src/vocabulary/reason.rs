@@ -155,6 +155,16 @@ labels!(Rejection {
     Self::TooManyTasks { .. } => "too_many_tasks",
 });
 
+impl Rejection {
+    /// Whether it would have been taken if a limit had been higher.
+    pub(crate) const fn is_for_want_of_room(self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull { .. } | Self::TooManyTasks { .. } | Self::TooManyAbandoned { .. }
+        )
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -180,7 +180,7 @@ fn a_panicking_hook_is_an_event_and_the_others_run() {
     }));
     next(&entered);
     task.cancel();
-    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned_ok: true, .. }));
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
     let events = stage.seen(&task, &["hook_panicked"]);
     let messages = events.iter().map(|event| match &event.kind {
         EventKind::HookPanicked { attempt: 1, message } => message.to_string(),
@@ -379,7 +379,7 @@ fn a_thousand_bodies_that_only_a_hook_can_wake_are_stopped() {
     for task in &tasks {
         assert!(matches!(
             outcome_of(task),
-            Outcome::Cancelled { reason: StopReason::Shutdown, returned_ok: false }
+            Outcome::Cancelled { reason: StopReason::Shutdown, returned: None }
         ));
     }
 }

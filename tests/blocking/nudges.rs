@@ -77,7 +77,7 @@ fn a_nudge_that_is_hung_up_late_runs_at_once_and_repeats() {
     }));
     next(&entered);
     task.cancel();
-    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned_ok: true, .. }));
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
     assert_eq!(next(&said), 1);
 }
 
@@ -201,7 +201,7 @@ fn what_a_nudge_holds_is_dropped_with_its_guard_between_two_runs() {
     }));
     next(&entered);
     task.cancel();
-    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned_ok: true, .. }));
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
 }
 
 #[cfg(unix)]

@@ -420,7 +420,7 @@ fn a_submission_cancelled_at_once_never_comes_to_more_than_one_end() {
             Outcome::Rejected(Rejection::Removed) => {
                 assert_eq!(story, ["submitted queue", "rejected removed"]);
             }
-            Outcome::Cancelled { reason: StopReason::Stop, returned_ok: false } => {
+            Outcome::Cancelled { reason: StopReason::Stop, returned: None } => {
                 let ends = |event: &&String| event.starts_with("task_ended");
                 assert_eq!(story.iter().filter(ends).count(), 1, "{story:?}");
             }
@@ -445,9 +445,9 @@ fn a_stop_that_races_a_return_is_obeyed_without_a_retry() {
         match (end, outcome) {
             // The stop came too late for an end that is final anyway.
             (End::Ok, Outcome::Completed) => assert!(story.contains(&"attempt_succeeded 1".into())),
-            (_, Outcome::Cancelled { reason: StopReason::Stop, returned_ok }) => {
+            (_, Outcome::Cancelled { reason: StopReason::Stop, returned }) => {
                 // Whoever was told in time has its `Ok` noted.
-                assert_eq!(returned_ok, end == End::Ok, "{story:?}");
+                assert_eq!(matches!(returned, Some(Ok(()))), end == End::Ok, "{story:?}");
             }
             (_, other) => panic!("{end:?} ended as {other}: {story:?}"),
         }

@@ -13,6 +13,7 @@ mod policies;
 mod predecessors;
 mod program;
 mod promises;
+mod reports;
 mod run;
 mod runner;
 mod shutdown;

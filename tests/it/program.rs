@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "which tests there are depends on the system and the features")]
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -17,6 +17,7 @@ pub(crate) struct Program {
     lines: Receiver<String>,
     stdin: Option<ChildStdin>,
     status: Receiver<ExitStatus>,
+    errors: Receiver<String>,
 }
 
 const CHILD: &str = "THREADVISOR_TEST_CHILD";
@@ -40,10 +41,18 @@ impl Program {
             .env(CHILD, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (pid, stdin) = (child.id(), child.stdin.take());
         let output = child.stdout.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = on_thread(move || {
+            let mut written = String::new();
+            let _ = stderr.read_to_string(&mut written);
+            eprint!("{written}");
+            written
+        });
         let (tell, lines) = unbounded();
         let status = on_thread(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -51,7 +60,7 @@ impl Program {
             }
             child.wait().unwrap()
         });
-        Self { pid, lines, stdin, status }
+        Self { pid, lines, stdin, status, errors }
     }
 
     /// Waits for a line.
@@ -69,6 +78,12 @@ impl Program {
     /// Lets [`wait_for_parent`] in the program return.
     pub(crate) fn go_on(&mut self) {
         self.stdin = None;
+    }
+
+    /// What it has written to standard error, once it has ended.
+    #[track_caller]
+    pub(crate) fn errors(&self) -> String {
+        next(&self.errors)
     }
 
     /// Waits for the end.
@@ -99,7 +114,8 @@ fn pass_on_default_signals() {
 impl Drop for Program {
     fn drop(&mut self) {
         if self.status.is_empty() && thread::panicking() {
-            self.signal("KILL");
+            // It may have ended meanwhile.
+            let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
         }
     }
 }

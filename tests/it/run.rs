@@ -57,14 +57,16 @@ fn run_ends_when_shutdown_is_asked_meanwhile() {
 }
 
 #[test]
-fn run_joins_a_shutdown_that_came_first_and_gives_the_specs_back() {
+fn run_joins_a_shutdown_that_came_first_and_counts_the_specs() {
     let supervisor = Supervisor::builder().start().unwrap();
     supervisor.handle().request_shutdown();
     // Answered after the request was served: now the door is closed.
     let _ = supervisor.handle().snapshot();
-    let error = in_time(move || supervisor.run([no_op("a"), no_op("b")]).unwrap_err());
-    let AddError::Closed { spec } = error else { panic!("{error}") };
-    assert_eq!(spec.iter().map(TaskSpec::name).collect::<Vec<_>>(), ["a", "b"]);
+    let report = in_time(move || supervisor.run([no_op("a"), no_op("b")]).unwrap());
+    assert_eq!(report.shutdown.cause, ShutdownCause::Requested);
+    assert_eq!((report.outcomes.rejected, report.exit_code()), (2, 0));
+    let text = report.to_string();
+    assert!(text.contains("\n  rejected, shutting_down: 2 (a, b)\n"), "{text}");
 }
 
 #[test]

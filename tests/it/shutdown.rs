@@ -177,7 +177,7 @@ fn what_waits_is_refused_or_cancelled_without_running() {
     for task in [ready, delayed] {
         let outcome = outcome_of(&task);
         assert!(is_stopped(&outcome), "{outcome}");
-        assert!(matches!(outcome, Outcome::Cancelled { returned_ok: false, .. }), "{outcome}");
+        assert!(matches!(outcome, Outcome::Cancelled { returned: None, .. }), "{outcome}");
     }
 }
 

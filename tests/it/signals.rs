@@ -58,7 +58,8 @@ mod unix {
     fn a_signal_is_a_clean_stop() {
         if is_child() {
             let supervisor = listening();
-            supervisor.handle().add(resident("resident")).unwrap();
+            let resident = resident("resident").restart(RestartPolicy::Always);
+            supervisor.handle().add(resident).unwrap();
             say("runnable");
             leave(&supervisor.wait_shutdown().unwrap());
         }
@@ -86,7 +87,7 @@ mod unix {
         program.expect("runnable");
         program.signal("INT");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
-        assert_eq!(program.status().code(), Some(0));
+        assert_eq!(program.status().code(), Some(130), "it was no resident");
     }
 
     #[test]

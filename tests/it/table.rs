@@ -118,8 +118,9 @@ fn each_ending_is_told_as_it_was_whether_anybody_watches_or_not() {
     check(&[Shutdown], End::Ok, always, &["attempt_succeeded 1", ended]);
     let ended = "task_ended cancelled (replace)";
     check(&[Replace], End::Obey, always, &["attempt_cancelled 1: -", ended]);
+    let flush = "task_ended cancelled (stop), the body returned an error: boom";
+    check(&[Stop], End::Fail, retries, &["attempt_cancelled 1: boom", flush]);
     let ended = "task_ended cancelled (stop)";
-    check(&[Stop], End::Fail, retries, &["attempt_cancelled 1: boom", ended]);
 
     let timed_out = ["attempt_timed_out 1: boom", "task_ended timed_out: boom"];
     check(&[Timeout], End::Fail, never, &timed_out);
@@ -128,7 +129,7 @@ fn each_ending_is_told_as_it_was_whether_anybody_watches_or_not() {
     check(&[Restart], End::Ok, never, &["attempt_succeeded 1", "attempt_starting 2"]);
     check(&[Restart], End::Obey, retries, &["attempt_cancelled 1: -", "attempt_starting 2"]);
     // The token keeps the first reason of all, the outcome has the first stop.
-    check(&[Timeout, Stop], End::Fail, retries, &["attempt_timed_out 1: boom", ended]);
+    check(&[Timeout, Stop], End::Fail, retries, &["attempt_timed_out 1: boom", flush]);
     check(&[Stop, Shutdown], End::Obey, retries, &["attempt_cancelled 1: -", ended]);
 
     let by_task = ["attempt_cancelled 1: cancelled by itself", "task_ended cancelled (by_task)"];

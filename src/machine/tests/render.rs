@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::machine::{Answer, Effect, End, Ending, Notice};
+use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -91,7 +92,7 @@ impl Names {
             Effect::Discard { task, heir: Some(heir) } => {
                 format!("discard {} before {}", self.task(task.id), self.task(heir.id))
             }
-            Effect::Deliver { task, end } => {
+            Effect::Deliver { task, end, .. } => {
                 format!("deliver {}: {}", self.task(task.id), self.end(end))
             }
             Effect::Forget { task } => format!("forget {}", self.task(task.id)),
@@ -167,8 +168,10 @@ impl Names {
     fn end(&self, end: End) -> String {
         match end {
             End::Completed => "completed".to_owned(),
-            End::Cancelled { reason, returned_ok: false } => format!("cancelled by {reason}"),
-            End::Cancelled { reason, returned_ok: true } => format!("cancelled by {reason}, ok"),
+            End::Cancelled { reason, ret: Some(Return::Ok) } => {
+                format!("cancelled by {reason}, ok")
+            }
+            End::Cancelled { reason, .. } => format!("cancelled by {reason}"),
             End::Failed => "failed".to_owned(),
             End::Fatal => "fatal".to_owned(),
             End::Panicked => "panicked".to_owned(),

@@ -27,7 +27,7 @@ impl Controller {
     /// they count.
     pub(super) fn refuse(&mut self, envelope: Envelope) {
         let refused = envelope.len();
-        self.tally.count_rejected(refused);
+        self.tally.count_refused(refused, envelope.lost(), &envelope.names());
         self.shutdown.count_refused(refused);
         envelope.refuse();
     }
@@ -87,7 +87,7 @@ impl Controller {
         let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
         for belongings in self.values.drain() {
             if belongings.record().outcome().is_none() {
-                self.tally.count(&Outcome::Lost, false, || belongings.task_ref());
+                self.tally.count(&Outcome::Lost, false, 0, &belongings);
             }
         }
         self.released = ReleasedAttempts::default();
@@ -95,8 +95,8 @@ impl Controller {
         // Idle workers get the same time to leave as the last events.
         let due = self.shutdown.completed_at(self.now).after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
-        let behind_door = self.door.refused_behind_door();
-        self.tally.count_rejected(behind_door);
+        let (behind_door, lost) = self.door.refused_behind_door();
+        self.tally.count_refused(behind_door, lost, &[]);
         self.shutdown.count_refused(behind_door);
         let events_dropped = self.publisher.give_up();
         self.tally.into_report(self.shutdown.into_report(abandoned, events_dropped, values_leaked))

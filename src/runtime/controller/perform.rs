@@ -55,7 +55,7 @@ impl Controller {
             }
             Effect::ForgetReleased { attempt } => self.released.remove(attempt),
             Effect::Discard { task, heir } => self.values.discard(task, heir),
-            Effect::Deliver { task, end } => self.deliver(task, end),
+            Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
             Effect::Forget { task } => self.values.remove(task),
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
             Effect::Answer(answer) => self.answer = Some(answer),
@@ -107,17 +107,19 @@ impl Controller {
         self.feedback.push_back(Input::TellAnswered { attempt, answer });
     }
 
-    fn deliver(&mut self, task: TaskAddr, end: End) {
+    fn deliver(&mut self, task: TaskAddr, end: End, streak: u32) {
         let Some(belongings) = self.values.get(task.key) else { return };
         let outcome = outcome_of(end, belongings.error.as_ref());
         let is_cause = self.shutdown.is_caused_by(task.id);
-        self.tally.count(&outcome, is_cause, || belongings.task_ref());
+        self.tally.count(&outcome, is_cause, streak, belongings);
         self.shutdown.count(task.id, end);
         belongings.record().end(outcome);
     }
 
     fn publish(&mut self, notice: Notice) {
-        if !self.publisher.wants(notice, &self.machine) {
+        let values = &self.values;
+        let error_of = |task: TaskAddr| values.get(task.key).is_some_and(|it| it.error.is_some());
+        if !self.publisher.wants(notice, &self.machine, error_of) {
             return;
         }
         let about = task_of(notice);

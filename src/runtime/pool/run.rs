@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::shared::{Attempt, Examinee, Shared};
-use crate::output::error::{Cancelled, TaskError};
+use crate::output::error::TaskError;
 use crate::platform::stall;
 use crate::platform::sync::channel;
 use crate::platform::unwind;
@@ -55,7 +55,7 @@ impl Shared {
         job.cell.left();
 
         // Only now, so that everything is dropped before the return is known.
-        let error = error.filter(|error| !is_own_cancel(error, told.is_some()));
+        let error = error.filter(|error| told.is_none() || !error.is_passed_on());
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
         self.door.post(Fact::Returned(returned));
@@ -88,9 +88,4 @@ fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
         Ok(Err(error)) => (Return::Failed, Some(error)),
         Err(message) => (Return::Panicked, Some(TaskError::panic(message))),
     }
-}
-
-/// If a told body returns `Cancelled`, the error adds nothing to the reason.
-fn is_own_cancel(error: &TaskError, told: bool) -> bool {
-    told && error.downcast_ref::<Cancelled>().is_some()
 }

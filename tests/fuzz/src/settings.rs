@@ -313,7 +313,7 @@ fn outcomes(error: &TaskError) -> Vec<Outcome> {
     let some = || Some(error.clone());
     vec![
         Outcome::Completed,
-        Outcome::Cancelled { reason: StopReason::ByTask, returned_ok: true },
+        Outcome::Cancelled { reason: StopReason::ByTask, returned: Some(Ok(())) },
         Outcome::Failed { error: error.clone() },
         Outcome::Fatal { error: error.clone() },
         Outcome::Panicked { error: error.clone() },

@@ -184,7 +184,7 @@ fn a_grace_without_length_gives_up_at_once_and_an_endless_one_never() {
         if grace == MAX {
             assert_eq!(task.state(), TaskState::Stopping);
             gate.open();
-            assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned_ok: true, .. }));
+            assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
         } else {
             assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }), "{grace:?}");
         }

@@ -200,7 +200,7 @@ impl Pair {
                         let answer = self.cell(attempt).abandon();
                         inputs.push_back(Input::AbandonAnswered { attempt, answer });
                     }
-                    Effect::Deliver { task, end } => self.ended.push((task.id, end)),
+                    Effect::Deliver { task, end, .. } => self.ended.push((task.id, end)),
                     Effect::Answer(Answer::Taken(taken)) => self.taken = Some(taken),
                     _ => {}
                 }

@@ -218,7 +218,7 @@ impl Model {
             Place::Queued if shutdown => self.end(id, End::Rejected(Rejection::ShuttingDown)),
             Place::Queued => self.end(id, End::Rejected(Rejection::Removed)),
             Place::Runnable | Place::Starting | Place::Waiting => {
-                self.end(id, End::Cancelled { reason, returned_ok: false });
+                self.end(id, End::Cancelled { reason, ret: None });
             }
             Place::Running => {
                 job.stop = Some(reason);
@@ -310,10 +310,9 @@ impl Model {
             return self.released.retain(|released| *released != (id, attempt));
         }
         let job = self.job(id).clone();
-        let returned_ok = ret == Return::Ok;
-        let asked = job.stop.map(|reason| End::Cancelled { reason, returned_ok });
+        let asked = job.stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         let told_to_stop = job.told.and_then(as_stop);
-        let told = told_to_stop.map(|reason| End::Cancelled { reason, returned_ok });
+        let told = told_to_stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),
             _ if job.place == Place::Abandoned => self.retry(id),
@@ -330,7 +329,7 @@ impl Model {
             (Return::Panicked, _) => self.fail(id, FailureCause::Panicked),
             (_, Some(_)) => self.go_on(id, self.now),
             (Return::Cancelled, _) => {
-                self.end(id, End::Cancelled { reason: StopReason::ByTask, returned_ok });
+                self.end(id, End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) });
             }
             (Return::Failed, _) => self.fail(id, FailureCause::Failed),
             (Return::Ok, _) => self.succeed(id),

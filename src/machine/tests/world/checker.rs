@@ -244,7 +244,7 @@ impl Checker {
                 self.slots.pass_on(slot, task.id, heir.map(|heir| heir.id));
                 self.permits.heir(task.id, heir.map(|heir| heir.id));
             }
-            Effect::Deliver { task, end } => self.deliver(task, end),
+            Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
             Effect::Forget { task } => self.record(task).forget(),
             Effect::Publish(notice) => self.notice(notice),
             Effect::CloseDoor { .. } => {
@@ -313,10 +313,10 @@ impl Checker {
         }
     }
 
-    fn deliver(&mut self, task: TaskAddr, end: End) {
+    fn deliver(&mut self, task: TaskAddr, end: End, streak: u32) {
         let closed = self.closed_at.is_some();
         let record = self.record(task);
-        record.deliver(end, closed);
+        record.deliver(end, streak, closed);
         let slot = record.slot;
         if !matches!(end, End::Abandoned { .. }) || record.is_released() {
             assert!(!self.permits.is_held_by(task.id), "an outcome before the permit passed on");

@@ -386,7 +386,7 @@ impl World {
                 self.schedule(delay, Happening::Message(Input::EventsFlushed));
             }
             Effect::Finish => self.finished = true,
-            Effect::Deliver { task, end } => {
+            Effect::Deliver { task, end, .. } => {
                 self.deliver(task, end);
                 let mut dice = self.dice(task.id, 0, Chance::React);
                 if dice.chance(self.profile.reacts) && !self.healthy {

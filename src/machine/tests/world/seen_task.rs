@@ -319,10 +319,13 @@ impl SeenTask {
         }
     }
 
-    pub(super) fn deliver(&mut self, end: End, closed: bool) {
+    pub(super) fn deliver(&mut self, end: End, streak: u32, closed: bool) {
         let task = self.task;
         assert_eq!(self.delivered.replace(end), None, "{task:?} has two outcomes");
         assert_eq!(self.announced, Some(end), "the outcome of {task:?} is not its end");
+        // A failure that decides nothing, because the task ends even so, is not noted.
+        let counted = streak + u32::from(self.unnoted.is_some());
+        assert_eq!(counted, self.streak, "the failures of {task:?}");
         assert!(
             !self.plan.shutdown_on_end || !is_own(end) || closed,
             "{task:?} had shutdown_on_end"

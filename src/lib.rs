@@ -73,7 +73,7 @@
 //! ```
 //! There is one controller; one worker for each running attempt, which is kept for later attempts
 //! and retired when it is surplus; one thread for each lane that has subscribers; one thread of
-//! last resort for cancel hooks, started with the first hook; and one thread for signals, if asked
+//! last resort for hooks, started with the first cancel hook; and one thread for signals, if asked
 //! for. A waiting task holds no thread. User code, destructors included, runs on workers and lanes,
 //! never on the controller.
 //!
@@ -127,13 +127,13 @@ pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, StartError, TaskError, TaskResult, WaitError,
     WouldDeadlock,
 };
-pub use output::event::{Event, EventKind, Subscribe};
+pub use output::event::{Event, EventKind, HookSource, Subscribe};
 pub use output::line::LogEvents;
 pub use output::mark::Mark;
 pub use output::outcome::{NotCompleted, Outcome};
 pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
-    TroubledTask,
+    StuckSignalHook, TroubledTask,
 };
 pub use output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,

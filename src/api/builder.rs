@@ -3,9 +3,11 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::supervisor::Supervisor;
+use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::clock::Clock;
@@ -15,6 +17,7 @@ use crate::runtime::signals::Listener;
 use crate::runtime::start::{start, Setup};
 use crate::runtime::Subscribers;
 use crate::task::door::Door;
+use crate::task::on_signal::SignalHook;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
 
@@ -48,7 +51,10 @@ pub struct SupervisorBuilder {
     shared: Vec<Subscriber>,
     dedicated: Vec<(Subscriber, usize)>,
     signals: bool,
+    signal_hooks: Vec<(i32, SignalCallback)>,
 }
+
+type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
 
 impl Supervisor {
     /// Returns a builder, in which every setting has its default. [`SupervisorBuilder::start`] then
@@ -80,6 +86,7 @@ impl SupervisorBuilder {
             shared: Vec::new(),
             dedicated: Vec::new(),
             signals: false,
+            signal_hooks: Vec::new(),
         }
     }
 
@@ -244,9 +251,51 @@ impl SupervisorBuilder {
         self
     }
 
+    /// Calls `callback` when the process gets the signal with this number, as `libc::SIGHUP` or
+    /// `signal_hook::consts` name it: for example to read the configuration anew.
+    ///
+    /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
+    /// it panicked or takes over 100 ms, and one that outlives the supervisor's
+    /// [`grace`](Self::grace) counts as stuck and is named in the
+    /// [snapshot](crate::Snapshot::stuck_signal_hooks) and the
+    /// [report](crate::ShutdownReport::stuck_signal_hooks). For each signal one call runs at a
+    /// time; a signal that comes in the meantime is remembered once. No call starts once a shutdown
+    /// has begun.
+    ///
+    /// For the effect that the signal has after the supervisor, for ignored signals and for other
+    /// handlers, the same holds as for [`shutdown_on_signals`](Self::shutdown_on_signals).
+    /// Real-time signals need a handler of the program, because their default effect cannot be
+    /// restored. This setting needs Unix and the feature `signals`; otherwise
+    /// [`start`](Self::start) returns `Unsupported`.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// const SIGHUP: i32 = 1;
+    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
+    /// let supervisor = Supervisor::builder()
+    ///     .shutdown_on_signals()
+    ///     .on_signal(SIGHUP, |supervisor| {
+    ///         if let Some(server) = supervisor.owner("server") {
+    ///             server.restart();
+    ///         }
+    ///     })
+    ///     .start()?;
+    /// assert!(supervisor.handle().snapshot()?.stuck_signal_hooks.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_signal(
+        mut self,
+        signal: i32,
+        callback: impl FnMut(&SupervisorHandle) + Send + 'static,
+    ) -> Self {
+        self.signal_hooks.push((signal, UserValue::new(Box::new(callback))));
+        self
+    }
+
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
-    /// [`shutdown_on_signals`](Self::shutdown_on_signals) is set, and the workers that
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals) or [`on_signal`](Self::on_signal) is set,
+    /// and the workers that
     /// [`prespawn`](Self::prespawn) asks for. Other workers are started when there is work for
     /// them.
     ///
@@ -257,14 +306,13 @@ impl SupervisorBuilder {
     /// After an error, nothing is left running.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Thread`: the system refused a thread; raise `ulimit -u` or the cgroup's `pids.max`.
-    /// - `Signals`: the handlers for [`shutdown_on_signals`](Self::shutdown_on_signals) could not
-    ///   be installed.
+    /// - `Signals`: the signal handlers could not be installed.
     /// - `SignalBlocked`: this thread blocks one of these signals, so it would never arrive;
     ///   unblock it first.
     /// - `Unsupported`: this system or build does not support signals; enable the feature
     ///   `signals`.
     #[doc(alias = "build")]
-    pub fn start(self) -> Result<Supervisor, StartError> {
+    pub fn start(mut self) -> Result<Supervisor, StartError> {
         self.check()?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
@@ -277,8 +325,7 @@ impl SupervisorBuilder {
         };
 
         let (door, inbox) = Door::new(Clock::start_now(), self.intake_capacity);
-        let signals =
-            if self.signals { Some(Listener::start(&self.threads, &door)?) } else { None };
+        let (signals, signal_hooks) = self.listen(&door)?;
         let setup = Setup {
             limits,
             seed: self.seed.unwrap_or_else(seed_from_system),
@@ -291,11 +338,28 @@ impl SupervisorBuilder {
                 dedicated: self.dedicated,
             },
             signals,
+            signal_hooks,
         };
         start(setup, &door, inbox)?;
 
         let patience = self.grace.saturating_add(EVENT_FLUSH);
         Ok(Supervisor { door, patience })
+    }
+
+    fn listen(
+        &mut self,
+        door: &Arc<Door>,
+    ) -> Result<(Option<Listener>, Vec<Arc<SignalHook>>), StartError> {
+        if !self.signals && self.signal_hooks.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let signals: Vec<_> = self.signal_hooks.iter().map(|(signal, _)| *signal).collect();
+        let listener = Listener::start(self.signals, &signals, &self.threads, door)?;
+        let hooks = self.signal_hooks.drain(..).map(|(signal, mut callback)| {
+            let handle = SupervisorHandle::new(Arc::clone(door));
+            Arc::new(SignalHook::new(signal, self.grace, move || callback(&handle)))
+        });
+        Ok((Some(listener), hooks.collect()))
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {

@@ -129,17 +129,18 @@ pub enum EventKind {
         /// What the thread is doing.
         stall: Stall,
     },
-    /// Cancel hooks of the attempt, one after the other, have run for more than 100 ms.
+    /// Cancel hooks of an attempt, one after the other, have run for more than 100 ms, or the
+    /// callback of [`on_signal`](crate::SupervisorBuilder::on_signal) has.
     HookSlow {
-        /// The number of the attempt that registered the hook.
-        attempt: u64,
+        /// What the hook was registered with.
+        source: HookSource,
         /// How long the hook has run.
         ran: Duration,
     },
-    /// A cancel hook panicked.
+    /// A cancel hook, or the callback of `on_signal`, panicked.
     HookPanicked {
-        /// The number of the attempt that registered the hook.
-        attempt: u64,
+        /// What the hook was registered with.
+        source: HookSource,
         /// The message of the panic.
         message: Arc<str>,
     },
@@ -301,6 +302,16 @@ pub enum EventKind {
     ShutdownEnded,
 }
 
+/// What a hook was registered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HookSource {
+    /// The attempt with this number, of the task that the event is about.
+    Attempt(u64),
+    /// The supervisor, for the signal with this number.
+    Signal(i32),
+}
+
 labels!(EventKind {
     Self::Submitted { .. } => "submitted",
     Self::Queued { .. } => "queued",
@@ -344,8 +355,6 @@ impl EventKind {
             | Self::AttemptSilent { attempt, .. }
             | Self::AttemptResponsive { attempt }
             | Self::StallReport { attempt, .. }
-            | Self::HookSlow { attempt, .. }
-            | Self::HookPanicked { attempt, .. }
             | Self::AttemptSucceeded { attempt, .. }
             | Self::AttemptCancelled { attempt, .. }
             | Self::AttemptFailed { attempt, .. }
@@ -356,6 +365,10 @@ impl EventKind {
             | Self::AttemptReturned { attempt, .. }
             | Self::RetryScheduled { attempt, .. }
             | Self::RunScheduled { attempt, .. } => Some(*attempt),
+            Self::HookSlow { source, .. } | Self::HookPanicked { source, .. } => match source {
+                HookSource::Attempt(attempt) => Some(*attempt),
+                HookSource::Signal(_) => None,
+            },
             Self::Submitted { .. }
             | Self::Queued { .. }
             | Self::Admitted

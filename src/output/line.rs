@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
-use crate::output::event::{Event, EventKind, Subscribe};
+use crate::output::event::{Event, EventKind, HookSource, Subscribe};
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
@@ -45,6 +45,11 @@ impl<'a, 'b> Line<'a, 'b> {
         use EventKind as E;
         if let Some(attempt) = kind.attempt() {
             self.plain("attempt", attempt);
+        }
+        if let E::HookSlow { source: HookSource::Signal(signal), .. }
+        | E::HookPanicked { source: HookSource::Signal(signal), .. } = kind
+        {
+            self.plain("signal", signal);
         }
 
         match kind {

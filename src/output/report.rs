@@ -32,6 +32,9 @@ pub struct ShutdownReport {
     /// on until the process ends, so a program that has any should exit without destroying anything
     /// that they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
+    /// The callbacks of [`on_signal`](crate::SupervisorBuilder::on_signal) that still ran at the
+    /// end.
+    pub stuck_signal_hooks: Vec<StuckSignalHook>,
     /// The number of events that were lost over the whole life of the supervisor, because a lane
     /// was full or had not delivered them when the event flush ended.
     pub events_dropped: u64,
@@ -70,6 +73,27 @@ pub struct AbandonedAttempt {
     pub hook: bool,
 }
 
+/// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
+/// supervisor's grace and still runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StuckSignalHook {
+    /// The number of the signal.
+    pub signal: i32,
+    /// When it began to run, as time since the supervisor's start.
+    pub since: Duration,
+    /// The name of the thread it runs on.
+    pub thread: Arc<str>,
+    /// The kernel's id of that thread. Linux only.
+    pub tid: Option<u32>,
+}
+
+impl fmt::Display for StuckSignalHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hook of signal {}, on thread {}", self.signal, self.thread)
+    }
+}
+
 impl fmt::Display for AbandonedAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hook = if self.hook { "a hook of " } else { "" };
@@ -106,6 +130,9 @@ impl fmt::Display for ShutdownReport {
 
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
+        }
+        for hook in &self.stuck_signal_hooks {
+            write!(f, "\n  still running: {hook}")?;
         }
         Ok(())
     }
@@ -305,6 +332,7 @@ impl RunReport {
                 stopped: 0,
                 rejected: 0,
                 abandoned: Vec::new(),
+                stuck_signal_hooks: Vec::new(),
                 events_dropped: 0,
                 values_leaked: 0,
             },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::output::error::TaskError;
 use crate::output::mark::Mark;
-use crate::output::report::AbandonedAttempt;
+use crate::output::report::{AbandonedAttempt, StuckSignalHook};
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::named;
@@ -44,14 +44,19 @@ pub struct Snapshot {
     pub permits: PermitCounts,
     /// Every attempt and cancel hook that outlived its grace and still runs.
     pub abandoned: Vec<AbandonedAttempt>,
+    /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
+    /// supervisor's grace and still runs.
+    pub stuck_signal_hooks: Vec<StuckSignalHook>,
 }
 
 impl Snapshot {
-    /// Returns whether nothing needs attention: no attempt is abandoned or silent, no attempt was
-    /// told of its deadline or its silence, and no task is in a streak of failures.
+    /// Returns whether nothing needs attention: no attempt is abandoned or silent, no hook is
+    /// stuck, no attempt was told of its deadline or its silence, and no task is in a streak of
+    /// failures.
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| task.failures == 0 && !task.interrupted && !task.silent;
-        self.abandoned.is_empty() && self.tasks.iter().all(well)
+        let stuck = !self.abandoned.is_empty() || !self.stuck_signal_hooks.is_empty();
+        !stuck && self.tasks.iter().all(well)
     }
 
     /// Returns the task with this id; `None` if the supervisor no longer knows it.
@@ -184,6 +189,9 @@ impl fmt::Display for Snapshot {
 
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
+        }
+        for hook in &self.stuck_signal_hooks {
+            write!(f, "\n  still running: {hook}")?;
         }
         Ok(())
     }

@@ -129,6 +129,7 @@ impl Shutdown {
             stopped,
             rejected,
             abandoned,
+            stuck_signal_hooks: Vec::new(),
             events_dropped,
             values_leaked,
         }

@@ -16,6 +16,7 @@ use crate::platform::unwind;
 use crate::platform::user_value;
 use crate::task::current;
 use crate::task::door::{Door, Inbox};
+use crate::task::on_signal::SignalHook;
 use crate::task::settings::Settings;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::plan::Limits;
@@ -30,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) prespawn: u32,
     pub(crate) subscribers: Subscribers,
     pub(crate) signals: Option<Listener>,
+    pub(crate) signal_hooks: Vec<Arc<SignalHook>>,
 }
 
 /// The controller's own stack. No user code runs on it.
@@ -58,10 +60,11 @@ pub(super) fn start_with(
     let publisher =
         Publisher::start(subscribers, Arc::clone(door), threads.clone()).map_err(refused("ev"))?;
     let started = (0..prespawn).try_for_each(|_| pool.start_thread());
-    let Setup { limits, seed, defaults, signals, .. } = setup;
+    let Setup { limits, seed, defaults, signals, signal_hooks, .. } = setup;
     let machine = Machine::new(limits, seed);
     let parts = (pool, publisher);
-    let controller = Controller::new(Arc::clone(door), inbox, machine, defaults, signals, parts);
+    let controller =
+        Controller::new(Arc::clone(door), inbox, machine, defaults, (signals, signal_hooks), parts);
     if let Err(error) = started {
         controller.give_up_and_end();
         return Err(refused("w")(error));

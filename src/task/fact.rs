@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
+use crate::output::event::HookSource;
 use crate::platform::stall::Stall;
 use crate::task::body::Body;
 use crate::task::cell::Cell;
+use crate::task::on_signal::SignalHook;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::AttemptAddr;
+use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -27,10 +30,10 @@ pub(crate) enum Fact {
     /// A hook was registered, and there is no thread of last resort yet.
     LastResortWanted,
     /// A hook panicked.
-    HookPanicked { cell: Arc<Cell>, message: String },
-    /// Hooks of an attempt take, or took, over 100 ms.
-    HookSlow { cell: Arc<Cell>, ran: Duration },
-    /// A hook outlived the grace of its attempt.
+    HookPanicked { owner: HookOwner, message: String },
+    /// Hooks of one owner take, or took, over 100 ms.
+    HookSlow { owner: HookOwner, ran: Duration },
+    /// A hook outlived its grace.
     HookAbandoned,
     /// A hook that counted as abandoned has returned.
     HookReturned,
@@ -54,6 +57,45 @@ pub(crate) enum Role {
     Dedicated,
     /// The one of last resort for hooks.
     Hooks,
+}
+
+/// Whose hooks wait or run.
+#[derive(Clone)]
+pub(crate) enum HookOwner {
+    Attempt(Arc<Cell>),
+    Signal(Arc<SignalHook>),
+}
+
+impl HookOwner {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Attempt(cell), Self::Attempt(other)) => Arc::ptr_eq(cell, other),
+            (Self::Signal(hook), Self::Signal(other)) => Arc::ptr_eq(hook, other),
+            (Self::Attempt(_), Self::Signal(_)) | (Self::Signal(_), Self::Attempt(_)) => false,
+        }
+    }
+
+    /// When hooks that began to run at `since` outlive their grace.
+    pub(crate) fn until(&self, since: Time) -> Time {
+        match self {
+            Self::Attempt(cell) => cell.until(),
+            Self::Signal(hook) => since.after(hook.grace),
+        }
+    }
+
+    pub(crate) fn source(&self) -> HookSource {
+        match self {
+            Self::Attempt(cell) => HookSource::Attempt(cell.attempt.number),
+            Self::Signal(hook) => HookSource::Signal(hook.signal),
+        }
+    }
+
+    pub(crate) fn task(&self) -> Option<TaskRef> {
+        match self {
+            Self::Attempt(cell) => Some(cell.record.task_ref()),
+            Self::Signal(_) => None,
+        }
+    }
 }
 
 /// How an attempt returned, with its error and its body.

@@ -24,6 +24,8 @@ pub(crate) mod spec;
 pub(crate) mod token;
 
 pub(crate) mod end_channel;
+pub(crate) mod on_signal;
+
 pub(crate) mod hook;
 pub(crate) mod leftover;
 pub(crate) mod pulse;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Sender};
 use threadvisor::prelude::*;
-use threadvisor::{CancelToken, SlotCancelled, WaitError, WouldDeadlock};
+use threadvisor::{CancelToken, HookSource, SlotCancelled, WaitError, WouldDeadlock};
 
 use crate::support::{next, no_op, outcome_of, thread_name, Gate, WATCHDOG};
 use crate::{call_for, deaf, foreign_call, ms, Refusals, Stage};
@@ -183,7 +183,7 @@ fn a_panicking_hook_is_an_event_and_the_others_run() {
     assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
     let events = stage.seen(&task, &["hook_panicked"]);
     let messages = events.iter().map(|event| match &event.kind {
-        EventKind::HookPanicked { attempt: 1, message } => message.to_string(),
+        EventKind::HookPanicked { source: HookSource::Attempt(1), message } => message.to_string(),
         other => panic!("{other:?}"),
     });
     assert_eq!(messages.collect::<Vec<_>>(), ["ouch", "late ouch"]);
@@ -211,10 +211,9 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
     quick.cancel();
     slow.cancel();
     let event = stage.until_label(&slow, "hook_slow");
-    assert!(
-        matches!(event.kind, EventKind::HookSlow { attempt: 1, ran } if ran >= ms(100)),
-        "{event}"
-    );
+    let EventKind::HookSlow { source, ran } = event.kind else { panic!("{event}") };
+    assert_eq!(source, HookSource::Attempt(1));
+    assert!(ran >= ms(100), "{event}");
     gate.open();
     let _ = outcome_of(&slow);
     assert_eq!(stage.seen(&slow, &["hook_slow"]).len(), 1);

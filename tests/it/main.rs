@@ -8,6 +8,7 @@ mod concurrency;
 mod idle;
 mod lifecycle;
 mod misuse;
+mod on_signal;
 mod panics;
 mod policies;
 mod predecessors;

@@ -65,6 +65,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
         prespawn: 0,
         subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
         signals: None,
+        signal_hooks: Vec::new(),
     }
 }
 

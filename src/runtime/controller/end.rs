@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::{Controller, ReleasedAttempts};
 use crate::machine::{Input, State};
 use crate::output::outcome::Outcome;
-use crate::output::report::{AbandonedAttempt, RunReport};
+use crate::output::report::{AbandonedAttempt, RunReport, StuckSignalHook};
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel;
 use crate::task::cell::{Cell, Thread};
 use crate::task::envelope::Envelope;
+use crate::task::fact::HookOwner;
 use crate::task::leftover::Leftover;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::CancelReason;
@@ -83,14 +84,15 @@ impl Controller {
 
     /// The report, once everything has ended.
     fn into_report(mut self) -> RunReport {
-        let abandoned = self.abandoned();
-        let stuck = u32::try_from(abandoned.len()).unwrap_or(u32::MAX);
+        let (abandoned, stuck_signal_hooks) = (self.abandoned(), self.stuck_signal_hooks());
+        let stuck = u32::try_from(abandoned.len() + stuck_signal_hooks.len()).unwrap_or(u32::MAX);
         for belongings in self.values.drain() {
             if belongings.record().outcome().is_none() {
                 self.tally.count(&Outcome::Lost, false, 0, &belongings);
             }
         }
         self.released = ReleasedAttempts::default();
+        self.signal_hooks.clear();
         self.serve_threads();
         // Idle workers get the same time to leave as the last events.
         let due = self.shutdown.completed_at(self.now).after(self.machine.limits().event_flush);
@@ -99,7 +101,9 @@ impl Controller {
         self.tally.count_refused(behind_door, lost, &[]);
         self.shutdown.count_refused(behind_door);
         let events_dropped = self.publisher.give_up();
-        self.tally.into_report(self.shutdown.into_report(abandoned, events_dropped, values_leaked))
+        let mut shutdown = self.shutdown.into_report(abandoned, events_dropped, values_leaked);
+        shutdown.stuck_signal_hooks = stuck_signal_hooks;
+        self.tally.into_report(shutdown)
     }
 
     /// Everything that outlived its grace and still runs.
@@ -114,15 +118,26 @@ impl Controller {
             let entry = entry(it.task.clone(), &it.cell, it.told, it.since, it.stall.clone());
             AbandonedAttempt { released: true, ..entry }
         });
-        let hooks = self.pool.stuck_hooks().into_iter().map(|hook| {
-            let record = &hook.cell.record;
+        let hooks = self.pool.stuck_hooks().into_iter().filter_map(|hook| {
+            let HookOwner::Attempt(cell) = hook.owner else { return None };
             // Hooks run because the attempt was told.
-            let told = hook.cell.reason().unwrap_or(CancelReason::Stop);
-            let entry = entry(record.task_ref(), &hook.cell, told, hook.since, None);
+            let told = cell.reason().unwrap_or(CancelReason::Stop);
+            let entry = entry(cell.record.task_ref(), &cell, told, hook.since, None);
             let Thread { name, tid } = hook.thread;
-            AbandonedAttempt { hook: true, thread: Some(name), tid, ..entry }
+            Some(AbandonedAttempt { hook: true, thread: Some(name), tid, ..entry })
         });
         held.chain(released).chain(hooks).collect()
+    }
+
+    /// The callbacks of `on_signal` that outlived their grace and still run.
+    pub(super) fn stuck_signal_hooks(&self) -> Vec<StuckSignalHook> {
+        let stuck = self.pool.stuck_hooks().into_iter().filter_map(|hook| {
+            let HookOwner::Signal(owner) = hook.owner else { return None };
+            let Thread { name, tid } = hook.thread;
+            let since = hook.since.since_start();
+            Some(StuckSignalHook { signal: owner.signal, since, thread: name, tid })
+        });
+        stuck.collect()
     }
 }
 

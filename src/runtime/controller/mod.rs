@@ -24,6 +24,7 @@ use crate::platform::linger::Linger;
 use crate::platform::sync::channel::{Select, Sender};
 use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
+use crate::task::on_signal::SignalHook;
 use crate::task::settings::Settings;
 use crate::vocabulary::time::Time;
 
@@ -40,6 +41,7 @@ pub(super) struct Controller {
     examiner: Examiner,
     tally: Tally,
     shutdown: Shutdown,
+    signal_hooks: Vec<Arc<SignalHook>>,
     idle_waiters: Vec<IdleWaiter>,
     linger: Linger,
     /// Kept between steps to reuse its memory.
@@ -66,7 +68,7 @@ impl Controller {
         inbox: Inbox,
         machine: Machine,
         defaults: Settings,
-        signals: Option<Listener>,
+        (signals, signal_hooks): (Option<Listener>, Vec<Arc<SignalHook>>),
         (pool, publisher): (Pool, Publisher),
     ) -> Self {
         let values = Values::new(defaults, machine.limits().grace);
@@ -82,6 +84,7 @@ impl Controller {
             examiner: Examiner::default(),
             tally: Tally::default(),
             shutdown: Shutdown::new(signals),
+            signal_hooks,
             idle_waiters: Vec::new(),
             linger: Linger::default(),
             effects: Vec::new(),

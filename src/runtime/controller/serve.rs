@@ -7,7 +7,6 @@ use crate::machine::{Answer, Input, State, Submission};
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel::Sender;
-use crate::task::cell::Cell;
 use crate::task::envelope::{Entry, Envelope};
 use crate::task::fact::{Fact, Returned};
 use crate::task::record::Record;
@@ -34,13 +33,14 @@ impl Controller {
                     self.serve_fact(fact);
                 }
             }
-            Fact::HookPanicked { cell, message } => {
-                let (attempt, message) = (cell.attempt.number, Arc::from(message));
-                self.publish_about(&cell, EventKind::HookPanicked { attempt, message });
+            Fact::HookPanicked { owner, message } => {
+                let (source, message) = (owner.source(), Arc::from(message));
+                let kind = EventKind::HookPanicked { source, message };
+                self.publisher.publish(self.now, owner.task(), kind);
             }
-            Fact::HookSlow { cell, ran } => {
-                let attempt = cell.attempt.number;
-                self.publish_about(&cell, EventKind::HookSlow { attempt, ran });
+            Fact::HookSlow { owner, ran } => {
+                let kind = EventKind::HookSlow { source: owner.source(), ran };
+                self.publisher.publish(self.now, owner.task(), kind);
             }
             Fact::HookAbandoned => self.feed(Input::HookAbandoned),
             Fact::HookReturned => self.feed(Input::HookReturned),
@@ -64,10 +64,6 @@ impl Controller {
                 }
             }
         }
-    }
-
-    fn publish_about(&mut self, cell: &Cell, kind: EventKind) {
-        self.publisher.publish(self.now, Some(cell.record.task_ref()), kind);
     }
 
     /// Takes a returned attempt's values back, and passes its facts to the machine.
@@ -141,13 +137,24 @@ impl Controller {
                 answer(&reply, self.ask_task(&record, Input::RestartRequested));
             }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
-            Request::Signal(number) => self.feed(Input::SignalReceived(number)),
+            Request::Signal(number) => self.serve_signal(number),
             Request::SkipWait(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::SkipRequested));
             }
             Request::Snapshot(reply) => answer(&reply, self.snapshot()),
             Request::State(record, reply) => answer(&reply, self.state(&record)),
             Request::Task(id, reply) => answer(&reply, self.task(id)),
+        }
+    }
+
+    fn serve_signal(&mut self, number: i32) {
+        let hook = self.signal_hooks.iter().find(|hook| hook.signal == number);
+        match hook {
+            None => self.feed(Input::SignalReceived(number)),
+            Some(hook) if self.machine.is_running() && hook.ask() => {
+                self.pool.push_signal_hook(hook);
+            }
+            Some(_) => {}
         }
     }
 

@@ -76,6 +76,7 @@ impl Controller {
                 waiting: machine.waiting_for_permit() as usize,
             },
             abandoned: self.abandoned(),
+            stuck_signal_hooks: self.stuck_signal_hooks(),
         }
     }
 

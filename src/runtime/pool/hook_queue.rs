@@ -1,22 +1,21 @@
-//! Attempts whose cancel hooks wait for a thread, and hooks that are running; under the pool's
-//! lock.
+//! Hooks that wait for a thread, and hooks that are running; under the pool's lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::task::cell::{Cell, Thread, SLOW_HOOK};
-use crate::task::fact::Fact;
+use crate::task::cell::{Thread, SLOW_HOOK};
+use crate::task::fact::{Fact, HookOwner};
 use crate::vocabulary::time::Time;
 
 #[derive(Default)]
 pub(super) struct HookQueue {
-    waiting: VecDeque<(Arc<Cell>, Time)>,
+    waiting: VecDeque<(HookOwner, Time)>,
     runs: Vec<HookRun>,
 }
 
-/// Hooks of one attempt that are running.
+/// Hooks of one owner that are running.
 struct HookRun {
-    cell: Arc<Cell>,
+    owner: HookOwner,
     thread: Thread,
     since: Time,
     /// Whether they were reported as slow.
@@ -25,9 +24,9 @@ struct HookRun {
     abandoned: bool,
 }
 
-/// A hook that outlived the grace of its attempt and still runs.
+/// A hook that outlived its grace and still runs.
 pub(in crate::runtime) struct StuckHook {
-    pub(in crate::runtime) cell: Arc<Cell>,
+    pub(in crate::runtime) owner: HookOwner,
     pub(in crate::runtime) thread: Thread,
     pub(in crate::runtime) since: Time,
 }
@@ -37,29 +36,28 @@ impl HookQueue {
         self.waiting.is_empty()
     }
 
-    /// Takes up the hooks of an attempt, to be run on this thread.
+    /// Takes up the hooks of one owner, to be run on this thread.
     pub(super) fn begin(
         &mut self,
         thread: &Thread,
         now: impl FnOnce() -> Time,
-    ) -> Option<Arc<Cell>> {
-        let (cell, _) = self.waiting.pop_front()?;
+    ) -> Option<HookOwner> {
+        let (owner, _) = self.waiting.pop_front()?;
         self.runs.push(HookRun {
-            cell: Arc::clone(&cell),
+            owner: owner.clone(),
             thread: thread.clone(),
             since: now(),
             slow: false,
             abandoned: false,
         });
-        Some(cell)
+        Some(owner)
     }
 
     /// They have returned. Returns whether they counted as abandoned.
-    pub(super) fn end(&mut self, cell: &Arc<Cell>, thread: &Thread) -> bool {
+    pub(super) fn end(&mut self, owner: &HookOwner, thread: &Thread) -> bool {
         // Another thread may hang in a hook of the same attempt.
-        let is_own = |run: &HookRun| {
-            Arc::ptr_eq(&run.cell, cell) && Arc::ptr_eq(&run.thread.name, &thread.name)
-        };
+        let is_own =
+            |run: &HookRun| run.owner.is(owner) && Arc::ptr_eq(&run.thread.name, &thread.name);
         let found = self.runs.iter().position(is_own);
         found.is_some_and(|position| self.runs.swap_remove(position).abandoned)
     }
@@ -71,11 +69,11 @@ impl HookQueue {
             let ran = run.since.until(now);
             if !run.slow && ran >= SLOW_HOOK {
                 run.slow = true;
-                facts.push(Fact::HookSlow { cell: Arc::clone(&run.cell), ran });
+                facts.push(Fact::HookSlow { owner: run.owner.clone(), ran });
             }
             // Even if its attempt has little grace left, a hook may take the normal time.
             let slow_at = run.since.after(SLOW_HOOK);
-            let late_at = slow_at.max(run.cell.until());
+            let late_at = slow_at.max(run.owner.until(run.since));
             if !run.abandoned && late_at <= now {
                 run.abandoned = true;
                 facts.push(Fact::HookAbandoned);
@@ -89,22 +87,22 @@ impl HookQueue {
         again
     }
 
-    pub(super) fn push(&mut self, cell: Arc<Cell>, now: Time) {
-        self.waiting.push_back((cell, now));
+    pub(super) fn push(&mut self, owner: HookOwner, now: Time) {
+        self.waiting.push_back((owner, now));
     }
 
-    /// How many attempts wait, and since when the first of them waits.
+    /// How many owners wait, and since when the first of them waits.
     pub(super) fn waiting(&self) -> (u32, Option<Time>) {
         let oldest = self.waiting.front().map(|(_, offered_at)| *offered_at);
         (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), oldest)
     }
 
-    /// The hooks that outlived the grace of their attempts.
+    /// The hooks that outlived their grace.
     pub(super) fn stuck(&self) -> Vec<StuckHook> {
         let stuck = self.runs.iter().filter(|run| run.abandoned);
         stuck
             .map(|run| StuckHook {
-                cell: Arc::clone(&run.cell),
+                owner: run.owner.clone(),
                 thread: run.thread.clone(),
                 since: run.since,
             })

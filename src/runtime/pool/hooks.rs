@@ -1,4 +1,4 @@
-//! The threads for cancel hooks: which thread runs a hook, that each hook finds a thread in time,
+//! The threads for hooks: which thread runs a hook, that each hook finds a thread in time,
 //! and that a hanging hook is noticed. The order of hooks within one attempt is in `task::cell`.
 //! `README.md` in this folder describes the life of a hook.
 
@@ -10,7 +10,8 @@ use super::hook_queue::StuckHook;
 use super::shared::{Call, Group, Place, Seat, Shared, State};
 use super::Pool;
 use crate::task::cell::{Cell, Thread};
-use crate::task::fact::{Fact, Role};
+use crate::task::fact::{Fact, HookOwner, Role};
+use crate::task::on_signal::SignalHook;
 use crate::vocabulary::time::Time;
 
 /// The most threads that are started for waiting hooks, besides those that the arithmetic starts.
@@ -21,8 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// The controller's part.
 #[derive(Default)]
 pub(super) struct HookThreads {
-    /// Attempts whose hooks run after this turn.
-    pending: Vec<Arc<Cell>>,
+    /// Whose hooks run after this turn.
+    pending: Vec<HookOwner>,
     /// Attempts whose nudges run again: when, and in which order they came.
     nudges: BTreeMap<(Time, u64), Arc<Cell>>,
     nudge_number: u64,
@@ -41,10 +42,10 @@ impl HookThreads {
     /// Offers the hooks that are due to the threads.
     pub(super) fn offer(&mut self, state: &mut State, now: Time) {
         while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
-            self.pending.push(entry.remove());
+            self.pending.push(HookOwner::Attempt(entry.remove()));
         }
-        for cell in self.pending.drain(..) {
-            state.hooks.push(cell, now);
+        for owner in self.pending.drain(..) {
+            state.hooks.push(owner, now);
             state.call_one();
         }
     }
@@ -69,7 +70,12 @@ impl HookThreads {
 impl Pool {
     /// Has the hooks of a told attempt run after this turn, once all its flags are set.
     pub(in crate::runtime) fn push_hooks(&mut self, cell: &Arc<Cell>) {
-        self.hooks.pending.push(Arc::clone(cell));
+        self.hooks.pending.push(HookOwner::Attempt(Arc::clone(cell)));
+    }
+
+    /// Has the hook of a signal run after this turn.
+    pub(in crate::runtime) fn push_signal_hook(&mut self, hook: &Arc<SignalHook>) {
+        self.hooks.pending.push(HookOwner::Signal(Arc::clone(hook)));
     }
 
     /// Has the nudges of an attempt run again.
@@ -153,24 +159,46 @@ impl Pool {
         self.shared.door.last_resort_refused();
     }
 
-    /// Hooks that outlived the grace of their attempts.
+    /// Hooks that outlived their grace.
     pub(in crate::runtime) fn stuck_hooks(&self) -> Vec<StuckHook> {
         self.shared.state.lock().hooks.stuck()
     }
 }
 
 impl Shared {
-    /// Runs the hooks of an attempt that this thread has taken up.
-    pub(super) fn run_hooks(&self, cell: Arc<Cell>, thread: &Thread) {
-        let next = cell.run_hooks();
-        let was_abandoned = self.state.lock().hooks.end(&cell, thread);
+    /// Runs the hooks that this thread has taken up.
+    pub(super) fn run_hooks(&self, owner: HookOwner, thread: &Thread) {
+        let (mut next, mut again) = (None, false);
+        match &owner {
+            HookOwner::Attempt(cell) => next = cell.run_hooks(),
+            HookOwner::Signal(hook) => again = self.run_signal_hook(hook),
+        }
+        let mut state = self.state.lock();
+        let was_abandoned = state.hooks.end(&owner, thread);
+        if again {
+            state.hooks.push(owner.clone(), self.door.clock.now());
+        }
+        drop(state);
         if was_abandoned {
             self.door.post(Fact::HookReturned);
         }
-        match next {
-            Some(due) => self.door.post(Fact::HooksDue { cell, due }),
-            None => self.drop_value(cell),
+        match (owner, next) {
+            (HookOwner::Attempt(cell), Some(due)) => self.door.post(Fact::HooksDue { cell, due }),
+            (owner, _) => self.drop_value(owner),
         }
+    }
+
+    /// Returns whether the hook is to run again.
+    fn run_signal_hook(&self, hook: &Arc<SignalHook>) -> bool {
+        // It may have waited until a shutdown began, in which it would come too late.
+        if self.door.is_shutting_down() {
+            return false;
+        }
+        for message in hook.run() {
+            let owner = HookOwner::Signal(Arc::clone(hook));
+            self.door.post(Fact::HookPanicked { owner, message });
+        }
+        hook.end()
     }
 }
 
@@ -185,9 +213,9 @@ fn work_on_hooks(place: Place, name: Arc<str>, seat: &Seat) {
     // It takes nothing but hooks, so that a long attempt never keeps it from them.
     let mut state = shared.state.lock();
     loop {
-        if let Some(cell) = state.hooks.begin(&thread, || shared.door.clock.now()) {
+        if let Some(owner) = state.hooks.begin(&thread, || shared.door.clock.now()) {
             drop(state);
-            shared.run_hooks(cell, &thread);
+            shared.run_hooks(owner, &thread);
             state = shared.state.lock();
         } else if state.closed {
             break;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::shared::{Call, Place, Seat, Shared, Work};
 use crate::platform::{stall, unwind, user_value};
-use crate::task::cell::{Cell, Thread};
+use crate::task::cell::Thread;
 use crate::task::current;
-use crate::task::fact::{Fact, Role};
+use crate::task::fact::{Fact, HookOwner, Role};
 
 /// The work that a worker found.
 enum Found {
     Work(Work),
-    Hooks(Arc<Cell>),
+    Hooks(HookOwner),
 }
 
 /// The life of a pooled worker.
@@ -27,7 +27,7 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
     while let Some(found) = shared.next(&mut place, &seat, &thread, worked) {
         worked = true;
         match found {
-            Found::Hooks(cell) => shared.run_hooks(cell, &thread),
+            Found::Hooks(owner) => shared.run_hooks(owner, &thread),
             Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread),
             Found::Work(Work::Examine(examinees)) => shared.examine(examinees),
             Found::Work(Work::Drop(values)) => {

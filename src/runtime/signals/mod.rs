@@ -19,9 +19,15 @@ pub(crate) enum Listener {}
 #[cfg(not(all(unix, feature = "signals")))]
 impl Listener {
     pub(crate) fn start(
+        shutdown: bool,
+        _hooks: &[i32],
         _options: &crate::platform::threads::ThreadSetup,
         _door: &std::sync::Arc<crate::task::door::Door>,
     ) -> Result<Self, crate::output::error::StartError> {
-        Err(crate::output::error::StartError::Unsupported("shutdown_on_signals"))
+        Err(crate::output::error::StartError::Unsupported(if shutdown {
+            "shutdown_on_signals"
+        } else {
+            "on_signal"
+        }))
     }
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{FORBIDDEN, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::masks::Masks;
-use crate::output::error::StartError;
+use crate::output::error::{InvalidSetting, StartError};
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::task::door::Door;
@@ -24,10 +24,18 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn start(options: &ThreadSetup, door: &Arc<Door>) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        shutdown: bool,
+        hooks: &[i32],
+        options: &ThreadSetup,
+        door: &Arc<Door>,
+    ) -> Result<Self, StartError> {
+        let mut wanted = if shutdown { vec![SIGINT, SIGTERM] } else { Vec::new() };
+        for &signal in hooks {
+            wanted.push(check(signal, &wanted)?);
+        }
         let masks = Masks::read();
-        let wanted: Vec<_> =
-            [SIGINT, SIGTERM].into_iter().filter(|&signal| !masks.is_ignored(signal)).collect();
+        wanted.retain(|&signal| !masks.is_ignored(signal));
         if let Some(&signal) = wanted.iter().find(|&&signal| masks.is_blocked(signal)) {
             return Err(StartError::SignalBlocked(signal));
         }
@@ -47,6 +55,21 @@ impl Listener {
         Ok(Self { _presence: presence, _handlers: handlers })
     }
 }
+
+/// Checks a signal of `on_signal`, which comes in addition to the others.
+fn check(signal: i32, others: &[i32]) -> Result<i32, InvalidSetting> {
+    let remedy = if !(1..MAX_SIGNAL).contains(&signal) || FORBIDDEN.contains(&signal) {
+        "it is no signal that can be caught"
+    } else if others.contains(&signal) {
+        "each signal can mean only one thing: shutdown, or one callback"
+    } else {
+        return Ok(signal);
+    };
+    Err(InvalidSetting::new("on_signal", signal, remedy))
+}
+
+/// No system has more signals than this.
+const MAX_SIGNAL: i32 = 128;
 
 /// No user code runs on the thread that waits for signals.
 const STACK: usize = 128 * 1024;

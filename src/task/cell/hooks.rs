@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Cell, Phase};
 use crate::platform::user_value;
-use crate::task::fact::Fact;
+use crate::task::fact::{Fact, HookOwner};
 use crate::task::hook::Hook;
 use crate::vocabulary::time::Time;
 
@@ -76,7 +76,7 @@ impl Cell {
         self.run_hook(Arc::clone(hook));
         let ran = began.until(self.clock().now());
         if ran > SLOW_HOOK {
-            self.door().post(Fact::HookSlow { cell: Arc::clone(self), ran });
+            self.door().post(Fact::HookSlow { owner: HookOwner::Attempt(Arc::clone(self)), ran });
         }
         if sooner {
             self.door().post(Fact::HooksDue { cell: Arc::clone(self), due });
@@ -118,7 +118,8 @@ impl Cell {
         // If the body has returned in the meantime, this may be the last reference.
         panics.extend(user_value::panics_of(|| drop(hook)));
         for message in panics {
-            self.door().post(Fact::HookPanicked { cell: Arc::clone(self), message });
+            let owner = HookOwner::Attempt(Arc::clone(self));
+            self.door().post(Fact::HookPanicked { owner, message });
         }
     }
 

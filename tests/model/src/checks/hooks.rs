@@ -8,6 +8,7 @@ use super::{cancel, Stage, LONG};
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::cell::Cell;
+use crate::task::on_signal::SignalHook;
 use crate::task::token::CancelToken;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -26,6 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("hooks: told, returned and let go at once", 2000, told_returned_and_let_go),
     Check::every("hooks: one thread is asked for", one_thread_is_asked_for),
     Check::some("hooks: a refused thread is asked for again", 1500, a_refused_thread_is_asked_for),
+    Check::some("hooks: after each signal, one at a time", 2000, after_each_signal),
 ];
 
 #[derive(Clone, Default)]
@@ -288,4 +290,34 @@ fn a_refused_thread_is_asked_for() {
     token(&stage.cell).on_cancel(|| ()).forget();
     bodies.into_iter().for_each(|body| body.join().unwrap());
     assert_eq!(stage.last_resorts_asked(), 1);
+}
+
+/// A worker that has run the hook runs it again where that is due, as the pool would have it.
+fn after_each_signal() {
+    const SIGNALS: usize = 3;
+    let (came, seen) = (Count::default(), Arc::new(AtomicUsize::new(0)));
+    let running = Arc::new(AtomicBool::new(false));
+    let (now, last, busy) = (came.clone(), Arc::clone(&seen), Arc::clone(&running));
+    let hook = Arc::new(SignalHook::new(1, LONG, move || {
+        assert!(!busy.swap(true, Ordering::Relaxed), "two at a time");
+        last.store(now.get(), Ordering::Relaxed);
+        busy.store(false, Ordering::Relaxed);
+    }));
+    let mut workers = Vec::new();
+    for _ in 0..SIGNALS {
+        came.up();
+        if hook.ask() {
+            let hook = Arc::clone(&hook);
+            workers.push(thread::spawn(move || loop {
+                assert!(hook.run().is_empty());
+                if !hook.end() {
+                    break;
+                }
+            }));
+        }
+    }
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    assert_eq!(seen.load(Ordering::Relaxed), SIGNALS, "a signal was lost");
 }

@@ -19,7 +19,7 @@ mod publish;
 mod released;
 #[path = "../../../../src/runtime/shutdown.rs"]
 mod shutdown;
-#[path = "../../../../src/runtime/signals.rs"]
+#[path = "../../../../src/runtime/signals/mod.rs"]
 pub(crate) mod signals;
 #[path = "../../../../src/runtime/start.rs"]
 pub(crate) mod start;

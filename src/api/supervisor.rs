@@ -22,6 +22,11 @@ use crate::vocabulary::reason::ShutdownCause;
 /// already dead on the next line, because the temporary supervisor was dropped. Bodies should hold
 /// a [`SupervisorHandle`], never the supervisor itself, which would keep itself alive.
 ///
+/// A child that is forked from the process has none of the supervisor's threads. So every call that
+/// would wait for them returns there at once: as if the supervisor had ended, or with
+/// `WouldDeadlock` where a report would be returned. A program that makes itself a daemon does so
+/// before it starts a supervisor.
+///
 /// ```
 /// # use threadvisor::prelude::*;
 /// let supervisor = Supervisor::builder().start()?;
@@ -64,7 +69,7 @@ impl Supervisor {
         self,
         specs: impl IntoIterator<Item = TaskSpec>,
     ) -> Result<RunReport, AddError<Vec<TaskSpec>>> {
-        if current::belongs_to(&self.door) {
+        if self.would_wait_for_ever() {
             return Err(AddError::WouldDeadlock { spec: specs.into_iter().collect() });
         }
         let handle = self.handle();
@@ -104,13 +109,20 @@ impl Supervisor {
     /// ```
     ///
     /// # Errors
-    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself.
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself, and
+    /// in a child that was forked from its process.
     #[doc(alias = "join")]
     pub fn wait_shutdown(self) -> Result<RunReport, WouldDeadlock> {
-        if current::belongs_to(&self.door) {
+        if self.would_wait_for_ever() {
             return Err(WouldDeadlock);
         }
         Ok(RunReport::clone(&self.door.wait_ended()))
+    }
+
+    /// Whether this is one of the supervisor's own threads, or a child process that has none of
+    /// them.
+    fn would_wait_for_ever(&self) -> bool {
+        current::belongs_to(&self.door) || self.door.is_forked()
     }
 
     /// Waits until every accepted submission has its outcome. The supervisor keeps running. Blocks
@@ -149,7 +161,7 @@ impl Supervisor {
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
     /// [`SupervisorHandle::request_shutdown`] there.
     pub fn shutdown(&self) -> Result<RunReport, WouldDeadlock> {
-        if current::belongs_to(&self.door) {
+        if self.would_wait_for_ever() {
             return Err(WouldDeadlock);
         }
         self.door.request_shutdown(ShutdownCause::Requested);
@@ -160,7 +172,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.door.request_shutdown(ShutdownCause::Dropped);
-        if !current::belongs_to(&self.door) && !std::thread::panicking() {
+        if !self.would_wait_for_ever() && !std::thread::panicking() {
             self.door.wait_ended_for(self.patience);
         }
     }

@@ -282,6 +282,9 @@ impl SupervisorHandle {
             return Err(WaitError::WouldDeadlock);
         }
 
+        if self.door.is_forked() {
+            return Err(WaitError::Closed);
+        }
         let (reply, idle) = channel::bounded(1);
         // A supervisor that has ended has no task left.
         if !self.door.send(Request::Idle { or_shutdown, reply }) {

@@ -114,6 +114,9 @@ impl TaskHandle {
         if current::runs(&self.record) {
             return Err(WaitError::WouldDeadlock);
         }
+        if self.record.door.is_forked() {
+            return Err(WaitError::Closed);
+        }
 
         match current::token() {
             None => Ok(self.record.wait(span)),

@@ -354,7 +354,8 @@ pub enum WaitError {
     /// The waiting attempt was told to return; pass the error on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The supervisor has ended, so the wait would never be answered.
+    /// The supervisor has ended, or this process was forked from that of the supervisor: the wait
+    /// would never be answered.
     #[error("the supervisor has ended")]
     Closed,
     /// The caller would wait for itself; wait on another thread.
@@ -364,10 +365,11 @@ pub enum WaitError {
 
 /// An error returned from [`Supervisor::shutdown`](crate::Supervisor::shutdown) and
 /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) on one of the supervisor's own
-/// threads, which would wait for itself. Use
-/// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there.
+/// threads, which would wait for itself: use
+/// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there. It is
+/// also returned in a child that was forked from the supervisor's process.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a supervisor's own thread would wait for itself: use request_shutdown there")]
+#[error("a supervisor's own thread, or a fork, would wait for ever: use request_shutdown")]
 pub struct WouldDeadlock;
 
 /// An error returned from [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot): the

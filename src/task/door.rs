@@ -21,6 +21,8 @@ use crate::vocabulary::reason::ShutdownCause;
 
 pub(crate) struct Door {
     pub(crate) clock: Clock,
+    /// The process whose threads these are.
+    process: u32,
     /// For threads that wait for the outcome of a task.
     pub(crate) linger: Linger,
     latch: Mutex<Latch>,
@@ -86,6 +88,7 @@ impl Door {
         let inbox = Inbox { intake: behind_door.clone(), requests: asked, facts: posted };
         let door = Self {
             clock,
+            process: std::process::id(),
             linger: Linger::default(),
             latch: Mutex::new(Latch { closed: false, next_id: 1, refused: (0, 0) }),
             intake,
@@ -109,6 +112,13 @@ impl Door {
         door
     }
 
+    /// Whether this process is a child that was forked from that of the supervisor. It has none of
+    /// the supervisor's threads, so nothing in it may wait for them. This is a system call: for
+    /// callers that are about to block.
+    pub(crate) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
     /// Puts a spec into the intake.
     pub(crate) fn hand_over(
         self: &Arc<Self>,
@@ -117,6 +127,9 @@ impl Door {
         refused: OnRefusal,
         when_full: WhenFull,
     ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
+        if refused == OnRefusal::GiveBack && self.is_forked() {
+            return Err(NotTaken::Closed(spec));
+        }
         let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
         let first = Entry::new(self, id, spec, refused);
         let record = Arc::clone(&first.promise.0);
@@ -132,9 +145,8 @@ impl Door {
         specs: Vec<TaskSpec>,
         policy: AdmissionPolicy,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
-        let Some(first_id) = self.draw_ids(specs.len()) else {
-            return Err(NotTaken::Closed(specs));
-        };
+        let first_id = if self.is_forked() { None } else { self.draw_ids(specs.len()) };
+        let Some(first_id) = first_id else { return Err(NotTaken::Closed(specs)) };
         let entries = (first_id..).zip(specs);
         let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, OnRefusal::GiveBack));
         let Some(first) = entries.next() else { return Ok(Vec::new()) };
@@ -156,13 +168,14 @@ impl Door {
     ) -> Result<(), NotTaken<Envelope>> {
         let envelope = Envelope { first, rest, policy, submitted_at: self.clock.now() };
         let first_id = envelope.first_id();
-        match when_full {
-            // This cannot fail, because the door holds a receiver.
-            WhenFull::Wait => drop(self.intake.send(envelope)),
-            WhenFull::GiveUp => {
-                if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
-                    self.intake.try_send(envelope)
-                {
+        if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
+            self.intake.try_send(envelope)
+        {
+            match when_full {
+                WhenFull::Wait if self.is_forked() => return Err(NotTaken::Closed(envelope)),
+                // This cannot fail, because the door holds a receiver.
+                WhenFull::Wait => drop(self.intake.send(envelope)),
+                WhenFull::GiveUp => {
                     // Behind a closed door, everything in the intake will be refused, so trying
                     // again is pointless.
                     let closed = self.latch.lock().closed;
@@ -233,8 +246,11 @@ impl Door {
     }
 
     /// Sends a request and waits for its answer, which the controller sends without waiting for
-    /// anything. `None` if the supervisor has ended.
+    /// anything. `None` if the supervisor has ended, or if this is a child of its process.
     pub(crate) fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
+        if self.is_forked() {
+            return None;
+        }
         let (reply, answer) = channel::bounded(1);
         self.requests.send(request(reply)).ok()?;
         answer.recv().ok()

@@ -104,6 +104,9 @@ impl Record {
     pub(crate) fn wait_decided(&self) -> Option<Decision> {
         let mut state = self.state.lock();
         while state.decision.is_none() && state.outcome.is_none() {
+            if self.door.is_forked() {
+                return None;
+            }
             self.changed.wait(&mut state);
         }
         state.decision

@@ -1,0 +1,85 @@
+//! What a supervisor answers after a `fork`: the child has none of its threads, so no call may wait
+//! for them. The parent goes on as if nothing had happened.
+
+use std::time::Duration;
+
+use threadvisor::prelude::*;
+use threadvisor::{AddError, SubmitError};
+
+fn main() {
+    let builder = Supervisor::builder().intake_capacity(1).shutdown_on_signals();
+    let supervisor = builder.on_event(|_| {}).start().unwrap();
+    let handle = supervisor.handle();
+    let resident = TaskSpec::new("resident", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    let resident = handle.add(resident).unwrap();
+    let fine = handle.add(idle("fine")).unwrap();
+    assert!(fine.wait().unwrap().is_success());
+    handle.flush_events().unwrap();
+
+    // SAFETY: the child calls only this program's code and ends without destroying anything. It
+    // allocates, which works after a fork of a process whose other threads are idle.
+    match unsafe { libc::fork() } {
+        -1 => panic!("{}", std::io::Error::last_os_error()),
+        0 => {
+            let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                in_the_child(supervisor, &handle, &resident, &fine);
+            }));
+            // SAFETY: this ends the process.
+            unsafe { libc::_exit(i32::from(passed.is_err())) }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: `status` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(status, 0, "the child failed, or hung until its alarm");
+        }
+    }
+
+    assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
+    let report = supervisor.shutdown().unwrap();
+    assert_eq!((report.outcomes.completed, report.outcomes.cancelled), (2, 1));
+    println!("the child was answered, and the parent went on");
+}
+
+fn idle(name: &'static str) -> TaskSpec {
+    TaskSpec::once(name, |_| Ok(()))
+}
+
+fn in_the_child(
+    supervisor: Supervisor,
+    handle: &SupervisorHandle,
+    resident: &TaskHandle,
+    fine: &TaskHandle,
+) {
+    // SAFETY: it only sets a timer, which ends a child that hangs.
+    unsafe { libc::alarm(30) };
+    // What was known before is known here, too.
+    assert!(fine.wait().unwrap().is_success());
+    assert_eq!(fine.wait_decided().unwrap(), Decision::Admitted);
+
+    assert_eq!(resident.wait().unwrap_err(), WaitError::Closed);
+    assert_eq!(resident.wait_timeout(Duration::MAX).unwrap_err(), WaitError::Closed);
+    assert_eq!(resident.state(), TaskState::Over);
+    resident.cancel();
+    assert!(!resident.skip_wait() && !resident.restart());
+
+    assert!(matches!(handle.add(idle("add")), Err(AddError::Closed { .. })));
+    let Err(AddError::Closed { spec }) = handle.add_all([idle("one"), idle("two")]) else {
+        panic!("a batch was taken");
+    };
+    assert_eq!(spec.len(), 2);
+    // One fits into the intake, where nobody will look.
+    let taken = handle.submit(idle("taken"), AdmissionPolicy::Queue).unwrap();
+    assert_eq!(taken.wait_decided().unwrap_err(), WaitError::Closed);
+    assert_eq!(taken.wait().unwrap_err(), WaitError::Closed);
+    let refused = handle.submit(idle("refused"), AdmissionPolicy::Queue);
+    assert!(matches!(refused, Err(SubmitError::Closed { .. })));
+
+    assert!(handle.snapshot().is_err());
+    assert!(handle.owner("resident").is_none() && handle.task(resident.id()).is_none());
+    assert_eq!(handle.flush_events().unwrap_err(), WaitError::Closed);
+    assert_eq!(supervisor.wait_idle().unwrap_err(), WaitError::Closed);
+    handle.request_shutdown();
+    supervisor.shutdown().unwrap_err();
+    drop(supervisor);
+}

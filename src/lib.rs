@@ -160,15 +160,19 @@ pub use vocabulary::reason::{
 
 pub mod guide;
 
-/// What most programs need: `use threadvisor::prelude::*;`.
+/// What programs need: `use threadvisor::prelude::*;`. It leaves out the names that a program may
+/// well have itself, such as `Closed`, `Mark` and `Stall`.
 pub mod prelude {
     #[cfg(all(unix, feature = "poll"))]
     pub use crate::Polled;
     pub use crate::{
-        AbandonPolicy, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason, CancelToken,
-        Cancelled, Decision, Event, EventKind, JitterPolicy, LogEvents, Outcome, PanicPolicy,
-        Rejection, RestartPolicy, RunReport, StopReason, Subscribe, Supervisor, SupervisorHandle,
-        TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskResult, TaskSpec, TaskState,
-        ThreadOptions, WaitError, WatchdogPolicy,
+        AbandonPolicy, AddError, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason,
+        CancelToken, Cancelled, Canceller, Decision, Event, EventKind, ExtendError, FailureCause,
+        InvalidSetting, JitterPolicy, LogEvents, NotCompleted, Outcome, PanicPolicy, Rejection,
+        RestartPolicy, RunReport, ShutdownCause, ShutdownReport, SilenceGuard, Snapshot,
+        StartError, StopReason, SubmitError, Subscribe, Supervisor, SupervisorBuilder,
+        SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskRef,
+        TaskResult, TaskSnapshot, TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy,
+        WouldDeadlock,
     };
 }

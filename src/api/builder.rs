@@ -181,6 +181,10 @@ impl SupervisorBuilder {
     /// machine. If the callback fails or panics, the thread counts as refused: an event reports it,
     /// the supervisor tries another thread later, and nothing is lost.
     ///
+    /// Every thread inherits the scheduling policy and priority of the thread that calls
+    /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back
+    /// here.
+    ///
     /// The channels and locks between the threads ignore priorities. A thread with a real-time
     /// policy may have to wait for a preempted thread with a lower priority. On a single core it
     /// waits until the kernel's throttling lets that thread run (`sched_rt_runtime_us`, by default
@@ -228,6 +232,16 @@ impl SupervisorBuilder {
     ) -> Self {
         self.dedicated.push((UserValue::new(Box::new(subscriber)), capacity));
         self
+    }
+
+    /// Calls `callback` for every event, on its own lane: see
+    /// [`dedicated_subscriber`](Self::dedicated_subscriber).
+    pub fn dedicated_on_event(
+        self,
+        callback: impl FnMut(&Event) + Send + 'static,
+        capacity: usize,
+    ) -> Self {
+        self.dedicated_subscriber(Callback(callback), capacity)
     }
 
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the

@@ -185,8 +185,8 @@ impl SupervisorHandle {
         }
     }
 
-    /// Returns the task with this id; `None` if there is no such task or it already has its
-    /// outcome.
+    /// Returns the task with this id; `None` if there is no such task, it already has its outcome,
+    /// or the id is one of another supervisor.
     ///
     /// Blocks for a round trip to the controller, which searches all its tasks.
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {

@@ -91,7 +91,8 @@ impl TaskHandle {
     /// until it is stopped. Once the task has ended, every call returns the outcome immediately.
     ///
     /// A body may wait for another task. It keeps its permit while it waits, and the wait ends
-    /// early when its own attempt is told to return.
+    /// early when its own attempt is told to return. On a thread that the body has started itself,
+    /// the wait does not end early; use [`TaskContext::wait_for`] there.
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body.

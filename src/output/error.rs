@@ -329,7 +329,7 @@ pub enum StartError {
     /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
     #[error("thread {name:?} could not be started: {}", shown(.source))]
     Thread {
-        /// The beginning of the name that the thread would have had, such as `ctl`.
+        /// The name that the thread would have had, such as `ctl-threadvisor`.
         name: String,
         /// The error of the system.
         source: std::io::Error,

@@ -8,7 +8,7 @@ use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
 use crate::platform::user_value::UserValue;
-use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
@@ -66,6 +66,25 @@ pub struct Event {
     pub task: Option<TaskRef>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// Returns an event of this kind, to test a subscriber by itself. It is about a task named
+    /// `sample`; every field can be changed.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let mut count = 0;
+    /// let mut subscriber = |event: &Event| count += u32::from(event.kind.label() == "admitted");
+    /// subscriber(&Event::sample(EventKind::Admitted));
+    /// assert_eq!(count, 1);
+    /// ```
+    pub fn sample(kind: EventKind) -> Self {
+        let name: Arc<str> = Arc::from("sample");
+        let task = TaskRef { id: TaskId::new(1), name: Arc::clone(&name), slot: Some(name) };
+        let (at, since_start) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
+        Self { seq: 1, at, since_start, task: Some(task), kind }
+    }
 }
 
 /// Says what happened. The variants about a task come first, in the order of a task's life; those

@@ -23,6 +23,17 @@ use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 /// assert!(outcome.into_result().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// The compiler warns where an outcome is dropped unread:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use threadvisor::prelude::*;
+/// # fn run(handle: &SupervisorHandle, spec: TaskSpec) -> TaskResult {
+/// handle.add(spec)?.wait()?; // it may have failed; `.wait()?.into_result()?` passes that on
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use = "an outcome may be a failure: look at it, or use `into_result`"]
@@ -92,6 +103,15 @@ labels!(Outcome {
     Self::Lost => "lost",
 });
 
+macro_rules! predicates {
+    ($($name:ident: $variant:pat, $word:literal;)+) => {$(
+        #[doc = concat!("Returns whether the outcome is `", $word, "`.")]
+        pub const fn $name(&self) -> bool {
+            matches!(self, $variant)
+        }
+    )+};
+}
+
 impl Outcome {
     /// Returns whether the task succeeded, that is, whether the outcome is `Completed`.
     pub const fn is_success(&self) -> bool {
@@ -110,6 +130,18 @@ impl Outcome {
             | Self::Abandoned { .. }
             | Self::Lost => true,
         }
+    }
+
+    predicates! {
+        is_cancelled: Self::Cancelled { .. }, "Cancelled";
+        is_failed: Self::Failed { .. }, "Failed";
+        is_fatal: Self::Fatal { .. }, "Fatal";
+        is_panicked: Self::Panicked { .. }, "Panicked";
+        is_timed_out: Self::TimedOut { .. }, "TimedOut";
+        is_unresponsive: Self::Unresponsive { .. }, "Unresponsive";
+        is_abandoned: Self::Abandoned { .. }, "Abandoned";
+        is_rejected: Self::Rejected(_), "Rejected";
+        is_lost: Self::Lost, "Lost";
     }
 
     /// Returns the error that came with the outcome; `None` if there was none.

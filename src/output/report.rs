@@ -36,7 +36,10 @@ pub struct ShutdownReport {
     /// end.
     pub stuck_signal_hooks: Vec<StuckSignalHook>,
     /// The number of events that were lost over the whole life of the supervisor, because a lane
-    /// was full or had not delivered them when the event flush ended.
+    /// was full, or because not every callback for them had returned when the event flush ended. It
+    /// is the sum over all lanes: an event that two lanes lost counts twice, and may have reached
+    /// the subscribers of a third. For the losses of a single lane, see
+    /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow).
     pub events_dropped: u64,
     /// The number of user values that had not been dropped when the report was made, because no
     /// thread was available to drop them. They are leaked unless a stuck thread returns. The number

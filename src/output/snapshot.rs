@@ -85,8 +85,9 @@ pub struct TaskSnapshot {
     pub failures: u32,
     /// When the task entered its state.
     pub since: Duration,
-    /// When something will next happen by itself: the next start, the deadline or the watchdog's
-    /// next look, the end of the grace, or the expiry. `None` if nothing will.
+    /// When something will next happen to it by itself: the next start, the deadline, the end of
+    /// the grace, or the expiry. `None` if nothing will. A body that has extended its deadline may
+    /// have moved this moment.
     pub next_wake: Option<Duration>,
     /// The latest failure since the last success.
     pub last_failure: Option<TaskError>,
@@ -177,7 +178,13 @@ impl fmt::Display for Snapshot {
                 write!(f, ", attempt {}", task.attempt)?;
             }
             if let Some(next) = task.next_wake {
-                write!(f, ", wakes in {} s", Seconds(next.saturating_sub(self.at)))?;
+                let what = match task.state {
+                    TaskState::Waiting => "starts",
+                    TaskState::Running => "deadline",
+                    TaskState::Stopping => "grace ends",
+                    _ => "expires",
+                };
+                write!(f, ", {what} in {} s", Seconds(next.saturating_sub(self.at)))?;
             }
             if let Some(mark) = &task.mark {
                 write!(f, ", at {mark}")?;

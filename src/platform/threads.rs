@@ -87,7 +87,12 @@ impl ThreadSetup {
         stack_size: Option<usize>,
         run: impl FnOnce(Arc<str>) + Send + 'static,
     ) -> io::Result<()> {
-        spawn(&format!("{role}-{}", self.name), stack_size, run)
+        spawn(self.name_of(role), stack_size, run)
+    }
+
+    /// The name of the thread of this role.
+    pub(crate) fn name_of(&self, role: &str) -> String {
+        shown(&format!("{role}-{}", self.name))
     }
 
     /// Starts a thread with a task's options, and with this role in its name if they have none.
@@ -97,21 +102,26 @@ impl ThreadSetup {
         role: &str,
         run: impl FnOnce(Arc<str>) + Send + 'static,
     ) -> io::Result<()> {
-        let name = options.name.clone().unwrap_or_else(|| format!("{role}-{}", self.name));
-        spawn(&name, options.stack_size.or(self.stack_size), run)
+        let name = options.name.as_deref().map_or_else(|| self.name_of(role), shown);
+        spawn(name, options.stack_size.or(self.stack_size), run)
     }
 }
 
-/// The one place where threads are started.
-fn spawn(
-    name: &str,
-    stack_size: Option<usize>,
-    run: impl FnOnce(Arc<str>) + Send + 'static,
-) -> io::Result<()> {
+/// The part of a name that the system can take and shows.
+fn shown(name: &str) -> String {
     let mut name = name.replace('\0', "");
     while name.len() > MAX_NAME {
         name.pop();
     }
+    name
+}
+
+/// The one place where threads are started.
+fn spawn(
+    name: String,
+    stack_size: Option<usize>,
+    run: impl FnOnce(Arc<str>) + Send + 'static,
+) -> io::Result<()> {
     let shown: Arc<str> = Arc::from(name.as_str());
     let mut builder = thread::Builder::new().name(name);
     if let Some(size) = stack_size {

@@ -41,11 +41,12 @@ pub(crate) struct Subscribers {
 }
 
 impl Publisher {
+    /// Starts the lanes. A refusal names the role of the thread.
     pub(super) fn start(
         subscribers: Subscribers,
         door: Arc<Door>,
         options: ThreadSetup,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, (String, io::Error)> {
         let nobody = subscribers.shared.is_empty() && subscribers.dedicated.is_empty();
         let mut publisher = Self {
             door,
@@ -63,11 +64,13 @@ impl Publisher {
         if !subscribers.shared.is_empty() {
             let capacity = subscribers.shared_capacity;
             let all = move || subscribers.shared;
-            publisher.shared = Some(publisher.lane("ev", all, capacity)?);
+            let lane = publisher.lane("ev", all, capacity);
+            publisher.shared = Some(lane.map_err(|error| ("ev".to_owned(), error))?);
         }
         for (number, (subscriber, capacity)) in (1..).zip(subscribers.dedicated) {
-            let lane = publisher.lane(&format!("ev{number}"), || vec![subscriber], capacity)?;
-            publisher.dedicated.push(lane);
+            let role = format!("ev{number}");
+            let lane = publisher.lane(&role, || vec![subscriber], capacity);
+            publisher.dedicated.push(lane.map_err(|error| (role, error))?);
         }
         Ok(publisher)
     }

@@ -50,16 +50,19 @@ pub(super) fn start_with(
     inbox: Inbox,
     turns: fn(&mut Controller),
 ) -> Result<(), StartError> {
-    let refused = |role: &'static str| {
-        move |source: io::Error| StartError::Thread { name: role.to_owned(), source }
-    };
     let threads = setup.threads.clone();
+    let refused = |(role, source): (String, io::Error)| {
+        Err(StartError::Thread { name: threads.name_of(&role), source })
+    };
     let (unheard, prespawn) = (inbox.facts.clone(), setup.prespawn);
     let mut pool = Pool::new(Arc::clone(door), unheard, threads.clone(), prespawn);
     let subscribers = std::mem::take(&mut setup.subscribers);
-    let publisher =
-        Publisher::start(subscribers, Arc::clone(door), threads.clone()).map_err(refused("ev"))?;
-    let started = (0..prespawn).try_for_each(|_| pool.start_thread());
+    let publisher = match Publisher::start(subscribers, Arc::clone(door), threads.clone()) {
+        Ok(publisher) => publisher,
+        Err(error) => return refused(error),
+    };
+    let started =
+        (0..prespawn).try_for_each(|_| pool.start_thread().map_err(|it| (pool.role(), it)));
     let Setup { limits, seed, defaults, signals, signal_hooks, .. } = setup;
     let machine = Machine::new(limits, seed);
     let parts = (pool, publisher);
@@ -67,7 +70,7 @@ pub(super) fn start_with(
         Controller::new(Arc::clone(door), inbox, machine, defaults, (signals, signal_hooks), parts);
     if let Err(error) = started {
         controller.give_up_and_end();
-        return Err(refused("w")(error));
+        return refused(error);
     }
 
     // The controller moves into its thread only once that exists. If the thread is refused, the
@@ -87,7 +90,7 @@ pub(super) fn start_with(
         }
         Err(error) => {
             controller.give_up_and_end();
-            Err(refused("ctl")(error))
+            refused(("ctl".to_owned(), error))
         }
     }
 }

@@ -69,11 +69,6 @@ impl TaskContext {
         (Self::new(cell, 0, None), canceller)
     }
 
-    #[cfg(all(unix, feature = "poll"))]
-    pub(crate) fn clock(&self) -> &crate::platform::clock::Clock {
-        self.cell().clock()
-    }
-
     fn cell(&self) -> &Arc<Cell> {
         &self.token.0
     }
@@ -167,15 +162,13 @@ impl TaskContext {
     /// Returns when the attempt should be over: its deadline or, once it was told to return, the
     /// end of its grace. `None` if there is no limit.
     pub fn deadline(&self) -> Option<Instant> {
-        let cell = self.cell();
-        cell.clock().instant(cell.until())
+        self.token.deadline()
     }
 
     /// Returns the time left until the [`deadline`](Self::deadline): zero once that has passed,
     /// `None` if there is no limit.
     pub fn remaining(&self) -> Option<Duration> {
-        let cell = self.cell();
-        cell.clock().remaining(cell.until())
+        self.token.remaining()
     }
 
     /// Returns a timeout for a blocking call: the [remaining](Self::remaining) time, at most `max`,
@@ -188,7 +181,7 @@ impl TaskContext {
     /// assert_eq!(ctx.io_timeout(Duration::ZERO), Duration::from_millis(1));
     /// ```
     pub fn io_timeout(&self, max: Duration) -> Duration {
-        self.remaining().map_or(max, |left| left.min(max)).max(Duration::from_millis(1))
+        self.token.io_timeout(max)
     }
 
     /// Moves the deadline to `span` from now, unless it is already later. Returns immediately. A
@@ -285,6 +278,7 @@ impl TaskContext {
     ///     let _hook = ctx.on_cancel(move || { let _ = waker.shutdown(Shutdown::Both); });
     ///     let mut text = String::new();
     ///     stream.read_to_string(&mut text)?; // blocks until the peer closes or the hook runs
+    ///     ctx.check()?; // otherwise a text that the hook has cut off would count as whole
     ///     Ok(())
     /// }))?;
     /// let _peer = listener.accept()?;
@@ -325,8 +319,7 @@ impl TaskContext {
         wake: impl FnOnce() + Send + 'static,
         call: impl FnOnce() -> T,
     ) -> T {
-        let _hook = self.on_cancel(wake);
-        call()
+        self.token.interruptible(wake, call)
     }
 
     /// Returns a file descriptor that becomes readable when the attempt is told to return, and

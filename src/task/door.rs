@@ -16,6 +16,7 @@ use crate::task::fact::Fact;
 use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
+use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
 
@@ -49,6 +50,15 @@ struct Latch {
     /// The number of submissions that callers have answered instead of the controller, and of those
     /// among them whose specs nobody got back.
     refused: (usize, usize),
+}
+
+/// The first id of the next supervisor of this process, so that the ids of two of them differ.
+fn first_id() -> u64 {
+    // Not the lock of the platform, which a model checker would begin anew each time.
+    static LATEST: std::sync::Mutex<u16> = std::sync::Mutex::new(0);
+    let mut latest = LATEST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *latest = latest.wrapping_add(1);
+    TaskId::first_of(*latest)
 }
 
 /// The controller's ends of the channels.
@@ -90,7 +100,7 @@ impl Door {
             clock,
             process: std::process::id(),
             linger: Linger::default(),
-            latch: Mutex::new(Latch { closed: false, next_id: 1, refused: (0, 0) }),
+            latch: Mutex::new(Latch { closed: false, next_id: first_id(), refused: (0, 0) }),
             intake,
             behind_door,
             requests,

@@ -55,7 +55,7 @@ impl Entry {
 
 impl Envelope {
     pub(super) fn first_id(&self) -> u64 {
-        self.first.promise.0.id.get()
+        self.first.promise.0.id.raw()
     }
 
     /// The number of submissions in it.

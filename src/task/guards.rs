@@ -30,7 +30,8 @@ impl CancelGuard {
         self.take_out().map_or(true, |hook| hook.remove(false))
     }
 
-    /// Leaves the hook in place for the rest of the attempt.
+    /// Leaves the hook in place for the rest of the attempt. If it already runs when the body
+    /// returns, nobody waits for it: it may still run when the outcome is known.
     pub fn forget(mut self) {
         self.hook = None;
     }

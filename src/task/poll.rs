@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use crate::task::context::TaskContext;
+use crate::task::token::CancelToken;
 use crate::vocabulary::time::Time;
 
 /// Says how a wait for a file descriptor ended.
@@ -40,6 +41,58 @@ impl TaskContext {
     /// assert!(error.get_ref().is_some_and(|inner| inner.is::<Cancelled>()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
+    ///   return; pass it on with `?`.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
+    #[doc(alias = "poll")]
+    pub fn wait_readable(
+        &self,
+        fd: impl AsFd,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Polled> {
+        self.token().wait_readable(fd, timeout)
+    }
+
+    /// Waits until a write to `fd` would not block. Everything else is as for
+    /// [`wait_readable`](Self::wait_readable).
+    ///
+    /// # Errors
+    /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
+    ///   return; pass it on with `?`.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
+    #[doc(alias = "poll")]
+    pub fn wait_writable(
+        &self,
+        fd: impl AsFd,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Polled> {
+        self.token().wait_writable(fd, timeout)
+    }
+
+    /// Waits for a connection and accepts it. This sets the listener to non-blocking mode, because
+    /// a pending connection may be gone by the time it is accepted. The returned stream is in
+    /// blocking mode.
+    ///
+    /// # Errors
+    /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
+    ///   return; pass it on with `?`.
+    /// - The errors of `accept`. `ConnectionAborted` and similar errors concern a single peer;
+    ///   continue after them.
+    /// - The errors of `poll`, and of [`cancel_fd`](Self::cancel_fd).
+    pub fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        self.token().accept(listener)
+    }
+}
+
+/// These methods need Unix and the feature `poll`.
+impl CancelToken {
+    /// Waits until a read from `fd` would not block, the attempt is told to return, or `timeout`
+    /// has passed. With `None` there is no timeout.
+    ///
+    /// Set the descriptor to non-blocking mode for the read: between the wait and the read, another
+    /// reader may take the data.
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
@@ -101,7 +154,7 @@ impl TaskContext {
         flags: PollFlags,
         timeout: Option<Duration>,
     ) -> io::Result<Polled> {
-        let clock = self.clock();
+        let clock = self.0.clock();
         let due = timeout.map_or(Time::NEVER, |span| clock.now().after(span));
         let cancel = self.cancel_fd()?;
         // The cancel has its own descriptor, so that none is missed between the check and the wait.

@@ -84,14 +84,17 @@ macro_rules! setters {
             /// Sets how long an attempt may run, counted from the moment a thread takes it up. At
             /// that deadline the body is told to return, and the attempt counts as a failure
             /// whatever the body returns. The attempt ends only when the body returns, because a
-            /// thread cannot be killed. Default: `None`, no limit.
+            /// thread cannot be killed. Time in which the process is stopped (SIGSTOP, a paused
+            /// virtual machine) counts, except where the system stops its monotonic clock, as Linux
+            /// does while the machine is suspended. Default: `None`, no limit.
             pub fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Timeout(limit.into()))
             }
 
             /// Sets how long a body has to return once it is told, before its attempt is abandoned.
             /// With zero it is abandoned immediately, with `None` never. A shutdown allows no more
-            /// than the supervisor's own grace. Default: the supervisor's grace.
+            /// than the supervisor's own grace. Time in which the process is stopped counts, as for
+            /// [`timeout`](Self::timeout). Default: the supervisor's grace.
             pub fn grace(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Grace(span.into().unwrap_or(Duration::MAX)))
             }

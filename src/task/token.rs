@@ -4,7 +4,7 @@ use std::convert::Infallible;
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::output::error::Cancelled;
 use crate::platform::sync::channel::Receiver;
@@ -95,6 +95,7 @@ impl CancelToken {
     ///     let _hook = ctx.on_cancel(move || { let _ = waker.shutdown(Shutdown::Both); });
     ///     let mut text = String::new();
     ///     stream.read_to_string(&mut text)?; // blocks until the peer closes, or the hook runs
+    ///     ctx.check()?; // otherwise a text that the hook has cut off would count as whole
     ///     Ok(())
     /// }))?;
     /// let _peer = listener.accept()?;
@@ -116,6 +117,35 @@ impl CancelToken {
         hook: impl FnMut() + Send + 'static,
     ) -> CancelGuard {
         self.register(Hook::nudge(period.max(Duration::from_millis(1)), hook))
+    }
+
+    /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
+    /// hook when the call is over, and returns the call's result.
+    pub fn interruptible<T>(
+        &self,
+        wake: impl FnOnce() + Send + 'static,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        let _hook = self.on_cancel(wake);
+        call()
+    }
+
+    /// Returns when the attempt should be over: its deadline or, once it was told to return, the
+    /// end of its grace. `None` if there is no limit.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.clock().instant(self.0.until())
+    }
+
+    /// Returns the time left until the [`deadline`](Self::deadline): zero once that has passed,
+    /// `None` if there is no limit.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0.clock().remaining(self.0.until())
+    }
+
+    /// Returns a timeout for a blocking call: the [remaining](Self::remaining) time, at most `max`,
+    /// and at least 1 ms, because sockets refuse zero or treat it as no limit.
+    pub fn io_timeout(&self, max: Duration) -> Duration {
+        self.remaining().map_or(max, |left| left.min(max)).max(Duration::from_millis(1))
     }
 
     fn register(&self, hook: Hook) -> CancelGuard {

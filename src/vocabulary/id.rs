@@ -6,11 +6,11 @@ use core::num::NonZeroU64;
 
 use crate::vocabulary::escaped::Escaped;
 
-/// Identifies one submission, accepted or refused, within its supervisor. An id is never reused
-/// there.
+/// Identifies one submission, accepted or refused, and its supervisor, which never reuses an id.
+/// Ids of different supervisors of a process differ, as long as there are fewer than 65 536.
 ///
-/// Ids increase in the order in which submissions are handed over. An id is displayed as `#7`;
-/// [`get`](Self::get) and `u64::from` return the bare number.
+/// Ids of one supervisor increase in the order in which submissions are handed over. An id is
+/// displayed as `#7`; [`get`](Self::get) and `u64::from` return the bare number.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -24,8 +24,21 @@ use crate::vocabulary::escaped::Escaped;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(NonZeroU64);
 
+/// The bits of an id that number the submissions of a supervisor; those above name the supervisor.
+const NUMBER_BITS: u32 = 48;
+
 impl TaskId {
-    /// The id numbered `n`, or the first one for 0.
+    /// What the first id of this supervisor is made from; those that follow are one more each.
+    pub(crate) fn first_of(supervisor: u16) -> u64 {
+        (u64::from(supervisor) << NUMBER_BITS) | 1
+    }
+
+    /// What the id is made from.
+    pub(crate) const fn raw(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The id made from `n`, or the first one for 0.
     pub(crate) const fn new(n: u64) -> Self {
         match NonZeroU64::new(n) {
             Some(n) => Self(n),
@@ -33,9 +46,9 @@ impl TaskId {
         }
     }
 
-    /// Returns the number behind the id, which is at least 1.
+    /// Returns the number of the submission within its supervisor, which is at least 1.
     pub const fn get(self) -> u64 {
-        self.0.get()
+        self.raw() & ((1 << NUMBER_BITS) - 1)
     }
 }
 
@@ -47,7 +60,7 @@ impl From<TaskId> for u64 {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
+        write!(f, "#{}", self.get())
     }
 }
 

@@ -129,7 +129,7 @@ fn a_signal_wakes_what_only_a_hook_can_wake() {
             .status();
         assert!(kill.unwrap().success());
         let report = supervisor.wait_shutdown().unwrap();
-        assert!(matches!(report.shutdown.cause, threadvisor::ShutdownCause::Signal(15)));
+        assert!(matches!(report.shutdown.cause, ShutdownCause::Signal(15)));
         assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
         return println!("stopped by a signal");
     }

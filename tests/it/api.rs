@@ -269,3 +269,73 @@ fn the_example_of_the_front_page_is_a_program() {
     let code = main(manifest).unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
 }
+
+#[test]
+fn an_outcome_is_of_one_kind() {
+    let error = || TaskError::fail("x");
+    let (reason, stop) = (CancelReason::Stop, Some(StopReason::Stop));
+    let cancelled = Outcome::Cancelled { reason: StopReason::Stop, returned: None };
+    let outcomes = [
+        Outcome::Completed,
+        cancelled,
+        Outcome::Failed { error: error() },
+        Outcome::Fatal { error: error() },
+        Outcome::Panicked { error: error() },
+        Outcome::TimedOut { error: None },
+        Outcome::Unresponsive { error: None },
+        Outcome::Abandoned { reason, stop },
+        Outcome::Rejected(Rejection::Removed),
+        Outcome::Lost,
+    ];
+    for (place, outcome) in outcomes.iter().enumerate() {
+        let kinds = [
+            outcome.is_success(),
+            outcome.is_cancelled(),
+            outcome.is_failed(),
+            outcome.is_fatal(),
+            outcome.is_panicked(),
+            outcome.is_timed_out(),
+            outcome.is_unresponsive(),
+            outcome.is_abandoned(),
+            outcome.is_rejected(),
+            outcome.is_lost(),
+        ];
+        let own: Vec<_> = (0..kinds.len()).filter(|&kind| kinds[kind]).collect();
+        assert_eq!(own, [place], "{outcome}");
+    }
+}
+
+#[test]
+fn an_id_is_known_to_its_own_supervisor_only() {
+    let [mine, others] = [(); 2].map(|()| Supervisor::builder().start().unwrap());
+    let [task, other] = [&mine, &others].map(|supervisor| {
+        let spec = TaskSpec::new("resident", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+        supervisor.handle().add(spec).unwrap()
+    });
+    assert_eq!((task.id().get(), task.id().to_string()), (other.id().get(), "#1".to_owned()));
+    assert_ne!(task.id(), other.id());
+    assert!(mine.handle().task(task.id()).is_some());
+    assert!(mine.handle().task(other.id()).is_none());
+    assert!(mine.handle().snapshot().unwrap().task(other.id()).is_none());
+}
+
+#[test]
+fn a_token_alone_is_enough_for_code_that_blocks() {
+    let (ctx, canceller) = TaskContext::detached();
+    let token = ctx.token().clone();
+    let second = Duration::from_secs(1);
+    assert_eq!((token.deadline(), token.remaining()), (None, None));
+    assert_eq!(token.io_timeout(second), second);
+    canceller.cancel_with_grace(CancelReason::Stop, Duration::ZERO);
+    assert_eq!(token.remaining(), Some(Duration::ZERO));
+    assert!(token.deadline().is_some());
+    assert_eq!(token.io_timeout(second), Duration::from_millis(1));
+    let (wake, woken) = std::sync::mpsc::channel();
+    assert_eq!(token.interruptible(move || wake.send(7).unwrap(), || woken.recv()), Ok(7));
+    #[cfg(all(unix, feature = "poll"))]
+    {
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(token.wait_readable(&near, None).is_err());
+        assert!(token.wait_writable(&near, None).is_err());
+    }
+}

@@ -179,7 +179,7 @@ fn a_payload_whose_destructor_panics_is_contained() {
 }
 
 /// Takes specs with values through every end there is, and lets go of all handles.
-fn all_ends(drops: &Drops, builder: threadvisor::SupervisorBuilder) -> usize {
+fn all_ends(drops: &Drops, builder: SupervisorBuilder) -> usize {
     let supervisor = builder.max_slot_queue(1).max_concurrent(4).start().unwrap();
     let handle = supervisor.handle();
     let submit = |spec, policy| handle.submit(spec, policy).unwrap();

@@ -338,12 +338,13 @@ const NO_ROOM: usize = usize::MAX - (1 << 20);
 #[test]
 fn a_refused_thread_costs_no_task_and_no_end() {
     let builder = || Supervisor::builder().stack_size(NO_ROOM);
-    let refused = |builder: threadvisor::SupervisorBuilder| match builder.start() {
+    let refused = |builder: SupervisorBuilder| match builder.start() {
         Err(StartError::Thread { name, .. }) => name,
         other => panic!("{other:?}"),
     };
-    refused(builder().prespawn(2));
-    refused(builder().on_event(|_| ()));
+    assert_eq!(refused(builder().prespawn(2)), "w1-threadvisor");
+    assert_eq!(refused(builder().on_event(|_| ())), "ev-threadvisor");
+    assert_eq!(refused(builder().dedicated_on_event(|_| (), 8)), "ev1-threadvisor");
     let (tell, told) = bounded(1);
     let value = OnDrop(move || tell.send(()).unwrap_or_default());
     let supervisor = builder().start().unwrap();

@@ -27,9 +27,11 @@ fn is_overflow(event: &Event) -> bool {
 fn events_come_in_one_causal_order_without_gaps() {
     let trace = Trace::default();
     let other = Trace::default();
+    let (tell, told) = unbounded();
     let supervisor = Supervisor::builder()
         .subscriber(trace.clone())
         .dedicated_subscriber(other.clone(), 10_000)
+        .dedicated_on_event(move |event| tell.send(event.seq).unwrap(), 10_000)
         .event_capacity(10_000)
         .start()
         .unwrap();
@@ -63,6 +65,7 @@ fn events_come_in_one_causal_order_without_gaps() {
         assert_eq!(trace.labels(Some(task)), story);
     }
     // Every lane tells the same story.
+    assert_eq!(told.iter().collect::<Vec<_>>(), seqs);
     assert_eq!(other.labels(None), trace.labels(None));
     assert_eq!(trace.labels(None).last(), Some(&"shutdown_ended"));
 }

@@ -120,3 +120,24 @@ fn an_error_that_gives_specs_back_names_some_and_counts_the_others() {
     assert!(text.starts_with(start), "{text}");
     assert!(text.ends_with("\"task 7\"] and 12 more)"), "{text}");
 }
+
+/// The looks of a watchdog are nothing that happens to a task.
+#[test]
+fn a_snapshot_says_what_comes_next_and_when() {
+    let rig = Rig::new();
+    let hour = Duration::from_secs(3600);
+    let watched = rig.handle.add(resident("watched").watchdog(hour)).unwrap();
+    let limited = rig.handle.add(resident("limited").watchdog(hour).timeout(2 * hour)).unwrap();
+    let late = rig.handle.add(resident("late").initial_delay(hour)).unwrap();
+    for task in [&watched, &limited] {
+        rig.until(task, "attempt_starting 1");
+    }
+    let snapshot = rig.handle.snapshot().unwrap();
+    assert_eq!(snapshot.task(watched.id()).unwrap().next_wake, None);
+    let text = snapshot.to_string();
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap();
+    assert!(line("watched").ends_with(" s, attempt 1"), "{text}");
+    assert!(line("limited").contains(", deadline in 7199."), "{text}");
+    assert!(line("late").contains(", starts in 3599."), "{text}");
+    late.cancel();
+}

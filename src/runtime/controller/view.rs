@@ -97,7 +97,11 @@ impl Controller {
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
         let belongings = self.values.get(task.addr.key)?;
-        let due = self.machine.due(task.addr.key);
+        let due = match task.state {
+            // The watchdog's next look is nothing that happens to the task.
+            State::Running { deadline, .. } => deadline,
+            _ => self.machine.due(task.addr.key),
+        };
         // The cell of an attempt that is over says nothing of the task as it is now.
         let cell = belongings.cell.as_ref().filter(|_| task.state.holds_permit());
         let (told, silent) = match task.state {

@@ -150,7 +150,7 @@ impl Pool {
     }
 
     /// The part of the next thread's name that distinguishes it.
-    fn role(&self) -> String {
+    pub(super) fn role(&self) -> String {
         format!("w{}", self.next_number)
     }
 

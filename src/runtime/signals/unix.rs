@@ -51,7 +51,7 @@ impl Listener {
                 door.send(Request::Signal(signal));
             }
         });
-        spawned.map_err(|source| StartError::Thread { name: "sig".to_owned(), source })?;
+        spawned.map_err(|source| StartError::Thread { name: options.name_of("sig"), source })?;
         Ok(Self { _presence: presence, _handlers: handlers })
     }
 }

@@ -120,7 +120,7 @@ type Place = (&'static str, fn(&Arc<OnceLock<Actors>>, &Sender<String>) -> Setup
 
 /// What the place needs of the builder, and a task that goes there.
 struct Setup {
-    builder: threadvisor::SupervisorBuilder,
+    builder: SupervisorBuilder,
     visitor: Option<TaskSpec>,
 }
 

@@ -155,7 +155,7 @@ fn every_setting_takes_any_duration_or_says_which_it_does_not() {
         };
         if expected == "waiting" {
             // It goes round again, and waits for ever again.
-            let waits = |task: &threadvisor::TaskSnapshot| {
+            let waits = |task: &TaskSnapshot| {
                 task.attempt > 0 && task.state == TaskState::Waiting && task.next_wake.is_none()
             };
             while !handle.snapshot().unwrap().task(task.id()).is_some_and(waits) {

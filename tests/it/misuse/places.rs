@@ -18,11 +18,7 @@ fn take(seat: &Seat) {
 }
 
 /// The place, and what drops it there: on the builder's threads, or in a task.
-type Place = (
-    &'static str,
-    fn(threadvisor::SupervisorBuilder, &Seat) -> threadvisor::SupervisorBuilder,
-    Visit,
-);
+type Place = (&'static str, fn(SupervisorBuilder, &Seat) -> SupervisorBuilder, Visit);
 type Visit = fn(&Seat) -> TaskSpec;
 
 const PLACES: [Place; 9] = [
@@ -37,7 +33,7 @@ const PLACES: [Place; 9] = [
     ("a panicking body", plain, while_panicking),
 ];
 
-fn plain(builder: threadvisor::SupervisorBuilder, _: &Seat) -> threadvisor::SupervisorBuilder {
+fn plain(builder: SupervisorBuilder, _: &Seat) -> SupervisorBuilder {
     builder
 }
 
@@ -98,10 +94,7 @@ fn is_about_visitor(event: &Event) -> bool {
     event.task.as_ref().is_some_and(|task| &*task.name == "visitor")
 }
 
-fn in_subscriber(
-    builder: threadvisor::SupervisorBuilder,
-    seat: &Seat,
-) -> threadvisor::SupervisorBuilder {
+fn in_subscriber(builder: SupervisorBuilder, seat: &Seat) -> SupervisorBuilder {
     let seat = Arc::clone(seat);
     builder.on_event(move |event| {
         if is_about_visitor(event) {
@@ -110,10 +103,7 @@ fn in_subscriber(
     })
 }
 
-fn in_dedicated(
-    builder: threadvisor::SupervisorBuilder,
-    seat: &Seat,
-) -> threadvisor::SupervisorBuilder {
+fn in_dedicated(builder: SupervisorBuilder, seat: &Seat) -> SupervisorBuilder {
     struct Drops(Seat);
     impl Subscribe for Drops {
         fn on_event(&mut self, event: &Event) {
@@ -125,10 +115,7 @@ fn in_dedicated(
     builder.dedicated_subscriber(Drops(Arc::clone(seat)), 100)
 }
 
-fn in_start_hook(
-    builder: threadvisor::SupervisorBuilder,
-    seat: &Seat,
-) -> threadvisor::SupervisorBuilder {
+fn in_start_hook(builder: SupervisorBuilder, seat: &Seat) -> SupervisorBuilder {
     let seat = Arc::clone(seat);
     builder.on_thread_start(move || {
         take(&seat);

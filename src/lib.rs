@@ -119,6 +119,7 @@ mod vocabulary;
 pub use crossbeam_channel;
 
 pub use api::builder::SupervisorBuilder;
+pub use api::manual_clock::ManualClock;
 pub use api::refused::{AddError, SubmitError};
 pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
@@ -130,6 +131,7 @@ pub use output::error::{
 pub use output::event::{Event, EventKind, HookSource, Subscribe};
 pub use output::line::LogEvents;
 pub use output::mark::Mark;
+pub use output::not_quiet::{BusyAttempt, NotQuiet};
 pub use output::outcome::{NotCompleted, Outcome};
 pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,

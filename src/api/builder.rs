@@ -6,11 +6,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::manual_clock::ManualClock;
 use crate::api::supervisor::Supervisor;
 use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
@@ -52,6 +53,7 @@ pub struct SupervisorBuilder {
     dedicated: Vec<(Subscriber, usize)>,
     signals: bool,
     signal_hooks: Vec<(i32, SignalCallback)>,
+    clock: Option<ManualClock>,
 }
 
 type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
@@ -87,6 +89,7 @@ impl SupervisorBuilder {
             dedicated: Vec::new(),
             signals: false,
             signal_hooks: Vec::new(),
+            clock: None,
         }
     }
 
@@ -145,6 +148,14 @@ impl SupervisorBuilder {
     /// s.
     pub fn grace(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.grace = span.into().unwrap_or(Duration::MAX);
+        self
+    }
+
+    /// Has the tasks live by this clock instead of real time, for tests: see [`ManualClock`].
+    /// Default: real time. Add tasks through the [`handle`](Supervisor::handle), because
+    /// [`run`](Supervisor::run) waits in real time for an end that only the clock can bring.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
         self
     }
 
@@ -338,7 +349,11 @@ impl SupervisorBuilder {
             event_flush: EVENT_FLUSH,
         };
 
-        let (door, inbox) = Door::new(Clock::start_now(), self.intake_capacity);
+        let clock = match &self.clock {
+            Some(manual) => ModelClock::manual(manual.seat()),
+            None => ModelClock::start_now(),
+        };
+        let (door, inbox) = Door::new(clock, self.intake_capacity);
         let (signals, signal_hooks) = self.listen(&door)?;
         let setup = Setup {
             limits,
@@ -357,7 +372,10 @@ impl SupervisorBuilder {
         start(setup, &door, inbox)?;
 
         let patience = self.grace.saturating_add(EVENT_FLUSH);
-        Ok(Supervisor { door, patience })
+        if let Some(clock) = &self.clock {
+            clock.attach(&door);
+        }
+        Ok(Supervisor { door, patience, clock: self.clock })
     }
 
     fn listen(

@@ -7,6 +7,7 @@ pub(crate) mod builder;
 
 pub(crate) mod supervisor;
 
+pub(crate) mod manual_clock;
 pub(crate) mod supervisor_handle;
 
 pub(crate) mod refused;

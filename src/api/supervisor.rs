@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::manual_clock::ManualClock;
 use crate::api::refused::AddError;
 use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::{WaitError, WouldDeadlock};
@@ -41,6 +42,7 @@ pub struct Supervisor {
     pub(super) door: Arc<Door>,
     /// The longest that a drop waits.
     pub(super) patience: Duration,
+    pub(super) clock: Option<ManualClock>,
 }
 
 impl Supervisor {
@@ -167,12 +169,30 @@ impl Supervisor {
         self.door.request_shutdown(ShutdownCause::Requested);
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
+
+    /// Shuts down like [`shutdown`](Self::shutdown), where `clock` holds the time: moves it on if
+    /// the shutdown needs it. Bodies that do not return within the clock's
+    /// [`patience`](ManualClock::patience) are left to their grace, which then passes at once.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`] from one of the supervisor's own threads.
+    pub fn shutdown_within(&self, clock: &ManualClock) -> Result<RunReport, WouldDeadlock> {
+        if current::belongs_to(&self.door) {
+            return Err(WouldDeadlock);
+        }
+        self.door.request_shutdown(ShutdownCause::Requested);
+        clock.end(&self.door);
+        self.shutdown()
+    }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.door.request_shutdown(ShutdownCause::Dropped);
         if !self.would_wait_for_ever() && !std::thread::panicking() {
+            if let Some(clock) = &self.clock {
+                clock.end(&self.door);
+            }
             self.door.wait_ended_for(self.patience);
         }
     }

@@ -121,10 +121,7 @@ impl TaskHandle {
 
         match current::token() {
             None => Ok(self.record.wait(span)),
-            Some(token) => {
-                wait_for_disconnect(&self.record.ended(), Some(&token), span)?;
-                Ok(self.outcome())
-            }
+            Some(token) => self.wait_in_body(&token, span),
         }
     }
 
@@ -133,8 +130,22 @@ impl TaskHandle {
         if let Some(outcome) = self.outcome() {
             return Ok(outcome);
         }
-        wait_for_disconnect(&self.record.ended(), Some(token), Duration::MAX)?;
-        self.outcome().ok_or(WaitError::Closed)
+        self.wait_in_body(token, Duration::MAX)?.ok_or(WaitError::Closed)
+    }
+
+    /// Waits until there is an outcome, the body of the token is told to return, or `span` has
+    /// passed.
+    fn wait_in_body(
+        &self,
+        token: &CancelToken,
+        span: Duration,
+    ) -> Result<Option<Outcome>, WaitError> {
+        let cell = &token.0;
+        if let Some(seat) = cell.clock().seat() {
+            return self.record.wait_parked(cell, seat, span).map_err(WaitError::Cancelled);
+        }
+        wait_for_disconnect(&self.record.ended(), Some(token), span)?;
+        Ok(self.outcome())
     }
 
     /// Returns the outcome; `None` if the task has not ended. Returns immediately.

@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// The queue stands still if nothing was picked up for this long: `STANDSTILL` at first, up to
 /// `MAX_STANDSTILL` as the steps grow. If other work keeps the processors busy, short jobs stand
@@ -38,7 +38,7 @@ pub(crate) struct Counts {
     /// Jobs that no thread has picked up.
     pub(crate) queued: u32,
     /// When the oldest of them was offered.
-    pub(crate) oldest: Option<Time>,
+    pub(crate) oldest: Option<RealTime>,
     /// Threads that run or are starting.
     pub(crate) threads: u32,
     /// Threads that wait for a job.
@@ -71,15 +71,15 @@ pub(crate) struct Arithmetic {
     pending: u32,
     /// When a queue that was not empty was last measured, and how many jobs had been picked up by
     /// then.
-    measured: Option<(Time, u32)>,
+    measured: Option<(RealTime, u32)>,
     refusal_delay: Duration,
     /// Jobs picked up by the time of the last decision.
     picked: u32,
     /// No thread is started before this time.
-    refused_until: Time,
+    refused_until: RealTime,
     /// When the window ends; `NEVER` without surplus threads.
-    window_ends: Time,
-    deadline: Time,
+    window_ends: RealTime,
+    deadline: RealTime,
 }
 
 impl Arithmetic {
@@ -94,19 +94,19 @@ impl Arithmetic {
             measured: None,
             refusal_delay: FIRST_REFUSAL_DELAY,
             picked: 0,
-            refused_until: Time::ZERO,
-            window_ends: Time::NEVER,
-            deadline: Time::NEVER,
+            refused_until: RealTime::ZERO,
+            window_ends: RealTime::NEVER,
+            deadline: RealTime::NEVER,
         }
     }
 
     /// When to call [`decide`](Self::decide) at the latest.
-    pub(crate) const fn deadline(&self) -> Time {
+    pub(crate) const fn deadline(&self) -> RealTime {
         self.deadline
     }
 
     /// The system refused a thread. Returns how long until the next try.
-    pub(crate) fn refused(&mut self, now: Time) -> Duration {
+    pub(crate) fn refused(&mut self, now: RealTime) -> Duration {
         let delay = self.refusal_delay;
         self.refusal_delay = (delay * 2).min(MAX_REFUSAL_DELAY);
         self.refused_until = now.after(delay);
@@ -117,7 +117,7 @@ impl Arithmetic {
 
     /// Decides about the threads from the counts. Call it whenever the counts have changed, and at
     /// the deadline.
-    pub(crate) fn decide(&mut self, now: Time, counts: Counts) -> Orders {
+    pub(crate) fn decide(&mut self, now: RealTime, counts: Counts) -> Orders {
         if counts.picked != self.picked {
             // A job was picked up, so a requested thread has really come.
             (self.picked, self.refusal_delay) = (counts.picked, FIRST_REFUSAL_DELAY);
@@ -130,14 +130,14 @@ impl Arithmetic {
     }
 
     /// How many threads to start, and when to decide again.
-    fn grow(&mut self, now: Time, counts: Counts) -> (u32, Time) {
+    fn grow(&mut self, now: RealTime, counts: Counts) -> (u32, RealTime) {
         let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
         // The threads that are starting take a job each.
         let missing = counts.queued.saturating_sub(counts.idle + starting);
 
         if counts.queued == 0 {
             (self.measured, self.pending, self.step) = (None, 0, FIRST_STEP);
-            return (0, Time::NEVER);
+            return (0, RealTime::NEVER);
         }
         if now < self.refused_until {
             return (0, self.refused_until);
@@ -176,11 +176,11 @@ impl Arithmetic {
     }
 
     /// How many idle threads to retire, once a window.
-    fn shrink(&mut self, now: Time, counts: Counts) -> Orders {
+    fn shrink(&mut self, now: RealTime, counts: Counts) -> Orders {
         let mut orders = Orders::default();
         if counts.threads <= counts.busy.max(self.keep) {
             // All threads are busy or to be kept.
-            self.window_ends = Time::NEVER;
+            self.window_ends = RealTime::NEVER;
         } else if self.window_ends.is_never() {
             // The peak demand is measured in a window that begins with the surplus.
             self.window_ends = now.after(WINDOW);
@@ -190,7 +190,7 @@ impl Arithmetic {
             orders.retire = counts.threads.saturating_sub(needed).min(counts.idle);
             orders.reset_peak = true;
             let surplus = counts.threads - orders.retire > counts.busy.max(self.keep);
-            self.window_ends = if surplus { now.after(WINDOW) } else { Time::NEVER };
+            self.window_ends = if surplus { now.after(WINDOW) } else { RealTime::NEVER };
         }
         orders
     }
@@ -198,7 +198,7 @@ impl Arithmetic {
 
 /// Whether a queue that was last measured at `since` makes too little progress, if `picked` jobs
 /// were picked up since then.
-fn stands_still(now: Time, since: Time, picked: u32, counts: Counts) -> bool {
+fn stands_still(now: RealTime, since: RealTime, picked: u32, counts: Counts) -> bool {
     let late = counts.oldest.is_some_and(|oldest| oldest.until(now) > LATE);
     let worked = since.until(now).saturating_mul(counts.busy);
     let arriving = counts.threads > counts.idle + counts.busy;
@@ -215,14 +215,14 @@ fn stands_still(now: Time, since: Time, picked: u32, counts: Counts) -> bool {
 mod tests {
     use super::*;
 
-    const fn ms(n: u64) -> Time {
-        Time::from_nanos(n * 1_000_000)
+    const fn ms(n: u64) -> RealTime {
+        RealTime::from_nanos(n * 1_000_000)
     }
 
     fn busy(threads: u32, queued: u32, picked: u32) -> Counts {
         Counts {
             queued,
-            oldest: Some(Time::ZERO),
+            oldest: Some(RealTime::ZERO),
             threads,
             busy: threads,
             picked,
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_standing_queue_doubles_the_step_and_works_it_off_eight_a_turn() {
         let mut pool = Arithmetic::new(2, 0);
-        let (mut threads, mut now, mut turns) = (0, Time::ZERO, 0);
+        let (mut threads, mut now, mut turns) = (0, RealTime::ZERO, 0);
         while threads < 1000 {
             let queued = 1000 - threads;
             let orders = pool.decide(now, busy(threads, queued, threads));
@@ -311,6 +311,6 @@ mod tests {
         assert_eq!(pool.decide(ms(20_000), left).retire, 3);
         let kept = Counts { threads: 1, idle: 1, ..Counts::default() };
         assert_eq!(pool.decide(ms(20_001), kept), Orders::default());
-        assert_eq!(pool.deadline(), Time::NEVER, "an idle pool waits for nothing");
+        assert_eq!(pool.deadline(), RealTime::NEVER, "an idle pool waits for nothing");
     }
 }

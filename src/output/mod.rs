@@ -7,6 +7,7 @@ pub(crate) mod line;
 pub(crate) mod event;
 pub(crate) mod snapshot;
 
+pub(crate) mod not_quiet;
 pub(crate) mod report;
 
 pub(crate) mod outcome;

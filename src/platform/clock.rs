@@ -2,27 +2,27 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
-/// The clock of one supervisor: `Time` counts from its start.
+/// Real time, from the start of a supervisor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct RealClock {
     start: Instant,
 }
 
-impl Clock {
+impl RealClock {
     #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
     pub(crate) fn start_now() -> Self {
         Self { start: Instant::now() }
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
-    pub(crate) fn now(&self) -> Time {
-        Time::ZERO.after(Instant::now().saturating_duration_since(self.start))
+    pub(crate) fn now(&self) -> RealTime {
+        RealTime::ZERO.after(Instant::now().saturating_duration_since(self.start))
     }
 
     /// The time as an `Instant`; `None` if it is too far away for one.
-    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
+    pub(crate) fn instant(&self, time: RealTime) -> Option<Instant> {
         if time.is_never() {
             return None;
         }
@@ -30,7 +30,7 @@ impl Clock {
     }
 
     /// The span until `time`; zero if it has passed, `None` for `NEVER`.
-    pub(crate) fn remaining(&self, time: Time) -> Option<Duration> {
+    pub(crate) fn remaining(&self, time: RealTime) -> Option<Duration> {
         (!time.is_never()).then(|| self.now().until(time))
     }
 

@@ -10,10 +10,10 @@
 
 use std::time::Duration;
 
-use crate::platform::clock::Clock;
+use crate::platform::clock::RealClock;
 use crate::platform::sync::atomic::{AtomicU32, Ordering};
 use crate::platform::sync::thread;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// About what parking and waking cost.
 const LINGER: Duration = Duration::from_micros(20);
@@ -41,7 +41,7 @@ pub(crate) struct Linger {
 
 impl Linger {
     /// Yields until `look` finds something, for about `LINGER`.
-    pub(crate) fn until<T>(&self, clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+    pub(crate) fn until<T>(&self, clock: &RealClock, look: impl Fn() -> Option<T>) -> Option<T> {
         let found = look();
         if found.is_some() {
             return found;
@@ -66,12 +66,12 @@ impl Linger {
         }
     }
 
-    fn is_paused(&self, now: Time) -> bool {
+    fn is_paused(&self, now: RealTime) -> bool {
         let left = self.resumes.load(Ordering::Relaxed).wrapping_sub(wrapped_millis(now));
         (1..=LONGEST_PAUSE).contains(&left)
     }
 
-    fn took(&self, began: Time, now: Time) {
+    fn took(&self, began: RealTime, now: RealTime) {
         let span = began.until(now);
         if span > LATE {
             let pause = span.saturating_mul(PAUSE).min(Duration::from_millis(LONGEST_PAUSE.into()));
@@ -84,7 +84,7 @@ impl Linger {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "it is to wrap around")]
-fn wrapped_millis(time: Time) -> u32 {
+fn wrapped_millis(time: RealTime) -> u32 {
     time.since_start().as_millis() as u32
 }
 
@@ -92,14 +92,14 @@ fn wrapped_millis(time: Time) -> u32 {
 mod tests {
     use super::*;
 
-    const fn ms(n: u64) -> Time {
-        Time::from_nanos(n * 1_000_000)
+    const fn ms(n: u64) -> RealTime {
+        RealTime::from_nanos(n * 1_000_000)
     }
 
     #[test]
     fn a_late_yield_is_made_up_for_a_prompt_one_is_not() {
         let linger = Linger::default();
-        linger.took(ms(0), Time::from_nanos(100_000));
+        linger.took(ms(0), RealTime::from_nanos(100_000));
         assert!(!linger.is_paused(ms(0)));
         linger.took(ms(7), ms(10));
         // Another that was less late ends no pause.
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_lies_there_is_found_even_in_a_pause() {
-        let (linger, clock) = (Linger::default(), Clock::start_now());
+        let (linger, clock) = (Linger::default(), RealClock::start_now());
         let now = clock.now();
         linger.took(now, now.after(Duration::from_secs(60)));
         assert_eq!(linger.until(&clock, || Some(1)), Some(1));

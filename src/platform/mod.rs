@@ -3,7 +3,10 @@
 //!
 //! Each module uses only those listed below it.
 
+pub(crate) mod model_clock;
+
 pub(crate) mod linger;
+pub(crate) mod manual;
 
 pub(crate) mod clock;
 pub(crate) mod stall;

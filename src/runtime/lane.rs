@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::output::event::{Event, EventKind, Subscriber};
-use crate::platform::clock::Clock;
+use crate::platform::clock::RealClock;
 use crate::platform::linger::Linger;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
@@ -146,6 +147,12 @@ impl Lane {
         self.shared.ready.notify_one();
     }
 
+    /// Whether the thread has called back all its events, or gets no more.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.waiting || state.closed
+    }
+
     /// The remaining events are no longer awaited. Returns how many events the subscribers did not
     /// get, including the remaining ones.
     pub(super) fn give_up(&self) -> u64 {
@@ -166,7 +173,7 @@ impl Shared {
             .collect();
         let mut hand = VecDeque::new();
         loop {
-            match self.next(&mut hand, &door.clock) {
+            match self.next(&mut hand, door) {
                 Next::Events => {
                     // A loss comes before the next event, and a lane that was given up serves no
                     // more.
@@ -191,13 +198,13 @@ impl Shared {
     }
 
     /// Waits for something to do.
-    fn next(&self, hand: &mut VecDeque<Event>, clock: &Clock) -> Next {
+    fn next(&self, hand: &mut VecDeque<Event>, door: &Door) -> Next {
         let mut state = self.state.lock();
         if hand.is_empty() && !self.has_news(&state) {
             // A thread that has just served may be needed again in a moment.
             self.answer_flushes(&mut state);
             drop(state);
-            self.linger.until(clock, || self.has_news(&self.state.lock()).then_some(()));
+            self.linger.until(&door.clock.real, || self.has_news(&self.state.lock()).then_some(()));
             state = self.state.lock();
         }
         loop {
@@ -229,6 +236,9 @@ impl Shared {
             state.queue.shrink_to(KEPT);
             hand.shrink_to(KEPT);
             state.waiting = true;
+            if door.clock.seat().is_some() {
+                door.post(Fact::CameToRest);
+            }
             self.ready.wait(&mut state);
         }
     }
@@ -268,11 +278,11 @@ impl Drop for Lane {
     }
 }
 
-fn overflow(lost: Lost, clock: &Clock) -> Event {
+fn overflow(lost: Lost, clock: &ModelClock) -> Event {
     let Lost { dropped, first, last } = lost;
     Event {
         seq: first,
-        at: Clock::wall(),
+        at: RealClock::wall(),
         since_start: clock.now().since_start(),
         task: None,
         kind: EventKind::SubscriberOverflow { dropped, first, last },

@@ -9,7 +9,7 @@ use super::notice;
 use crate::machine::{Machine, Notice};
 use crate::output::event::{Event, EventKind, Subscriber};
 use crate::output::line::LogEvents;
-use crate::platform::clock::Clock;
+use crate::platform::clock::RealClock;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
@@ -108,7 +108,7 @@ impl Publisher {
         self.seq += 1;
         let (seq, since_start) = (self.seq, now.since_start());
         if self.wall.0 != now {
-            self.wall = (now, Clock::wall());
+            self.wall = (now, RealClock::wall());
         }
         let event = Event { seq, at: self.wall.1, since_start, task, kind };
         let mut lanes = self.shared.iter().chain(&self.dedicated).peekable();
@@ -140,6 +140,11 @@ impl Publisher {
     /// lost; `None` if that is already so.
     pub(super) fn flush(&self) -> Option<Receiver<()>> {
         self.shared.as_ref().and_then(Lane::flush)
+    }
+
+    /// How many lanes have not called back all their events.
+    pub(super) fn lanes_at_work(&self) -> usize {
+        self.shared.iter().chain(&self.dedicated).filter(|lane| !lane.is_at_rest()).count()
     }
 
     /// No further event follows. Each lane reports when it has served its last one; returns how

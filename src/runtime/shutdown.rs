@@ -5,7 +5,7 @@ use crate::machine::End;
 use crate::output::report::{AbandonedAttempt, ShutdownReport};
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::ShutdownCause;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 pub(super) struct Shutdown {
     progress: Option<Progress>,
@@ -16,6 +16,8 @@ pub(super) struct Shutdown {
     lanes: Lanes,
     /// The machine has ended.
     pub(super) finished: bool,
+    /// When every task had its outcome.
+    completed_at: Option<RealTime>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ struct Progress {
 
 impl Shutdown {
     pub(super) const fn new(signals: Option<Listener>) -> Self {
-        Self { progress: None, signals, lanes: Lanes::Serving, finished: false }
+        Self { progress: None, signals, lanes: Lanes::Serving, finished: false, completed_at: None }
     }
 
     /// A shutdown begins.
@@ -46,7 +48,8 @@ impl Shutdown {
     }
 
     /// Every task has its outcome.
-    pub(super) fn note_complete(&mut self, now: Time) {
+    pub(super) fn note_complete(&mut self, now: Time, real: RealTime) {
+        self.completed_at = Some(real);
         if let Some(progress) = &mut self.progress {
             progress.ended = now;
         }
@@ -109,8 +112,8 @@ impl Shutdown {
     }
 
     /// When every task had its outcome.
-    pub(super) fn completed_at(&self, now: Time) -> Time {
-        self.progress.map_or(now, |progress| progress.ended)
+    pub(super) const fn completed_at(&self) -> Option<RealTime> {
+        self.completed_at
     }
 
     /// The report about the shutdown. Without a shutdown, the controller has panicked.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::output::error::{Cancelled, ExtendError, TaskError};
+use crate::platform::manual::Seat;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::Receiver;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
@@ -43,11 +45,21 @@ pub struct TaskContext {
     token: CancelToken,
     failures: u32,
     last_failure: Option<TaskError>,
+    _counted: Option<DetachedBody>,
+}
+
+/// A body without a supervisor, which counts as busy until its context is dropped.
+struct DetachedBody(Arc<Seat>);
+
+impl Drop for DetachedBody {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 impl TaskContext {
     pub(crate) fn new(cell: Arc<Cell>, failures: u32, last_failure: Option<TaskError>) -> Self {
-        Self { token: CancelToken(cell), failures, last_failure }
+        Self { token: CancelToken(cell), failures, last_failure, _counted: None }
     }
 
     /// Creates a context without a supervisor, to test a body by itself. It stands for the first
@@ -62,11 +74,16 @@ impl TaskContext {
     /// assert_eq!(ctx.check().unwrap_err().reason(), CancelReason::Stop);
     /// ```
     pub fn detached() -> (Self, Canceller) {
-        let record =
-            Arc::new(Record::new(Door::ended(), TaskId::new(1), Arc::from("detached"), None));
+        Self::detached_at(ModelClock::start_now())
+    }
+
+    pub(crate) fn detached_at(clock: ModelClock) -> (Self, Canceller) {
+        let counted = clock.seat().cloned().map(DetachedBody);
+        let door = Door::ended(clock);
+        let record = Arc::new(Record::new(door, TaskId::new(1), Arc::from("detached"), None));
         let cell = Arc::new(Cell::detached(record));
         let canceller = Canceller(Arc::clone(&cell));
-        (Self::new(cell, 0, None), canceller)
+        (Self { _counted: counted, ..Self::new(cell, 0, None) }, canceller)
     }
 
     fn cell(&self) -> &Arc<Cell> {

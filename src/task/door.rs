@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::report::RunReport;
-use crate::platform::clock::Clock;
 use crate::platform::linger::Linger;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
@@ -21,7 +21,7 @@ use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
 
 pub(crate) struct Door {
-    pub(crate) clock: Clock,
+    pub(crate) clock: ModelClock,
     /// The process whose threads these are.
     process: u32,
     /// For threads that wait for the outcome of a task.
@@ -91,7 +91,7 @@ impl<S> NotTaken<S> {
 }
 
 impl Door {
-    pub(crate) fn new(clock: Clock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
+    pub(crate) fn new(clock: ModelClock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
         let (intake, behind_door) = channel::bounded(intake_capacity);
         let (requests, asked) = channel::unbounded();
         let (facts, posted) = channel::unbounded();
@@ -115,8 +115,8 @@ impl Door {
     }
 
     /// The door of a supervisor that has ended.
-    pub(crate) fn ended() -> Arc<Self> {
-        let (door, _inbox) = Self::new(Clock::start_now(), 1);
+    pub(crate) fn ended(clock: ModelClock) -> Arc<Self> {
+        let (door, _inbox) = Self::new(clock, 1);
         door.close();
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door
@@ -311,10 +311,11 @@ impl Door {
 
     /// Blocks until the controller has ended or `span` has passed.
     pub(crate) fn wait_ended_for(&self, span: Duration) {
-        let due = self.clock.now().after(span);
+        let clock = &self.clock.real;
+        let due = clock.now().after(span);
         let mut slot = self.report.lock();
-        while slot.is_none() && self.clock.now() < due {
-            match self.clock.instant(due) {
+        while slot.is_none() && clock.now() < due {
+            match clock.instant(due) {
                 Some(instant) => {
                     self.ended.wait_until(&mut slot, instant);
                 }
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_posted_after_the_end_is_not_kept() {
-        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         door.post(Fact::LastResortWanted);
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door.post(Fact::LastResortWanted);

@@ -15,7 +15,7 @@ use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::CancelReason;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 /// Something that a thread reports, or the pool on its behalf.
 pub(crate) enum Fact {
@@ -38,13 +38,15 @@ pub(crate) enum Fact {
     /// A hook that counted as abandoned has returned.
     HookReturned,
     /// Nudges of an attempt are due again at that time.
-    HooksDue { cell: Arc<Cell>, due: Time },
+    HooksDue { cell: Arc<Cell>, due: RealTime },
     /// The system refused a thread; the next try is after `retry_in`.
     ThreadRefused { error: io::Error, retry_in: Duration },
     /// A thread was started, but the user's `on_thread_start` failed on it.
     SetUpFailed { role: Role, error: io::Error },
     /// A subscriber panicked.
     SubscriberPanicked { subscriber: Arc<str>, message: String },
+    /// A body has parked, or a thread has nothing more to do, where a manual clock holds the time.
+    CameToRest,
     /// A lane has served its last event.
     LaneFlushed,
 }

@@ -10,7 +10,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use crate::task::context::TaskContext;
 use crate::task::token::CancelToken;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// Says how a wait for a file descriptor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,8 +154,8 @@ impl CancelToken {
         flags: PollFlags,
         timeout: Option<Duration>,
     ) -> io::Result<Polled> {
-        let clock = self.0.clock();
-        let due = timeout.map_or(Time::NEVER, |span| clock.now().after(span));
+        let clock = self.0.clock().real;
+        let due = timeout.map_or(RealTime::NEVER, |span| clock.now().after(span));
         let cancel = self.cancel_fd()?;
         // The cancel has its own descriptor, so that none is missed between the check and the wait.
         let mut fds = [PollFd::new(&fd, flags), PollFd::from_borrowed_fd(cancel, PollFlags::IN)];

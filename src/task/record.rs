@@ -5,11 +5,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::error::Cancelled;
 use crate::output::outcome::Outcome;
+use crate::platform::manual::Seat;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::user_value;
+use crate::task::cell::{Cell, Parked};
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
@@ -25,6 +28,8 @@ pub(crate) struct Record {
     /// The controller's key for the task; `NO_KEY` until it has one.
     key: AtomicU32,
     cancel_asked: AtomicBool,
+    /// A manual clock does not wait for it.
+    ignored: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,7 +41,14 @@ struct State {
     /// The spec of a refused `add`, on its way back to the caller.
     refused: Option<TaskSpec>,
     /// In a box, because many records are kept and few are asked for it.
-    ended: Option<Box<EndChannel>>,
+    ended: Option<Box<Waiters>>,
+}
+
+/// Those that wait in other ways than on `changed`.
+#[derive(Default)]
+struct Waiters {
+    channel: EndChannel,
+    parked: Parked,
 }
 
 const NO_KEY: u32 = u32::MAX;
@@ -50,6 +62,7 @@ impl Record {
             slot,
             key: AtomicU32::new(NO_KEY),
             cancel_asked: AtomicBool::new(false),
+            ignored: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -93,10 +106,14 @@ impl Record {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
-            if let Some(ended) = &mut state.ended {
-                ended.disconnect();
-            }
+            let ended = state.ended.take();
             self.changed.notify_all();
+            // A cell has a lock of its own, under which this one is taken.
+            drop(state);
+            if let Some(mut ended) = ended {
+                ended.channel.disconnect();
+                ended.parked.wake_all();
+            }
         }
     }
 
@@ -122,7 +139,7 @@ impl Record {
 
     /// Blocks until there is an outcome, or `span` has passed.
     pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
-        let clock = &self.door.clock;
+        let clock = &self.door.clock.real;
         let soon = self.door.linger.until(clock, || self.outcome());
         if soon.is_some() {
             return soon;
@@ -148,7 +165,29 @@ impl Record {
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
-        state.ended.get_or_insert_with(Box::default).receiver(over)
+        state.ended.get_or_insert_with(Box::default).channel.receiver(over)
+    }
+
+    /// Body, where a manual clock holds the time: waits for the outcome, at most for `span`.
+    pub(crate) fn wait_parked(
+        &self,
+        cell: &Arc<Cell>,
+        seat: &Seat,
+        span: Duration,
+    ) -> Result<Option<Outcome>, Cancelled> {
+        self.state.lock().ended.get_or_insert_with(Box::default).parked.add(cell);
+        let due = seat.now().after(span);
+        cell.park(seat, due, || self.state.lock().outcome.is_some())?;
+        Ok(self.outcome())
+    }
+
+    pub(crate) fn is_ignored(&self) -> bool {
+        self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// From now on a manual clock does not wait for the task.
+    pub(crate) fn ignore(&self) {
+        self.ignored.store(true, Ordering::Relaxed);
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::output::not_quiet::BusyAttempt;
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{Receiver, Sender};
 use crate::task::record::Record;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
+use crate::vocabulary::time::Time;
 
 /// An order or a question to the controller.
 pub(crate) enum Request {
@@ -32,10 +34,41 @@ pub(crate) enum Request {
     Signal(i32),
     /// Start the next attempt now. The reply says whether the task was waiting for it.
     SkipWait(Arc<Record>, Sender<bool>),
+    /// Say when nothing more happens before the clock moves. For manual clocks, like the next two.
+    Settle(Sender<Settled>),
+    /// Serve what is due.
+    Tick(Sender<()>),
+    /// What keeps the supervisor from settling?
+    Unsettled(Sender<Unsettled>),
+    /// Do not wait for this task when settling.
+    Ignore(Arc<Record>),
     /// What is the state of the supervisor?
     Snapshot(Sender<Snapshot>),
     /// What is the state of this task?
     State(Arc<Record>, Sender<TaskState>),
     /// Which task has this id?
     Task(TaskId, Sender<Option<Arc<Record>>>),
+}
+
+/// Nothing more happens before the clock moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// When something is due.
+    pub(crate) next: Time,
+    /// How much the machine has been told so far; wraps around. If it was told nothing between two
+    /// answers, nothing happened in between.
+    pub(crate) inputs: u32,
+}
+
+/// What keeps a supervisor from settling.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    pub(crate) busy: Vec<BusyAttempt>,
+    /// The signals whose callbacks run.
+    pub(crate) signals: Vec<i32>,
+    /// Attempts, hooks and drops that no thread has taken.
+    pub(crate) unstarted: usize,
+    /// Lanes that have not called back all their events.
+    pub(crate) lanes: usize,
+    pub(crate) next: Time,
 }

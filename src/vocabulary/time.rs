@@ -1,23 +1,39 @@
-//! [`Time`]: nanoseconds since the supervisor started.
+//! [`Time`] and [`RealTime`]: nanoseconds since the supervisor started, on two scales.
 //!
-//! It is not an `Instant`, which has neither a zero nor a "never" and cannot be created freely in a
-//! test. All arithmetic saturates.
+//! Whatever concerns tasks happens in model time, which a manual clock can hold; threads wait in
+//! real time, which always passes. They are different types, so that no thread can wait for a clock
+//! that stands still.
+//!
+//! Neither is an `Instant`, which has neither a zero nor a "never" and cannot be created freely in
+//! a test. All arithmetic saturates.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::time::Duration;
 
-/// A moment on the supervisor's own scale.
+/// A moment on a scale of the supervisor's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Time(u64);
+pub(crate) struct Moment<Scale>(u64, PhantomData<Scale>);
 
-impl Time {
+/// The scale of tasks: delays, deadlines, graces, sleeps, events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Model {}
+
+/// The scale of threads: their growth and retirement, the patience of hooks, waits of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Real {}
+
+pub(crate) type Time = Moment<Model>;
+pub(crate) type RealTime = Moment<Real>;
+
+impl<Scale: Copy + PartialEq> Moment<Scale> {
     /// The moment the supervisor started.
-    pub(crate) const ZERO: Self = Self(0);
+    pub(crate) const ZERO: Self = Self(0, PhantomData);
     /// Later than every moment that can occur (584 years).
-    pub(crate) const NEVER: Self = Self(u64::MAX);
+    pub(crate) const NEVER: Self = Self(u64::MAX, PhantomData);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        Self(nanos, PhantomData)
     }
 
     pub(crate) const fn as_nanos(self) -> u64 {
@@ -31,7 +47,7 @@ impl Time {
 
     /// The moment `span` later; `NEVER` once out of range.
     pub(crate) fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(span)))
+        Self(self.0.saturating_add(nanos(span)), PhantomData)
     }
 
     /// The span from this moment to `later`; zero if that has passed.
@@ -48,7 +64,7 @@ impl Time {
     pub(crate) fn next_tick(self, anchor: Self, step: Duration) -> Self {
         let step = nanos(step).max(1);
         let passed = self.0.saturating_sub(anchor.0) / step;
-        Self(anchor.0.saturating_add(passed.saturating_add(1).saturating_mul(step)))
+        Self(anchor.0.saturating_add(passed.saturating_add(1).saturating_mul(step)), PhantomData)
     }
 }
 

@@ -4,6 +4,7 @@
 mod admission;
 mod api;
 mod cancel;
+mod clock;
 mod concurrency;
 mod idle;
 mod lifecycle;

@@ -5,7 +5,7 @@ use crate::api::refused::AddError;
 use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::event::{Event, Subscribe};
 use crate::output::outcome::Outcome;
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
@@ -73,7 +73,7 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
 #[test]
 fn a_controller_that_panics_leaves_nobody_waiting() {
     let (heard, events) = unbounded();
-    let (door, inbox) = Door::new(Clock::start_now(), 9);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 9);
     start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
     let handle = SupervisorHandle::new(Arc::clone(&door));
     let (drops, dropped) = unbounded();

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::settling::Settling;
 use super::{Controller, ReleasedAttempts};
 use crate::machine::{Input, State};
 use crate::output::outcome::Outcome;
@@ -76,6 +77,7 @@ impl Controller {
         self.inbox.requests = channel::never();
         let door = Arc::clone(&self.door);
         self.idle_waiters.clear();
+        self.settling = Settling::default();
         let report = self.into_report();
         let values_leaked = report.shutdown.values_leaked;
         door.end(report);
@@ -95,7 +97,8 @@ impl Controller {
         self.signal_hooks.clear();
         self.serve_threads();
         // Idle workers get the same time to leave as the last events.
-        let due = self.shutdown.completed_at(self.now).after(self.machine.limits().event_flush);
+        let complete = self.shutdown.completed_at().unwrap_or(self.real);
+        let due = complete.after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
         let (behind_door, lost) = self.door.refused_behind_door();
         self.tally.count_refused(behind_door, lost, &[]);

@@ -8,6 +8,8 @@ mod perform;
 mod serve;
 mod view;
 
+mod settling;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -26,14 +28,15 @@ use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
 use crate::task::on_signal::SignalHook;
 use crate::task::settings::Settings;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 pub(super) struct Controller {
     door: Arc<Door>,
     inbox: Inbox,
     machine: Machine,
-    /// The time of this turn.
+    /// The time of this turn, for tasks and for threads.
     now: Time,
+    real: RealTime,
     values: Values,
     released: ReleasedAttempts,
     pool: Pool,
@@ -43,6 +46,7 @@ pub(super) struct Controller {
     shutdown: Shutdown,
     signal_hooks: Vec<Arc<SignalHook>>,
     idle_waiters: Vec<IdleWaiter>,
+    settling: settling::Settling,
     linger: Linger,
     /// Kept between steps to reuse its memory.
     effects: Vec<Effect>,
@@ -77,6 +81,7 @@ impl Controller {
             inbox,
             machine,
             now: Time::ZERO,
+            real: RealTime::ZERO,
             values,
             released: ReleasedAttempts::default(),
             pool,
@@ -86,6 +91,7 @@ impl Controller {
             shutdown: Shutdown::new(signals),
             signal_hooks,
             idle_waiters: Vec::new(),
+            settling: settling::Settling::default(),
             linger: Linger::default(),
             effects: Vec::new(),
             feedback: VecDeque::new(),
@@ -112,7 +118,7 @@ impl Controller {
         let facts = self.inbox.facts.len();
         let most = if requests == 0 { SUBMISSIONS_PER_TURN } else { usize::MAX };
         let submissions = self.inbox.intake.len().min(most);
-        self.now = self.door.clock.now();
+        self.read_clock();
 
         for _ in 0..facts {
             let Ok(fact) = self.inbox.facts.try_recv() else { break };
@@ -131,6 +137,23 @@ impl Controller {
         }
         self.serve_threads();
         self.answer_idle_waiters();
+        self.answer_settling();
+    }
+
+    fn read_clock(&mut self) {
+        let clock = &self.door.clock;
+        self.real = clock.real.now();
+        self.now = clock.at(self.real);
+        if self.flush_ends() <= self.real {
+            self.now = self.now.max(self.machine.deadline());
+        }
+    }
+
+    /// When the last events are no longer awaited. Subscribers run in real time, even where a
+    /// manual clock holds that of the machine.
+    fn flush_ends(&self) -> RealTime {
+        let flush = self.machine.limits().event_flush;
+        self.shutdown.completed_at().map_or(RealTime::NEVER, |complete| complete.after(flush))
     }
 
     /// The one place where the controller waits before its end: until there is a message, or
@@ -142,9 +165,10 @@ impl Controller {
             let nothing = facts.is_empty() && requests.is_empty() && intake.is_empty();
             (!nothing).then_some(())
         };
-        let due = self.machine.deadline().min(self.pool.deadline());
+        let due = clock.wakes_at(self.machine.deadline());
+        let due = due.min(self.pool.deadline()).min(self.flush_ends());
         // What is already due must not wait: on a busy machine each yield may cost a time slice.
-        if due <= clock.now() || self.linger.until(clock, look).is_some() {
+        if due <= clock.real.now() || self.linger.until(&clock.real, look).is_some() {
             return;
         }
         let mut select = Select::new();
@@ -152,7 +176,7 @@ impl Controller {
         select.recv(requests);
         select.recv(intake);
         // The next turn finds out by itself which message came, or that the time is up.
-        let _ = match clock.remaining(due) {
+        let _ = match clock.real.remaining(due) {
             Some(span) => select.ready_timeout(span).ok(),
             None => Some(select.ready()),
         };
@@ -172,6 +196,7 @@ impl Controller {
 
     fn step(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
+        self.settling.note_input();
         self.machine.step(self.now, input, &mut effects);
         for effect in effects.drain(..) {
             self.perform(effect);
@@ -192,12 +217,12 @@ impl Controller {
         if let Some(look) = self.examiner.next_look() {
             self.pool.push(look);
         }
-        for fact in self.pool.manage(self.now) {
+        for fact in self.pool.manage(self.real) {
             self.serve_fact(fact);
         }
         // Values that this has left must not wait for a later turn.
         if self.push_kept() {
-            self.pool.wake_by(self.now);
+            self.pool.wake_by(self.real);
         }
     }
 

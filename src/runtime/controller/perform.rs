@@ -66,7 +66,7 @@ impl Controller {
             }
             Effect::RestoreSignals => self.shutdown.signals = None,
             Effect::FlushEvents => {
-                self.shutdown.note_complete(self.now);
+                self.shutdown.note_complete(self.now, self.real);
                 self.close_lanes();
             }
             Effect::Finish => self.shutdown.finished = true,

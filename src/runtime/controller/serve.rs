@@ -28,7 +28,7 @@ impl Controller {
             Fact::Examined { attempt, stall } => self.note_examined(attempt, stall),
             Fact::LastResortWanted => {
                 let mut facts = Vec::new();
-                self.pool.start_last_resort(self.now, &mut facts);
+                self.pool.start_last_resort(self.real, &mut facts);
                 for fact in facts {
                     self.serve_fact(fact);
                 }
@@ -50,7 +50,7 @@ impl Controller {
                 self.publisher.publish(self.now, None, kind);
             }
             Fact::SetUpFailed { role, error } => {
-                let refused = self.pool.set_up_failed(self.now, role, error);
+                let refused = self.pool.set_up_failed(self.real, role, error);
                 self.serve_fact(refused);
             }
             Fact::SubscriberPanicked { subscriber, message } => {
@@ -58,6 +58,8 @@ impl Controller {
                 let kind = EventKind::SubscriberPanicked { subscriber, message };
                 self.publisher.publish(self.now, None, kind);
             }
+            // The end of this turn looks.
+            Fact::CameToRest => {}
             Fact::LaneFlushed => {
                 if self.shutdown.lane_flushed() {
                     self.feed(Input::EventsFlushed);
@@ -136,6 +138,8 @@ impl Controller {
             Request::Restart(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::RestartRequested));
             }
+            Request::Ignore(record) => self.ignore(&record),
+            Request::Settle(reply) => self.settling.add(reply),
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
             Request::Signal(number) => self.serve_signal(number),
             Request::SkipWait(record, reply) => {
@@ -143,6 +147,9 @@ impl Controller {
             }
             Request::Snapshot(reply) => answer(&reply, self.snapshot()),
             Request::State(record, reply) => answer(&reply, self.state(&record)),
+            // What was due was served earlier in this turn.
+            Request::Tick(reply) => answer(&reply, ()),
+            Request::Unsettled(reply) => answer(&reply, self.unsettled()),
             Request::Task(id, reply) => answer(&reply, self.task(id)),
         }
     }

@@ -9,13 +9,13 @@ use super::shared::{Dedicated, Group, Place};
 use super::Pool;
 use crate::platform::sync::Mutex;
 use crate::task::fact::{Fact, Role};
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// The dedicated attempts that have no thread yet.
 pub(super) struct Waiting {
     attempts: VecDeque<Dedicated>,
     /// No thread is tried before this time.
-    refused_until: Time,
+    refused_until: RealTime,
 }
 
 /// How long until a refused dedicated thread is tried again.
@@ -25,7 +25,13 @@ const STARTS_PER_TURN: usize = 8;
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { attempts: VecDeque::new(), refused_until: Time::ZERO }
+        Self { attempts: VecDeque::new(), refused_until: RealTime::ZERO }
+    }
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> usize {
+        self.attempts.len()
     }
 }
 
@@ -37,14 +43,14 @@ impl Pool {
 
     /// The system refused the dedicated thread of an attempt. The other attempts now come first,
     /// because the system may never grant this one.
-    pub(super) fn dedicated_refused(&mut self, now: Time, error: io::Error) -> Fact {
+    pub(super) fn dedicated_refused(&mut self, now: RealTime, error: io::Error) -> Fact {
         let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
         self.dedicated.attempts.extend(unserved);
         self.dedicated.refused_until = now.after(RETRY);
         Fact::ThreadRefused { error, retry_in: RETRY }
     }
 
-    pub(super) fn start_dedicated(&mut self, now: Time, facts: &mut Vec<Fact>) {
+    pub(super) fn start_dedicated(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         for _ in 0..STARTS_PER_TURN {
             if now < self.dedicated.refused_until {
                 break;
@@ -65,7 +71,7 @@ impl Pool {
 
     /// Puts the attempt back if its thread is refused.
     fn start_dedicated_thread(&mut self, dedicated: Dedicated) -> io::Result<()> {
-        let place = self.shared.place(Group::Beside);
+        let place = self.shared.place(Group::Dedicated);
         let role = self.role();
         let options = dedicated.options.clone();
         // If the thread is refused, the attempt must still be here.

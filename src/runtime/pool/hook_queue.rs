@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::platform::model_clock::ModelClock;
 use crate::task::cell::{Thread, SLOW_HOOK};
 use crate::task::fact::{Fact, HookOwner};
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 #[derive(Default)]
 pub(super) struct HookQueue {
-    waiting: VecDeque<(HookOwner, Time)>,
+    waiting: VecDeque<(HookOwner, RealTime)>,
     runs: Vec<HookRun>,
 }
 
@@ -17,6 +18,8 @@ pub(super) struct HookQueue {
 struct HookRun {
     owner: HookOwner,
     thread: Thread,
+    began: RealTime,
+    /// The same moment, for reports.
     since: Time,
     /// Whether they were reported as slow.
     slow: bool,
@@ -37,16 +40,13 @@ impl HookQueue {
     }
 
     /// Takes up the hooks of one owner, to be run on this thread.
-    pub(super) fn begin(
-        &mut self,
-        thread: &Thread,
-        now: impl FnOnce() -> Time,
-    ) -> Option<HookOwner> {
+    pub(super) fn begin(&mut self, thread: &Thread, clock: &ModelClock) -> Option<HookOwner> {
         let (owner, _) = self.waiting.pop_front()?;
         self.runs.push(HookRun {
             owner: owner.clone(),
             thread: thread.clone(),
-            since: now(),
+            began: clock.real.now(),
+            since: clock.now(),
             slow: false,
             abandoned: false,
         });
@@ -63,17 +63,22 @@ impl HookQueue {
     }
 
     /// Notices hooks that are slow or abandoned. Returns when to look again.
-    pub(super) fn look(&mut self, now: Time, facts: &mut Vec<Fact>) -> Time {
-        let mut again = Time::NEVER;
+    pub(super) fn look(
+        &mut self,
+        clock: &ModelClock,
+        now: RealTime,
+        facts: &mut Vec<Fact>,
+    ) -> RealTime {
+        let mut again = RealTime::NEVER;
         for run in &mut self.runs {
-            let ran = run.since.until(now);
+            let ran = run.began.until(now);
             if !run.slow && ran >= SLOW_HOOK {
                 run.slow = true;
                 facts.push(Fact::HookSlow { owner: run.owner.clone(), ran });
             }
             // Even if its attempt has little grace left, a hook may take the normal time.
-            let slow_at = run.since.after(SLOW_HOOK);
-            let late_at = slow_at.max(run.owner.until(run.since));
+            let slow_at = run.began.after(SLOW_HOOK);
+            let late_at = slow_at.max(clock.wakes_at(run.owner.until(run.since)));
             if !run.abandoned && late_at <= now {
                 run.abandoned = true;
                 facts.push(Fact::HookAbandoned);
@@ -87,14 +92,19 @@ impl HookQueue {
         again
     }
 
-    pub(super) fn push(&mut self, owner: HookOwner, now: Time) {
+    pub(super) fn push(&mut self, owner: HookOwner, now: RealTime) {
         self.waiting.push_back((owner, now));
     }
 
     /// How many owners wait, and since when the first of them waits.
-    pub(super) fn waiting(&self) -> (u32, Option<Time>) {
+    pub(super) fn waiting(&self) -> (u32, Option<RealTime>) {
         let oldest = self.waiting.front().map(|(_, offered_at)| *offered_at);
         (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), oldest)
+    }
+
+    /// Whose hooks are running, and the threads that run them.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&HookOwner, &Thread)> {
+        self.runs.iter().map(|run| (&run.owner, &run.thread))
     }
 
     /// The hooks that outlived their grace.

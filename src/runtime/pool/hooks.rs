@@ -12,7 +12,7 @@ use super::Pool;
 use crate::task::cell::{Cell, Thread};
 use crate::task::fact::{Fact, HookOwner, Role};
 use crate::task::on_signal::SignalHook;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// The most threads that are started for waiting hooks, besides those that the arithmetic starts.
 const MAX_STARTS: u32 = 8;
@@ -25,7 +25,7 @@ pub(super) struct HookThreads {
     /// Whose hooks run after this turn.
     pending: Vec<HookOwner>,
     /// Attempts whose nudges run again: when, and in which order they came.
-    nudges: BTreeMap<(Time, u64), Arc<Cell>>,
+    nudges: BTreeMap<(RealTime, u64), Arc<Cell>>,
     nudge_number: u64,
     /// Where the thread of last resort waits, once it exists.
     last_resort: Option<Arc<Seat>>,
@@ -35,12 +35,17 @@ pub(super) struct HookThreads {
 
 impl HookThreads {
     /// When the next nudge is due.
-    pub(super) fn next_nudge(&self) -> Time {
-        self.nudges.keys().next().map_or(Time::NEVER, |(due, _)| *due)
+    pub(super) fn next_nudge(&self) -> RealTime {
+        self.nudges.keys().next().map_or(RealTime::NEVER, |(due, _)| *due)
+    }
+
+    /// Whether no hooks wait for the end of the turn.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// Offers the hooks that are due to the threads.
-    pub(super) fn offer(&mut self, state: &mut State, now: Time) {
+    pub(super) fn offer(&mut self, state: &mut State, now: RealTime) {
         while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
             self.pending.push(HookOwner::Attempt(entry.remove()));
         }
@@ -79,15 +84,15 @@ impl Pool {
     }
 
     /// Has the nudges of an attempt run again.
-    pub(in crate::runtime) fn run_hooks_again(&mut self, cell: Arc<Cell>, due: Time) {
+    pub(in crate::runtime) fn run_hooks_again(&mut self, cell: Arc<Cell>, due: RealTime) {
         self.hooks.nudge_number += 1;
         self.hooks.nudges.insert((due, self.hooks.nudge_number), cell);
     }
 
     /// Makes sure that every hook finds a thread, and that hanging hooks are noticed.
-    pub(super) fn serve_hooks(&mut self, now: Time, facts: &mut Vec<Fact>) {
+    pub(super) fn serve_hooks(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         let mut state = self.shared.state.lock();
-        let again = state.hooks.look(now, facts);
+        let again = state.hooks.look(&self.shared.door.clock, now, facts);
         let (waiting, oldest) = state.hooks.waiting();
         let missing = waiting.saturating_sub(state.available());
         drop(state);
@@ -105,7 +110,7 @@ impl Pool {
         }
     }
 
-    fn start_for_hooks(&mut self, missing: u32, now: Time, facts: &mut Vec<Fact>) {
+    fn start_for_hooks(&mut self, missing: u32, now: RealTime, facts: &mut Vec<Fact>) {
         for _ in 0..missing.min(MAX_STARTS - self.hooks.starts) {
             if now < self.refused_until {
                 // The thread of last resort may hang in a hook: look again.
@@ -119,7 +124,7 @@ impl Pool {
         }
     }
 
-    fn call_last_resort(&mut self, now: Time, facts: &mut Vec<Fact>) {
+    fn call_last_resort(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         if let Some(seat) = &self.hooks.last_resort {
             // It takes all waiting hooks as soon as it can, so no further look is needed.
             let _state = self.shared.state.lock();
@@ -131,7 +136,7 @@ impl Pool {
     }
 
     /// Starts the thread of last resort, if it does not exist.
-    pub(in crate::runtime) fn start_last_resort(&mut self, now: Time, facts: &mut Vec<Fact>) {
+    pub(in crate::runtime) fn start_last_resort(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         if self.hooks.last_resort.is_some() {
             return;
         }
@@ -139,7 +144,7 @@ impl Pool {
             return self.last_resort_refused();
         }
 
-        let (place, seat) = (self.shared.place(Group::Beside), Arc::new(Seat::default()));
+        let (place, seat) = (self.shared.place(Group::LastResort), Arc::new(Seat::default()));
         let waits = Arc::clone(&seat);
         let threads = &self.shared.threads;
         let started = threads
@@ -176,7 +181,7 @@ impl Shared {
         let mut state = self.state.lock();
         let was_abandoned = state.hooks.end(&owner, thread);
         if again {
-            state.hooks.push(owner.clone(), self.door.clock.now());
+            state.hooks.push(owner.clone(), self.door.clock.real.now());
         }
         drop(state);
         if was_abandoned {
@@ -186,6 +191,7 @@ impl Shared {
             (HookOwner::Attempt(cell), Some(due)) => self.door.post(Fact::HooksDue { cell, due }),
             (owner, _) => self.drop_value(owner),
         }
+        self.note_rest();
     }
 
     /// Returns whether the hook is to run again.
@@ -213,7 +219,7 @@ fn work_on_hooks(place: Place, name: Arc<str>, seat: &Seat) {
     // It takes nothing but hooks, so that a long attempt never keeps it from them.
     let mut state = shared.state.lock();
     loop {
-        if let Some(owner) = state.hooks.begin(&thread, || shared.door.clock.now()) {
+        if let Some(owner) = state.hooks.begin(&thread, &shared.door.clock) {
             drop(state);
             shared.run_hooks(owner, &thread);
             state = shared.state.lock();

@@ -24,9 +24,10 @@ use crate::platform::sync::thread;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value;
+use crate::task::cell::Thread;
 use crate::task::door::Door;
-use crate::task::fact::{Fact, Role};
-use crate::vocabulary::time::Time;
+use crate::task::fact::{Fact, HookOwner, Role};
+use crate::vocabulary::time::RealTime;
 
 pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
 use shared::{Call, Group, Shared, State};
@@ -39,9 +40,9 @@ pub(super) struct Pool {
     hooks: hooks::HookThreads,
     dedicated: dedicated::Waiting,
     /// No thread for hooks is tried before this time; the arithmetic has the same for the others.
-    refused_until: Time,
+    refused_until: RealTime,
     /// When the threads need attention.
-    deadline: Time,
+    deadline: RealTime,
     /// The number of revoked attempts that may still lie in the queue.
     revoked: usize,
     next_number: u64,
@@ -66,8 +67,8 @@ impl Pool {
             pending: Vec::new(),
             hooks: hooks::HookThreads::default(),
             dedicated: dedicated::Waiting::default(),
-            refused_until: Time::ZERO,
-            deadline: Time::NEVER,
+            refused_until: RealTime::ZERO,
+            deadline: RealTime::NEVER,
             revoked: 0,
             next_number: 1,
         }
@@ -84,12 +85,12 @@ impl Pool {
     }
 
     /// When to call [`manage`](Self::manage) at the latest.
-    pub(super) fn deadline(&self) -> Time {
+    pub(super) fn deadline(&self) -> RealTime {
         self.deadline.min(self.hooks.next_nudge())
     }
 
     /// Has [`manage`](Self::manage) called by then.
-    pub(super) fn wake_by(&mut self, due: Time) {
+    pub(super) fn wake_by(&mut self, due: RealTime) {
         self.deadline = self.deadline.min(due);
     }
 
@@ -102,8 +103,34 @@ impl Pool {
         self.shared.state.lock().staying()
     }
 
+    /// How much work no thread has taken.
+    pub(super) fn unstarted(&self) -> usize {
+        let state = self.shared.state.lock();
+        let hooks = state.hooks.waiting().0 as usize;
+        state.queue.len() + state.unserved.len() + hooks + self.pending.len() + self.dedicated.len()
+    }
+
+    /// Whether nothing waits for a thread, and every thread that works runs a body that rests.
+    pub(super) fn is_at_rest(&self, resting: impl FnOnce() -> u32) -> bool {
+        if self.unstarted() > 0 || !self.hooks.is_idle() {
+            return false;
+        }
+        // From here on the number of working threads can only fall. So if as many bodies rest a
+        // moment later, all of them do.
+        let state = self.shared.state.lock();
+        let (working, hooks) = (state.working(), state.hooks.running().count());
+        drop(state);
+        hooks == 0 && working == resting()
+    }
+
+    /// Whose hooks are running, and the threads that run them.
+    pub(super) fn running_hooks(&self) -> Vec<(HookOwner, Thread)> {
+        let state = self.shared.state.lock();
+        state.hooks.running().map(|(owner, thread)| (owner.clone(), thread.clone())).collect()
+    }
+
     /// Offers this turn's work, and starts or retires threads. Returns facts for the controller.
-    pub(super) fn manage(&mut self, now: Time) -> Vec<Fact> {
+    pub(super) fn manage(&mut self, now: RealTime) -> Vec<Fact> {
         let mut facts = Vec::new();
         let counts = self.offer(now);
         let orders = self.arithmetic.decide(now, counts);
@@ -123,7 +150,7 @@ impl Pool {
         facts
     }
 
-    fn offer(&mut self, now: Time) -> Counts {
+    fn offer(&mut self, now: RealTime) -> Counts {
         let mut state = self.shared.state.lock();
         self.hooks.offer(&mut state, now);
         for work in self.pending.drain(..) {
@@ -159,7 +186,7 @@ impl Pool {
     }
 
     /// A thread was started but could not be used.
-    pub(super) fn set_up_failed(&mut self, now: Time, role: Role, error: io::Error) -> Fact {
+    pub(super) fn set_up_failed(&mut self, now: RealTime, role: Role, error: io::Error) -> Fact {
         match role {
             Role::Pooled => self.refused(now, error),
             Role::Dedicated => self.dedicated_refused(now, error),
@@ -171,7 +198,7 @@ impl Pool {
     }
 
     /// The system refused a thread. For a while no other is tried.
-    fn refused(&mut self, now: Time, error: io::Error) -> Fact {
+    fn refused(&mut self, now: RealTime, error: io::Error) -> Fact {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
         self.hooks.forget_start();
@@ -182,7 +209,7 @@ impl Pool {
     /// Sends every thread home once there is nothing left to do, and waits until they have left,
     /// but at most until `due`, because some may be stuck in user code. Returns how many values are
     /// not dropped by then; a thread that comes back later drops them.
-    pub(super) fn close(mut self, stuck: u32, due: Time) -> usize {
+    pub(super) fn close(mut self, stuck: u32, due: RealTime) -> usize {
         let shared = Arc::clone(&self.shared);
         let nobody = self.call_home();
         if nobody {
@@ -191,11 +218,13 @@ impl Pool {
         }
 
         let mut state = shared.state.lock();
-        while (state.alive() > stuck || !state.queue.is_empty()) && shared.door.clock.now() < due {
-            let Some(instant) = shared.door.clock.instant(due) else { break };
+        while (state.alive() > stuck || !state.queue.is_empty())
+            && shared.door.clock.real.now() < due
+        {
+            let Some(instant) = shared.door.clock.real.instant(due) else { break };
             shared.left.wait_until(&mut state, instant);
         }
-        let values_of = |(work, _): &(Work, Time)| match work {
+        let values_of = |(work, _): &(Work, RealTime)| match work {
             Work::Attempt(_) | Work::Examine(_) => 0,
             Work::Drop(values) => values.len(),
         };
@@ -219,7 +248,7 @@ impl Pool {
             self.pending.push(Work::Drop(kept));
         }
         for work in self.pending.drain(..) {
-            state.queue.push_back((work, Time::ZERO));
+            state.queue.push_back((work, RealTime::ZERO));
         }
         for seat in std::mem::take(&mut state.idle) {
             seat.call(Call::Work);
@@ -232,14 +261,14 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::clock::Clock;
+    use crate::platform::model_clock::ModelClock;
     use std::time::Duration;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
-        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         let threads = ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None };
         let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
@@ -247,36 +276,36 @@ mod tests {
             thread::yield_now();
         }
         let mut facts = Vec::new();
-        pool.start_last_resort(Time::ZERO, &mut facts);
+        pool.start_last_resort(RealTime::ZERO, &mut facts);
         assert!(facts.is_empty());
         let mut beside = None;
         for second in 1..100_u32 {
             // A dedicated thread for ten seconds, then none.
             match second % 20 {
-                1 => beside = Some(pool.shared.place(Group::Beside)),
+                1 => beside = Some(pool.shared.place(Group::Dedicated)),
                 11 => drop(beside.take()),
                 _ => {}
             }
-            pool.manage(Time::ZERO.after(Duration::from_secs(1) * second));
+            pool.manage(RealTime::ZERO.after(Duration::from_secs(1) * second));
             let counts = pool.counts();
             assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
         }
         drop(beside);
-        let soon = door.clock.now().after(Duration::from_secs(60));
+        let soon = door.clock.real.now().after(Duration::from_secs(60));
         assert_eq!(pool.close(0, soon), 0);
     }
 
     /// Each refusal counts once, whoever hears of it.
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
-        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         // A program of 32 bits may be given half of its address space.
         let impossible = Some(usize::MAX - (1 << 20));
         let threads =
             ThreadSetup { name: "test".to_owned(), stack_size: impossible, callbacks: None };
         let mut pool = Pool::new(door, inbox.facts, threads, 0);
         pool.push(Work::Drop(Vec::new()));
-        let mut now = Time::ZERO;
+        let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)
             .map(|_| {
                 let mut facts = pool.manage(now);

@@ -36,6 +36,7 @@ impl Shared {
         let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
         let mut body = load.body;
         // Until everything is dropped, because a destructor must not wait for its own task either.
+        let body_here = job.cell.enter_body();
         let current = current::enter(ctx.token());
         let (ret, error) = run_body(&mut body, &ctx);
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
@@ -51,7 +52,7 @@ impl Shared {
             self.drop_value(body.take());
         }
         self.drop_value(ctx);
-        drop(current);
+        drop((current, body_here));
         job.cell.left();
 
         // Only now, so that everything is dropped before the return is known.
@@ -69,9 +70,9 @@ impl Shared {
         let still_there = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
         let tids = examinees.iter().map(|it| still_there(it).and_then(|thread| thread.tid));
         let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
-            let began = self.door.clock.now();
+            let began = self.door.clock.real.now();
             let _ = channel::never::<()>().recv_timeout(LOOK);
-            began.until(self.door.clock.now())
+            began.until(self.door.clock.real.now())
         });
         for (examinee, stall) in examinees.into_iter().zip(stalls) {
             self.door.post(Fact::Examined { attempt: examinee.attempt, stall });

@@ -17,7 +17,7 @@ use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
 use crate::vocabulary::id::AttemptAddr;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// Something for a worker to do.
 pub(in crate::runtime) enum Work {
@@ -62,7 +62,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     /// The work, with the time at which it was offered.
-    pub(super) queue: VecDeque<(Work, Time)>,
+    pub(super) queue: VecDeque<(Work, RealTime)>,
     pub(super) hooks: HookQueue,
     /// Attempts whose dedicated threads came but could not serve them.
     pub(super) unserved: Vec<Dedicated>,
@@ -82,7 +82,8 @@ pub(super) struct State {
 #[derive(Default)]
 struct ThreadCounts {
     pooled: u32,
-    beside: u32,
+    dedicated: u32,
+    last_resort: u32,
     leaving: u32,
 }
 
@@ -91,8 +92,10 @@ struct ThreadCounts {
 pub(super) enum Group {
     /// It takes work from the queue.
     Pooled,
-    /// It was started for a single attempt, or is the thread of last resort for hooks.
-    Beside,
+    /// It was started for a single attempt.
+    Dedicated,
+    /// It is the thread of last resort for hooks.
+    LastResort,
     /// It was pooled and goes home.
     Leaving,
 }
@@ -144,7 +147,8 @@ impl ThreadCounts {
     fn of(&mut self, group: Group) -> &mut u32 {
         match group {
             Group::Pooled => &mut self.pooled,
-            Group::Beside => &mut self.beside,
+            Group::Dedicated => &mut self.dedicated,
+            Group::LastResort => &mut self.last_resort,
             Group::Leaving => &mut self.leaving,
         }
     }
@@ -171,7 +175,12 @@ impl State {
 
     /// The number of threads that were not sent home.
     pub(super) const fn staying(&self) -> u32 {
-        self.threads.pooled + self.threads.beside
+        self.threads.pooled + self.threads.dedicated + self.threads.last_resort
+    }
+
+    /// The number of threads that run something. A dedicated thread does from its start.
+    pub(super) const fn working(&self) -> u32 {
+        self.busy + self.threads.dedicated
     }
 
     /// The number of pooled threads that will look for work.
@@ -183,7 +192,7 @@ impl State {
         self.closed || !self.hooks.is_empty() || !self.queue.is_empty()
     }
 
-    pub(super) fn offer(&mut self, work: Work, now: Time) {
+    pub(super) fn offer(&mut self, work: Work, now: RealTime) {
         self.queue.push_back((work, now));
         self.call_one();
     }
@@ -225,6 +234,14 @@ impl Shared {
         *self.state.lock().threads.of(group) += 1;
         Place { shared: Arc::clone(self), group }
     }
+
+    /// A thread has nothing more to do, and has reported all that it did. A manual clock may have
+    /// waited for that.
+    pub(super) fn note_rest(&self) {
+        if self.door.clock.seat().is_some() {
+            self.door.post(Fact::CameToRest);
+        }
+    }
 }
 
 impl Place {
@@ -238,5 +255,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         *self.shared.state.lock().threads.of(self.group) -= 1;
         self.shared.left.notify_all();
+        self.shared.note_rest();
     }
 }

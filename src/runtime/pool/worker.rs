@@ -85,17 +85,18 @@ impl Shared {
         let mut state = self.state.lock();
         if worked {
             state.busy -= 1;
+            self.note_rest();
             // A thread that has just worked may be needed again in a moment.
             if !state.has_news() {
                 drop(state);
                 let look = || self.state.lock().has_news().then_some(());
-                self.linger.until(&self.door.clock, look);
+                self.linger.until(&self.door.clock.real, look);
                 state = self.state.lock();
             }
         }
         loop {
             // Hooks go first, because the grace of their attempts is running.
-            let hooks = state.hooks.begin(thread, || self.door.clock.now());
+            let hooks = state.hooks.begin(thread, &self.door.clock);
             let found = hooks.map(Found::Hooks).or_else(|| state.take().map(Found::Work));
             if found.is_some() {
                 state.begin_work();

@@ -56,7 +56,12 @@ impl Pair {
             timeout: dice.chance(70).then(|| hours(1 + dice.below(4))),
             max_timeout: dice.chance(70).then(|| hours(1 + dice.below(8))),
         };
-        let record = Record::new(Door::ended(), TaskId::new(1), Arc::from("task"), None);
+        let record = Record::new(
+            Door::ended(ModelClock::start_now()),
+            TaskId::new(1),
+            Arc::from("task"),
+            None,
+        );
         let task = TaskAddr { key: TaskKey(0), id: record.id };
         let body = Body::repeat(|_| Ok(()));
         let load = Load { body, inherited: Vec::new(), allowance, failures: 0, last_failure: None };

@@ -8,7 +8,7 @@ use super::{Cell, Phase};
 use crate::platform::user_value;
 use crate::task::fact::{Fact, HookOwner};
 use crate::task::hook::Hook;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// A hook that runs longer than this is reported by an event.
 pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
@@ -16,21 +16,21 @@ pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
 /// A hook, and when it is due (again) once the token is cancelled.
 pub(crate) struct Registered {
     hook: Arc<Hook>,
-    due: Time,
+    due: RealTime,
 }
 
 /// The hooks of one attempt, in the order in which they were registered.
 pub(super) struct Hooks {
     registered: Vec<Registered>,
     /// When the controller will have nudges run again: one wake-up serves them all.
-    nudge_due: Time,
+    nudge_due: RealTime,
     /// Whether some thread runs them.
     running: bool,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { registered: Vec::new(), nudge_due: Time::NEVER, running: false }
+        Self { registered: Vec::new(), nudge_due: RealTime::NEVER, running: false }
     }
 }
 
@@ -40,7 +40,7 @@ impl Hooks {
     }
 
     /// Notes that a hook is due at `due`. True if that is sooner than the controller knows.
-    fn note_due(&mut self, due: Time) -> bool {
+    fn note_due(&mut self, due: RealTime) -> bool {
         let sooner = due < self.nudge_due;
         self.nudge_due = self.nudge_due.min(due);
         sooner
@@ -59,10 +59,10 @@ impl Cell {
             return;
         }
         let due = match (told, hook.period) {
-            (false, _) => Time::ZERO,
-            (true, Some(period)) if running => self.clock().now().after(period),
+            (false, _) => RealTime::ZERO,
+            (true, Some(period)) if running => self.clock().real.now().after(period),
             // A hook that is no nudge runs only now. For a nudge there is no call left to wake.
-            (true, _) => Time::NEVER,
+            (true, _) => RealTime::NEVER,
         };
         state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
         if !told {
@@ -72,9 +72,9 @@ impl Cell {
 
         let sooner = state.hooks.note_due(due);
         drop(state);
-        let began = self.clock().now();
+        let began = self.clock().real.now();
         self.run_hook(Arc::clone(hook));
-        let ran = began.until(self.clock().now());
+        let ran = began.until(self.clock().real.now());
         if ran > SLOW_HOOK {
             self.door().post(Fact::HookSlow { owner: HookOwner::Attempt(Arc::clone(self)), ran });
         }
@@ -85,25 +85,25 @@ impl Cell {
 
     /// Runs the hooks that are due, in the order in which they were registered. Returns when one is
     /// due again. Only one thread at a time does this for an attempt.
-    pub(crate) fn run_hooks(self: &Arc<Self>) -> Option<Time> {
+    pub(crate) fn run_hooks(self: &Arc<Self>) -> Option<RealTime> {
         if std::mem::replace(&mut self.state.lock().hooks.running, true) {
             return None;
         }
         // Each hook runs at most once: a nudge that takes longer than its period must not starve
         // the others.
-        let now = self.clock().now();
+        let now = self.clock().real.now();
         loop {
             let mut state = self.state.lock();
             let hooks = &mut state.hooks;
             let Some(it) = hooks.registered.iter_mut().find(|it| it.due <= now) else {
                 hooks.running = false;
-                if hooks.nudge_due <= self.clock().now() {
-                    hooks.nudge_due = Time::NEVER;
+                if hooks.nudge_due <= self.clock().real.now() {
+                    hooks.nudge_due = RealTime::NEVER;
                 }
                 let next = hooks.registered.iter().map(|it| it.due).min()?;
                 return hooks.note_due(next).then_some(next);
             };
-            it.due = it.hook.period.map_or(Time::NEVER, |period| now.after(period));
+            it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period));
             let hook = Arc::clone(&it.hook);
             drop(state);
             self.run_hook(hook);

@@ -12,6 +12,7 @@
 //! cancel cannot hit a new attempt.
 
 mod hooks;
+mod parking;
 mod told;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::{ExtendError, TaskError};
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::task::body::Body;
 use crate::task::door::Door;
@@ -33,6 +34,7 @@ use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 pub(crate) use hooks::{Registered, SLOW_HOOK};
+pub(crate) use parking::Parked;
 
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,
@@ -60,6 +62,7 @@ struct State {
     /// Set if the body will not run again, whatever it returns.
     finalized: bool,
     abandoned: bool,
+    rest: parking::Rest,
     /// The thread that runs it, once it is claimed.
     thread: Option<Thread>,
     told_channel: EndChannel,
@@ -139,6 +142,7 @@ impl Cell {
                 max_until: None,
                 finalized: false,
                 abandoned: false,
+                rest: parking::Rest::No,
                 thread: None,
                 told_channel: EndChannel::default(),
                 hooks: hooks::Hooks::default(),
@@ -158,6 +162,7 @@ impl Cell {
                 // Named under the same lock, so that nobody sees a claimed attempt without thread.
                 state.thread = Some(thread.clone());
                 let at = self.begin(&mut state, load.allowance);
+                self.begin_rest(&mut state);
                 Some((load, at))
             }
             other => {
@@ -206,6 +211,7 @@ impl Cell {
     pub(crate) fn left(&self) {
         let mut state = self.state.lock();
         state.phase = Phase::Returned;
+        self.end_rest(&mut state);
         // The thread of an abandoned attempt is about to be named in an event.
         if !state.abandoned {
             state.thread = None;
@@ -239,6 +245,7 @@ impl Cell {
 
         self.told.set(reason);
         state.until = grace_until;
+        self.unpark(&mut state);
         state.told_channel.disconnect();
         self.changed.notify_all();
         #[cfg(unix)]
@@ -317,7 +324,12 @@ impl Cell {
         self.state.lock().until
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
+    /// Whether no supervisor runs it.
+    fn is_detached(&self) -> bool {
+        self.record.key().is_none()
+    }
+
+    pub(crate) fn clock(&self) -> &ModelClock {
         &self.door().clock
     }
 

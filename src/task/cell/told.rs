@@ -1,6 +1,7 @@
 //! The cell as a cancel token: whether the attempt was told, and how a body waits for that.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cell;
@@ -64,8 +65,11 @@ impl Cell {
     }
 
     /// Sleeps until `span` has passed, or the token is cancelled.
-    pub(crate) fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
+    pub(crate) fn sleep(self: &Arc<Self>, span: Duration) -> Result<(), Cancelled> {
         let due = self.clock().now().after(span);
+        if let Some(seat) = self.clock().seat() {
+            return self.park(seat, due, || false).map(|_| ());
+        }
         let instant = self.clock().instant(due);
         let mut state = self.state.lock();
         loop {

@@ -7,19 +7,19 @@ use core::time::Duration;
 
 use crate::machine::pool::{Arithmetic, Counts, Orders};
 use crate::machine::tests::rig::ms;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 const EAGER: u32 = 2;
 
-fn at(micros: u64) -> Time {
-    Time::ZERO.after(Duration::from_micros(micros))
+fn at(micros: u64) -> RealTime {
+    RealTime::ZERO.after(Duration::from_micros(micros))
 }
 
 /// All threads busy, jobs waiting since the beginning.
 const fn busy(threads: u32, queued: u32) -> Counts {
     Counts {
         queued,
-        oldest: Some(Time::ZERO),
+        oldest: Some(RealTime::ZERO),
         threads,
         idle: 0,
         busy: threads,
@@ -55,7 +55,7 @@ fn a_queue_stands_still_after_half_a_millisecond_and_then_after_longer() {
     assert_eq!(pool.decide(now, busy(threads, 10_000)).start, 0);
     while threads < 200 {
         // Nobody has to look before the deadline.
-        let soon = Time::from_nanos(pool.deadline().as_nanos() - 1).max(now);
+        let soon = RealTime::from_nanos(pool.deadline().as_nanos() - 1).max(now);
         assert_eq!(pool.decide(soon, busy(threads, 10_000)).start, 0);
         looks.push(now.until(pool.deadline()));
         assert!(looks.len() < 100, "the pool does not grow: {threads} threads after {now:?}");

@@ -1,0 +1,387 @@
+//! [`ManualClock`]: time that a test moves by hand.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::api::task_handle::TaskHandle;
+use crate::output::not_quiet::NotQuiet;
+use crate::output::outcome::Outcome;
+use crate::platform::clock::RealClock;
+use crate::platform::manual::{Manual, Seat};
+use crate::platform::model_clock::ModelClock;
+use crate::platform::stall;
+use crate::platform::sync::channel::{self, TryRecvError};
+use crate::platform::sync::{Mutex, MutexGuard};
+use crate::task::context::TaskContext;
+use crate::task::current;
+use crate::task::door::Door;
+use crate::task::request::{Request, Settled};
+use crate::task::token::Canceller;
+use crate::vocabulary::time::RealTime;
+
+/// Time that only moves when it is told to, for tests of tasks: hours of backoff take milliseconds,
+/// and every attempt starts at its exact moment.
+///
+/// Give it to a supervisor with [`SupervisorBuilder::clock`](crate::SupervisorBuilder::clock). The
+/// tasks run on real threads as always, but whatever waits for time waits for this clock: initial
+/// delays, backoff, intervals, timeouts, graces, watchdogs, expiry, [`TaskContext::sleep`], and a
+/// body's waits for other tasks. [`advance`](Self::advance) moves it from one due moment to the
+/// next, and at each of them waits until everything that it brought about has happened and all is
+/// quiet again. The page [`guide::testing`](crate::guide::testing) shows how to use it.
+///
+/// A body that blocks elsewhere, in `thread::sleep`, a socket or a channel, is busy: the clock
+/// waits for it in real time, at most for its [`patience`](Self::patience).
+///
+/// Threads themselves live in real time: the growth of the pool, slow hooks, the waits of callers
+/// (such as [`TaskHandle::wait_timeout`] on the test's own thread), the last events of a shutdown,
+/// and `Event::at`. So do system calls with a timeout, [`TaskContext::wait_readable`] among them.
+///
+/// Clones are the same clock. Several supervisors may share one; it is quiet when all of them are.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadvisor::prelude::*;
+/// use threadvisor::ManualClock;
+///
+/// let clock = ManualClock::new();
+/// let supervisor = Supervisor::builder().clock(&clock).start()?;
+/// let backup = TaskSpec::new("backup", |_| Ok(())).every(Duration::from_secs(3600));
+/// let backup = supervisor.handle().add(backup)?;
+/// clock.advance(Duration::from_secs(24 * 3600));
+/// assert_eq!(supervisor.handle().snapshot()?.tasks[0].attempt, 25);
+/// # drop(backup);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ManualClock {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    manual: Arc<Manual>,
+    supervisors: Mutex<Vec<(Weak<Door>, Arc<Seat>)>>,
+    patience: Mutex<Duration>,
+    /// Held by whoever moves the time.
+    moving: Mutex<()>,
+}
+
+/// How long a clock waits by default.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the threads of busy bodies are examined.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ManualClock {
+    /// Makes a clock that shows zero.
+    pub fn new() -> Self {
+        let shared = Shared {
+            manual: Arc::default(),
+            supervisors: Mutex::new(Vec::new()),
+            patience: Mutex::new(PATIENCE),
+            moving: Mutex::new(()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sets the longest real time that one call of [`advance`](Self::advance) and its like may
+    /// take. Default 5 s.
+    #[must_use]
+    pub fn patience(self, real: Duration) -> Self {
+        *self.shared.patience.lock() = real;
+        self
+    }
+
+    /// Sets whether the clock waits until subscribers were called back. Default true. With `false`,
+    /// a subscriber may hang, and what it does has no certain moment.
+    #[must_use]
+    pub fn settle_events(self, wait: bool) -> Self {
+        self.shared.manual.set_waits_for_events(wait);
+        self
+    }
+
+    /// Returns what the clock shows: the time since it was made. A supervisor that started later
+    /// counts from its own start in events and snapshots.
+    pub fn now(&self) -> Duration {
+        self.shared.manual.now()
+    }
+
+    /// Moves the time by `span`, from one due moment to the next. At each of them everything that
+    /// is due happens, first what the supervisor does, then the sleeping bodies; then the call
+    /// waits until all is quiet. Zero only waits. With `Duration::MAX` it moves on until nothing
+    /// more is due, and stays there. If two threads call this, one waits for the other.
+    ///
+    /// Bodies that wake at the same moment run at the same time; in which order they return is not
+    /// determined.
+    ///
+    /// # Panics
+    /// If there is no quiet within the [`patience`](Self::patience), and if a body, hook or
+    /// subscriber of a supervisor on this clock calls it. [`try_advance`](Self::try_advance)
+    /// returns an error instead.
+    #[track_caller]
+    pub fn advance(&self, span: Duration) {
+        quiet(self.try_advance(span));
+    }
+
+    /// Does the same as [`advance`](Self::advance), without a panic.
+    ///
+    /// # Errors
+    /// [`NotQuiet`] if there is no quiet within the [`patience`](Self::patience): its text names
+    /// the busy bodies and the system calls they are in. The clock stays at the moment it had
+    /// reached.
+    pub fn try_advance(&self, span: Duration) -> Result<(), NotQuiet> {
+        let mut mover = self.begin()?;
+        let target = mover.clock.now().saturating_add(span);
+        mover.move_to(target, || false)
+    }
+
+    /// Moves the time to the next due moment, lets happen what is due, and waits until all is
+    /// quiet. Returns how far that was; `None` if nothing will ever be due.
+    ///
+    /// # Panics
+    /// As [`advance`](Self::advance).
+    #[track_caller]
+    pub fn advance_to_next(&self) -> Option<Duration> {
+        let moved = || {
+            let mut mover = self.begin()?;
+            let Some(next) = mover.settle()? else { return Ok(None) };
+            let before = mover.clock.now();
+            mover.step_to(next);
+            mover.settle()?;
+            Ok(Some(next.saturating_sub(before)))
+        };
+        quiet(moved())
+    }
+
+    /// Moves the time until the task has its outcome, at most by `limit`, and returns the outcome.
+    ///
+    /// # Panics
+    /// As [`advance`](Self::advance), and if the task has no outcome after `limit`.
+    #[track_caller]
+    pub fn advance_until(&self, task: &TaskHandle, limit: Duration) -> Outcome {
+        let moved = || {
+            let mut mover = self.begin()?;
+            let target = mover.clock.now().saturating_add(limit);
+            mover.move_to(target, || task.outcome().is_some())
+        };
+        quiet(moved());
+        match task.outcome() {
+            Some(outcome) => outcome,
+            None => {
+                panic!("{} has no outcome after {limit:?}: it is {}", task.name(), task.state())
+            }
+        }
+    }
+
+    /// Waits until all is quiet: until everything has happened that happens before the time moves.
+    ///
+    /// # Panics
+    /// As [`advance`](Self::advance).
+    #[track_caller]
+    pub fn settle(&self) {
+        self.advance(Duration::ZERO);
+    }
+
+    /// Does not wait for the bodies of this task any more, for one that blocks for good reason.
+    /// What it does has no certain moment then.
+    pub fn ignore(&self, task: &TaskHandle) {
+        // An attempt that begins from now on sees it, and a running one is told by the request.
+        task.record.ignore();
+        task.record.door.send(Request::Ignore(Arc::clone(&task.record)));
+    }
+
+    /// The place of a supervisor that starts now.
+    pub(super) fn seat(&self) -> Arc<Seat> {
+        Arc::new(Seat::new(Arc::clone(&self.shared.manual)))
+    }
+
+    /// From now on this supervisor is waited for.
+    pub(super) fn attach(&self, door: &Arc<Door>) {
+        let Some(seat) = door.clock.seat() else { return };
+        self.shared.supervisors.lock().push((Arc::downgrade(door), Arc::clone(seat)));
+    }
+
+    fn supervisors(&self) -> Vec<(Arc<Door>, Arc<Seat>)> {
+        let mut all = self.shared.supervisors.lock();
+        all.retain(|(door, _)| door.strong_count() > 0);
+        all.iter().filter_map(|(door, seat)| Some((door.upgrade()?, Arc::clone(seat)))).collect()
+    }
+
+    fn begin(&self) -> Result<Mover<'_>, NotQuiet> {
+        // Before the lock, whose holder may wait for this very thread.
+        if self.supervisors().iter().any(|(door, _)| current::belongs_to(door)) {
+            return Err(NotQuiet::own_thread(self.now()));
+        }
+        Ok(Mover::new(self))
+    }
+
+    /// Moves the time until that supervisor, which is shutting down, needs it no more. A body that
+    /// does not return within the patience is left to its grace.
+    pub(super) fn end(&self, door: &Arc<Door>) {
+        let Some(seat) = door.clock.seat() else { return };
+        let mut mover = Mover::new(self);
+        loop {
+            let settled = mover.settle();
+            let due = door.ask(Request::Unsettled).and_then(|it| seat.on_clock(it.next));
+            let Some(due) = due else { return };
+            mover.step_to(settled.ok().flatten().map_or(due, |next| next.min(due)));
+        }
+    }
+}
+
+#[track_caller]
+fn quiet<T>(moved: Result<T, NotQuiet>) -> T {
+    moved.unwrap_or_else(|not_quiet| panic!("{not_quiet}"))
+}
+
+/// One call that moves the time.
+struct Mover<'a> {
+    clock: &'a ManualClock,
+    real: RealClock,
+    /// How long it may take.
+    limit: RealTime,
+    steps: u64,
+    _moving: MutexGuard<'a, ()>,
+}
+
+impl<'a> Mover<'a> {
+    fn new(clock: &'a ManualClock) -> Self {
+        let moving = clock.shared.moving.lock();
+        let real = RealClock::start_now();
+        let limit = real.now().after(*clock.shared.patience.lock());
+        Self { clock, real, limit, steps: 0, _moving: moving }
+    }
+
+    fn manual(&self) -> &'a Manual {
+        &self.clock.shared.manual
+    }
+
+    /// Moves the time to `target`, or until `done`.
+    fn move_to(&mut self, target: Duration, done: impl Fn() -> bool) -> Result<(), NotQuiet> {
+        loop {
+            let next = self.settle()?;
+            if done() {
+                return Ok(());
+            }
+            match next.filter(|next| *next <= target) {
+                None if target == Duration::MAX => return Ok(()),
+                None => {
+                    self.manual().set(target);
+                    return Ok(());
+                }
+                Some(_) if self.real.now() >= self.limit => return Err(self.not_quiet()),
+                Some(next) => self.step_to(next),
+            }
+        }
+    }
+
+    /// Moves the time to a moment at which something is due, and has it happen.
+    fn step_to(&mut self, moment: Duration) {
+        self.manual().set(moment);
+        for (door, _) in self.clock.supervisors() {
+            door.ask(Request::Tick);
+        }
+        self.manual().wake_sleepers();
+        self.steps += 1;
+    }
+
+    /// Waits until all is quiet. Returns when something is due next.
+    fn settle(&self) -> Result<Option<Duration>, NotQuiet> {
+        let mut before = None;
+        loop {
+            if !self.manual().wait_detached(&self.real, self.limit) {
+                return Err(self.not_quiet());
+            }
+            let (mut next, mut inputs) = (None, Vec::new());
+            for (door, seat) in self.clock.supervisors() {
+                let Some(settled) = self.ask_settled(&door)? else { continue };
+                inputs.push(settled.inputs);
+                next = earlier(next, seat.on_clock(settled.next));
+            }
+            // A supervisor that had settled may have heard of another one since.
+            let alone = inputs.len() <= 1 || before.as_ref() == Some(&inputs);
+            if alone && self.manual().detached() == 0 {
+                return Ok(earlier(next, self.manual().next()));
+            }
+            before = Some(inputs);
+        }
+    }
+
+    /// `None` if the supervisor has ended.
+    fn ask_settled(&self, door: &Door) -> Result<Option<Settled>, NotQuiet> {
+        let (reply, answer) = channel::bounded(1);
+        if !door.send(Request::Settle(reply)) {
+            return Ok(None);
+        }
+        let left = self.real.remaining(self.limit).unwrap_or(Duration::MAX);
+        if let Ok(settled) = answer.recv_timeout(left) {
+            return Ok(Some(settled));
+        }
+        match answer.try_recv() {
+            Ok(settled) => Ok(Some(settled)),
+            Err(TryRecvError::Disconnected) => Ok(None),
+            Err(TryRecvError::Empty) => Err(self.not_quiet()),
+        }
+    }
+
+    /// Says who is busy, and in which system call.
+    fn not_quiet(&self) -> NotQuiet {
+        let patience = *self.clock.shared.patience.lock();
+        let mut found = NotQuiet::after(patience, self.steps, self.clock.now());
+        for (door, _) in self.clock.supervisors() {
+            let Some(unsettled) = door.ask(Request::Unsettled) else { continue };
+            found.busy.extend(unsettled.busy);
+            found.signals.extend(unsettled.signals);
+            found.unstarted += unsettled.unstarted;
+            found.lanes += unsettled.lanes;
+        }
+        let tids: Vec<_> = found.busy.iter().map(|busy| busy.tid).collect();
+        let stalls = stall::look(&tids, || {
+            let began = self.real.now();
+            let _ = channel::never::<()>().recv_timeout(LOOK);
+            began.until(self.real.now())
+        });
+        for (busy, stall) in found.busy.iter_mut().zip(stalls) {
+            busy.stall = stall;
+        }
+        found.detached = self.manual().detached() as usize;
+        found
+    }
+}
+
+fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+impl TaskContext {
+    /// Creates a context for a body without a supervisor, whose time is that of the clock: to test
+    /// a body that sleeps. Run the body on a thread of its own and advance the clock from the test.
+    /// It counts as busy until it sleeps or the context is dropped, so move the context into it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadvisor::prelude::*;
+    /// use threadvisor::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// let (ctx, _canceller) = TaskContext::detached_with(&clock);
+    /// let body = std::thread::spawn(move || ctx.sleep(Duration::from_secs(3600)));
+    /// clock.advance(Duration::from_secs(3600));
+    /// assert_eq!(body.join().unwrap(), Ok(()));
+    /// ```
+    pub fn detached_with(clock: &ManualClock) -> (Self, Canceller) {
+        let seat = Seat::detached(Arc::clone(&clock.shared.manual));
+        Self::detached_at(ModelClock::manual(Arc::new(seat)))
+    }
+}

@@ -1,0 +1,118 @@
+//! [`NotQuiet`]: why a manual clock could not go on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::output::mark::Mark;
+use crate::platform::stall::Stall;
+use crate::vocabulary::id::TaskRef;
+
+/// Describes a body or a cancel hook that runs while a [`ManualClock`](crate::ManualClock) waits
+/// for quiet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BusyAttempt {
+    /// The task.
+    pub task: TaskRef,
+    /// The number of the attempt.
+    pub attempt: u64,
+    /// Whether a cancel hook of the attempt runs, and not its body.
+    pub hook: bool,
+    /// The name of the thread it runs on.
+    pub thread: Option<Arc<str>>,
+    /// The kernel's id of that thread. Linux only.
+    pub tid: Option<u32>,
+    /// The last [mark](crate::TaskContext::mark) of the body.
+    pub mark: Option<Mark>,
+    /// What the kernel knows about the thread: in which system call it is.
+    pub stall: Option<Stall>,
+}
+
+impl fmt::Display for BusyAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hook = if self.hook { "a hook of " } else { "" };
+        write!(f, "{hook}{} attempt {}", self.task, self.attempt)?;
+        if let Some(thread) = &self.thread {
+            write!(f, " on thread {thread}")?;
+        }
+        if let Some(mark) = &self.mark {
+            write!(f, ", last at {mark:?}", mark = mark.label)?;
+        }
+        self.stall.as_ref().map_or(Ok(()), |stall| write!(f, ", {stall}"))
+    }
+}
+
+/// A [`ManualClock`](crate::ManualClock) waited for quiet as long as its patience allows, in vain.
+/// The message names whoever is busy.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NotQuiet {
+    /// How long the clock waited, in real time.
+    pub waited: Duration,
+    /// How many due moments it had passed by then.
+    pub steps: u64,
+    /// What it shows: where it stopped.
+    pub now: Duration,
+    /// The bodies and hooks that run.
+    pub busy: Vec<BusyAttempt>,
+    /// The signals whose callbacks run.
+    pub signals: Vec<i32>,
+    /// The number of attempts, hooks and drops for which no thread could be had yet.
+    pub unstarted: usize,
+    /// The number of lanes whose subscribers are not done with their events.
+    pub lanes: usize,
+    /// The number of [detached](crate::TaskContext::detached_with) bodies that run.
+    pub detached: usize,
+    /// Whether the caller is a thread of a supervisor on this clock, which would wait for itself.
+    pub own_thread: bool,
+}
+
+impl NotQuiet {
+    pub(crate) const fn after(waited: Duration, steps: u64, now: Duration) -> Self {
+        let (busy, signals) = (Vec::new(), Vec::new());
+        let (unstarted, lanes, detached, own_thread) = (0, 0, 0, false);
+        Self { waited, steps, now, busy, signals, unstarted, lanes, detached, own_thread }
+    }
+
+    pub(crate) fn own_thread(now: Duration) -> Self {
+        Self { own_thread: true, ..Self::after(Duration::ZERO, 0, now) }
+    }
+}
+
+impl fmt::Display for NotQuiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.own_thread {
+            return f.write_str(
+                "a body, hook or subscriber cannot advance the clock of its own supervisor: it \
+                 would wait for itself; advance it from the thread of the test",
+            );
+        }
+        write!(f, "not quiet after {:.1?}", self.waited)?;
+        if self.steps > 0 {
+            write!(f, " and {} steps, at {:?}", self.steps, self.now)?;
+        }
+        for (number, busy) in self.busy.iter().enumerate() {
+            write!(f, "{} {busy}", if number == 0 { ":" } else { ";" })?;
+        }
+        for signal in &self.signals {
+            write!(f, "; the callback of signal {signal} runs")?;
+        }
+        if self.unstarted > 0 {
+            write!(f, "; {} wait for a thread", self.unstarted)?;
+        }
+        if self.lanes > 0 {
+            write!(f, "; subscribers on {} lanes are not done", self.lanes)?;
+        }
+        if self.detached > 0 {
+            write!(f, "; {} detached bodies run: drop their contexts at their end", self.detached)?;
+        }
+        let named = self.busy.len() + self.signals.len();
+        if named + self.unstarted + self.lanes + self.detached == 0 {
+            f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NotQuiet {}

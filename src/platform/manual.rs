@@ -1,0 +1,214 @@
+//! Time that is moved by hand: what it shows, who sleeps on it, and how many bodies wait for it.
+//!
+//! A body that waits in a way that the supervisor can see is *parked*. Whoever wakes it takes the
+//! mark away first, under the lock of its cell, so that a body that runs never counts as parked.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::platform::clock::RealClock;
+use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::platform::sync::{thread_local, Condvar, Mutex};
+use crate::vocabulary::time::{RealTime, Time};
+
+thread_local! {
+    /// The address of the attempt whose body runs on this thread, which is only compared.
+    static BODY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes that this thread runs the body of that attempt, until the guard is dropped.
+pub(crate) fn enter_body(attempt: usize) -> impl Drop {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            BODY.with(|body| body.set(0));
+        }
+    }
+    BODY.with(|body| body.set(attempt));
+    Leave
+}
+
+/// Whether this thread runs the body of that attempt.
+pub(crate) fn runs_body(attempt: usize) -> bool {
+    BODY.try_with(|body| body.get() == attempt).unwrap_or(false)
+}
+
+/// The time itself. It counts from its own making, because several supervisors may share it.
+#[derive(Default)]
+pub(crate) struct Manual {
+    state: Mutex<State>,
+    /// Signalled when a detached body no longer runs.
+    rested: Condvar,
+    ignores_events: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    now: Duration,
+    /// Who is to be woken: when, and in which order they came.
+    sleepers: BTreeMap<(Duration, u64), Weak<dyn Sleeper>>,
+    number: u64,
+    /// Detached bodies that are not parked.
+    detached: u32,
+}
+
+/// Something that sleeps until the clock wakes it.
+pub(crate) trait Sleeper: Send + Sync {
+    /// Takes the mark away and wakes every thread that sleeps there.
+    fn wake(&self);
+}
+
+impl Manual {
+    pub(crate) fn now(&self) -> Duration {
+        self.state.lock().now
+    }
+
+    /// Moves the time. It never goes back.
+    pub(crate) fn set(&self, now: Duration) {
+        let mut state = self.state.lock();
+        state.now = state.now.max(now);
+    }
+
+    /// When the next sleeper is to be woken.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.state.lock().sleepers.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Wakes the sleepers that are due, in the order of their times, and of their coming.
+    pub(crate) fn wake_sleepers(&self) {
+        loop {
+            let mut state = self.state.lock();
+            let now = state.now;
+            let Some(entry) = state.sleepers.first_entry().filter(|it| it.key().0 <= now) else {
+                return;
+            };
+            let sleeper = entry.remove();
+            // A sleeper has a lock of its own, under which this one is taken.
+            drop(state);
+            if let Some(sleeper) = sleeper.upgrade() {
+                sleeper.wake();
+            }
+        }
+    }
+
+    /// The number of detached bodies that are not parked.
+    pub(crate) fn detached(&self) -> u32 {
+        self.state.lock().detached
+    }
+
+    /// Blocks until every detached body is parked or gone. False if some are not at `limit`.
+    pub(crate) fn wait_detached(&self, clock: &RealClock, limit: RealTime) -> bool {
+        let mut state = self.state.lock();
+        while state.detached > 0 {
+            if clock.now() >= limit {
+                return false;
+            }
+            match clock.instant(limit) {
+                None => self.rested.wait(&mut state),
+                Some(instant) => {
+                    self.rested.wait_until(&mut state, instant);
+                }
+            }
+        }
+        true
+    }
+
+    pub(crate) fn set_waits_for_events(&self, wait: bool) {
+        self.ignores_events.store(!wait, Ordering::Relaxed);
+    }
+}
+
+/// The place of one supervisor, or of one detached body, at a manual clock.
+pub(crate) struct Seat {
+    manual: Arc<Manual>,
+    /// What the clock showed when the supervisor started.
+    start: Duration,
+    /// How many of its bodies are parked.
+    parked: AtomicU32,
+    detached: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(manual: Arc<Manual>) -> Self {
+        let start = manual.now();
+        Self { manual, start, parked: AtomicU32::new(0), detached: false }
+    }
+
+    /// The place of a body without a supervisor, which counts as busy from now on.
+    pub(crate) fn detached(manual: Arc<Manual>) -> Self {
+        manual.state.lock().detached += 1;
+        Self { detached: true, ..Self::new(manual) }
+    }
+
+    /// The time since the supervisor started.
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO.after(self.manual.now().saturating_sub(self.start))
+    }
+
+    /// A moment of the supervisor on the clock's scale; `None` for `NEVER`.
+    pub(crate) fn on_clock(&self, time: Time) -> Option<Duration> {
+        (!time.is_never()).then(|| self.start.saturating_add(time.since_start()))
+    }
+
+    /// Whether subscribers must have been called back before all is quiet.
+    pub(crate) fn waits_for_events(&self) -> bool {
+        !self.manual.ignores_events.load(Ordering::Relaxed)
+    }
+
+    /// How many bodies are parked.
+    pub(crate) fn parked(&self) -> u32 {
+        self.parked.load(Ordering::SeqCst)
+    }
+
+    /// A body parks.
+    pub(crate) fn park(&self) {
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        if self.detached {
+            self.leave();
+        }
+    }
+
+    /// A body is about to be woken.
+    pub(crate) fn unpark(&self) {
+        if self.detached {
+            self.manual.state.lock().detached += 1;
+        }
+        self.parked.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A detached body no longer runs.
+    pub(crate) fn leave(&self) {
+        self.manual.state.lock().detached -= 1;
+        self.manual.rested.notify_all();
+    }
+
+    /// Has the sleeper woken at `due`, unless the alarm is dropped before.
+    pub(crate) fn alarm(&self, due: Time, sleeper: Weak<dyn Sleeper>) -> Option<Alarm<'_>> {
+        let due = self.on_clock(due)?;
+        let mut state = self.manual.state.lock();
+        state.number += 1;
+        let key = (due, state.number);
+        state.sleepers.insert(key, sleeper);
+        Some(Alarm { manual: &self.manual, key })
+    }
+}
+
+pub(crate) struct Alarm<'a> {
+    manual: &'a Manual,
+    key: (Duration, u64),
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        let sleeper = self.manual.state.lock().sleepers.remove(&self.key);
+        drop(sleeper);
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("now", &self.now()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! When a supervisor has settled: nothing more happens before its manual clock moves.
+
+use std::sync::Arc;
+
+use super::Controller;
+use crate::output::not_quiet::BusyAttempt;
+use crate::platform::sync::channel::Sender;
+use crate::task::cell::{Cell, Thread};
+use crate::task::fact::HookOwner;
+use crate::task::record::Record;
+use crate::task::request::{Settled, Unsettled};
+use crate::vocabulary::time::Time;
+
+#[derive(Default)]
+pub(super) struct Settling {
+    waiting: Vec<Sender<Settled>>,
+    /// How much the machine was told; wraps around.
+    inputs: u32,
+}
+
+impl Settling {
+    pub(super) fn add(&mut self, reply: Sender<Settled>) {
+        self.waiting.push(reply);
+    }
+
+    pub(super) fn note_input(&mut self) {
+        self.inputs = self.inputs.wrapping_add(1);
+    }
+}
+
+impl Controller {
+    pub(super) fn answer_settling(&mut self) {
+        if self.settling.waiting.is_empty() || !self.has_settled() {
+            return;
+        }
+        let settled = Settled { next: self.next_due(), inputs: self.settling.inputs };
+        for reply in self.settling.waiting.drain(..) {
+            // Whoever asked may have lost patience.
+            let _ = reply.try_send(settled);
+        }
+    }
+
+    /// The order of these looks is what makes them true together. Bodies, hooks and subscribers
+    /// send their messages before they come to rest, so the channels are the last to be looked at.
+    fn has_settled(&self) -> bool {
+        let Some(seat) = self.door.clock.seat() else { return true };
+        self.next_due() > self.now
+            && !(seat.waits_for_events() && self.publisher.lanes_at_work() > 0)
+            && self.pool.is_at_rest(|| seat.parked())
+            && self.inbox.facts.is_empty()
+            && self.inbox.requests.is_empty()
+            && self.inbox.intake.is_empty()
+    }
+
+    /// When the machine acts by itself. The last events are awaited in real time.
+    fn next_due(&self) -> Time {
+        match self.shutdown.completed_at() {
+            None => self.machine.deadline(),
+            Some(_) => Time::NEVER,
+        }
+    }
+
+    /// From now on the task is not waited for.
+    pub(super) fn ignore(&self, record: &Arc<Record>) {
+        let released = self.released.iter().map(|it| &it.cell);
+        let own = self.find(record).and_then(|task| self.values.get(task.key)?.cell.as_ref());
+        for cell in released.chain(own).filter(|cell| Arc::ptr_eq(&cell.record, record)) {
+            cell.ignore();
+        }
+    }
+
+    /// What keeps the supervisor from settling.
+    pub(super) fn unsettled(&self) -> Unsettled {
+        let owned = self.values.iter().filter_map(|belongings| belongings.cell.as_ref());
+        let released = self.released.iter().map(|it| &it.cell);
+        let bodies = owned.chain(released).filter(|cell| cell.is_busy());
+        let bodies = bodies.map(|cell| busy(cell, cell.thread(), false));
+        let (mut busy_now, mut signals) = (bodies.collect::<Vec<_>>(), Vec::new());
+        for (owner, thread) in self.pool.running_hooks() {
+            match owner {
+                HookOwner::Attempt(cell) => busy_now.push(busy(&cell, Some(thread), true)),
+                HookOwner::Signal(hook) => signals.push(hook.signal),
+            }
+        }
+        Unsettled {
+            busy: busy_now,
+            signals,
+            unstarted: self.pool.unstarted(),
+            lanes: self.publisher.lanes_at_work(),
+            next: self.next_due(),
+        }
+    }
+}
+
+fn busy(cell: &Cell, thread: Option<Thread>, hook: bool) -> BusyAttempt {
+    BusyAttempt {
+        task: cell.record.task_ref(),
+        attempt: cell.attempt.number,
+        hook,
+        tid: thread.as_ref().and_then(|thread| thread.tid),
+        thread: thread.map(|thread| thread.name),
+        mark: cell.pulse.last_mark(),
+        stall: None,
+    }
+}

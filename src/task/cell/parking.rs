@@ -1,0 +1,138 @@
+//! How a body waits where a manual clock holds the time. While it waits, the cell marks it as
+//! parked, so that the clock knows that nothing runs.
+
+use std::sync::{Arc, Weak};
+
+use super::{Cell, Phase, State};
+use crate::output::error::Cancelled;
+use crate::platform::manual::{self, Seat, Sleeper};
+use crate::task::fact::Fact;
+use crate::vocabulary::time::Time;
+
+/// Whether the attempt counts as resting, under a manual clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rest {
+    #[default]
+    No,
+    /// The body waits for the clock, for its token, or for an outcome.
+    Parked,
+    /// Whatever it does, it is not waited for.
+    Ignored,
+}
+
+impl Cell {
+    /// Body: waits until `done` says so (true), `due` has come (false), or the token is cancelled.
+    /// Whoever changes what `done` looks at has to [`wake`](Sleeper::wake) this cell.
+    pub(crate) fn park(
+        self: &Arc<Self>,
+        seat: &Seat,
+        due: Time,
+        done: impl Fn() -> bool,
+    ) -> Result<bool, Cancelled> {
+        // A helper thread of the body does not keep the body from running.
+        let is_body = self.is_detached() || manual::runs_body(Arc::as_ptr(self) as usize);
+        let weak = Arc::downgrade(self);
+        let _alarm = seat.alarm(due, weak);
+        let mut state = self.state.lock();
+        let found = loop {
+            if let Err(cancelled) = self.check() {
+                break Err(cancelled);
+            }
+            if done() {
+                break Ok(true);
+            }
+            if self.clock().now() >= due {
+                break Ok(false);
+            }
+            if is_body && state.rest == Rest::No && state.may_rest() {
+                state.rest = Rest::Parked;
+                seat.park();
+                self.door().post(Fact::CameToRest);
+            }
+            self.changed.wait(&mut state);
+        };
+        self.unpark(&mut state);
+        found
+    }
+
+    /// Takes the mark away; the body is about to run.
+    pub(super) fn unpark(&self, state: &mut State) {
+        if state.rest == Rest::Parked {
+            self.end_rest(state);
+        }
+    }
+
+    /// Worker: the thread no longer runs this attempt.
+    pub(super) fn end_rest(&self, state: &mut State) {
+        if let (Rest::Parked | Rest::Ignored, Some(seat)) = (state.rest, self.clock().seat()) {
+            state.rest = Rest::No;
+            seat.unpark();
+        }
+    }
+
+    /// Worker: the attempt has begun. It rests from the start if its task is ignored.
+    pub(super) fn begin_rest(&self, state: &mut State) {
+        if self.record.is_ignored() {
+            self.rest_for_good(state);
+        }
+    }
+
+    /// Worker: notes that this thread runs the body, if a manual clock must know.
+    pub(crate) fn enter_body(self: &Arc<Self>) -> Option<impl Drop> {
+        self.clock().seat().map(|_| manual::enter_body(Arc::as_ptr(self) as usize))
+    }
+
+    /// Controller: from now on the attempt is not waited for.
+    pub(crate) fn ignore(&self) {
+        let mut state = self.state.lock();
+        if state.may_rest() {
+            self.rest_for_good(&mut state);
+        }
+    }
+
+    fn rest_for_good(&self, state: &mut State) {
+        let Some(seat) = self.clock().seat() else { return };
+        if state.rest == Rest::No {
+            seat.park();
+        }
+        state.rest = Rest::Ignored;
+    }
+
+    /// Whether a thread runs the attempt and does not rest.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state.lock();
+        state.may_rest() && state.rest == Rest::No
+    }
+}
+
+impl State {
+    /// Only a thread can rest.
+    const fn may_rest(&self) -> bool {
+        matches!(self.phase, Phase::Claimed | Phase::Leaving { .. })
+    }
+}
+
+impl Sleeper for Cell {
+    fn wake(&self) {
+        let mut state = self.state.lock();
+        self.unpark(&mut state);
+        self.changed.notify_all();
+    }
+}
+
+/// The cells of bodies that wait for the outcome of a task.
+#[derive(Default)]
+pub(crate) struct Parked(Vec<Weak<Cell>>);
+
+impl Parked {
+    pub(crate) fn add(&mut self, cell: &Arc<Cell>) {
+        self.0.retain(|it| it.strong_count() > 0);
+        self.0.push(Arc::downgrade(cell));
+    }
+
+    pub(crate) fn wake_all(self) {
+        for cell in self.0.iter().filter_map(Weak::upgrade) {
+            cell.wake();
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::platform::sync::{thread, Condvar, Mutex};
 pub(crate) use crate::select;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 use crate::world;
 
 struct Core<T> {
@@ -145,13 +145,16 @@ impl<T> Receiver<T> {
             match self.try_recv() {
                 Ok(value) => return Ok(value),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => drop(wait_for_one(&[self], Time::NEVER)),
+                Err(TryRecvError::Empty) => drop(wait_for_one(&[self], RealTime::NEVER)),
             }
         }
     }
 
     /// The crate uses it to let time pass.
     pub(crate) fn recv_timeout(&self, span: Duration) -> Result<T, RecvTimeoutError> {
+        if span == Duration::MAX {
+            return self.recv().map_err(|_| RecvTimeoutError);
+        }
         thread::yield_now();
         world::advance(span);
         self.try_recv().map_err(|_| RecvTimeoutError)
@@ -194,7 +197,7 @@ impl<W: Watch> Watch for &W {
 }
 
 /// Blocks until a channel is ready, and says which; `None` if the timer fired first.
-pub(crate) fn wait_for_one(channels: &[&dyn Watch], due: Time) -> Option<usize> {
+pub(crate) fn wait_for_one(channels: &[&dyn Watch], due: RealTime) -> Option<usize> {
     loop {
         let signal = Arc::new(Signal::default());
         let is_ready = |&position: &usize| channels[position].is_ready(&signal);
@@ -226,7 +229,7 @@ impl<'a> Select<'a> {
     }
 
     pub(crate) fn ready(&mut self) -> usize {
-        wait_for_one(&self.0, Time::NEVER).expect("no timer fires here")
+        wait_for_one(&self.0, RealTime::NEVER).expect("no timer fires here")
     }
 
     pub(crate) fn ready_timeout(&mut self, span: Duration) -> Result<usize, ReadyTimeoutError> {
@@ -250,7 +253,7 @@ macro_rules! select {
         recv($a:expr) -> $pa:pat => $do_a:expr,
         recv($b:expr) -> $pb:pat => $do_b:expr $(,)?
     ) => {
-        $crate::select!(@ $crate::vocabulary::time::Time::NEVER, None.expect("no timer fires here"),
+        $crate::select!(@ $crate::vocabulary::time::RealTime::NEVER, None.expect("no timer fires here"),
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
     (

@@ -40,6 +40,7 @@ fn main() -> std::process::ExitCode {
         checks::attempt::CHECKS,
         checks::hooks::CHECKS,
         checks::nudges::CHECKS,
+        checks::parking::CHECKS,
         checks::record::CHECKS,
         checks::leftover::CHECKS,
         checks::door::CHECKS,

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 
 /// When a wait with a timeout ends for want of anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,13 @@ enum Refusing {
 
 #[derive(Clone, Copy)]
 struct World {
-    now: Time,
+    now: RealTime,
     timers: Timers,
     refusing: Refusing,
 }
 
-const BIG_BANG: World = World { now: Time::ZERO, timers: Timers::Any, refusing: Refusing::None };
+const BIG_BANG: World =
+    World { now: RealTime::ZERO, timers: Timers::Any, refusing: Refusing::None };
 
 thread_local! {
     static WORLD: Cell<World> = const { Cell::new(BIG_BANG) };
@@ -97,8 +98,8 @@ pub(crate) fn die(_sides: usize) -> usize {
     0
 }
 
-/// Time moves on when somebody looks at it, so that a loop which waits for it ends.
-pub(crate) fn look_at_clock() -> Time {
+/// RealTime moves on when somebody looks at it, so that a loop which waits for it ends.
+pub(crate) fn look_at_clock() -> RealTime {
     const LOOK: Duration = Duration::from_micros(10);
     change(|world| {
         world.now = world.now.after(LOOK);
@@ -111,7 +112,7 @@ pub(crate) fn advance(span: Duration) {
 }
 
 /// Whether a timer that is due then fires now. If so, it is then.
-pub(crate) fn fires(due: Time) -> bool {
+pub(crate) fn fires(due: RealTime) -> bool {
     let fires = !due.is_never() && change(|world| world.timers) == Timers::Any && coin();
     if fires {
         change(|world| world.now = world.now.max(due));
@@ -120,16 +121,16 @@ pub(crate) fn fires(due: Time) -> bool {
 }
 
 /// Whether such a timer may fire at all.
-pub(crate) fn may_fire(due: Time) -> bool {
+pub(crate) fn may_fire(due: RealTime) -> bool {
     !due.is_never() && change(|world| world.timers) == Timers::Any
 }
 
-pub(crate) fn instant(time: Time) -> Option<Instant> {
+pub(crate) fn instant(time: RealTime) -> Option<Instant> {
     (!time.is_never())
         .then(|| EPOCH.with(|epoch| *epoch))
         .and_then(|it| it.checked_add(time.since_start()))
 }
 
-pub(crate) fn time(instant: Instant) -> Time {
-    Time::ZERO.after(instant.duration_since(EPOCH.with(|epoch| *epoch)))
+pub(crate) fn time(instant: Instant) -> RealTime {
+    RealTime::ZERO.after(instant.duration_since(EPOCH.with(|epoch| *epoch)))
 }

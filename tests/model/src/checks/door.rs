@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::output::outcome::Outcome;
 use crate::output::report::RunReport;
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::door::{Door, Inbox, NotTaken, WhenFull};
@@ -68,7 +68,7 @@ fn whoever_waits_for_room_gets_out() {
 }
 
 fn crowd(capacity: usize, users: usize, when_full: WhenFull) {
-    let (door, inbox) = Door::new(Clock::start_now(), capacity);
+    let (door, inbox) = Door::new(ModelClock::start_now(), capacity);
     let users: Vec<_> = (0..users)
         .map(|_| {
             let door = Arc::clone(&door);
@@ -82,7 +82,7 @@ fn crowd(capacity: usize, users: usize, when_full: WhenFull) {
 }
 
 fn the_end_wakes() {
-    let (door, inbox) = Door::new(Clock::start_now(), 1);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
     let (owner, other) = (Arc::clone(&door), Arc::clone(&door));
     let owner = thread::spawn(move || drop(owner.wait_ended()));
     let other = thread::spawn(move || other.wait_ended_for(Duration::from_secs(60)));

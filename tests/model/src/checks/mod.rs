@@ -8,6 +8,7 @@ pub(crate) mod door;
 pub(crate) mod hooks;
 pub(crate) mod leftover;
 pub(crate) mod nudges;
+pub(crate) mod parking;
 pub(crate) mod record;
 pub(crate) mod token;
 #[cfg(not(feature = "loom"))]
@@ -16,7 +17,7 @@ pub(crate) mod whole;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load, Thread};
 use crate::task::door::{Door, Inbox};
@@ -25,7 +26,7 @@ use crate::task::leftover::Leftover;
 use crate::task::record::Record;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::CancelReason;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 /// An attempt, and what its supervisor would hear of it.
 pub(crate) struct Stage {
@@ -41,7 +42,7 @@ pub(crate) fn body() -> Body {
 
 /// One that only its handles know.
 pub(crate) fn record() -> Arc<Record> {
-    let (door, _inbox) = Door::new(Clock::start_now(), 1);
+    let (door, _inbox) = Door::new(ModelClock::start_now(), 1);
     record_of(&door)
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn me() -> Thread {
 
 impl Stage {
     pub(crate) fn offered(allowance: Allowance) -> Self {
-        let (door, inbox) = Door::new(Clock::start_now(), 4);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 4);
         let load = load(body(), Vec::new(), allowance);
         Self { cell: Arc::new(Cell::offer(record_of(&door), attempt(1), load)), inbox }
     }
@@ -85,7 +86,7 @@ impl Stage {
 }
 
 /// What a controller does with a token, and then a worker with its hooks.
-pub(crate) fn cancel(cell: &Arc<Cell>, reason: CancelReason) -> Option<Time> {
+pub(crate) fn cancel(cell: &Arc<Cell>, reason: CancelReason) -> Option<RealTime> {
     cell.tell(reason, Time::ZERO, Time::NEVER);
     if !cell.has_hooks() {
         return None;

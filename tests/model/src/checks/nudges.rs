@@ -12,7 +12,7 @@ use crate::task::cell::Cell;
 use crate::task::fact::Fact;
 use crate::task::token::CancelToken;
 use crate::vocabulary::reason::CancelReason;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 use crate::world;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// As the controller keeps them: when the hooks of the attempt are to be run again.
-fn due(stage: &Stage, ran: Option<Time>) -> Vec<Time> {
+fn due(stage: &Stage, ran: Option<RealTime>) -> Vec<RealTime> {
     let late = stage.inbox.facts.try_iter().filter_map(|fact| match fact {
         Fact::HooksDue { due, .. } => Some(due),
         _ => None,
@@ -54,7 +54,7 @@ fn there_is_always_a_next_run() {
     let mut due_at = due(&stage, ran);
     for round in 2..4 {
         world::advance(PERIOD);
-        let now = stage.cell.clock().now();
+        let now = stage.cell.clock().real.now();
         let before = [&runs[0], &runs[1]].map(|runs| runs.load(Ordering::Relaxed));
         assert!(due_at.iter().any(|due| *due <= now), "round {round}: nobody knows of it");
         let ran = stage.cell.run_hooks();

@@ -60,7 +60,7 @@ fn wait_for(span: Duration) {
 
 fn a_wait_ends_when_over() {
     let record = record();
-    let (waiter, clock) = (Arc::clone(&record), record.door.clock);
+    let (waiter, clock) = (Arc::clone(&record), record.door.clock.clone());
     let waiter = thread::spawn(move || {
         let due = clock.now().after(LONG);
         (waiter.wait(LONG), due, clock.now())

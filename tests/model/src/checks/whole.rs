@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::api::builder::SupervisorBuilder;
+use crate::api::manual_clock::ManualClock;
 use crate::api::supervisor::Supervisor;
 use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::TaskResult;
@@ -26,6 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("whole: a timeout meets the return", 500, a_timeout_meets_the_return).timed(),
     Check::some("whole: the successor replaces", 500, the_successor_replaces).timed(),
     Check::some("whole: a destructor asks at the end", 500, a_destructor_asks_at_the_end),
+    Check::some("whole: a period is a tick more", 500, a_period_is_a_tick_more),
 ];
 
 /// Where timers fire at any time, a grace would as well, before the body could return.
@@ -103,6 +105,28 @@ fn submitted_while_it_shuts_down() {
     for outcome in users.map(|user| user.join().unwrap()).into_iter().flatten() {
         assert!(matches!(outcome, Outcome::Cancelled { .. } | Outcome::Rejected(_)), "{outcome}");
     }
+}
+
+/// The clock moves only when the body has returned and its next start is armed.
+fn a_period_is_a_tick_more() {
+    let clock = ManualClock::new().patience(Duration::MAX);
+    let supervisor = builder().clock(&clock).start().unwrap();
+    let ticks = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&ticks);
+    let tick = TaskSpec::new("tick", move |ctx| {
+        ctx.sleep(Duration::from_secs(1))?;
+        *counted.lock().unwrap() += 1;
+        Ok(())
+    });
+    let tick = supervisor.handle().add(tick.repeat_after(Duration::from_secs(1))).unwrap();
+    for round in 0..3 {
+        assert_eq!(*ticks.lock().unwrap(), round);
+        clock.advance(Duration::from_secs(2));
+    }
+    tick.cancel();
+    clock.settle();
+    assert!(tick.outcome().is_some());
+    drop(supervisor.shutdown().unwrap().shutdown);
 }
 
 /// The deadline and the return, in either order: one outcome that fits what the body saw.

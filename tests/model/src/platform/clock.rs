@@ -2,26 +2,26 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::RealTime;
 use crate::world;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(());
+pub(crate) struct RealClock(());
 
-impl Clock {
+impl RealClock {
     pub(crate) fn start_now() -> Self {
         Self(())
     }
 
-    pub(crate) fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> RealTime {
         world::look_at_clock()
     }
 
-    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
+    pub(crate) fn instant(&self, time: RealTime) -> Option<Instant> {
         world::instant(time)
     }
 
-    pub(crate) fn remaining(&self, time: Time) -> Option<Duration> {
+    pub(crate) fn remaining(&self, time: RealTime) -> Option<Duration> {
         (!time.is_never()).then(|| self.now().until(time))
     }
 

@@ -2,14 +2,14 @@
 //! before the look and after it, so a single one finds all that more of them could. And a yield
 //! would have loom run every other thread first: the wait behind it would never be checked.
 
-use crate::platform::clock::Clock;
+use crate::platform::clock::RealClock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Linger(());
 
 impl Linger {
     #[allow(clippy::unused_self)]
-    pub(crate) fn until<T>(&self, _clock: &Clock, look: impl Fn() -> Option<T>) -> Option<T> {
+    pub(crate) fn until<T>(&self, _clock: &RealClock, look: impl Fn() -> Option<T>) -> Option<T> {
         look()
     }
 }

@@ -5,6 +5,10 @@
 pub(crate) mod chain;
 pub(crate) mod clock;
 pub(crate) mod linger;
+#[path = "../../../../src/platform/manual.rs"]
+pub(crate) mod manual;
+#[path = "../../../../src/platform/model_clock.rs"]
+pub(crate) mod model_clock;
 #[path = "../../../../src/platform/stall.rs"]
 pub(crate) mod stall;
 pub(crate) mod sync;

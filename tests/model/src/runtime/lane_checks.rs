@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::lane::Lane;
 use crate::output::event::{Event, EventKind, Subscribe};
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread, Mutex};
 use crate::platform::threads::ThreadSetup;
@@ -98,7 +98,7 @@ fn threads() -> ThreadSetup {
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {
-    let (door, inbox) = Door::new(Clock::start_now(), 1);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
     let subscribers = subscribers.into_iter().map(UserValue::new).collect();
     let lane = Lane::start("ev", move || subscribers, capacity, &threads(), &door).unwrap();
     (lane, inbox.facts)

@@ -13,7 +13,7 @@ use super::pool::{Attempt, Dedicated, Pool, Work};
 use crate::checks::{attempt, load, record_of};
 use crate::machine::Finality;
 use crate::output::error::{TaskError, TaskResult};
-use crate::platform::clock::Clock;
+use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::thread;
 use crate::platform::threads::{ThreadCallbacks, ThreadOptions, ThreadSetup};
@@ -67,7 +67,7 @@ impl Ground {
     }
 
     fn with(on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let (door, inbox) = Door::new(Clock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         keep_user_values();
         let name = "model".to_owned();
         let living = Arc::new(AtomicUsize::new(0));
@@ -129,7 +129,7 @@ impl Ground {
 
     fn manage(&mut self) {
         // Refusals are retried when the deadline says so.
-        drop(self.pool.manage(self.door.clock.now()));
+        drop(self.pool.manage(self.door.clock.real.now()));
     }
 
     /// Goes on like the controller until so many more attempts have returned.
@@ -163,7 +163,7 @@ impl Ground {
     }
 
     fn serve(&mut self, fact: Fact) -> Option<Returned> {
-        let now = self.door.clock.now();
+        let now = self.door.clock.real.now();
         match fact {
             Fact::Returned(returned) => return Some(returned),
             Fact::SetUpFailed { role, error } => drop(self.pool.set_up_failed(now, role, error)),
@@ -189,7 +189,7 @@ impl Ground {
     fn close(self) -> usize {
         world::set_timers(Timers::Never);
         world::refuse_threads(false);
-        let due = self.door.clock.now().after(HOUR);
+        let due = self.door.clock.real.now().after(HOUR);
         let leaked = self.pool.close(0, due);
         assert_eq!(self.living.load(Ordering::Relaxed), 0, "a thread is left");
         assert_eq!(leaked, 0);
@@ -273,7 +273,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
 
 fn the_end_leaves_who_is_stuck() {
     let (ground, free, gone) = stuck_with_something_left();
-    let due = ground.door.clock.now().after(HOUR);
+    let due = ground.door.clock.real.now().after(HOUR);
     assert_eq!(ground.pool.close(1, due), 0);
     assert!(gone.load(Ordering::Relaxed), "what was left was not dropped");
     drop(free);
@@ -284,7 +284,7 @@ fn the_end_is_served_late() {
     let (ground, free, gone) = stuck_with_something_left();
     world::refuse_workers();
     let user = thread::spawn(move || drop(free));
-    let due = ground.door.clock.now().after(HOUR);
+    let due = ground.door.clock.real.now().after(HOUR);
     assert_eq!(ground.pool.close(1, due), 0);
     user.join().unwrap();
     while !gone.load(Ordering::Relaxed) {
@@ -302,7 +302,7 @@ fn what_comes_back_late_is_dropped() {
         kinds.push(None);
     }
     if world::coin() {
-        ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
+        ground.pool.start_last_resort(ground.door.clock.real.now(), &mut Vec::new());
     }
     let (free, go_on) = channel::unbounded::<()>();
     let (mut gone, mut cells) = (Vec::new(), Vec::new());
@@ -322,7 +322,7 @@ fn what_comes_back_late_is_dropped() {
     let stuck = u32::try_from(cells.len()).unwrap();
     drop(cells);
     let user = thread::spawn(move || drop(free));
-    let due = ground.door.clock.now().after(HOUR);
+    let due = ground.door.clock.real.now().after(HOUR);
     assert_eq!(ground.pool.close(stuck, due), 0);
     user.join().unwrap();
     for gone in gone {
@@ -373,7 +373,7 @@ fn the_last_resort_serves() {
     });
     ground.manage();
     ground.until_last_resort_wanted();
-    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
+    ground.pool.start_last_resort(ground.door.clock.real.now(), &mut Vec::new());
     world::refuse_workers();
     for cell in &cells {
         ground.stop(cell);
@@ -406,7 +406,7 @@ fn refused_threads() {
     ground.until_returned(2);
     let cell = ground.push(blocks_until_woken);
     ground.until_last_resort_wanted();
-    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
+    ground.pool.start_last_resort(ground.door.clock.real.now(), &mut Vec::new());
     ground.stop(&cell);
     ground.until_returned(1);
     assert_eq!(ground.close(), 3);
@@ -423,7 +423,7 @@ fn who_cannot_begin_counts_no_more() {
         assert_eq!(ground.pool.threads(), 0);
     };
     hears_of_one(&ground);
-    ground.pool.start_last_resort(ground.door.clock.now(), &mut Vec::new());
+    ground.pool.start_last_resort(ground.door.clock.real.now(), &mut Vec::new());
     hears_of_one(&ground);
     let cell = ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
     ground.manage();

@@ -54,6 +54,7 @@
 //! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
 //!   [`TaskSpec::grace`] how long a body may take to return once it is told.
+//! - Testing tasks without waiting: [`ManualClock`], [`guide::testing`].
 //! - Coming from another library: [`guide::migrating`]. Costs: [`guide::performance`].
 //!
 //! # The contract

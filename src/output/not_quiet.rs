@@ -69,7 +69,7 @@ pub struct NotQuiet {
 }
 
 impl NotQuiet {
-    pub(crate) const fn after(waited: Duration, steps: u64, now: Duration) -> Self {
+    pub(crate) fn after(waited: Duration, steps: u64, now: Duration) -> Self {
         let (busy, signals) = (Vec::new(), Vec::new());
         let (unstarted, lanes, detached, own_thread) = (0, 0, 0, false);
         Self { waited, steps, now, busy, signals, unstarted, lanes, detached, own_thread }

@@ -11,6 +11,8 @@ pub(crate) use crate::select;
 use crate::vocabulary::time::RealTime;
 use crate::world;
 
+pub(crate) const NEVER: RealTime = RealTime::NEVER;
+
 struct Core<T> {
     state: Mutex<State<T>>,
     capacity: usize,
@@ -253,7 +255,7 @@ macro_rules! select {
         recv($a:expr) -> $pa:pat => $do_a:expr,
         recv($b:expr) -> $pb:pat => $do_b:expr $(,)?
     ) => {
-        $crate::select!(@ $crate::vocabulary::time::RealTime::NEVER, None.expect("no timer fires here"),
+        $crate::select!(@ $crate::channel::NEVER, None.expect("no timer fires here"),
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
     (

@@ -248,6 +248,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         backoff: vocabulary::backoff::BackoffPolicy::default(),
         max_retries: None,
         stable_after: HOUR,
+        stable_is_stated: false,
         failure_limit: None,
         timeout: None,
         max_timeout: None,

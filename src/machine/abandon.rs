@@ -39,7 +39,7 @@ impl Machine {
         // to retry with.
         let over = stop.is_some() || last || now < task.finality().failure_before;
         let can_follow = !over && task.plan.body == BodyKind::Shared;
-        task.count_failure(now, false);
+        task.count_failure(now);
         self.stuck += 1;
 
         let ran = claimed_at.until(now);

@@ -139,6 +139,7 @@ impl Machine {
             owner_since: Time::NEVER,
             attempt: 0,
             streak: 0,
+            short_runs: 0,
             backoff: BackoffState::default(),
             failures: None,
             anchor: None,
@@ -238,7 +239,8 @@ impl Machine {
         self.permits += 1;
         let task = self.task_mut(key);
         task.attempt = task.attempt.saturating_add(1);
-        let (attempt, finality, expiry) = (task.attempt_addr(), task.finality(), task.expiry());
+        let (attempt, finality, expiry) =
+            (task.attempt_addr(), task.finality_ahead(), task.expiry());
         self.enter(key, State::Starting { stop: None, expired: false }, expiry);
         out.push(Effect::Start { attempt, finality });
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::effect::{Effect, Notice};
 use super::ending::{judge, End, Next};
 use super::step::Machine;
-use super::task::{State, Stop, Wait};
+use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
@@ -29,7 +29,7 @@ impl Machine {
         self.begin(key, at, out);
         let timeout = self.tasks[key].plan.timeout;
         let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
-        self.enter_running(key, at, at, deadline);
+        self.enter_running(key, at, at, deadline, self.tasks[key].young(at));
         // The revocation came too late, so the stop must be told.
         if let Some(stop) = stop {
             self.tell(key, at, stop.reason.as_cancel(), Some(stop), out);
@@ -76,10 +76,9 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let grace_until = self.now.after(self.tasks[key].plan.grace).min(self.phase.grace_until());
-        // Remembered, so that `AttemptResponsive` can follow if the deadline turns out to have
-        // moved.
-        let silent = self.tasks[key].state.is_silent();
-        self.enter(key, State::Stopping { claimed_at, told, stop, silent }, grace_until);
+        // Remembered, because the deadline may turn out to have moved.
+        let State::Running { health, .. } = self.tasks[key].state else { return };
+        self.enter(key, State::Stopping { claimed_at, told, stop, health }, grace_until);
         let attempt = self.tasks[key].attempt_addr();
         out.push(Effect::Tell { attempt, reason: told, grace_until });
         // A grace of zero is already over, but body and hooks are told even so.
@@ -101,7 +100,7 @@ impl Machine {
         answer: TellAnswer,
         out: &mut Vec<Effect>,
     ) {
-        let State::Stopping { claimed_at, told, stop, silent } = self.tasks[key].state else {
+        let State::Stopping { claimed_at, told, stop, mut health } = self.tasks[key].state else {
             return;
         };
         let attempt = self.tasks[key].attempt_addr();
@@ -117,10 +116,11 @@ impl Machine {
             // It moved its deadline before it was told, so it runs on as if the timer had not come.
             // But a stop that was asked in the meantime has not been told yet.
             TellAnswer::DeadlineMoved(deadline) => {
-                self.enter_running(key, claimed_at, self.now, deadline);
-                if silent {
+                if health == Health::Silent {
+                    health = self.tasks[key].young(self.now);
                     Self::publish(out, Notice::AttemptResponsive { attempt });
                 }
+                self.enter_running(key, claimed_at, self.now, deadline, health);
                 if let Some(stop) = stop {
                     self.tell(key, claimed_at, stop.reason.as_cancel(), Some(stop), out);
                 }
@@ -144,8 +144,14 @@ impl Machine {
             self.begin(key, claimed_at, out);
         }
         let (stop, overdue_since) = match self.tasks[key].state {
-            State::Running { .. } => (None, at),
-            State::Starting { stop, .. } => (stop, at),
+            State::Running { health, .. } => {
+                self.become_stable(key, health, at, out);
+                (None, at)
+            }
+            State::Starting { stop, .. } => {
+                self.become_stable(key, self.tasks[key].young(claimed_at), at, out);
+                (stop, at)
+            }
             State::Stopping { stop, .. } => (stop, self.tasks[key].since),
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
             State::Intake | State::Queued | State::Runnable | State::Waiting(_) | State::Over => {
@@ -170,27 +176,40 @@ impl Machine {
                 Some(end) => self.conclude(key, end, out),
                 None => self.start_again(key, at, Start::AtOnce, out),
             },
-            Next::Success => self.succeeded(key, at, asked, out),
+            Next::Success => self.succeeded(key, at, ran, asked, out),
             // A stop after an interruption prevents the retry, and is the outcome even if none was
             // left.
             Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
                 Some(end) => self.conclude(key, end, out),
-                None => self.failed(key, at, ran, cause, asked, out),
+                None => self.failed(key, at, cause, asked, out),
             },
         }
     }
 
     /// A success under `Always` is followed by the next attempt. A stop that was asked but not told
     /// prevents that, but does not change a completion.
-    fn succeeded(&mut self, key: TaskKey, at: Time, asked: Option<End>, out: &mut Vec<Effect>) {
+    fn succeeded(
+        &mut self,
+        key: TaskKey,
+        at: Time,
+        ran: Duration,
+        asked: Option<End>,
+        out: &mut Vec<Effect>,
+    ) {
         let task = self.task_mut(key);
         task.count_success();
-        let last = task.finality().success;
-        let next = task.pause_until(at).map_or(Start::AtOnce, |due| Start::AfterSuccess { due });
-        match asked.filter(|_| !last) {
+        match asked {
+            _ if task.finality().success => self.conclude(key, End::Completed, out),
             Some(end) => self.conclude(key, end, out),
-            None if last => self.conclude(key, End::Completed, out),
-            None => self.start_again(key, at, next, out),
+            None => {
+                if task.counts_too_short(ran) {
+                    let (attempt, runs) = (task.attempt_addr(), u32::from(SHORT_RUNS));
+                    let within = SHORT_RUN;
+                    Self::publish(out, Notice::AttemptsTooShort { attempt, runs, within });
+                }
+                let due = self.tasks[key].next_run_at(at);
+                self.start_again(key, at, Start::AfterSuccess { due }, out);
+            }
         }
     }
 
@@ -200,17 +219,13 @@ impl Machine {
         &mut self,
         key: TaskKey,
         at: Time,
-        ran: Duration,
         cause: FailureCause,
         asked: Option<End>,
         out: &mut Vec<Effect>,
     ) {
         let task = self.task_mut(key);
         let last = at < task.finality().failure_before;
-        // An attempt that was told of its deadline or its silence is not stable, however long it
-        // ran.
-        let timely = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
-        task.count_failure(at, timely && ran >= task.plan.stable_after);
+        task.count_failure(at);
         out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause });
 
         match (asked, End::of_failure(cause)) {
@@ -278,10 +293,12 @@ impl Machine {
         self.make_runnable(key, out);
     }
 
-    /// Starts the next attempt now. False unless the task is Waiting.
+    /// Starts the next attempt now. False unless the task is Waiting. Whoever asks has probably
+    /// mended the cause, so the delays begin anew.
     pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
-        let task = &self.tasks[key];
+        let task = self.task_mut(key);
         let State::Waiting(_) = task.state else { return false };
+        task.begin_delays_anew();
         let spacing = task.spacing_until();
         if spacing > self.now {
             self.enter(key, State::Waiting(Wait::Spacing), spacing);
@@ -297,6 +314,7 @@ impl Machine {
         match self.tasks[key].state {
             State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,
             State::Running { claimed_at, .. } => {
+                self.task_mut(key).begin_delays_anew();
                 self.tell(key, claimed_at, CancelReason::Restart, None, out);
                 true
             }

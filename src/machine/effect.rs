@@ -43,8 +43,8 @@ pub(crate) enum Effect {
     /// Drop the body, if it is still there: before the heir's next attempt is claimed if there is
     /// an heir, otherwise soon.
     Discard { task: TaskAddr, heir: Option<TaskAddr> },
-    /// Give the outcome to the callers that wait for it. `streak` counts the failures since the
-    /// last success.
+    /// Give the outcome to the callers that wait for it. `streak` counts the failures of the
+    /// streak.
     Deliver { task: TaskAddr, end: End, streak: u32 },
     /// The task's key is free.
     Forget { task: TaskAddr },
@@ -128,6 +128,15 @@ pub(crate) enum Notice {
     },
     AttemptResponsive {
         attempt: AttemptAddr,
+    },
+    AttemptStable {
+        attempt: AttemptAddr,
+        failures: u32,
+    },
+    AttemptsTooShort {
+        attempt: AttemptAddr,
+        runs: u32,
+        within: Duration,
     },
     AttemptAbandoned {
         attempt: AttemptAddr,

@@ -55,7 +55,7 @@ pub(crate) use effect::{Answer, Effect, Notice};
 pub(crate) use ending::{End, Ending, Finality};
 pub(crate) use input::{Input, Submission};
 pub(crate) use step::Machine;
-pub(crate) use task::{State, Task};
+pub(crate) use task::{Health, State, Task};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -50,9 +50,9 @@ impl Machine {
 
             // The attempt was already told. A stop prevents the retry and leaves the token as it
             // is; only a shutdown shortens the grace.
-            State::Stopping { claimed_at, told, stop: None, silent } => {
+            State::Stopping { claimed_at, told, stop: None, health } => {
                 self.task_mut(key).state =
-                    State::Stopping { claimed_at, told, stop: asked, silent };
+                    State::Stopping { claimed_at, told, stop: asked, health };
                 self.publish_slot(key, true, out);
                 self.shorten_grace(key, out);
             }

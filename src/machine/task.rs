@@ -28,11 +28,11 @@ pub(crate) enum State {
     Starting { stop: Option<Stop>, expired: bool },
     /// Owner with a permit; a thread has claimed the attempt. The body may have moved its deadline
     /// without a message; the answer to a tell says so.
-    Running { claimed_at: Time, deadline: Time, watch: Option<Watch> },
+    Running { claimed_at: Time, deadline: Time, watch: Option<Watch>, health: Health },
     /// Told to return; `stop` once a stop was asked. If there is no timer, the answer to `Abandon`
-    /// or a report under way is awaited. `silent` if its silence was published before, since it may
-    /// turn out to have moved its deadline.
-    Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop>, silent: bool },
+    /// or a report under way is awaited. `health` is what it was before, since the attempt may turn
+    /// out to have moved its deadline.
+    Stopping { claimed_at: Time, told: CancelReason, stop: Option<Stop>, health: Health },
     /// Outlived its grace; holds slot and permit until its body returns. `over` once the outcome is
     /// delivered.
     Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
@@ -50,8 +50,28 @@ pub(crate) struct Watch {
     pub(super) last_sign: Time,
     /// The number of looks in a row that found no sign of life.
     pub(super) missed: u8,
-    /// Whether the attempt's silence was published.
-    pub(crate) silent: bool,
+}
+
+/// What is known of the health of a running attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It is stable from `stable_at` on. Only in a streak is there a timer for that moment.
+    Young { stable_at: Time },
+    /// That moment has come in a streak, and has had its consequences.
+    Stable,
+    /// Its silence was published.
+    Silent,
+}
+
+impl Health {
+    /// Whether the attempt is stable.
+    pub(crate) fn is_stable(self, now: Time) -> bool {
+        match self {
+            Self::Young { stable_at } => stable_at <= now,
+            Self::Stable => true,
+            Self::Silent => false,
+        }
+    }
 }
 
 /// What a waiting task waits for.
@@ -99,11 +119,6 @@ impl State {
         }
     }
 
-    /// Whether the silence of a running attempt was published.
-    pub(super) fn is_silent(self) -> bool {
-        matches!(self, Self::Running { watch: Some(Watch { silent: true, .. }), .. })
-    }
-
     /// Since when the owner of a slot is terminating: its stop is recorded, or it is abandoned.
     pub(crate) fn terminating_since(self, entered: Time) -> Option<Time> {
         match self {
@@ -122,6 +137,11 @@ impl State {
 /// How often the watchdog looks in the silence that it allows.
 pub(super) const LOOKS: u32 = 4;
 
+/// This many successes in a row, each of an attempt shorter than `SHORT_RUN`, are probably a
+/// mistake.
+pub(super) const SHORT_RUNS: u8 = 100;
+pub(super) const SHORT_RUN: Duration = Duration::from_millis(10);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) addr: TaskAddr,
@@ -137,8 +157,10 @@ pub(crate) struct Task {
     pub(super) expires_at: Time,
     /// The number of the latest attempt; 0 before the first.
     pub(crate) attempt: u64,
-    /// Failures since the last success.
+    /// Failures since the last success, or the last stable moment that ended a streak.
     pub(crate) streak: u32,
+    /// Successes in a row, without a pause between them, of attempts that were very short.
+    pub(super) short_runs: u8,
     pub(super) backoff: BackoffState,
     /// The latest failures, for `failure_limit`; at most as many as the limit allows.
     #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]
@@ -179,12 +201,22 @@ impl Task {
         }
     }
 
-    /// The finality of an attempt that is ordered or judged now.
+    /// The finality of an attempt that is ordered now. If its streak may end while it runs, no
+    /// failure is final for want of retries.
+    pub(super) fn finality_ahead(&self) -> Finality {
+        self.finality_in(if self.stable_ends_streak() { 0 } else { self.streak })
+    }
+
+    /// The finality of an attempt that is judged now.
     pub(super) fn finality(&self) -> Finality {
+        self.finality_in(self.streak)
+    }
+
+    fn finality_in(&self, streak: u32) -> Finality {
         let once = self.plan.body == BodyKind::Once;
         let no_retry = once
             || self.plan.restart == RestartPolicy::Never
-            || self.plan.max_retries.is_some_and(|most| self.streak >= most);
+            || self.plan.max_retries.is_some_and(|most| streak >= most);
 
         // If there are as many failures as the limit allows, one more is final until the oldest of
         // them drops out of the window.
@@ -202,12 +234,46 @@ impl Task {
         }
     }
 
-    /// Counts a failure. A `stable` attempt makes the delays start over, but does not end the
-    /// streak.
-    pub(super) fn count_failure(&mut self, at: Time, stable: bool) {
+    /// Whether a stable moment ends the streak. A body with a timeout, or one that ends with its
+    /// success, is expected to return, and proves nothing by running.
+    fn stable_ends_streak(&self) -> bool {
+        let resident = self.plan.restart == RestartPolicy::Always || self.plan.stable_is_stated;
+        resident && self.plan.timeout.is_none()
+    }
+
+    /// An attempt that was claimed, or gave a sign of life again, at `from`.
+    pub(super) fn young(&self, from: Time) -> Health {
+        Health::Young { stable_at: from.after(self.plan.stable_after) }
+    }
+
+    /// When a running attempt needs attention next.
+    pub(super) fn running_due(&self) -> Time {
+        let State::Running { deadline, watch, health, .. } = self.state else { return Time::NEVER };
+        let look = watch.map_or(Time::NEVER, |watch| watch.next_look);
+        let stable_at = match health {
+            Health::Young { stable_at } if self.streak > 0 => stable_at,
+            Health::Young { .. } | Health::Stable | Health::Silent => Time::NEVER,
+        };
+        deadline.min(look).min(stable_at)
+    }
+
+    /// Counts a stable moment.
+    pub(super) fn count_stable(&mut self) {
+        self.begin_delays_anew();
+        if self.stable_ends_streak() {
+            self.streak = 0;
+        }
+    }
+
+    pub(super) fn begin_delays_anew(&mut self) {
+        self.backoff = BackoffState::default();
+    }
+
+    /// Counts a failure.
+    pub(super) fn count_failure(&mut self, at: Time) {
         self.streak = self.streak.saturating_add(1);
-        if stable {
-            self.backoff = BackoffState::default();
+        if self.short_runs < u8::MAX {
+            self.short_runs = 0;
         }
 
         // Only as many failures as the limit allows matter, so no more are kept.
@@ -226,21 +292,35 @@ impl Task {
     pub(super) fn watch_from(&self, sign: Time) -> Option<Watch> {
         let watchdog = self.plan.watchdog?;
         let next_look = sign.after(watchdog.max_silence / LOOKS);
-        Some(Watch { next_look, last_sign: sign, missed: 0, silent: false })
+        Some(Watch { next_look, last_sign: sign, missed: 0 })
     }
 
     /// Counts a success, which ends the streak and makes the delays start over.
     pub(super) fn count_success(&mut self) {
         self.streak = 0;
-        self.backoff = BackoffState::default();
+        self.begin_delays_anew();
     }
 
-    /// When the next attempt is due after a success at `at`; `None` for immediately.
-    pub(super) fn pause_until(&self, at: Time) -> Option<Time> {
+    /// Counts an attempt that succeeded after `ran` and is followed by another. True if it makes
+    /// too many short ones in a row, which is said once.
+    pub(super) fn counts_too_short(&mut self, ran: Duration) -> bool {
+        if self.plan.pause != Pause::None || self.short_runs == u8::MAX {
+            return false;
+        }
+        self.short_runs = if ran < SHORT_RUN { self.short_runs + 1 } else { 0 };
+        let too_many = self.short_runs >= SHORT_RUNS;
+        if too_many {
+            self.short_runs = u8::MAX;
+        }
+        too_many
+    }
+
+    /// When the next attempt is due after a success at `at`.
+    pub(super) fn next_run_at(&self, at: Time) -> Time {
         match self.plan.pause {
-            Pause::None => None,
-            Pause::Delay(delay) => Some(at.after(delay)),
-            Pause::Rate(step) => Some(at.next_tick(self.anchor.unwrap_or(at), step)),
+            Pause::None => at,
+            Pause::Delay(delay) => at.after(delay),
+            Pause::Rate(step) => at.next_tick(self.anchor.unwrap_or(at), step),
         }
     }
 

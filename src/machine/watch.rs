@@ -1,10 +1,11 @@
-//! What time alone does to a running attempt: its deadline, and the looks of the watchdog.
+//! What time alone does to a running attempt: its deadline, the looks of the watchdog, and the
+//! moment from which on it is stable.
 
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Notice};
 use super::step::Machine;
-use super::task::{State, LOOKS};
+use super::task::{Health, State, LOOKS};
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::policy::WatchdogPolicy;
 use crate::vocabulary::reason::CancelReason;
@@ -19,52 +20,95 @@ impl Machine {
         claimed_at: Time,
         sign: Time,
         deadline: Time,
+        health: Health,
     ) {
         let watch = self.tasks[key].watch_from(sign);
-        let due = watch.map_or(deadline, |watch| watch.next_look.min(deadline));
-        self.enter(key, State::Running { claimed_at, deadline, watch }, due);
+        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
         // It has run since the claim, however often it moved its deadline.
         self.task_mut(key).since = claimed_at;
     }
 
-    /// The deadline or the next look of a running attempt is due.
+    /// Changes what is known of a running attempt, and its timer with it.
+    fn set_running(&mut self, key: TaskKey, state: State) {
+        self.task_mut(key).state = state;
+        self.timers.set(key, self.tasks[key].running_due());
+    }
+
+    /// The deadline, the next look or the stable moment of a running attempt is due.
     pub(super) fn running_due(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let task = &self.tasks[key];
-        let State::Running { claimed_at, deadline, watch } = task.state else { return };
+        let State::Running { claimed_at, deadline, mut watch, health } = self.tasks[key].state
+        else {
+            return;
+        };
+        let health = self.become_stable(key, health, self.now.min(deadline), out);
+        self.task_mut(key).state = State::Running { claimed_at, deadline, watch, health };
         if deadline <= self.now {
             return self.tell(key, claimed_at, CancelReason::Timeout, None, out);
         }
-        let (Some(mut watch), Some(watchdog)) = (watch, task.plan.watchdog) else { return };
-        // Counted from now: looks that a suspended machine missed are not made up for.
-        watch.next_look = self.now.after(watchdog.max_silence / LOOKS);
-        let attempt = task.attempt_addr();
-        self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
-        self.timers.set(key, watch.next_look.min(deadline));
-        out.push(Effect::Look { attempt });
+
+        let task = &self.tasks[key];
+        if let (Some(watch), Some(watchdog)) = (&mut watch, task.plan.watchdog) {
+            if watch.next_look <= self.now {
+                // Counted from now: looks that a suspended machine missed are not made up for.
+                watch.next_look = self.now.after(watchdog.max_silence / LOOKS);
+                out.push(Effect::Look { attempt: task.attempt_addr() });
+            }
+        }
+        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+    }
+
+    /// Notes the stable moment of an attempt that ran untold until `until`, if that moment has come
+    /// and the task is in a streak.
+    pub(super) fn become_stable(
+        &mut self,
+        key: TaskKey,
+        health: Health,
+        until: Time,
+        out: &mut Vec<Effect>,
+    ) -> Health {
+        let task = self.task_mut(key);
+        let failures = task.streak;
+        match health {
+            Health::Young { stable_at } if stable_at <= until && failures > 0 => {
+                let attempt = task.attempt_addr();
+                task.count_stable();
+                Self::publish(out, Notice::AttemptStable { attempt, failures });
+                Health::Stable
+            }
+            Health::Young { .. } | Health::Stable | Health::Silent => health,
+        }
     }
 
     /// The result of a look.
     pub(super) fn looked(&mut self, key: TaskKey, alive: bool, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
-        let State::Running { claimed_at, deadline, watch: Some(mut watch) } = task.state else {
+        let State::Running { claimed_at, deadline, watch: Some(mut watch), mut health } =
+            task.state
+        else {
             return;
         };
         let attempt = task.attempt_addr();
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
-        let was_silent = watch.silent;
+        let was_silent = health == Health::Silent;
 
         // A single look may fall just before a sign of life. Only looks that fill the whole allowed
         // span make the attempt silent.
         if alive {
-            (watch.missed, watch.silent, watch.last_sign) = (0, false, self.now);
+            (watch.missed, watch.last_sign) = (0, self.now);
+            if was_silent {
+                health = task.young(self.now);
+            }
         } else {
             watch.missed = watch.missed.saturating_add(1);
-            watch.silent |= u32::from(watch.missed) >= LOOKS;
+            if u32::from(watch.missed) >= LOOKS {
+                health = Health::Silent;
+            }
         }
-        self.task_mut(key).state = State::Running { claimed_at, deadline, watch: Some(watch) };
+        let is_silent = health == Health::Silent;
+        self.set_running(key, State::Running { claimed_at, deadline, watch: Some(watch), health });
 
         // The silence is published once, however long it lasts.
-        match (was_silent, watch.silent) {
+        match (was_silent, is_silent) {
             (true, false) => Self::publish(out, Notice::AttemptResponsive { attempt }),
             (false, true) => {
                 let silent_for = watch.last_sign.until(self.now);

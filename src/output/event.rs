@@ -141,6 +141,25 @@ pub enum EventKind {
         /// The number of the attempt.
         attempt: u64,
     },
+    /// The attempt has run for [`stable_after`](crate::TaskSpec::stable_after) after failures of
+    /// its task: a body that never returns has no success that could say so.
+    AttemptStable {
+        /// The number of the attempt.
+        attempt: u64,
+        /// How many failures the streak had.
+        failures: u32,
+    },
+    /// Many attempts in a row succeeded in a very short time and without a pause between them.
+    /// Published once for a task. Nothing else follows; probably the body should wait for work, or
+    /// the task needs [`repeat_after`](crate::TaskSpec::repeat_after).
+    AttemptsTooShort {
+        /// The number of the latest of these attempts.
+        attempt: u64,
+        /// How many attempts there were: 100.
+        runs: u32,
+        /// Each of them was shorter than this: 10 ms.
+        within: Duration,
+    },
     /// The thread of a silent, overdue or abandoned attempt was examined. Linux only.
     StallReport {
         /// The number of the attempt.
@@ -261,7 +280,7 @@ pub enum EventKind {
         /// How the attempt failed.
         cause: FailureCause,
     },
-    /// Another attempt follows the success of this one.
+    /// Another attempt follows the success of this one, even if without a pause.
     RunScheduled {
         /// The number of the attempt that succeeded.
         attempt: u64,
@@ -341,6 +360,8 @@ labels!(EventKind {
     Self::AttemptOverdue { .. } => "attempt_overdue",
     Self::AttemptSilent { .. } => "attempt_silent",
     Self::AttemptResponsive { .. } => "attempt_responsive",
+    Self::AttemptStable { .. } => "attempt_stable",
+    Self::AttemptsTooShort { .. } => "attempts_too_short",
     Self::StallReport { .. } => "stall_report",
     Self::HookSlow { .. } => "hook_slow",
     Self::HookPanicked { .. } => "hook_panicked",
@@ -373,6 +394,8 @@ impl EventKind {
             | Self::AttemptOverdue { attempt, .. }
             | Self::AttemptSilent { attempt, .. }
             | Self::AttemptResponsive { attempt }
+            | Self::AttemptStable { attempt, .. }
+            | Self::AttemptsTooShort { attempt, .. }
             | Self::StallReport { attempt, .. }
             | Self::AttemptSucceeded { attempt, .. }
             | Self::AttemptCancelled { attempt, .. }

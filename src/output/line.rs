@@ -43,15 +43,7 @@ impl<'a, 'b> Line<'a, 'b> {
 
     fn fields(&mut self, kind: &EventKind) -> fmt::Result {
         use EventKind as E;
-        if let Some(attempt) = kind.attempt() {
-            self.plain("attempt", attempt);
-        }
-        if let E::HookSlow { source: HookSource::Signal(signal), .. }
-        | E::HookPanicked { source: HookSource::Signal(signal), .. } = kind
-        {
-            self.plain("signal", signal);
-        }
-
+        self.subject(kind);
         match kind {
             E::Submitted { policy } => self.plain("policy", policy),
             E::Queued { depth } => self.plain("depth", depth),
@@ -87,6 +79,10 @@ impl<'a, 'b> Line<'a, 'b> {
                 self.span("delay", *delay).plain("cause", cause)
             }
             E::RunScheduled { delay, .. } => self.span("delay", *delay),
+            E::AttemptStable { failures, .. } => self.plain("failures", failures),
+            E::AttemptsTooShort { runs, within, .. } => {
+                self.plain("runs", runs).span("within", *within)
+            }
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::TaskEnded { outcome } => {
                 let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
@@ -112,6 +108,19 @@ impl<'a, 'b> Line<'a, 'b> {
             | E::ShutdownEnded => self,
         }
         .result
+    }
+
+    /// The attempt or the signal that the event is about.
+    fn subject(&mut self, kind: &EventKind) {
+        use EventKind as E;
+        if let Some(attempt) = kind.attempt() {
+            self.plain("attempt", attempt);
+        }
+        if let E::HookSlow { source: HookSource::Signal(signal), .. }
+        | E::HookPanicked { source: HookSource::Signal(signal), .. } = kind
+        {
+            self.plain("signal", signal);
+        }
     }
 
     /// How a body returned, where its result does not count.
@@ -168,6 +177,7 @@ impl EventKind {
             | Self::AttemptUnresponsive { .. }
             | Self::AttemptOverdue { .. }
             | Self::AttemptSilent { .. }
+            | Self::AttemptsTooShort { .. }
             | Self::AttemptAbandoned { .. }
             | Self::StallReport { .. }
             | Self::HookSlow { .. }
@@ -179,6 +189,7 @@ impl EventKind {
             Self::Rejected { .. }
             | Self::AttemptReturned { .. }
             | Self::AttemptResponsive { .. }
+            | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }
             | Self::TaskEnded { .. }
             | Self::ShutdownRequested { .. }
@@ -198,9 +209,9 @@ impl EventKind {
 
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
-/// panics, refused threads and lost events are warnings; other outcomes, rejections, retries,
-/// attempts that respond or return after all, and the shutdown are information; the rest is for
-/// debugging.
+/// attempts that are too short, panics, refused threads and lost events are warnings; other
+/// outcomes, rejections, retries, attempts that are stable, respond or return after all, and the
+/// shutdown are information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

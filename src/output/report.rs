@@ -201,7 +201,7 @@ pub struct FailedTask {
     pub outcome: Outcome,
 }
 
-/// Names a task that was stopped while all was not well: it had failed since its last success, or
+/// Names a task that was stopped while all was not well: it was in a streak of failures, or
 /// its body returned an error when it was told to stop.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -210,7 +210,8 @@ pub struct TroubledTask {
     pub task: TaskRef,
     /// How the task ended, which is `Cancelled`, with the error that the body returned.
     pub outcome: Outcome,
-    /// The number of failures since its last success.
+    /// The number of failures in its streak: since its last success, or since a stable moment that
+    /// ended the streak.
     pub failures: u32,
     /// The latest of these failures.
     pub last_failure: Option<TaskError>,

@@ -30,7 +30,7 @@ use crate::vocabulary::time::Seconds;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// When the snapshot was taken.
+    /// When the snapshot was taken. No time in it is later, except `next_wake`.
     pub at: Duration,
     /// Whether the supervisor is shutting down and takes no more tasks.
     pub shutting_down: bool,
@@ -52,9 +52,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns whether nothing needs attention: no attempt is abandoned or silent, no hook is
     /// stuck, no attempt was told of its deadline or its silence, and no task is in a streak of
-    /// failures.
+    /// failures, unless its attempt is stable.
     pub fn is_healthy(&self) -> bool {
-        let well = |task: &TaskSnapshot| task.failures == 0 && !task.interrupted && !task.silent;
+        let well = |task: &TaskSnapshot| {
+            (task.failures == 0 || task.stable) && !task.interrupted && !task.silent
+        };
         let stuck = !self.abandoned.is_empty() || !self.stuck_signal_hooks.is_empty();
         !stuck && self.tasks.iter().all(well)
     }
@@ -81,7 +83,8 @@ pub struct TaskSnapshot {
     pub state: TaskState,
     /// The number of the latest attempt; 0 before the first.
     pub attempt: u64,
-    /// The number of failures since the last success.
+    /// The number of failures in the streak: since the last success, or since a stable moment that
+    /// ended the streak.
     pub failures: u32,
     /// When the task entered its state.
     pub since: Duration,
@@ -89,7 +92,7 @@ pub struct TaskSnapshot {
     /// the grace, or the expiry. `None` if nothing will. A body that has extended its deadline may
     /// have moved this moment.
     pub next_wake: Option<Duration>,
-    /// The latest failure since the last success.
+    /// The latest failure of the streak.
     pub last_failure: Option<TaskError>,
     /// The name of the thread that runs the attempt.
     pub thread: Option<Arc<str>>,
@@ -97,8 +100,19 @@ pub struct TaskSnapshot {
     pub interrupted: bool,
     /// Whether the watchdog finds the attempt silent.
     pub silent: bool,
+    /// Whether the attempt is stable: it has run for
+    /// [`stable_after`](crate::TaskSpec::stable_after), and was not told to return.
+    pub stable: bool,
+    pub(crate) at: Duration,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
+}
+
+impl TaskSnapshot {
+    /// Returns how long the task had been in its state when the snapshot was taken.
+    pub fn age(&self) -> Duration {
+        self.at.saturating_sub(self.since)
+    }
 }
 
 /// Shows one slot of a [`Snapshot`].
@@ -172,7 +186,7 @@ impl fmt::Display for Snapshot {
         write!(f, " abandoned={}", self.abandoned.len())?;
 
         for task in tasks {
-            let held = Seconds(self.at.saturating_sub(task.since));
+            let held = Seconds(task.age());
             write!(f, "\n  {} {} for {held} s", task.task, task.state)?;
             if task.attempt > 0 {
                 write!(f, ", attempt {}", task.attempt)?;

@@ -6,11 +6,13 @@ use std::time::Duration;
 use crate::machine::{End, Ending, Machine, Notice};
 use crate::output::error::TaskError;
 use crate::output::event::EventKind;
+use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::task::cell::Cell;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::TaskAddr;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
+use crate::vocabulary::time::Time;
 
 /// What the runtime adds to a notice.
 #[derive(Default)]
@@ -38,7 +40,7 @@ pub(super) fn is_worth_a_warning(
             matches!(ret, Some(Return::Failed | Return::Panicked)) && error_of(task)
         }
         Notice::TaskEnded { end, .. } => end.is_failure(),
-        Notice::AttemptAbandoned { .. } => true,
+        Notice::AttemptAbandoned { .. } | Notice::AttemptsTooShort { .. } => true,
         Notice::Submitted { .. }
         | Notice::Admitted { .. }
         | Notice::Queued { .. }
@@ -51,6 +53,7 @@ pub(super) fn is_worth_a_warning(
         | Notice::AttemptOverdue { .. }
         | Notice::AttemptSilent { .. }
         | Notice::AttemptResponsive { .. }
+        | Notice::AttemptStable { .. }
         | Notice::AttemptReturned { .. }
         | Notice::ShutdownRequested { .. }
         | Notice::ShutdownEnded => false,
@@ -74,6 +77,8 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::AttemptOverdue { attempt, .. }
         | Notice::AttemptSilent { attempt, .. }
         | Notice::AttemptResponsive { attempt }
+        | Notice::AttemptStable { attempt, .. }
+        | Notice::AttemptsTooShort { attempt, .. }
         | Notice::AttemptAbandoned { attempt, .. }
         | Notice::AttemptReturned { attempt, .. } => Some(attempt.task),
         Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
@@ -81,9 +86,13 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
 }
 
 /// The event of a notice.
-pub(super) fn kind_of(notice: Notice, details: &Details<'_>) -> EventKind {
+pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> EventKind {
     let error = details.error.cloned();
-    let mark = || details.cell.and_then(|cell| cell.pulse.last_mark());
+    // The body may have set its mark since this turn began, and an event tells only of the past.
+    let mark = || {
+        let mark = details.cell.and_then(|cell| cell.pulse.last_mark());
+        mark.map(|mark| Mark { at: mark.at.min(now.since_start()), ..mark })
+    };
     match notice {
         Notice::Submitted { policy, .. } => EventKind::Submitted { policy },
         Notice::Admitted { .. } => EventKind::Admitted,
@@ -111,6 +120,12 @@ pub(super) fn kind_of(notice: Notice, details: &Details<'_>) -> EventKind {
         }
         Notice::AttemptResponsive { attempt } => {
             EventKind::AttemptResponsive { attempt: attempt.number }
+        }
+        Notice::AttemptStable { attempt, failures } => {
+            EventKind::AttemptStable { attempt: attempt.number, failures }
+        }
+        Notice::AttemptsTooShort { attempt, runs, within } => {
+            EventKind::AttemptsTooShort { attempt: attempt.number, runs, within }
         }
         Notice::AttemptAbandoned { attempt, reason, ran, released } => {
             let thread = details.cell.and_then(|cell| cell.thread()).map(|thread| thread.name);

@@ -109,13 +109,15 @@ impl TaskContext {
         self.cell().attempt.number
     }
 
-    /// Returns how many failures came before this attempt since the task's last success.
+    /// Returns how many failures the streak had when this attempt was started: see
+    /// [`TaskSpec::stable_after`](crate::TaskSpec::stable_after). The value does not change while
+    /// the attempt runs.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Returns the failure that this attempt retries; `None` after a success and in the first
-    /// attempt.
+    /// Returns the failure that this attempt retries; `None` in the first attempt and outside
+    /// of a streak.
     pub fn last_failure(&self) -> Option<&TaskError> {
         self.last_failure.as_ref()
     }

@@ -58,16 +58,21 @@ macro_rules! setters {
                 self.with(Setting::Backoff(policy))
             }
 
-            /// Sets how many failures of a streak are retried; the next failure ends the task. Only
-            /// a success ends a streak. Default: `None`, no limit.
+            /// Sets how many failures of a streak are retried; the next failure ends the task. A
+            /// success ends a streak, and see [`stable_after`](Self::stable_after). Default:
+            /// `None`, no limit.
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {
                 self.with(Setting::MaxRetries(most.into()))
             }
 
-            /// Sets how long an attempt must run to count as stable. If a stable attempt fails, the
-            /// backoff starts again with its first delay, but the streak of failures goes on. An
-            /// attempt that was told of its deadline or its silence, or was abandoned, never counts
-            /// as stable. Default: 60 s.
+            /// Sets how long an attempt must run until it is stable, counted from the moment a
+            /// thread takes it up, or from the last time that it responded after a silence.
+            ///
+            /// At that moment the backoff starts again with its first delay, and the task is
+            /// healthy. The streak of failures, which [`max_retries`](Self::max_retries) counts,
+            /// ends only under [`RestartPolicy::Always`] or if the spec itself (not the defaults)
+            /// sets this span, and never with a [`timeout`](Self::timeout). If there was a streak,
+            /// [`AttemptStable`](crate::EventKind::AttemptStable) is published. Default: 60 s.
             pub fn stable_after(self, span: Duration) -> Self {
                 self.with(Setting::StableAfter(span))
             }

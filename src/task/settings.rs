@@ -56,6 +56,7 @@ impl Settings {
             backoff: BackoffPolicy::default(),
             max_retries: None,
             stable_after: STABLE_AFTER,
+            stable_is_stated: self.0.iter().any(|it| matches!(it, Setting::StableAfter(_))),
             failure_limit: None,
             timeout: None,
             max_timeout: None,
@@ -191,7 +192,7 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// An attempt that runs this long before it fails counts as stable.
+/// An attempt that has run for this long is stable.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// The watchdog looks four times in the span that it allows, but no more often than once a

@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) backoff: BackoffPolicy,
     pub(crate) max_retries: Option<u32>,
     pub(crate) stable_after: Duration,
+    /// Whether the spec itself states `stable_after`.
+    pub(crate) stable_is_stated: bool,
     pub(crate) failure_limit: Option<FailureLimit>,
     pub(crate) timeout: Option<Duration>,
     /// How far a body may extend its deadline.

@@ -20,6 +20,7 @@ mod run;
 mod runner;
 mod shutdown;
 mod signals;
+mod stable;
 mod subscribers;
 mod support;
 mod table;

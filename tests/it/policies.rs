@@ -53,7 +53,9 @@ fn so_many_retries_may_follow_the_first_failure_of_a_streak() {
     check(&rig, scripted(&[Fail, Ok, Fail, Ok, Ok, Fail, Fail, Ok]).max_retries(1), 7, failed);
     check(&rig, scripted(&[Ok; 9]).max_retries(1), 10, "cancelled (by_task)");
     // However long an attempt ran: stability calms the delays, it does not end the streak.
-    check(&rig, scripted(&[Fail; 9]).max_retries(2).stable_after(ZERO), 3, failed);
+    let stable = || scripted(&[Fail; 9]).max_retries(2).stable_after(ZERO);
+    check(&rig, stable().timeout(LONG), 3, failed);
+    check(&rig, stable(), 10, "cancelled (by_task)");
 }
 
 #[test]

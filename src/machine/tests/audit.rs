@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::audit_face::{audit_face, audit_face_empty};
 use crate::machine::list::List;
 use crate::machine::phase::Phase;
-use crate::machine::task::{State, Task, Watch, LOOKS};
+use crate::machine::task::{Health, State, Task, Watch, LOOKS};
 use crate::machine::Machine;
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
@@ -74,9 +74,14 @@ fn audit_task(machine: &Machine, task: &Task) {
         State::Queued | State::Runnable | State::Starting { stop: None, expired: false } => {
             due == task.expiry()
         }
-        State::Running { deadline, watch, .. } => {
-            audit_watch(machine, task, watch);
-            due == watch.map_or(deadline, |watch| watch.next_look.min(deadline))
+        State::Running { deadline, watch, health, .. } => {
+            audit_watch(machine, task, watch, health);
+            let look = watch.map_or(Time::NEVER, |watch| watch.next_look);
+            let stable = match health {
+                Health::Young { stable_at } if task.streak > 0 => stable_at,
+                _ => Time::NEVER,
+            };
+            due == look.min(deadline).min(stable)
         }
         State::Stopping { .. } if !machine.is_running() => {
             due.is_never() || due <= machine.phase.grace_until()
@@ -103,16 +108,17 @@ fn audit_task(machine: &Machine, task: &Task) {
     }
 }
 
-fn audit_watch(machine: &Machine, task: &Task, watch: Option<Watch>) {
+fn audit_watch(machine: &Machine, task: &Task, watch: Option<Watch>, health: Health) {
     let watchdog = task.plan.watchdog;
     assert_eq!(watch.is_some(), watchdog.is_some(), "{task:?} is watched, or is not");
     let (Some(watch), Some(watchdog)) = (watch, watchdog) else { return };
     let span = watchdog.max_silence / LOOKS;
     assert!(watch.next_look <= machine.now.after(span), "{task:?} is looked at too late");
     assert!(watch.last_sign <= machine.now);
-    let told = watchdog.policy == WatchdogPolicy::Cancel && watch.silent;
+    let silent = health == Health::Silent;
+    let told = watchdog.policy == WatchdogPolicy::Cancel && silent;
     assert!(!told, "{task:?} is silent and was not told");
-    assert_eq!(watch.silent, u32::from(watch.missed) >= LOOKS, "the misses of {task:?}");
+    assert_eq!(silent, u32::from(watch.missed) >= LOOKS, "the misses of {task:?}");
 }
 
 fn audit_stuck(machine: &Machine) {

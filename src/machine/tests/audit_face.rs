@@ -56,8 +56,9 @@ fn audit_timer(machine: &Machine, task: &Task) {
             due.is_never() || task.plan.expires_in.is_some()
         }
         State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
-        State::Running { deadline, watch: None, .. } => due == deadline,
-        State::Running { deadline, watch: Some(_), .. } => due <= deadline,
+        // Looks, and in a streak the stable moment, come before the deadline.
+        State::Running { deadline, watch: None, .. } if task.streak == 0 => due == deadline,
+        State::Running { deadline, .. } => due <= deadline,
         // A shutdown bounds every grace, also that of an attempt whose own has passed already.
         State::Stopping { .. } => {
             !machine.is_running() || due.is_never() || due <= task.since.after(task.plan.grace)

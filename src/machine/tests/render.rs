@@ -148,6 +148,12 @@ impl Names {
                 format!("{} silent for {silent_for:?}", self.attempt(attempt))
             }
             Notice::AttemptResponsive { attempt } => format!("{} resumed", self.attempt(attempt)),
+            Notice::AttemptStable { attempt, failures } => {
+                format!("{} stable after {failures} failures", self.attempt(attempt))
+            }
+            Notice::AttemptsTooShort { attempt, runs, within } => {
+                format!("{}: {runs} runs shorter than {within:?}", self.attempt(attempt))
+            }
             Notice::AttemptAbandoned { attempt, reason, ran, released } => {
                 let released = if released { ", released" } else { "" };
                 format!("{} abandoned after {ran:?}, {reason}{released}", self.attempt(attempt))

@@ -47,6 +47,10 @@ impl Orders {
         assert!(!self.0.iter().any(|found| found.starts_with(start)), "{start:?} in {:#?}", self.0);
     }
 
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.0.iter().any(|found| found.contains(text))
+    }
+
     /// What follows `start` in the first line that begins so.
     pub(super) fn after(&self, start: &str) -> Option<&str> {
         self.0.iter().find_map(|line| line.strip_prefix(start))
@@ -137,6 +141,12 @@ impl Rig {
         assert!(self.now <= now, "the script goes back in time");
         assert!(self.machine.deadline() >= now, "a timer is due at {}", show(self.deadline()));
         self.now = now;
+        self
+    }
+
+    /// Moves the clock past a timer that nobody has noticed yet.
+    pub(super) fn late_at(&mut self, now: Duration) -> &mut Self {
+        self.now = Time::ZERO.after(now);
         self
     }
 
@@ -359,6 +369,10 @@ impl Rig {
         let task = self.task(name);
         let found = self.machine.tasks().get(task.key).filter(|found| found.addr.id == task.id);
         found.map_or("gone", |found| found.state.name().label())
+    }
+
+    pub(super) fn streak(&self, name: &str) -> u32 {
+        self.machine.tasks().get(self.task(name).key).expect("it is not forgotten").streak
     }
 
     /// "idle", "running" or "terminating", and since when.

@@ -37,6 +37,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             backoff: BackoffPolicy::constant(ms(10)),
             max_retries: None,
             stable_after: ms(60_000),
+            stable_is_stated: false,
             failure_limit: None,
             timeout: None,
             max_timeout: None,

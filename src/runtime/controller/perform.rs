@@ -78,7 +78,7 @@ impl Controller {
         let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
         let cell = belongings.load(attempt, failures);
         // If nothing depends on the claim, it is reported with the return, which saves a message.
-        let watched = self.publisher.has_subscribers();
+        let watched = self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
         let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
         let attempt = Attempt { cell, finality, reports_claim };
@@ -140,7 +140,7 @@ impl Controller {
             }
             (None, None) => (None, Details::default()),
         };
-        let kind = kind_of(notice, &details);
+        let kind = kind_of(notice, self.now, &details);
         self.publisher.publish(self.now, task, kind);
     }
 }

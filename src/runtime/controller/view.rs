@@ -1,9 +1,10 @@
 //! The controller's answers about the state of tasks and of the supervisor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Controller;
-use crate::machine::{State, Task};
+use crate::machine::{Health, State, Task};
 use crate::output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
@@ -60,8 +61,14 @@ impl Controller {
 
         let machine = &self.machine;
         let counts = self.pool.counts();
+        let abandoned = self.abandoned();
+        // Bodies write claims and marks meanwhile, so the clock is read when all have been read.
+        let at = self.door.clock.now().since_start();
+        for task in &mut tasks {
+            task.at = at;
+        }
         Snapshot {
-            at: self.now.since_start(),
+            at,
             shutting_down: !machine.is_running(),
             tasks,
             slots: self.slot_snapshots(),
@@ -75,7 +82,7 @@ impl Controller {
                 limit: machine.limits().max_concurrent.map(|limit| limit as usize),
                 waiting: machine.waiting_for_permit() as usize,
             },
-            abandoned: self.abandoned(),
+            abandoned,
             stuck_signal_hooks: self.stuck_signal_hooks(),
         }
     }
@@ -98,21 +105,21 @@ impl Controller {
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
         let belongings = self.values.get(task.addr.key)?;
         let due = match task.state {
-            // The watchdog's next look is nothing that happens to the task.
+            // Neither the watchdog's next look nor the stable moment is anything to wait for.
             State::Running { deadline, .. } => deadline,
             _ => self.machine.due(task.addr.key),
         };
         // The cell of an attempt that is over says nothing of the task as it is now.
         let cell = belongings.cell.as_ref().filter(|_| task.state.holds_permit());
-        let (told, silent) = match task.state {
-            State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), false),
-            State::Running { watch, .. } => (None, watch.is_some_and(|watch| watch.silent)),
+        let (told, health) = match task.state {
+            State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), None),
+            State::Running { health, .. } => (None, Some(health)),
             State::Intake
             | State::Queued
             | State::Runnable
             | State::Starting { .. }
             | State::Waiting(_)
-            | State::Over => (None, false),
+            | State::Over => (None, None),
         };
 
         Some(TaskSnapshot {
@@ -125,7 +132,9 @@ impl Controller {
             last_failure: belongings.last_failure.clone().filter(|_| task.streak > 0),
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
-            silent,
+            silent: health == Some(Health::Silent),
+            stable: health.is_some_and(|health| health.is_stable(self.now)),
+            at: Duration::ZERO,
             mark: cell.and_then(|cell| cell.pulse.last_mark()),
         })
     }

@@ -95,7 +95,7 @@ pub(crate) struct Load {
     /// Bodies of earlier owners of the slot, to be dropped before this one starts.
     pub(crate) inherited: Vec<Leftover<Body>>,
     pub(crate) allowance: Allowance,
-    /// Failures since the last success, and the latest of them.
+    /// The failures of the streak, and the latest of them.
     pub(crate) failures: u32,
     pub(crate) last_failure: Option<TaskError>,
 }

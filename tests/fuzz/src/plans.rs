@@ -48,6 +48,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         backoff: backoff(bytes),
         max_retries: bytes.maybe(|bytes| bytes.byte().into()),
         stable_after: bytes.span(),
+        stable_is_stated: bytes.flag(),
         failure_limit: bytes.maybe(|bytes| FailureLimit {
             failures: u32::from(bytes.byte()).max(1),
             within: bytes.span().max(MOMENT),

@@ -286,6 +286,7 @@ fn plan(dice: &mut Dice) -> Plan {
         backoff: backoff.jitter(JitterPolicy::None).factor(dice.one_of(&[1.0, 2.0])),
         max_retries: dice.chance(40).then(|| dice.below(3)),
         stable_after: moment(dice, ms(20)),
+        stable_is_stated: dice.chance(40),
         failure_limit: dice.chance(20).then_some(limit),
         timeout: dice.chance(40).then(|| moment(dice, ms(15))),
         max_timeout: None,

@@ -39,6 +39,9 @@ pub(super) struct Job {
     pub(super) failures: Vec<Time>,
     pub(super) first_start: Option<Time>,
     pub(super) last_start: Time,
+    /// Of the attempt that runs; the latter only in a streak.
+    pub(super) deadline: Time,
+    pub(super) stable_at: Time,
     pub(super) told: Option<CancelReason>,
     pub(super) stop: Option<StopReason>,
     /// Its outcome is given, though it still holds what it has.
@@ -62,6 +65,8 @@ impl Job {
             failures: Vec::new(),
             first_start: None,
             last_start: Time::ZERO,
+            deadline: Time::NEVER,
+            stable_at: Time::NEVER,
             told: None,
             stop: None,
             over: false,

@@ -301,7 +301,22 @@ impl Model {
         let job = self.job(id);
         job.first_start.get_or_insert(now);
         (job.last_start, job.told) = (now, None);
-        let due = job.plan.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
+        job.deadline = job.plan.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
+        let in_streak = job.streak > 0;
+        job.stable_at = if in_streak { now.after(job.plan.stable_after) } else { Time::NEVER };
+        let due = job.deadline.min(job.stable_at);
+        self.put(id, Place::Running, due);
+    }
+
+    /// A streak has an attempt that has run for long enough.
+    fn stable(&mut self, id: TaskId) {
+        let job = self.job(id);
+        (job.n_delays, job.stable_at) = (0, Time::NEVER);
+        let resident = job.plan.restart == RestartPolicy::Always || job.plan.stable_is_stated;
+        if resident && job.plan.timeout.is_none() {
+            job.streak = 0;
+        }
+        let due = job.deadline;
         self.put(id, Place::Running, due);
     }
 
@@ -355,10 +370,6 @@ impl Model {
         let now = self.now;
         let job = self.job(id);
         let may_retry = job.may_retry(now);
-        let of_the_body = matches!(cause, FailureCause::Failed | FailureCause::Panicked);
-        if of_the_body && job.last_start.until(now) >= job.plan.stable_after {
-            job.n_delays = 0;
-        }
         job.streak += 1;
         job.failures.push(now);
         match cause {
@@ -402,6 +413,9 @@ impl Model {
         let now = self.now;
         let job = self.job(id);
         let spacing = job.first_start.map_or(Time::ZERO, |_| job.last_start.after(ms(1)));
+        if job.place == Place::Waiting {
+            job.n_delays = 0;
+        }
         match job.place {
             Place::Waiting if spacing > now => self.put(id, Place::Waiting, spacing),
             Place::Waiting => self.end_wait(id),
@@ -415,6 +429,7 @@ impl Model {
         match job.place {
             Place::Running if job.plan.body == BodyKind::Once => false,
             Place::Running => {
+                job.n_delays = 0;
                 self.tell(id, CancelReason::Restart);
                 true
             }
@@ -437,10 +452,12 @@ impl Model {
             let next = self.jobs.iter().map(|job| (job.due, job.set, job.id)).min();
             let Some((due, _, id)) = next.filter(|(due, ..)| *due <= until) else { break };
             self.now = self.now.max(due);
-            match self.job(id).place {
+            let (place, deadline) = (self.job(id).place, self.job(id).deadline);
+            match place {
                 Place::Queued | Place::Runnable | Place::Starting => {
                     self.end(id, End::Rejected(Rejection::Expired));
                 }
+                Place::Running if deadline > due => self.stable(id),
                 Place::Running => self.tell(id, CancelReason::Timeout),
                 Place::Stopping => self.end_grace(id),
                 Place::Waiting => self.end_wait(id),

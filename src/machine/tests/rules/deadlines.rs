@@ -234,27 +234,6 @@ fn abandoned_after_a_restart_is_a_failure() {
 }
 
 #[test]
-fn an_abandoned_attempt_is_never_stable() {
-    let mut rig = Rig::new();
-    let spec = task("t").timeout(ms(10)).grace(ms(5)).plan(|plan| plan.stable_after = ms(1));
-    rig.run(
-        spec.backoff(
-            crate::vocabulary::backoff::BackoffPolicy::exponential(ms(10), ms(99))
-                .jitter(crate::vocabulary::backoff::JitterPolicy::None),
-        ),
-    );
-    for (n, delay) in [(1, 10), (2, 20), (3, 40)] {
-        rig.due().whatever();
-        rig.told("t").whatever();
-        rig.due().whatever();
-        rig.abandoned("t").whatever();
-        rig.returns("t", Return::Ok).has(&format!("* t/{n} retry in {delay}ms, abandoned"));
-        rig.due().whatever();
-        rig.claim("t").whatever();
-    }
-}
-
-#[test]
 fn a_grace_of_zero_abandons_in_the_same_step() {
     let mut rig = Rig::new();
     rig.run(task("t").grace(ms(0)));

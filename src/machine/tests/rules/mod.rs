@@ -10,5 +10,6 @@ mod pool;
 mod release;
 mod restarts;
 mod shutdown;
+mod stable;
 mod states_and_events;
 mod watchdog;

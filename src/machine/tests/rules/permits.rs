@@ -89,6 +89,7 @@ fn an_attempt_that_follows_at_once_lets_the_line_go_first() {
     rig.submit(task("b")).whatever();
     rig.at(ms(5)).returns("a", Return::Ok).gives(
         "* a/1 succeeded after 5ms ok
+        * a/1 pause for 0ns
         start b/1
         * a waits for a permit",
     );

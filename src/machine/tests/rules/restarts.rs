@@ -8,7 +8,6 @@ use core::time::Duration;
 use crate::machine::tests::rig::{ms, task, Rig, Spec};
 use crate::vocabulary::answer::Return::{self, Failed, Panicked};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::Plan;
 use crate::vocabulary::reason::CancelReason;
 
 const OK: Return = Return::Ok;
@@ -71,7 +70,11 @@ fn two_starts_are_a_millisecond_apart() {
     // A millisecond after the last start is late enough, without another wait.
     let mut rig = Rig::new();
     rig.run(task("t").always());
-    rig.at(ms(1)).returns("t", OK).has("start t/2");
+    rig.at(ms(1)).returns("t", OK).gives(
+        "* t/1 succeeded after 1ms ok
+        * t/1 pause for 0ns
+        start t/2",
+    );
     let hasty = BackoffPolicy::constant(Duration::ZERO);
     let spec = task("t").backoff(hasty).max_retries(2);
     assert_eq!(starts(spec, &[(0, Failed), (0, Failed), (0, Failed)]), [1, 2]);
@@ -179,30 +182,6 @@ fn max_retries_counts_from_the_first_failure_of_a_streak() {
     let attempts = [(1, Failed), (1, Failed), (1, OK), (1, Failed), (1, Panicked), (1, Failed)];
     assert_eq!(starts(spec().always(), &attempts), [11, 22, 23, 34, 45]);
     assert_eq!(starts(task("t").max_retries(0), &[(0, Failed)]), []);
-}
-
-#[test]
-fn a_stable_attempt_resets_the_delay_and_not_the_streak() {
-    let spec = || task("t").backoff(growing()).plan(|plan: &mut Plan| plan.stable_after = ms(100));
-    let attempts = [(0, Failed), (0, Failed), (99, Failed), (100, Failed), (0, OK)];
-    assert_eq!(starts(spec(), &attempts), [10, 30, 169, 279]);
-    let attempts = [(0, Failed), (100, Failed), (0, Failed)];
-    assert_eq!(starts(spec().max_retries(2), &attempts), [10, 120]);
-}
-
-#[test]
-fn a_timed_out_attempt_is_never_stable() {
-    let mut rig = Rig::new();
-    let spec = task("t").backoff(growing()).timeout(ms(100));
-    rig.run(spec.plan(|plan| plan.stable_after = ms(10)));
-    for (n, delay) in [(1, 10), (2, 20), (3, 40)] {
-        rig.due().whatever();
-        rig.told("t").whatever();
-        let orders = rig.returns("t", Return::Cancelled);
-        orders.has(&format!("* t/{n} retry in {delay}ms, timed_out"));
-        rig.due().whatever();
-        rig.claim("t").whatever();
-    }
 }
 
 #[test]

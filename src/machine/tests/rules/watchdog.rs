@@ -191,26 +191,6 @@ fn a_panic_of_an_unresponsive_body_is_judged_as_unresponsive() {
 }
 
 #[test]
-fn a_silent_attempt_is_never_stable() {
-    let mut rig = Rig::new();
-    let jitter = crate::vocabulary::backoff::JitterPolicy::None;
-    let backoff =
-        crate::vocabulary::backoff::BackoffPolicy::exponential(ms(10), ms(99)).jitter(jitter);
-    let spec = task("t").guarded(ms(8)).plan(|plan| plan.stable_after = ms(1));
-    rig.run(spec.backoff(backoff));
-    for (n, delay) in [(1, 10), (2, 20), (3, 40)] {
-        for _ in 0..4 {
-            rig.due().has(&format!("look at t/{n}"));
-            rig.looked("t", false).whatever();
-        }
-        rig.told("t").whatever();
-        rig.returns("t", Return::Ok).has(&format!("* t/{n} retry in {delay}ms, unresponsive"));
-        rig.due().whatever();
-        rig.claim("t").whatever();
-    }
-}
-
-#[test]
 fn an_unresponsive_body_that_outlives_its_grace_is_abandoned() {
     let mut rig = guarded();
     fall_silent(&mut rig);

@@ -72,6 +72,7 @@ impl Dice {
             backoff: self.backoff(),
             max_retries: is_bounded.then_some(retries),
             stable_after: self.one_of(&[ms(5), ms(60_000)]),
+            stable_is_stated: self.chance(40),
             failure_limit: is_limited.then_some(limit),
             timeout: has_timeout.then_some(timeout),
             max_timeout: None,

@@ -10,7 +10,9 @@ use super::seen_attempt::Finding;
 use super::seen_task::SeenTask;
 use super::stuck::Stuck;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
+use crate::machine::{
+    Answer, Effect, End, Ending, Health, Input, Machine, Notice, State, Submission,
+};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
@@ -113,10 +115,15 @@ impl Checker {
         self.permits.compare(machine);
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
-            if let State::Running { deadline, watch, .. } = task.state {
+            if let State::Running { deadline, watch, health, .. } = task.state {
                 let known = self.records[&task.addr.id].running();
                 let next_look = watch.map_or(Time::NEVER, |watch| watch.next_look);
-                assert_eq!(known, Some((deadline, next_look)), "the times of {:?}", task.addr);
+                let stable_at = match health {
+                    Health::Young { stable_at } => stable_at,
+                    Health::Stable | Health::Silent => Time::NEVER,
+                };
+                let expected = Some((deadline, next_look, stable_at));
+                assert_eq!(known, expected, "the times of {:?}", task.addr);
             }
         }
         let held = self.records.values().filter(|record| record.is_held()).count();
@@ -342,6 +349,8 @@ impl Checker {
             }
             Notice::AttemptSilent { .. }
             | Notice::AttemptResponsive { .. }
+            | Notice::AttemptStable { .. }
+            | Notice::AttemptsTooShort { .. }
             | Notice::AttemptOverdue { .. }
             | Notice::AttemptEnded { .. }
             | Notice::AttemptAbandoned { .. }
@@ -370,8 +379,15 @@ impl Checker {
                 self.sight("silent");
             }
             Notice::AttemptResponsive { attempt } => {
-                self.record(attempt.task).live(attempt.number).resumed();
+                self.record(attempt.task).live(attempt.number).resumed(now);
                 self.sight("resumed");
+            }
+            Notice::AttemptStable { attempt, failures } => {
+                let ends = self.record(attempt.task).stable(now, attempt.number, failures);
+                self.sight(if ends { "stable, and the streak is over" } else { "stable" });
+            }
+            Notice::AttemptsTooShort { attempt, .. } => {
+                self.record(attempt.task).too_short(attempt.number);
             }
             Notice::AttemptOverdue { attempt, .. } => {
                 self.record(attempt.task).live(attempt.number).overdue();

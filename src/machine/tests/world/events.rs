@@ -31,6 +31,7 @@ enum Between {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "what was said, not what state it is in")]
 struct Story {
     slot: Option<u32>,
     place: Place,
@@ -38,6 +39,7 @@ struct Story {
     waits_for_permit: bool,
     is_silent: bool,
     is_terminating: bool,
+    was_warned: bool,
     /// Given up and run on; held by its task, or not.
     held: Option<u64>,
     released: Vec<u64>,
@@ -75,6 +77,7 @@ impl Events {
             waits_for_permit: false,
             is_silent: false,
             is_terminating: false,
+            was_warned: false,
             held: None,
             released: Vec::new(),
         };
@@ -160,6 +163,14 @@ impl Events {
                 assert!(self.running <= limit, "too many attempts run");
             }
             Notice::AttemptOverdue { attempt, .. } => _ = self.runs(attempt),
+            Notice::AttemptStable { attempt, .. } => {
+                assert!(!self.runs(attempt).is_silent, "stable while it is silent");
+            }
+            Notice::AttemptsTooShort { attempt, .. } => {
+                let story = self.story(attempt.task);
+                assert_eq!(story.place, Place::Between(Between::Success), "{story:?}");
+                assert!(!core::mem::replace(&mut story.was_warned, true), "warned twice");
+            }
             Notice::AttemptSilent { attempt, .. } => {
                 let story = self.runs(attempt);
                 assert!(!core::mem::replace(&mut story.is_silent, true), "silent twice");

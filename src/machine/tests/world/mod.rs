@@ -407,13 +407,13 @@ impl World {
 
     /// An end that the worker could foresee has found the body dropped.
     fn deliver(&self, task: TaskAddr, end: End) {
+        // Whether retries are left may depend on how long the attempt runs.
+        let plan = self.checker.plan(task.id);
+        let resident = plan.restart == RestartPolicy::Always || plan.stable_is_stated;
+        let open = plan.max_retries.is_some() && resident && plan.timeout.is_none();
         let foreseen = match end {
-            End::Completed
-            | End::Failed
-            | End::Fatal
-            | End::Panicked
-            | End::TimedOut
-            | End::Unresponsive => true,
+            End::Completed | End::Fatal => true,
+            End::Failed | End::Panicked | End::TimedOut | End::Unresponsive => !open,
             End::Cancelled { reason, .. } => reason == StopReason::ByTask,
             End::Abandoned { .. } | End::Rejected(_) => false,
         };

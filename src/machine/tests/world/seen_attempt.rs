@@ -41,6 +41,9 @@ pub(super) struct SeenAttempt {
     last_look: Option<Time>,
     misses: u32,
     is_silent: bool,
+    /// The latest of its claim and the moment at which it resumed, until it is stable.
+    young_since: Option<Time>,
+    is_stable: bool,
     /// Threads to be looked at, for an event that says why.
     to_examine: u32,
     n_starting: u32,
@@ -94,6 +97,7 @@ impl SeenAttempt {
         self.n_starting = 1;
         let deadline = plan.timeout.map_or(Time::NEVER, |timeout| claimed_at.after(timeout));
         (self.deadline, self.last_look) = (Some(deadline), Some(claimed_at));
+        self.young_since = Some(claimed_at);
     }
 
     /// Whether the machine takes its body for running and untold.
@@ -171,12 +175,33 @@ impl SeenAttempt {
     pub(super) fn silent(&mut self) {
         assert!(self.misses >= MISSES && !self.is_silent, "silent too soon, or twice: {self:?}");
         self.is_silent = true;
+        (self.young_since, self.is_stable) = (None, false);
         self.to_examine += 1;
     }
 
-    pub(super) fn resumed(&mut self) {
+    pub(super) fn resumed(&mut self, now: Time) {
         assert!(self.is_silent && self.misses == 0, "it was not silent: {self:?}");
         self.is_silent = false;
+        self.young_since = Some(now);
+    }
+
+    /// When it is to be called stable; never if it is silent, or was called so.
+    pub(super) fn stable_at(&self, plan: &Plan) -> Time {
+        let since = self.young_since.filter(|_| !self.is_stable);
+        since.map_or(Time::NEVER, |since| since.after(plan.stable_after))
+    }
+
+    /// Whether it came to its stable moment before it returned, untold, and was not called so.
+    pub(super) fn missed_stable(&self, plan: &Plan) -> bool {
+        let returned_at = self.returned_at.expect("it has ended");
+        self.told.is_none() && self.stable_at(plan) <= returned_at
+    }
+
+    pub(super) fn stable(&mut self, now: Time, plan: &Plan) {
+        assert!(self.told.is_none() && self.n_ended == 0, "stable when it was told: {self:?}");
+        let until = self.returned_at.unwrap_or(now);
+        assert!(self.stable_at(plan) <= until, "stable too soon, or twice: {self:?}");
+        self.is_stable = true;
     }
 
     pub(super) fn overdue(&mut self) {

@@ -38,6 +38,8 @@ pub(super) struct SeenTask {
     first_claim: Option<Time>,
     last_claim: Option<Time>,
     streak: u32,
+    /// Short successes in a row, without a pause.
+    n_short: u32,
     failures: Vec<Time>,
     /// Whether the latest failure may be retried.
     may_retry: bool,
@@ -72,6 +74,7 @@ impl SeenTask {
             first_claim: None,
             last_claim: None,
             streak: 0,
+            n_short: 0,
             failures: Vec::new(),
             may_retry: false,
             unnoted: None,
@@ -214,9 +217,16 @@ impl SeenTask {
         let plan = self.plan.clone();
         let attempt = self.live(attempt);
         attempt.ended(told, ending, &plan);
+        let in_silence = attempt.missed_stable(&plan);
+        let claimed_at = attempt.claimed_at;
         let at = attempt.returned_at.expect("an attempt ends when its body has returned");
+        assert!(self.streak == 0 || !in_silence, "{:?} was stable, and nobody said so", self.task);
         match ending {
-            Ending::Succeeded if told.is_none() => self.streak = 0,
+            Ending::Succeeded if told.is_none() => {
+                self.streak = 0;
+                let ran = claimed_at.map_or(Duration::ZERO, |from| from.until(at));
+                self.n_short = if ran < ms(10) { self.n_short + 1 } else { 0 };
+            }
             Ending::Failed => self.fail(at, FailureCause::Failed),
             Ending::Panicked => self.fail(at, FailureCause::Panicked),
             Ending::TimedOut => self.fail(at, FailureCause::TimedOut),
@@ -229,6 +239,24 @@ impl SeenTask {
     pub(super) fn abandoned(&mut self, now: Time, attempt: u64, released: bool) {
         self.live(attempt).abandoned(now, released);
         self.fail(now, FailureCause::Abandoned);
+    }
+
+    /// Gives whether that ends the streak.
+    pub(super) fn stable(&mut self, now: Time, attempt: u64, failures: u32) -> bool {
+        let plan = self.plan.clone();
+        self.live(attempt).stable(now, &plan);
+        assert!(failures > 0 && failures == self.streak, "{:?}: another streak", self.task);
+        let resident = plan.restart == RestartPolicy::Always || plan.stable_is_stated;
+        let ends = resident && plan.timeout.is_none();
+        if ends {
+            self.streak = 0;
+        }
+        ends
+    }
+
+    pub(super) fn too_short(&self, attempt: u64) {
+        assert_eq!((attempt, self.plan.pause), (self.attempt, Pause::None));
+        assert_eq!(self.n_short, 100, "{:?} is warned", self.task);
     }
 
     /// The error of the latest failure is kept for the attempts that follow.
@@ -250,6 +278,7 @@ impl SeenTask {
         let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
         self.may_retry = restarts && budget && window;
         self.streak += 1;
+        self.n_short = 0;
         self.failures.push(at);
     }
 
@@ -298,11 +327,11 @@ impl SeenTask {
         self.attempts.get(&self.attempt).is_some_and(|last| last.is_released)
     }
 
-    /// The deadline of the attempt that runs and the next look at it, as the machine has to know
-    /// them.
-    pub(super) fn running(&self) -> Option<(Time, Time)> {
+    /// The deadline of the attempt that runs, the next look at it and its stable moment, as the
+    /// machine has to know them.
+    pub(super) fn running(&self) -> Option<(Time, Time, Time)> {
         let attempt = self.attempts.get(&self.attempt)?;
-        Some((attempt.deadline?, attempt.next_look(&self.plan)))
+        Some((attempt.deadline?, attempt.next_look(&self.plan), attempt.stable_at(&self.plan)))
     }
 
     pub(super) fn announced(&mut self, now: Time, end: End) {

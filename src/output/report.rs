@@ -267,14 +267,12 @@ impl RejectionCount {
 impl fmt::Display for RejectionCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rejected, {}: {}", self.why, self.count)?;
-        for (position, name) in self.tasks.iter().enumerate() {
-            write!(f, "{}{}", if position == 0 { " (" } else { ", " }, Escaped(name))?;
+        let names: Vec<_> = self.tasks.iter().map(|name| Escaped(name).to_string()).collect();
+        let more = if self.count > names.len() as u64 { ", …" } else { "" };
+        if names.is_empty() {
+            return Ok(());
         }
-        match (self.tasks.len(), self.count) {
-            (0, _) => Ok(()),
-            (named, all) if (named as u64) < all => f.write_str(", …)"),
-            _ => f.write_str(")"),
-        }
+        write!(f, " ({}{more})", names.join(", "))
     }
 }
 

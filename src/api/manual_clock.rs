@@ -35,7 +35,7 @@ use crate::vocabulary::time::RealTime;
 ///
 /// Threads themselves live in real time: the growth of the pool, slow hooks, the waits of callers
 /// (such as [`TaskHandle::wait_timeout`] on the test's own thread), the last events of a shutdown,
-/// and `Event::at`. So do system calls with a timeout, [`TaskContext::wait_readable`] among them.
+/// and `Event::at`. So do system calls with a timeout, `TaskContext::wait_readable` among them.
 ///
 /// Clones are the same clock. Several supervisors may share one; it is quiet when all of them are.
 ///

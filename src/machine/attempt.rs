@@ -143,6 +143,7 @@ impl Machine {
         if let State::Starting { .. } = self.tasks[key].state {
             self.begin(key, claimed_at, out);
         }
+        let mut has_recovered = false;
         let (stop, overdue_since) = match self.tasks[key].state {
             State::Running { health, .. } => {
                 self.become_stable(key, health, at, out);
@@ -152,7 +153,10 @@ impl Machine {
                 self.become_stable(key, self.tasks[key].young(claimed_at), at, out);
                 (stop, at)
             }
-            State::Stopping { stop, .. } => (stop, self.tasks[key].since),
+            State::Stopping { stop, health, .. } => {
+                has_recovered = health == Health::Stable;
+                (stop, self.tasks[key].since)
+            }
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
             State::Intake | State::Queued | State::Runnable | State::Waiting(_) | State::Over => {
                 debug_assert!(false, "a return without an attempt");
@@ -171,7 +175,13 @@ impl Machine {
         // decides whether it goes on.
         let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, ret: Some(ret) });
         match next {
-            Next::Over(end) => self.conclude(key, end, out),
+            Next::Over(end) => {
+                // It was not failing when it was stopped.
+                if has_recovered {
+                    self.task_mut(key).streak = 0;
+                }
+                self.conclude(key, end, out);
+            }
             Next::Again => match asked {
                 Some(end) => self.conclude(key, end, out),
                 None => self.start_again(key, at, Start::AtOnce, out),

@@ -45,6 +45,28 @@ fn a_resident_task_recovers_from_its_failures_by_running() {
     assert_eq!(outcome_of(&job).to_string(), "failed: boom");
 }
 
+/// A report names tasks that were failing when they were stopped, and not those that had recovered.
+#[test]
+fn a_task_that_had_recovered_was_not_failing_when_it_was_stopped() {
+    let defaults = TaskDefaults::new().stable_after(SHORT);
+    let rig = Rig::start(Supervisor::builder().defaults(defaults));
+    let (spec, puppet) = Puppet::new("recovered");
+    let recovered = rig.handle.add(spec.backoff(BackoffPolicy::constant(SHORT))).unwrap();
+    puppet.end(End::Fail);
+    rig.until(&recovered, "attempt_stable 2: 1");
+    let (spec, failing) = Puppet::new("failing");
+    let waits = rig.handle.add(spec.backoff(BackoffPolicy::constant(LONG))).unwrap();
+    failing.end(End::Fail);
+    rig.until(&waits, "retry_scheduled 1: failed");
+    recovered.cancel();
+    puppet.end(End::Obey);
+    let _ = outcome_of(&recovered);
+    let report = rig.supervisor.shutdown().unwrap();
+    let named: Vec<_> =
+        report.troubled.iter().map(|task| (&*task.task.name, task.failures)).collect();
+    assert_eq!(named, [("failing", 1)], "{report}");
+}
+
 /// Bodies claim and mark while the snapshot is put together.
 #[test]
 fn no_time_in_a_snapshot_or_event_is_later_than_its_own() {

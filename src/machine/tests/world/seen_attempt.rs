@@ -43,7 +43,7 @@ pub(super) struct SeenAttempt {
     is_silent: bool,
     /// The latest of its claim and the moment at which it resumed, until it is stable.
     young_since: Option<Time>,
-    is_stable: bool,
+    pub(super) is_stable: bool,
     /// Threads to be looked at, for an event that says why.
     to_examine: u32,
     n_starting: u32,

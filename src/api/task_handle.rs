@@ -90,22 +90,27 @@ impl TaskHandle {
     /// Waits for the outcome, through all attempts and retries. A task that runs for ever has none
     /// until it is stopped. Once the task has ended, every call returns the outcome immediately.
     ///
-    /// A body may wait for another task. It keeps its permit while it waits, and the wait ends
-    /// early when its own attempt is told to return. On a thread that the body has started itself,
-    /// the wait does not end early; use [`TaskContext::wait_for`] there.
+    /// A body may wait for another task. It keeps its permit while it waits, and the other task
+    /// starts without waiting for one. The wait ends early when the body's own attempt is told to
+    /// return. On a thread that the body has started itself, the call knows nothing of the body: it
+    /// ignores the cancel, and the other task may have to wait for a permit. Use
+    /// [`TaskContext::wait_for`] there.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the caller is the task's own body.
+    /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
+    ///   that the caller's task owns.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait(&self) -> Result<Outcome, WaitError> {
         self.wait_timeout(Duration::MAX).map(|outcome| outcome.unwrap_or(Outcome::Lost))
     }
 
-    /// Waits for the outcome for at most `span`; returns `None` if the task has not ended by then.
+    /// Waits for the outcome for at most `span`, like [`wait`](Self::wait); returns `None` if the
+    /// task has not ended by then. With a `span` of zero it only looks.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the caller is the task's own body.
+    /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
+    ///   that the caller's task owns.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
@@ -141,6 +146,14 @@ impl TaskHandle {
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
         let cell = &token.0;
+        let waiter = &cell.record;
+        let same = Arc::ptr_eq(&waiter.door, &self.record.door);
+        // What is queued behind the waiter's own slot never gets it.
+        let one_slot = same && waiter.slot.is_some() && waiter.slot == self.record.slot;
+        if one_slot && self.state() == TaskState::Queued {
+            return Err(WaitError::WouldDeadlock);
+        }
+        let _awaiting = (same && !span.is_zero()).then(|| Awaiting::new(&self.record));
         if let Some(seat) = cell.clock().seat() {
             return self.record.wait_parked(cell, seat, span).map_err(WaitError::Cancelled);
         }
@@ -259,13 +272,14 @@ impl fmt::Debug for TaskHandle {
 
 impl TaskContext {
     /// Waits for the outcome of another task, or until this attempt is told to return. The attempt
-    /// keeps its permit while it waits.
+    /// keeps its permit while it waits, and the other task starts without waiting for one.
     ///
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
     /// other threads to which the body has lent its context.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: `task` is this attempt's own task.
+    /// - `WouldDeadlock`: `task` is this attempt's own task, or is queued for the slot that this
+    ///   attempt's task owns.
     /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {
@@ -273,6 +287,22 @@ impl TaskContext {
             return Err(WaitError::WouldDeadlock);
         }
         task.wait_with(self.token())
+    }
+}
+
+/// As long as it lives, a body waits for the task, which then needs no permit.
+struct Awaiting<'a>(&'a Arc<Record>);
+
+impl<'a> Awaiting<'a> {
+    fn new(record: &'a Arc<Record>) -> Self {
+        record.door.send(Request::WaitBegan(Arc::clone(record)));
+        Self(record)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.door.send(Request::WaitEnded(Arc::clone(self.0)));
     }
 }
 

@@ -140,6 +140,7 @@ impl Machine {
             attempt: 0,
             streak: 0,
             short_runs: 0,
+            awaited: 0,
             backoff: BackoffState::default(),
             failures: None,
             anchor: None,
@@ -217,12 +218,43 @@ impl Machine {
 
     /// Starts the task's next attempt, or lets it wait for a permit.
     pub(super) fn make_runnable(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        if self.has_permit() {
+        if self.has_permit() || self.is_awaited(key) {
             self.start(key, out);
         } else {
             self.runnable.push_back(&mut self.tasks, key);
             self.wait_for_permit(key, out);
         }
+    }
+
+    /// A body waits for this task, and keeps its own permit. If the task, or the owner of the slot
+    /// for which it is queued, had to wait for a permit, all permits might be held by bodies that
+    /// wait.
+    pub(super) fn wait_began(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let task = self.task_mut(key);
+        task.awaited = task.awaited.saturating_add(1);
+        let owner = task.slot.and_then(|slot| self.slots.get(slot).owner);
+        let first = owner.unwrap_or(key);
+        if self.tasks[first].state == State::Runnable {
+            self.runnable.remove(&mut self.tasks, first);
+            self.start(first, out);
+        }
+    }
+
+    pub(super) fn wait_ended(&mut self, key: TaskKey) {
+        let task = self.task_mut(key);
+        task.awaited = task.awaited.saturating_sub(1);
+    }
+
+    /// Whether a body waits for this owner, or for a task that is queued for its slot.
+    fn is_awaited(&self, key: TaskKey) -> bool {
+        let task = &self.tasks[key];
+        let mut next = task.slot.and_then(|slot| self.slots.get(slot).queue.first);
+        let mut awaited = task.awaited > 0;
+        while let Some(queued) = next.filter(|_| !awaited) {
+            awaited = self.tasks[queued].awaited > 0;
+            next = self.tasks[queued].after;
+        }
+        awaited
     }
 
     fn has_permit(&self) -> bool {

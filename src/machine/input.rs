@@ -25,6 +25,10 @@ pub(crate) enum Input {
     SkipRequested(TaskAddr),
     /// A caller asked for a restart.
     RestartRequested(TaskAddr),
+    /// A body waits for this task.
+    WaitBegan(TaskAddr),
+    /// That wait is over.
+    WaitEnded(TaskAddr),
     /// A shutdown was requested.
     ShutdownRequested(ShutdownCause),
     /// The process received a signal that means "end".

@@ -25,7 +25,7 @@ pub(crate) struct Machine {
     pub(super) tasks: Tasks,
     pub(super) slots: Slots,
     pub(super) timers: Timers,
-    /// The number of permits that are held.
+    /// The number of permits that are held; more than there are if bodies wait for tasks.
     pub(super) permits: u32,
     /// Owners that wait for a permit, in order.
     pub(super) runnable: List,
@@ -90,6 +90,16 @@ impl Machine {
             Input::RestartRequested(task) => {
                 let taken = self.find_task(task).is_some_and(|key| self.restart(key, out));
                 out.push(Effect::Answer(Answer::Taken(taken)));
+            }
+            Input::WaitBegan(task) => {
+                if let Some(key) = self.find_task(task) {
+                    self.wait_began(key, out);
+                }
+            }
+            Input::WaitEnded(task) => {
+                if let Some(key) = self.find_task(task) {
+                    self.wait_ended(key);
+                }
             }
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
             Input::SignalReceived(number) => self.signal(number, out),

@@ -161,6 +161,8 @@ pub(crate) struct Task {
     pub(crate) streak: u32,
     /// Successes in a row, without a pause between them, of attempts that were very short.
     pub(super) short_runs: u8,
+    /// The number of bodies that wait for the task.
+    pub(super) awaited: u32,
     pub(super) backoff: BackoffState,
     /// The latest failures, for `failure_limit`; at most as many as the limit allows.
     #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]

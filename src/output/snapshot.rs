@@ -170,7 +170,8 @@ pub struct WorkerCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PermitCounts {
-    /// The permits that are held, including those of abandoned attempts.
+    /// The permits that are held, including those of abandoned attempts, and beyond the limit those
+    /// of tasks that bodies wait for.
     pub held: usize,
     /// The number of permits; `None` is no limit.
     pub limit: Option<usize>,

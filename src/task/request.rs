@@ -19,11 +19,17 @@ pub(crate) enum Request {
     /// Say when the shared lane has served every event up to now; `None` if it already has.
     Flush(Sender<Option<Receiver<()>>>),
     /// Say when every task has its outcome, or with `or_shutdown` when a shutdown begins.
-    Idle { or_shutdown: bool, reply: Sender<()> },
+    Idle {
+        or_shutdown: bool,
+        reply: Sender<()>,
+    },
     /// Who owns this slot?
     Owner(String, Sender<Option<Arc<Record>>>),
     /// End this attempt and start the next one. The reply says whether there was one.
     Restart(Arc<Record>, Sender<bool>),
+    /// A body waits for this task, or no longer does.
+    WaitBegan(Arc<Record>),
+    WaitEnded(Arc<Record>),
     /// Shut down.
     Shutdown(ShutdownCause),
     /// The process received a signal that means "end".

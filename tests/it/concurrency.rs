@@ -8,7 +8,7 @@ use threadvisor::crossbeam_channel::{unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::AddError;
 
-use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate};
+use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate, Rig};
 
 /// Runs a call on several threads that begin together.
 fn together<T: Send + 'static>(
@@ -379,4 +379,47 @@ fn a_storm_of_adds_against_a_shutdown_ends_and_each_is_answered() {
     for task in results.iter().flatten() {
         assert!(matches!(outcome_of(task), Outcome::Cancelled { .. }), "{task:?}");
     }
+}
+
+/// Both permits are held by bodies that wait for tasks of their own.
+#[test]
+fn bodies_that_wait_for_inner_tasks_do_not_stand_still() {
+    let rig = Rig::start(Supervisor::builder().max_concurrent(2));
+    let mut gate = Gate::new();
+    let outer = |name: &'static str| {
+        let hold = gate.hold();
+        let body = move |ctx: &TaskContext| {
+            hold();
+            let handle = ctx.handle();
+            let inner = handle.add(no_op("inner").no_slot())?;
+            // The second is queued behind a task that has no permit either.
+            let queued = || no_op("queued").slot(format!("slot of {name}"));
+            let first = handle.submit(queued(), AdmissionPolicy::Queue)?;
+            let second = handle.submit(queued(), AdmissionPolicy::Queue)?;
+            ctx.wait_for(&inner)?.into_result()?;
+            assert!(second.wait_timeout(Duration::MAX)?.is_some());
+            first.wait()?.into_result()?;
+            Ok(())
+        };
+        rig.handle.add(TaskSpec::new(name, body)).unwrap()
+    };
+    let (a, b) = (outer("a"), outer("b"));
+    gate.wait_entered();
+    gate.wait_entered();
+    gate.open();
+    assert!(outcome_of(&a).is_success() && outcome_of(&b).is_success());
+    assert_eq!(rig.handle.snapshot().unwrap().permits.waiting, 0);
+}
+
+#[test]
+fn a_body_that_waits_for_what_is_queued_behind_it_is_told_so() {
+    let rig = Rig::new();
+    let body = |ctx: &TaskContext| {
+        let behind = ctx.handle().submit(no_op("outer"), AdmissionPolicy::Queue)?;
+        assert!(matches!(behind.wait(), Err(WaitError::WouldDeadlock)));
+        assert!(matches!(ctx.wait_for(&behind), Err(WaitError::WouldDeadlock)));
+        Ok(())
+    };
+    let outer = rig.handle.add(TaskSpec::new("outer", body)).unwrap();
+    assert!(outcome_of(&outer).is_success());
 }

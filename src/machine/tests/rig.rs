@@ -352,6 +352,17 @@ impl Rig {
         self.input(Input::RestartRequested(task))
     }
 
+    /// A body waits for a task.
+    pub(super) fn awaits(&mut self, name: &str) -> Orders {
+        let task = self.task(name);
+        self.input(Input::WaitBegan(task))
+    }
+
+    pub(super) fn awaits_no_more(&mut self, name: &str) -> Orders {
+        let task = self.task(name);
+        self.input(Input::WaitEnded(task))
+    }
+
     pub(super) fn shutdown(&mut self) -> Orders {
         self.input(Input::ShutdownRequested(ShutdownCause::Requested))
     }

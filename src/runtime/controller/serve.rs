@@ -135,6 +135,8 @@ impl Controller {
                 self.idle_waiters.push(IdleWaiter { or_shutdown, reply });
             }
             Request::Owner(slot, reply) => answer(&reply, self.owner(&slot)),
+            Request::WaitBegan(record) => self.tell_of_wait(&record, Input::WaitBegan),
+            Request::WaitEnded(record) => self.tell_of_wait(&record, Input::WaitEnded),
             Request::Restart(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::RestartRequested));
             }
@@ -162,6 +164,12 @@ impl Controller {
                 self.pool.push_signal_hook(hook);
             }
             Some(_) => {}
+        }
+    }
+
+    fn tell_of_wait(&mut self, record: &Record, input: fn(TaskAddr) -> Input) {
+        if let Some(task) = self.find(record) {
+            self.feed(input(task));
         }
     }
 

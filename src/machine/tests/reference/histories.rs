@@ -41,6 +41,9 @@ enum Act {
     StopSlot(u32),
     Skip(usize),
     Restart(usize),
+    /// A body waits for it, or no longer does.
+    Await(usize),
+    Leave(usize),
     Claim(usize),
     Return(usize, Return),
     /// What was released returns.
@@ -48,6 +51,16 @@ enum Act {
     Pass(Duration),
     ShutDown,
 }
+
+const ANYBODY: &[Place] = &[
+    Place::Queued,
+    Place::Waiting,
+    Place::Runnable,
+    Place::Starting,
+    Place::Running,
+    Place::Stopping,
+    Place::Abandoned,
+];
 
 struct Pair {
     machine: Machine,
@@ -81,16 +94,7 @@ impl Pair {
     }
 
     fn act(&mut self, act: &Act) {
-        let anybody = [
-            Place::Queued,
-            Place::Waiting,
-            Place::Runnable,
-            Place::Starting,
-            Place::Running,
-            Place::Stopping,
-            Place::Abandoned,
-        ];
-        let of = |which| self.pick(which, &anybody);
+        let of = |which| self.pick(which, ANYBODY);
         match *act {
             Act::Submit(ref submission) => {
                 let submission = submission.clone();
@@ -118,6 +122,12 @@ impl Pair {
                 self.feed(Input::RestartRequested(task));
                 assert_eq!(self.taken, Some(taken), "restarted");
             }
+            Act::Await(which) => {
+                let Some(AttemptAddr { task, .. }) = of(which) else { return };
+                self.model.wait_began(task.id);
+                self.feed(Input::WaitBegan(task));
+            }
+            Act::Leave(which) => self.leave(of(which)),
             Act::Claim(which) => {
                 let Some(attempt) = self.pick(which, &[Place::Starting]) else { return };
                 let at = self.model.now;
@@ -142,6 +152,16 @@ impl Pair {
                 self.model.shut_down();
                 self.feed(Input::ShutdownRequested(ShutdownCause::Requested));
             }
+        }
+    }
+
+    /// A body no longer waits.
+    fn leave(&mut self, of: Option<AttemptAddr>) {
+        let Some(AttemptAddr { task, .. }) = of else { return };
+        let job = self.model.job(task.id);
+        if job.awaited > 0 {
+            job.awaited -= 1;
+            self.feed(Input::WaitEnded(task));
         }
     }
 
@@ -334,6 +354,8 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         65..=78 => Act::Return(which, ret),
         79..=81 => Act::ReturnLate(which, ret),
         82 if dice.chance(20) => Act::ShutDown,
+        83..=84 => Act::Await(which),
+        85 => Act::Leave(which),
         _ => Act::Pass(moment(dice, ms(12))),
     }
 }

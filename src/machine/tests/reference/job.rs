@@ -33,6 +33,8 @@ pub(super) struct Job {
     /// While it waits for its initial delay.
     pub(super) delayed_since: Option<Time>,
     pub(super) attempt: u64,
+    /// Bodies that wait for it.
+    pub(super) awaited: u32,
     pub(super) streak: u32,
     /// Retries since the delays began anew.
     pub(super) n_delays: u32,
@@ -60,6 +62,7 @@ impl Job {
             expires_at,
             delayed_since: None,
             attempt: 0,
+            awaited: 0,
             streak: 0,
             n_delays: 0,
             failures: Vec::new(),

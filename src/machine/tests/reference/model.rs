@@ -146,10 +146,12 @@ impl Model {
 
     /// Permits go to those who wait for them, idle slots to those who wait for these.
     fn settle(&mut self) {
-        while self.permits() < self.limits.max_concurrent.unwrap_or(u32::MAX)
-            && !self.line.is_empty()
-        {
-            let id = self.line.remove(0);
+        loop {
+            let most = self.limits.max_concurrent.unwrap_or(u32::MAX);
+            let awaited = self.line.iter().position(|&id| self.is_awaited(id));
+            let first = (self.permits() < most && !self.line.is_empty()).then_some(0);
+            let Some(at) = awaited.or(first) else { break };
+            let id = self.line.remove(at);
             self.job(id).attempt += 1;
             let expiry = self.expiry(id);
             self.put(id, Place::Starting, expiry);
@@ -161,6 +163,18 @@ impl Model {
                 self.own(heir);
             }
         }
+    }
+
+    /// Whether a body waits for it, or for one that waits for its slot.
+    fn is_awaited(&self, id: TaskId) -> bool {
+        let job = self.jobs.iter().find(|job| job.id == id).expect("a job");
+        let waits = |it: &Job| it.slot == job.slot && it.place == Place::Queued && it.awaited > 0;
+        job.awaited > 0 || (job.slot.is_some() && self.jobs.iter().any(waits))
+    }
+
+    pub(super) fn wait_began(&mut self, id: TaskId) {
+        self.job(id).awaited += 1;
+        self.settle();
     }
 
     /// The outcome; with it goes all that the job holds.

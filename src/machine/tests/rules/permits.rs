@@ -189,3 +189,50 @@ fn an_abandoned_attempt_keeps_its_permit_until_it_returns() {
     assert_eq!(rig.permits(), (1, 1));
     rig.at(ms(50)).returns("a", Return::Ok).has("start b/1");
 }
+
+#[test]
+fn a_task_that_a_body_waits_for_starts_without_a_permit() {
+    let mut rig = Rig::with_permits(1);
+    rig.run(task("outer"));
+    rig.submit(task("other")).whatever();
+    rig.submit(task("inner")).has("* inner waits for a permit");
+    rig.awaits("inner").gives("start inner/1");
+    assert_eq!(rig.permits(), (2, 1), "the waiter keeps its own");
+    rig.claim("inner").whatever();
+    // The next in line still waits for the limit.
+    rig.returns("inner", Return::Ok).has_none("start");
+    rig.returns("outer", Return::Ok).has("start other/1");
+}
+
+#[test]
+fn what_is_awaited_before_it_is_runnable_never_waits_for_a_permit() {
+    let mut rig = Rig::with_permits(1);
+    rig.run(task("outer"));
+    rig.submit(task("inner").initial_delay(ms(5))).whatever();
+    rig.awaits("inner").gives("");
+    rig.due().gives("start inner/1");
+    rig.claim("inner").whatever();
+    rig.returns("inner", Return::Failed).whatever();
+    rig.due().has("start inner/2");
+    rig.claim("inner").whatever();
+    // The wait ends early: the attempt runs on, and its retry waits like any other.
+    rig.awaits_no_more("inner").gives("");
+    assert_eq!(rig.permits(), (2, 0));
+    rig.returns("inner", Return::Failed).whatever();
+    rig.due().has("* inner waits for a permit");
+}
+
+#[test]
+fn the_owner_of_the_slot_for_which_an_awaited_task_is_queued_needs_no_permit() {
+    let mut rig = Rig::with_permits(1);
+    rig.run(task("outer"));
+    rig.submit(task("first").slot("s")).has("* first waits for a permit");
+    rig.submit(task("second").slot("s")).whatever();
+    rig.submit(task("third").slot("s")).whatever();
+    rig.awaits("third").gives("start first/1");
+    rig.claim("first").whatever();
+    rig.returns("first", Return::Ok).has("start second/1");
+    rig.claim("second").whatever();
+    rig.returns("second", Return::Ok).has("start third/1");
+    assert_eq!(rig.permits(), (2, 0));
+}

@@ -74,8 +74,7 @@ impl Checker {
     pub(super) fn claimed(&mut self, now: Time, attempt: AttemptAddr) -> Option<u32> {
         assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
         self.n_claimed += 1;
-        let limit = self.limits.max_concurrent.unwrap_or(u32::MAX);
-        assert!(self.n_claimed <= limit, "too many bodies run");
+        assert!(u64::from(self.n_claimed) <= self.permits.most(), "too many bodies run");
         let record = self.record(attempt.task);
         record.claimed(now, attempt.number);
         let slot = record.slot;
@@ -113,6 +112,8 @@ impl Checker {
             self.effect(effect, effects);
         }
         self.permits.compare(machine);
+        let kept = self.permits.line().iter().any(|&waiting| self.is_awaited(waiting));
+        assert!(!kept, "a task that a body waits for has to wait for a permit");
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
             if let State::Running { deadline, watch, health, .. } = task.state {
@@ -144,6 +145,8 @@ impl Checker {
                 self.record(task).hurried();
                 self.record(task).restarted();
             }
+            Input::WaitBegan(task) => self.record(task).awaited += 1,
+            Input::WaitEnded(task) => self.record(task).awaited -= 1,
             Input::StopRequested(task) => self.record(task).asked(StopReason::Stop),
             Input::SlotStopRequested(slot) => {
                 let all = self.records.values_mut().filter(|record| record.is_held());
@@ -225,7 +228,10 @@ impl Checker {
             Effect::Start { attempt, .. } => {
                 assert_eq!(self.closed_at, None, "an attempt is ordered after the door was closed");
                 self.record(attempt.task).start(now, attempt.number);
-                self.permits.take(attempt.task.id);
+                let awaited = self.is_awaited(attempt.task.id);
+                if self.permits.take(attempt.task.id, awaited) {
+                    self.sight("started without a permit");
+                }
             }
             Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.number),
             Effect::Tell { attempt, reason, grace_until } => {
@@ -447,6 +453,14 @@ impl Checker {
         assert!(self.finished && self.n_claimed == 0);
         self.records.values().for_each(SeenTask::finish);
         self.stuck.finish();
+    }
+
+    /// Whether a body waits for a task, or for one that waits for its slot.
+    fn is_awaited(&self, task: TaskId) -> bool {
+        let record = &self.records[&task];
+        let owns = self.slots.is_owned_by(record.slot, task);
+        let queue = self.slots.queue(record.slot).iter().filter(|_| owns);
+        record.awaited > 0 || queue.copied().any(|it| self.records[&it].awaited > 0)
     }
 
     fn record(&mut self, task: TaskAddr) -> &mut SeenTask {

@@ -38,8 +38,9 @@ macro_rules! variants {
 variants! {
     Input {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
-        RestartRequested, ShutdownRequested, SignalReceived, Claimed, Returned, RevokeAnswered,
-        TellAnswered, AbandonAnswered, Looked, HookAbandoned, HookReturned, EventsFlushed, TimerDue,
+        RestartRequested, WaitBegan, WaitEnded, ShutdownRequested, SignalReceived, Claimed,
+        Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
+        HookReturned, EventsFlushed, TimerDue,
     }
     RevokeAnswer { Revoked, AlreadyClaimed }
     TellAnswer { Told, AlreadyReturned, DeadlineMoved }
@@ -86,8 +87,23 @@ const CAUSES: &[Name] = &["requested", "dropped", "idle", "signal", "task_ended"
 /// the answers to orders, and with the messages that come too late.
 const PAIRS: &[(Name, &[Name])] = &[
     ("intake", &["stop", "timer", "shutdown"]),
-    ("queued", &["stop", "stop of the slot", "timer", "skip", "restart", "shutdown", "superseded"]),
-    ("runnable", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    (
+        "queued",
+        &[
+            "stop",
+            "stop of the slot",
+            "timer",
+            "skip",
+            "restart",
+            "shutdown",
+            "superseded",
+            "await",
+        ],
+    ),
+    (
+        "runnable",
+        &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown", "await"],
+    ),
     (
         "starting",
         &[
@@ -196,6 +212,7 @@ const PAIRS: &[(Name, &[Name])] = &[
             "returned beside a later attempt",
             "silent",
             "stable",
+            "started without a permit",
             "stable, and the streak is over",
             "unresponsive",
         ],
@@ -250,6 +267,7 @@ impl Coverage {
             }
             Input::SkipRequested(task) => self.task(machine, *task, "skip"),
             Input::RestartRequested(task) => self.task(machine, *task, "restart"),
+            Input::WaitBegan(task) => self.task(machine, *task, "await"),
             Input::ShutdownRequested(cause) => {
                 self.met("cause", cause.label());
                 self.all(machine, "shutdown");
@@ -295,7 +313,10 @@ impl Coverage {
                 let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
                 due.for_each(|task| self.met(name(task.state), "timer"));
             }
-            Input::HookAbandoned | Input::HookReturned | Input::EventsFlushed => {}
+            Input::WaitEnded(_)
+            | Input::HookAbandoned
+            | Input::HookReturned
+            | Input::EventsFlushed => {}
         }
     }
 

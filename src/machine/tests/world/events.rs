@@ -69,6 +69,11 @@ impl Events {
         }
     }
 
+    /// What bodies wait for needs no permit.
+    pub(super) fn lift_limit(&mut self) {
+        self.max_concurrent = usize::MAX;
+    }
+
     pub(super) fn submitted(&mut self, task: TaskId, slot: Option<u32>) {
         let story = Story {
             slot,

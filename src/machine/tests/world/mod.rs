@@ -474,6 +474,8 @@ fn attempt_of(input: &Input) -> Option<AttemptAddr> {
         | Input::SlotStopRequested(_)
         | Input::SkipRequested(_)
         | Input::RestartRequested(_)
+        | Input::WaitBegan(_)
+        | Input::WaitEnded(_)
         | Input::ShutdownRequested(_)
         | Input::SignalReceived(_)
         | Input::HookAbandoned

@@ -98,6 +98,10 @@ impl Slots {
         slot.is_some_and(|slot| slot.owner == Some(task))
     }
 
+    pub(super) fn queue(&self, slot: Option<u32>) -> &[TaskId] {
+        slot.and_then(|slot| self.0.get(&slot)).map_or(&[], |slot| &slot.queue)
+    }
+
     pub(super) fn owner(&self, slot: Option<u32>) -> Option<TaskId> {
         self.0.get(&slot?)?.owner
     }
@@ -117,6 +121,8 @@ impl Slots {
 pub(super) struct Permits {
     limit: u32,
     holders: Vec<TaskId>,
+    /// Those of them that did not have to wait, because a body waits for them.
+    beyond: Vec<TaskId>,
     line: Vec<TaskId>,
     /// Who left the line for a successor, and from where.
     place: Option<(TaskId, usize)>,
@@ -125,7 +131,14 @@ pub(super) struct Permits {
 
 impl Permits {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, holders: Vec::new(), line: Vec::new(), place: None, successor: None }
+        Self {
+            limit,
+            holders: Vec::new(),
+            beyond: Vec::new(),
+            line: Vec::new(),
+            place: None,
+            successor: None,
+        }
     }
 
     pub(super) fn is_held_by(&self, task: TaskId) -> bool {
@@ -139,20 +152,37 @@ impl Permits {
         (self.place, self.successor) = (None, None);
     }
 
-    /// The task's attempt is ordered.
-    pub(super) fn take(&mut self, task: TaskId) {
-        if let Some(first) = self.line.first() {
-            assert_eq!(*first, task, "a permit went past the line {:?}", self.line);
-            self.line.remove(0);
+    /// The task's attempt is ordered. Gives whether it needed no permit.
+    pub(super) fn take(&mut self, task: TaskId, is_awaited: bool) -> bool {
+        let full = self.holders.len() as u64 >= u64::from(self.limit);
+        if full && is_awaited {
+            self.line.retain(|&waiting| waiting != task);
+            self.beyond.push(task);
+        } else {
+            if let Some(first) = self.line.first() {
+                assert_eq!(*first, task, "a permit went past the line {:?}", self.line);
+                self.line.remove(0);
+            }
+            assert!(!full, "more permits than there are");
         }
-        assert!((self.holders.len() as u64) < u64::from(self.limit), "more permits than there are");
         assert!(!self.holders.contains(&task), "attempts of {task} overlap");
         self.holders.push(task);
+        full
+    }
+
+    /// How many may run at once now.
+    pub(super) fn most(&self) -> u64 {
+        u64::from(self.limit) + self.beyond.len() as u64
+    }
+
+    pub(super) fn line(&self) -> &[TaskId] {
+        &self.line
     }
 
     pub(super) fn give_back(&mut self, task: TaskId) {
         let at = self.holders.iter().position(|&holder| holder == task);
         self.holders.swap_remove(at.expect("a permit is given back by its holder"));
+        self.beyond.retain(|&holder| holder != task);
     }
 
     /// The task ends. One that is replaced leaves its place in the line to its heir.
@@ -174,7 +204,7 @@ impl Permits {
         assert_eq!(self.holders.len(), machine.permits_held() as usize, "permits are miscounted");
         assert_eq!(self.line.len(), machine.waiting_for_permit() as usize);
         assert!(
-            self.line.is_empty() || self.holders.len() as u64 == u64::from(self.limit),
+            self.line.is_empty() || self.holders.len() as u64 >= u64::from(self.limit),
             "somebody waits although a permit is free"
         );
     }

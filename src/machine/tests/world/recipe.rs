@@ -52,6 +52,8 @@ pub(super) enum Wish {
     StopSlotOf(Target),
     Skip(Target),
     Restart(Target),
+    /// A body waits for a task, for so long.
+    Await(Target, Duration),
     End(ShutdownCause),
     Signal(i32),
     /// A message about an attempt that is over comes once more.
@@ -168,7 +170,11 @@ fn wish(
         65..=69 => is(Family::Stops, Wish::StopSlotOf(target?)),
         70..=77 => is(Family::Restarts, Wish::Skip(target?)),
         78..=85 => is(Family::Restarts, Wish::Restart(target?)),
-        86..=91 => is(Family::Repeats, Wish::Repeat(dice.next())),
+        86..=89 => is(Family::Repeats, Wish::Repeat(dice.next())),
+        90..=91 => {
+            let span = dice.span(ms(100));
+            is(Family::Restarts, Wish::Await(target?, span))
+        }
         92 => is(Family::Repeats, Wish::Wake),
         93 => is(Family::Repeats, Wish::Drained),
         94 => {

@@ -34,6 +34,8 @@ pub(super) struct SeenTask {
     is_discarded: bool,
     is_forgotten: bool,
     pub(super) attempt: u64,
+    /// Bodies that wait for it.
+    pub(super) awaited: u32,
     attempts: BTreeMap<u64, SeenAttempt>,
     first_claim: Option<Time>,
     last_claim: Option<Time>,
@@ -70,6 +72,7 @@ impl SeenTask {
             is_discarded: false,
             is_forgotten: false,
             attempt: 0,
+            awaited: 0,
             attempts: BTreeMap::new(),
             first_claim: None,
             last_claim: None,

@@ -29,6 +29,13 @@ impl World {
             Wish::Stop(task) => self.request_about(task, Input::StopRequested),
             Wish::Skip(task) => self.request_about(task, Input::SkipRequested),
             Wish::Restart(task) => self.request_about(task, Input::RestartRequested),
+            Wish::Await(target, span) => {
+                if let Some(task) = self.find(target) {
+                    self.schedule(span, Happening::Message(Input::WaitEnded(task)));
+                    self.events.lift_limit();
+                    self.feed(Input::WaitBegan(task));
+                }
+            }
             Wish::StopSlotOf(target) => {
                 let name = self.find(target).and_then(|task| self.checker.slot(task.id));
                 if let Some(&slot) = name.and_then(|name| self.slots.get(&name)) {

@@ -302,7 +302,7 @@ pub(crate) struct ExitFacts {
 /// let report = supervisor.run([TaskSpec::once("good", |_| Ok(())), bad])?;
 /// assert_eq!((report.outcomes.completed, report.outcomes.failed), (1, 1));
 /// assert_eq!(report.exit_code(), 3);
-/// assert!(report.to_string().ends_with("exit code 3: that of bad#2"));
+/// assert!(report.to_string().ends_with("exit code 3: for the failure of bad#2"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -379,7 +379,7 @@ impl RunReport {
         } else if failures > 0 && failures == abandoned {
             (EXIT_SOFTWARE, "every failure is an attempt that was abandoned".to_owned())
         } else if let Some((task, code)) = decisive {
-            (*code, format!("that of {task}"))
+            (*code, format!("for the failure of {task}"))
         } else if *no_room > 0 {
             (EXIT_NO_ROOM, format!("{no_room} submissions were lost for want of room"))
         } else if cause == ShutdownCause::Signal(SIGINT) && *cut_short > 0 {

@@ -109,7 +109,8 @@ impl ThreadSetup {
 
 /// The part of a name that the system can take and shows.
 fn shown(name: &str) -> String {
-    let mut name = name.replace('\0', "");
+    // What prints the name, such as the message of a panic, prints it as it is.
+    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
     while name.len() > MAX_NAME {
         name.pop();
     }

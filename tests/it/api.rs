@@ -12,10 +12,10 @@ use threadvisor::crossbeam_channel::Receiver;
 use threadvisor::prelude::*;
 use threadvisor::{
     AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, ExtendError, FailedTask,
-    FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RunReport,
-    ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot, StartError,
-    SubmitError, SupervisorBuilder, TaskId, TaskRef, TaskSnapshot, WaitError, WorkerCounts,
-    WouldDeadlock, PANIC_ISOLATION,
+    FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RejectionCount,
+    RunReport, ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot,
+    StartError, SubmitError, SupervisorBuilder, TaskId, TaskRef, TaskSnapshot, TroubledTask,
+    WaitError, WorkerCounts, WouldDeadlock, PANIC_ISOLATION,
 };
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
@@ -56,12 +56,14 @@ fn every_public_type_can_be_shared_and_printed() {
     cloned::<(RunReport, ShutdownReport, AbandonedAttempt, FailedTask, OutcomeCounts)>();
     cloned::<(Outcome, Rejection, StopReason, CancelReason, ShutdownCause, FailureCause)>();
     cloned::<(RestartPolicy, AdmissionPolicy, PanicPolicy, BackoffPolicy, JitterPolicy)>();
-    cloned::<(TaskState, SlotCancelled, InvalidSetting)>();
+    cloned::<(TaskState, SlotCancelled, InvalidSetting, RejectionCount, TroubledTask)>();
     not_clone!(TaskSpec, Supervisor, TaskContext, Canceller, SupervisorBuilder);
     shown::<Event>();
     shown::<Outcome>();
     shown::<Snapshot>();
     shown::<RunReport>();
+    shown::<RejectionCount>();
+    shown::<TroubledTask>();
     shown::<ShutdownReport>();
     shown::<TaskError>();
     shown::<TaskId>();

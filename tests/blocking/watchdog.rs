@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
-use threadvisor::FailureCause;
+use threadvisor::{FailureCause, ManualClock};
 
 use crate::support::{next, outcome_of, resident, Gate};
 use crate::{call_for, ms, Stage};
@@ -101,27 +101,31 @@ fn a_silent_body_that_ignores_its_cancel_is_abandoned() {
 
 #[test]
 fn whoever_beats_is_not_silent() {
-    let stage = Stage::new();
+    let clock = ManualClock::new();
+    let (say, said) = unbounded();
+    let hear = move |event: &Event| say.send(event.kind.label()).unwrap();
+    let supervisor = Supervisor::builder().clock(&clock).on_event(hear).start().unwrap();
     let body = |beat: fn(&TaskContext)| {
         move |ctx: &TaskContext| {
-            // Twice as long as silence is allowed; a beat each time the processor is ours.
-            for _ in 0..2_000 {
+            // Long after silence would have been noticed.
+            for _ in 0..1_000 {
                 beat(ctx);
-                call_for(ms(1));
+                ctx.sleep(ms(900))?;
             }
             Ok(())
         }
     };
     let watch = |spec: TaskSpec| {
         let cancel = spec.watchdog(Duration::from_secs(1)).watchdog_policy(WatchdogPolicy::Cancel);
-        stage.add(cancel.restart(RestartPolicy::Never))
+        supervisor.handle().add(cancel.restart(RestartPolicy::Never)).unwrap()
     };
     let beats = watch(TaskSpec::new("beats", body(TaskContext::heartbeat)));
     let marks = watch(TaskSpec::new("marks", body(|ctx| ctx.mark("here"))));
+    clock.advance(Duration::from_secs(900));
     for task in [&beats, &marks] {
-        assert!(outcome_of(task).is_success(), "{:?}", outcome_of(task));
-        assert!(labels(&stage, task).is_empty());
+        assert!(task.outcome().unwrap().is_success(), "{task:?}");
     }
+    assert!(said.try_iter().all(|label| label != "attempt_silent"));
 }
 
 #[test]

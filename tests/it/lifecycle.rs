@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver, TryRecvError};
 use threadvisor::prelude::*;
+use threadvisor::ManualClock;
 
 use crate::support::{next, no_op, outcome_of, End, OnDrop, Puppet, Rig};
 
@@ -70,7 +71,7 @@ fn a_context_knows_the_attempt_and_the_failures_before_it() {
             1 => Err("boom".into()),
             2 => std::panic::resume_unwind(Box::new("ouch")),
             3 => {
-                let _ = ctx.cancelled().recv();
+                let _ = ctx.sleep(Duration::MAX);
                 Ok(())
             }
             4 => Ok(()),
@@ -78,10 +79,11 @@ fn a_context_knows_the_attempt_and_the_failures_before_it() {
             _ => Err(TaskError::fatal("enough")),
         }
     };
-    let rig = Rig::new();
+    let clock = ManualClock::new();
+    let rig = Rig::start(Supervisor::builder().clock(&clock));
     let spec = TaskSpec::new("counts", body).timeout(Duration::from_secs(1));
     let task = rig.handle.add(quickly(spec.restart(RestartPolicy::Always))).unwrap();
-    let _ = outcome_of(&task);
+    assert_eq!(clock.advance_until(&task, Duration::from_secs(60)).label(), "fatal");
     let last = |text: &str, panic| Some((text.to_owned(), panic));
     let expected = [
         (1, 0, None),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
-use threadvisor::{AddError, InvalidSetting, StartError, SubmitError, SupervisorBuilder};
+use threadvisor::{
+    AddError, InvalidSetting, ManualClock, StartError, SubmitError, SupervisorBuilder,
+};
 
 use crate::support::{next, no_op, outcome_of, resident, End, Puppet, Rig};
 
@@ -235,16 +237,19 @@ fn a_submission_that_waits_too_long_expires() {
 
 #[test]
 fn no_wait_of_its_own_counts_against_the_expiry() {
-    let rig = Rig::new();
+    let clock = ManualClock::new();
+    let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
     let (expiry, wait) = (ms(500), ms(800));
     let delayed = no_op("delayed").initial_delay(wait).expires_in(expiry);
-    let delayed = rig.handle.add(delayed).unwrap();
-    let (spec, puppet) = Puppet::new("started");
-    let started = rig.handle.add(spec.repeat_after(wait).expires_in(expiry)).unwrap();
-    puppet.end(End::Ok);
-    puppet.end(End::Cancelled);
-    assert!(outcome_of(&delayed).is_success());
-    assert_eq!(outcome_of(&started).to_string(), "cancelled (by_task)");
+    let delayed = supervisor.handle().add(delayed).unwrap();
+    let twice = TaskSpec::new("twice", |ctx| match ctx.attempt() {
+        1 => Ok(()),
+        _ => Err(TaskError::cancelled()),
+    });
+    let twice = supervisor.handle().add(twice.repeat_after(wait).expires_in(expiry)).unwrap();
+    clock.advance(wait);
+    assert!(delayed.outcome().unwrap().is_success());
+    assert_eq!(twice.outcome().unwrap().to_string(), "cancelled (by_task)");
 }
 
 /// A spec that must be refused, whichever way it is handed over: for this field and value.

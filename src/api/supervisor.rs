@@ -11,6 +11,7 @@ use crate::output::error::{WaitError, WouldDeadlock};
 use crate::output::report::RunReport;
 use crate::task::current;
 use crate::task::door::Door;
+use crate::task::request::Until;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::ShutdownCause;
 
@@ -58,7 +59,9 @@ impl Supervisor {
     /// requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
     /// these. If a shutdown was requested even before the call, `run` drops the specs, which the
-    /// report counts as rejected, and returns the report once the shutdown has ended.
+    /// report counts as rejected, and returns the report once the shutdown has ended. If the caller
+    /// is a body of another supervisor and is told to return, `run` shuts down
+    /// ([`ShutdownCause::CallerTold`]).
     ///
     /// # Errors
     /// Each error gives all specs back. The supervisor shuts down after an error, too.
@@ -88,16 +91,24 @@ impl Supervisor {
             Err(error) => return Err(error),
         }
 
-        // This wait ends early only if the caller is itself a cancelled body. Then, too, it is time
-        // to shut down.
-        let _ = handle.wait_idle(true);
-        self.door.request_shutdown(ShutdownCause::Idle);
-        Ok(RunReport::clone(&self.door.wait_ended()))
+        Ok(self.shut_down_after(Until::IdleOrShutdown))
+    }
+
+    /// Waits for the end of the supervisor's work, or until the caller is a body that is told to
+    /// return; shuts down, if that was not asked before.
+    fn shut_down_after(&self, until: Until) -> RunReport {
+        let cause = match self.handle().wait_until(until) {
+            Err(WaitError::Cancelled(_)) => ShutdownCause::CallerTold,
+            Ok(()) | Err(_) => ShutdownCause::Idle,
+        };
+        self.door.request_shutdown(cause);
+        RunReport::clone(&self.door.wait_ended())
     }
 
     /// Waits until a shutdown has been requested and has ended, and returns the report. Unlike
     /// [`run`](Self::run), it keeps waiting when there is no task left: for a service that adds
-    /// tasks as it goes.
+    /// tasks as it goes. In a body of another supervisor it ends with that body's attempt, like
+    /// [`run`](Self::run).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -118,7 +129,7 @@ impl Supervisor {
         if self.would_wait_for_ever() {
             return Err(WouldDeadlock);
         }
-        Ok(RunReport::clone(&self.door.wait_ended()))
+        Ok(self.shut_down_after(Until::Shutdown))
     }
 
     /// Whether this is one of the supervisor's own threads, or a child process that has none of
@@ -135,7 +146,7 @@ impl Supervisor {
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
     pub fn wait_idle(&self) -> Result<(), WaitError> {
-        self.handle().wait_idle(false)
+        self.handle().wait_until(Until::Idle)
     }
 
     /// Shuts the supervisor down, waits until it has ended, and returns the report.

@@ -12,7 +12,7 @@ use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::{Door, NotTaken, WhenFull};
 use crate::task::envelope::OnRefusal;
-use crate::task::request::Request;
+use crate::task::request::{Request, Until};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -277,7 +277,8 @@ impl SupervisorHandle {
         }
     }
 
-    pub(crate) fn wait_idle(&self, or_shutdown: bool) -> Result<(), WaitError> {
+    /// The wait of a body ends early when its attempt is told.
+    pub(crate) fn wait_until(&self, until: Until) -> Result<(), WaitError> {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);
         }
@@ -287,7 +288,7 @@ impl SupervisorHandle {
         }
         let (reply, idle) = channel::bounded(1);
         // A supervisor that has ended has no task left.
-        if !self.door.send(Request::Idle { or_shutdown, reply }) {
+        if !self.door.send(Request::Idle { until, reply }) {
             return Ok(());
         }
 

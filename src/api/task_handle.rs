@@ -146,19 +146,65 @@ impl TaskHandle {
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
         let cell = &token.0;
-        let waiter = &cell.record;
-        let same = Arc::ptr_eq(&waiter.door, &self.record.door);
-        // What is queued behind the waiter's own slot never gets it.
-        let one_slot = same && waiter.slot.is_some() && waiter.slot == self.record.slot;
-        if one_slot && self.state() == TaskState::Queued {
-            return Err(WaitError::WouldDeadlock);
-        }
-        let _awaiting = (same && !span.is_zero()).then(|| Awaiting::new(&self.record));
+        let _awaiting = if span.is_zero() { None } else { self.await_in_body(token)? };
         if let Some(seat) = cell.clock().seat() {
             return self.record.wait_parked(cell, seat, span).map_err(WaitError::Cancelled);
         }
         wait_for_disconnect(&self.record.ended(), Some(token), span)?;
         Ok(self.outcome())
+    }
+
+    /// Notes that the body of the token waits for this task, if both have the same supervisor.
+    fn await_in_body(&self, token: &CancelToken) -> Result<Option<Awaiting<'_>>, WaitError> {
+        let waiter = &token.0.record;
+        if !Arc::ptr_eq(&waiter.door, &self.record.door) {
+            return Ok(None);
+        }
+        // What is queued behind the waiter's own slot never gets it.
+        let one_slot = waiter.slot.is_some() && waiter.slot == self.record.slot;
+        if one_slot && self.state() == TaskState::Queued {
+            return Err(WaitError::WouldDeadlock);
+        }
+        Ok(Some(Awaiting::new(&self.record)))
+    }
+
+    /// Waits until a thread has taken up the task's first attempt, and returns true; returns false
+    /// if the task has ended without that. The body may be about to begin when this returns, or it
+    /// may be over.
+    ///
+    /// A body may wait, as with [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let server = |ctx: &TaskContext| Ok(ctx.sleep(std::time::Duration::MAX)?);
+    /// let server = supervisor.handle().add(TaskSpec::new("server", server))?;
+    /// assert!(server.wait_started()?);
+    /// assert_eq!(server.state(), TaskState::Running);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - `WouldDeadlock`: the task is queued for the slot that the caller's task owns.
+    /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    /// - `Closed`: this is a child that was forked from the supervisor's process.
+    pub fn wait_started(&self) -> Result<bool, WaitError> {
+        if let Some(started) = self.record.started() {
+            return Ok(started);
+        }
+        if self.record.door.is_forked() {
+            return Err(WaitError::Closed);
+        }
+
+        let token = current::token();
+        let _awaiting = token.as_ref().map(|token| self.await_in_body(token)).transpose()?;
+        let cell = token.as_ref().map(|token| &token.0);
+        if let Some((cell, seat)) = cell.and_then(|cell| Some((cell, cell.clock().seat()?))) {
+            self.record.wait_started_parked(cell, seat).map_err(WaitError::Cancelled)?;
+        } else {
+            wait_for_disconnect(&self.record.start_channel(), token.as_ref(), Duration::MAX)?;
+        }
+        Ok(self.record.started().unwrap_or(false))
     }
 
     /// Returns the outcome; `None` if the task has not ended. Returns immediately.

@@ -19,6 +19,7 @@ use crate::task::fact::Fact;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
 use crate::vocabulary::reason::Decision;
+use crate::vocabulary::time::Time;
 
 pub(crate) struct Record {
     pub(crate) door: Arc<Door>,
@@ -38,6 +39,8 @@ pub(crate) struct Record {
 struct State {
     decision: Option<Decision>,
     outcome: Option<Outcome>,
+    /// Whether a thread has taken up the first attempt.
+    started: bool,
     /// The spec of a refused `add`, on its way back to the caller.
     refused: Option<TaskSpec>,
     /// In a box, because many records are kept and few are asked for it.
@@ -49,6 +52,9 @@ struct State {
 struct Waiters {
     channel: EndChannel,
     parked: Parked,
+    /// Those that wait only for the first attempt.
+    start: EndChannel,
+    parked_for_start: Parked,
 }
 
 const NO_KEY: u32 = u32::MAX;
@@ -112,9 +118,49 @@ impl Record {
             drop(state);
             if let Some(mut ended) = ended {
                 ended.channel.disconnect();
+                ended.start.disconnect();
                 ended.parked.wake_all();
+                ended.parked_for_start.wake_all();
             }
         }
+    }
+
+    /// Worker: the first attempt was taken up.
+    pub(crate) fn note_started(&self) {
+        let mut state = self.state.lock();
+        state.started = true;
+        let parked = state.ended.as_mut().map(|waiters| {
+            waiters.start.disconnect();
+            std::mem::take(&mut waiters.parked_for_start)
+        });
+        // A cell has a lock of its own, under which this one is taken.
+        drop(state);
+        if let Some(parked) = parked {
+            parked.wake_all();
+        }
+    }
+
+    /// Whether the first attempt was taken up; `None` if it still may be.
+    pub(crate) fn started(&self) -> Option<bool> {
+        let state = self.state.lock();
+        (state.started || state.outcome.is_some()).then_some(state.started)
+    }
+
+    /// A channel that disconnects when that is known.
+    pub(crate) fn start_channel(&self) -> Receiver<Infallible> {
+        let mut state = self.state.lock();
+        let known = state.started || state.outcome.is_some();
+        state.ended.get_or_insert_with(Box::default).start.receiver(known)
+    }
+
+    /// Body, where a manual clock holds the time: waits until that is known.
+    pub(crate) fn wait_started_parked(
+        &self,
+        cell: &Arc<Cell>,
+        seat: &Seat,
+    ) -> Result<(), Cancelled> {
+        self.state.lock().ended.get_or_insert_with(Box::default).parked_for_start.add(cell);
+        cell.park(seat, Time::NEVER, || self.started().is_some()).map(|_| ())
     }
 
     /// Blocks until decided; `None` if the controller ended without a decision.

@@ -18,9 +18,9 @@ pub(crate) enum Request {
     CancelSlot(String, Sender<SlotCancelled>),
     /// Say when the shared lane has served every event up to now; `None` if it already has.
     Flush(Sender<Option<Receiver<()>>>),
-    /// Say when every task has its outcome, or with `or_shutdown` when a shutdown begins.
+    /// Say when this is so, or when the supervisor has ended.
     Idle {
-        or_shutdown: bool,
+        until: Until,
         reply: Sender<()>,
     },
     /// Who owns this slot?
@@ -54,6 +54,16 @@ pub(crate) enum Request {
     State(Arc<Record>, Sender<TaskState>),
     /// Which task has this id?
     Task(TaskId, Sender<Option<Arc<Record>>>),
+}
+
+/// What a caller waits for who waits for the supervisor as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every task has its outcome.
+    Idle,
+    IdleOrShutdown,
+    /// A shutdown has begun.
+    Shutdown,
 }
 
 /// Nothing more happens before the clock moves.

@@ -248,6 +248,9 @@ pub enum ShutdownCause {
     Dropped,
     /// `Supervisor::run` found no task left.
     Idle,
+    /// `Supervisor::run` or `Supervisor::wait_shutdown` was called by a body of another supervisor,
+    /// and that body was told to return.
+    CallerTold,
     /// The process received this signal.
     Signal(i32),
     /// This task ended by itself, and its spec has `TaskSpec::shutdown_on_end`.
@@ -260,6 +263,7 @@ labels!(ShutdownCause {
     Self::Requested => "requested",
     Self::Dropped => "dropped",
     Self::Idle => "idle",
+    Self::CallerTold => "caller_told",
     Self::Signal(_) => "signal",
     Self::TaskEnded(_) => "task_ended",
     Self::ControllerPanicked => "controller_panicked",
@@ -270,9 +274,11 @@ impl fmt::Display for ShutdownCause {
         match self {
             Self::Signal(number) => write!(f, "signal {number}"),
             Self::TaskEnded(id) => write!(f, "task {id} ended"),
-            Self::Requested | Self::Dropped | Self::Idle | Self::ControllerPanicked => {
-                f.write_str(self.label())
-            }
+            Self::Requested
+            | Self::Dropped
+            | Self::Idle
+            | Self::CallerTold
+            | Self::ControllerPanicked => f.write_str(self.label()),
         }
     }
 }

@@ -8,7 +8,7 @@ use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
 use threadvisor::{AddError, ShutdownCause, WaitError, WouldDeadlock};
 
-use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate};
+use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate, Rig};
 
 fn failing(name: &str, exit_code: Option<u8>) -> TaskSpec {
     TaskSpec::once(name, move |_| {
@@ -298,4 +298,79 @@ fn the_first_64_failures_are_kept_and_all_are_counted() {
         assert_eq!(&*failure.task.name, format!("task {n}"));
         assert!(matches!(failure.outcome, Outcome::Failed { .. }));
     }
+}
+
+/// As a library does that has a supervisor of its own and is called in a body.
+#[test]
+fn a_supervisor_that_a_body_runs_ends_with_that_body() {
+    type End = fn(Supervisor) -> RunReport;
+    let ends: [End; 2] = [
+        |inner| inner.run([resident("inner")]).unwrap(),
+        |inner| {
+            inner.handle().add(resident("inner")).unwrap();
+            inner.wait_shutdown().unwrap()
+        },
+    ];
+    for end in ends {
+        let outer = Supervisor::builder().start().unwrap();
+        let (tell, told) = bounded(1);
+        let (say, begun) = bounded(1);
+        let body = TaskSpec::once("outer", move |_| {
+            let say = say.clone();
+            let inner = Supervisor::builder().on_event(move |event| {
+                if let EventKind::AttemptStarting { .. } = event.kind {
+                    let _ = say.send(());
+                }
+            });
+            tell.send(end(inner.start()?))?;
+            Ok(())
+        });
+        let outer_task = outer.handle().add(body).unwrap();
+        next(&begun);
+        outer_task.cancel();
+        let report: RunReport = next(&told);
+        assert_eq!(report.shutdown.cause, ShutdownCause::CallerTold);
+        assert_eq!((report.outcomes.cancelled, report.shutdown.abandoned.len()), (1, 0));
+        assert!(matches!(
+            outcome_of(&outer_task),
+            Outcome::Cancelled { returned: Some(Ok(())), .. }
+        ));
+    }
+}
+
+#[test]
+fn a_start_is_waited_for() {
+    let rig = Rig::start(Supervisor::builder().max_concurrent(1));
+    let mut gate = Gate::new();
+    let first = rig.handle.add(TaskSpec::new("first", gate.body())).unwrap();
+    assert!(first.wait_started().unwrap());
+    let waiting = rig.handle.add(no_op("waiting")).unwrap();
+    let delayed = rig.handle.add(no_op("delayed").initial_delay(Duration::MAX)).unwrap();
+    let waits =
+        [waiting.clone(), delayed.clone()].map(|task| on_thread(move || task.wait_started()));
+    delayed.cancel();
+    assert!(!next(&waits[1]).unwrap(), "it has ended without an attempt");
+    gate.open();
+    assert!(next(&waits[0]).unwrap());
+    for task in [&first, &waiting] {
+        let _ = outcome_of(task);
+        assert!(task.wait_started().unwrap(), "also when it is over");
+    }
+
+    // A body may wait for it as well, until it is told. Its only permit is its own.
+    let (tell, told) = bounded(2);
+    let body = move |ctx: &TaskContext| {
+        let inner = ctx.handle().add(no_op("inner"))?;
+        assert!(inner.wait_started()?);
+        let never = ctx.handle().add(no_op("never").initial_delay(Duration::MAX))?;
+        tell.send(None)?;
+        tell.send(never.wait_started().err())?;
+        never.cancel();
+        Ok(())
+    };
+    let outer = rig.handle.add(TaskSpec::new("outer", body)).unwrap();
+    assert!(next(&told).is_none());
+    outer.cancel();
+    assert!(matches!(next(&told), Some(WaitError::Cancelled(_))));
+    let _ = outcome_of(&outer);
 }

@@ -27,6 +27,7 @@ use crate::platform::sync::channel::{Select, Sender};
 use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
 use crate::task::on_signal::SignalHook;
+use crate::task::request::Until;
 use crate::task::settings::Settings;
 use crate::vocabulary::time::{RealTime, Time};
 
@@ -56,9 +57,9 @@ pub(super) struct Controller {
     answer: Option<Answer>,
 }
 
-/// A caller that waits until every task has its outcome.
+/// A caller that waits for the supervisor as a whole.
 struct IdleWaiter {
-    or_shutdown: bool,
+    until: Until,
     reply: Sender<()>,
 }
 
@@ -239,7 +240,11 @@ impl Controller {
     fn answer_idle_waiters(&mut self) {
         let (idle, stopping) = (self.machine.is_idle(), !self.machine.is_running());
         self.idle_waiters.retain(|waiter| {
-            let answered = idle || (waiter.or_shutdown && stopping);
+            let answered = match waiter.until {
+                Until::Idle => idle,
+                Until::IdleOrShutdown => idle || stopping,
+                Until::Shutdown => stopping,
+            };
             if answered {
                 let _ = waiter.reply.send(());
             }

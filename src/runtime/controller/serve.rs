@@ -131,8 +131,8 @@ impl Controller {
             }
             Request::CancelSlot(slot, reply) => answer(&reply, self.cancel_slot(&slot)),
             Request::Flush(reply) => answer(&reply, self.publisher.flush()),
-            Request::Idle { or_shutdown, reply } => {
-                self.idle_waiters.push(IdleWaiter { or_shutdown, reply });
+            Request::Idle { until, reply } => {
+                self.idle_waiters.push(IdleWaiter { until, reply });
             }
             Request::Owner(slot, reply) => answer(&reply, self.owner(&slot)),
             Request::WaitBegan(record) => self.tell_of_wait(&record, Input::WaitBegan),

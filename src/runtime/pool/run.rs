@@ -33,6 +33,10 @@ impl Shared {
             self.door.post(Fact::Claimed { attempt: job.cell.attempt, at });
         }
 
+        if job.cell.attempt.number == 1 {
+            job.cell.record.note_started();
+        }
+
         let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
         let mut body = load.body;
         // Until everything is dropped, because a destructor must not wait for its own task either.

@@ -51,7 +51,9 @@ impl Cell {
             }
             self.changed.wait(&mut state);
         };
-        self.unpark(&mut state);
+        if is_body {
+            self.unpark(&mut state);
+        }
         found
     }
 

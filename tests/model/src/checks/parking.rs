@@ -14,6 +14,7 @@ use crate::runner::Check;
 use crate::task::cell::{Allowance, Cell};
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::Fact;
+use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -22,6 +23,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("parking: told and due at once", 3000, told_and_due_at_once),
     Check::some("parking: each lap is seen to park", 1500, each_lap_is_seen_to_park),
     Check::some("parking: an outcome, a tell and the clock", 3000, an_outcome_a_tell_and_the_clock),
+    Check::some("parking: a helper leaves the mark alone", 3000, a_helper_leaves_the_mark_alone),
     Check::some("parking: ignored at any time", 1500, ignored_at_any_time),
 ];
 
@@ -39,7 +41,9 @@ impl Ground {
         let seat = Arc::new(Seat::new(Arc::clone(&manual)));
         let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1);
         let load = load(body(), Vec::new(), Allowance::default());
-        let cell = Arc::new(Cell::offer(record_of(&door), attempt(1), load));
+        let record = record_of(&door);
+        record.set_key(TaskKey(0));
+        let cell = Arc::new(Cell::offer(record, attempt(1), load));
         Self { manual, seat, cell, inbox }
     }
 
@@ -133,6 +137,27 @@ fn an_outcome_a_tell_and_the_clock() {
     ender.join().unwrap();
     let _ = teller.join().unwrap();
     let _ = body.join().unwrap();
+    assert_eq!(ground.seat.parked(), 0);
+}
+
+/// Another thread that sleeps on the token wakes while the body sleeps on.
+fn a_helper_leaves_the_mark_alone() {
+    let ground = Ground::running();
+    let body = ground.body(|cell| {
+        let seat = Arc::clone(cell.clock().seat().unwrap());
+        cell.park(&seat, Time::ZERO.after(LONG * 2), || false)
+    });
+    let cell = Arc::clone(&ground.cell);
+    let helper = thread::spawn(move || until_long(&cell));
+    ground.wait_parked();
+    ground.move_to(LONG);
+    assert_eq!(helper.join().unwrap(), Ok(false));
+    // It may have been woken with the helper, and parks again.
+    while ground.seat.parked() == 0 {
+        ground.wait_parked();
+    }
+    ground.move_to(LONG * 2);
+    assert_eq!(body.join().unwrap(), Ok(false));
     assert_eq!(ground.seat.parked(), 0);
 }
 

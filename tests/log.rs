@@ -102,6 +102,31 @@ fn without_a_subscriber_the_first_failure_of_a_streak_and_failed_outcomes_are_lo
     assert!(lines.iter().all(|(level, _)| *level <= Level::Warn), "{lines:?}");
 }
 
+/// A resident body has no success that could end its streak, but it may run for long.
+#[test]
+fn without_a_subscriber_the_first_failure_after_a_stable_moment_is_logged_again() {
+    const STABLE: Duration = Duration::from_millis(2);
+    let _turn = begin(LevelFilter::Trace);
+    let supervisor = Supervisor::builder().start().unwrap();
+    let link = TaskSpec::new("link", |ctx| {
+        if ctx.attempt() > 1 {
+            ctx.sleep(STABLE)?;
+        }
+        if ctx.attempt() > 3 {
+            Err(TaskError::cancelled())
+        } else {
+            Err("no carrier".into())
+        }
+    });
+    let fast = BackoffPolicy::constant(Duration::from_millis(1));
+    let link = link.restart(RestartPolicy::Always).backoff(fast).stable_after(STABLE);
+    let _ = supervisor.handle().add(link).unwrap().wait().unwrap();
+    supervisor.shutdown().unwrap();
+    let lines = logged();
+    let failures = lines.iter().filter(|(_, text)| text.contains("event=attempt_failed"));
+    assert_eq!(failures.count(), 3, "{lines:?}");
+}
+
 #[test]
 fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let _turn = begin(LevelFilter::Trace);

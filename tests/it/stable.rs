@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use threadvisor::crossbeam_channel::{bounded, TryRecvError};
 use threadvisor::prelude::*;
 
-use crate::support::{no_op, outcome_of, End, Puppet, Rig};
+use crate::support::{next, no_op, outcome_of, End, Puppet, Rig};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
@@ -90,4 +91,33 @@ fn no_time_in_a_snapshot_or_event_is_later_than_its_own() {
     }
     marking.cancel();
     let _ = outcome_of(&marking);
+}
+
+/// The body sets marks even while the event is made.
+#[test]
+fn the_mark_of_an_abandoned_attempt_is_not_later_than_the_event() {
+    let rig = Rig::new();
+    for round in 0..8 {
+        let (say, marked) = bounded(1);
+        let (end, ended) = bounded::<()>(0);
+        let body = move |ctx: &TaskContext| {
+            ctx.mark("here");
+            say.send(())?;
+            while ended.try_recv() == Err(TryRecvError::Empty) {
+                ctx.mark("here");
+            }
+            Ok(())
+        };
+        let spec = TaskSpec::new(format!("marking {round}"), body).grace(ZERO);
+        let task = rig.handle.add(spec).unwrap();
+        next(&marked);
+        task.cancel();
+        let event = rig.until(&task, "attempt_abandoned 1: stop");
+        let EventKind::AttemptAbandoned { mark: Some(mark), .. } = event.kind else {
+            panic!("{event}");
+        };
+        assert!(mark.at <= event.since_start, "{mark:?}");
+        drop(end);
+        rig.until(&task, "attempt_returned 1: ok");
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) use shuttle::thread_local;
 #[cfg(feature = "loom")]
 #[macro_export]
 macro_rules! loom_thread_local {
-    (static $name:ident: $type:ty = const $init:block;) => {
+    ($(#[$doc:meta])* static $name:ident: $type:ty = const $init:block;) => {
         loom::thread_local! { static $name: $type = $init; }
     };
 }

@@ -6,6 +6,7 @@ use crate::machine::tests::rig::{ms, task, Rig, Spec};
 use crate::machine::Input;
 use crate::vocabulary::answer::Return::{Failed, Fatal, Ok, Panicked};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::time::Time;
 
 /// Stable after 100 ms, with delays of 10, 20, 40 and 80 ms.
 fn spec() -> Spec {
@@ -82,6 +83,9 @@ fn an_attempt_that_is_told_before_that_moment_does_not_become_stable() {
     rig.due_at(ms(129)).gives("tell t/3 timeout until 229ms");
     rig.told("t").whatever();
     rig.at(ms(200)).returns("t", Ok).has("* t/3 retry in 40ms, timed_out");
+    // Also not if both are noticed at once.
+    let mut rig = in_streak(stated().timeout(ms(99)));
+    rig.wake_at(ms(300)).gives("tell t/3 timeout until 400ms");
 }
 
 #[test]
@@ -116,6 +120,7 @@ fn a_claim_that_comes_with_the_return_counts_the_same() {
 #[test]
 fn a_budget_of_retries_begins_anew_with_the_streak() {
     let mut rig = in_streak(stated().max_retries(2));
+    assert_eq!(rig.finality("t").failure_before, Time::ZERO, "the worker cannot know");
     rig.due_at(ms(130)).whatever();
     fails(&mut rig, 2);
     rig.returns("t", Failed).has("deliver t: failed");

@@ -181,7 +181,8 @@ impl SupervisorBuilder {
     }
 
     /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
-    /// standard library. Only the used part takes memory.
+    /// standard library. Only the used part takes memory. [`start`](Self::start) fails if no such
+    /// thread can be had.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.threads.stack_size = Some(bytes);
         self
@@ -190,7 +191,9 @@ impl SupervisorBuilder {
     /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
     /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
     /// machine. If the callback fails or panics, the thread counts as refused: an event reports it,
-    /// the supervisor tries another thread later, and nothing is lost.
+    /// the supervisor tries another thread later, and nothing is lost. If that happens on a thread
+    /// of [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a
+    /// pooled thread on which the callback takes longer than 1 s, another is started.
     ///
     /// Every thread inherits the scheduling policy and priority of the thread that calls
     /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back

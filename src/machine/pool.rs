@@ -23,6 +23,10 @@ const LATE: Duration = Duration::from_millis(5);
 const SHORT_JOB: Duration = Duration::from_micros(100);
 /// How long a requested thread may take before the queue is measured again.
 const THREAD_PATIENCE: Duration = Duration::from_millis(100);
+/// A requested thread that takes longer than this may never come: its set-up may hang.
+pub(crate) const SLOW_SET_UP: Duration = Duration::from_secs(1);
+/// The most slow threads in whose place others are started. If all of them hang, more would too.
+const MAX_REPLACED: u32 = 8;
 const FIRST_STEP: u32 = 4;
 /// The most threads started in one turn of the controller, so that a large step does not delay
 /// cancels by much.
@@ -41,6 +45,8 @@ pub(crate) struct Counts {
     pub(crate) oldest: Option<RealTime>,
     /// Threads that run or are starting.
     pub(crate) threads: u32,
+    /// Of those, the ones that have been starting for longer than `SLOW_SET_UP`.
+    pub(crate) slow: u32,
     /// Threads that wait for a job.
     pub(crate) idle: u32,
     /// Threads that work on a job.
@@ -131,9 +137,11 @@ impl Arithmetic {
 
     /// How many threads to start, and when to decide again.
     fn grow(&mut self, now: RealTime, counts: Counts) -> (u32, RealTime) {
-        let starting = counts.threads.saturating_sub(counts.idle + counts.busy);
+        let fresh = counts.threads.saturating_sub(counts.idle + counts.busy + counts.slow);
         // The threads that are starting take a job each.
+        let starting = fresh + counts.slow.saturating_sub(MAX_REPLACED);
         let missing = counts.queued.saturating_sub(counts.idle + starting);
+        let present = counts.threads - counts.slow.min(counts.threads).min(MAX_REPLACED);
 
         if counts.queued == 0 {
             (self.measured, self.pending, self.step) = (None, 0, FIRST_STEP);
@@ -147,8 +155,8 @@ impl Arithmetic {
         // over and the queue stands still.
         let (since, picked) = *self.measured.get_or_insert((now, counts.picked));
         let measure_at = since.after(self.patience());
-        if counts.threads < self.eager {
-            self.pending = self.pending.max(self.eager - counts.threads);
+        if present < self.eager {
+            self.pending = self.pending.max(self.eager - present);
             if now >= measure_at {
                 self.measured = Some((now, counts.picked));
             }
@@ -165,8 +173,11 @@ impl Arithmetic {
         self.pending = self.pending.min(missing) - start;
         let measure_again = self.measured.map_or(now, |(since, _)| since).after(self.patience());
         if missing == 0 {
-            // Each job has a thread on its way, so there is nothing to decide before one comes.
-            return (0, measure_again.max(now.after(THREAD_PATIENCE)));
+            // Each job has a thread on its way, so there is nothing to decide before one comes. A
+            // slow one is not looked for: it will take the job if it comes, or say that it failed.
+            let look = fresh > 0 || counts.idle > 0;
+            let look_at = measure_again.max(now.after(THREAD_PATIENCE));
+            return (0, if look { look_at } else { RealTime::NEVER });
         }
         (start, if self.pending > 0 { now } else { measure_again })
     }
@@ -178,7 +189,8 @@ impl Arithmetic {
     /// How many idle threads to retire, once a window.
     fn shrink(&mut self, now: RealTime, counts: Counts) -> Orders {
         let mut orders = Orders::default();
-        if counts.threads <= counts.busy.max(self.keep) {
+        let threads = counts.threads.saturating_sub(counts.slow);
+        if threads <= counts.busy.max(self.keep) {
             // All threads are busy or to be kept.
             self.window_ends = RealTime::NEVER;
         } else if self.window_ends.is_never() {
@@ -187,9 +199,9 @@ impl Arithmetic {
             orders.reset_peak = true;
         } else if self.window_ends <= now {
             let needed = counts.peak_busy.max(self.keep);
-            orders.retire = counts.threads.saturating_sub(needed).min(counts.idle);
+            orders.retire = threads.saturating_sub(needed).min(counts.idle);
             orders.reset_peak = true;
-            let surplus = counts.threads - orders.retire > counts.busy.max(self.keep);
+            let surplus = threads - orders.retire > counts.busy.max(self.keep);
             self.window_ends = if surplus { now.after(WINDOW) } else { RealTime::NEVER };
         }
         orders
@@ -201,7 +213,7 @@ impl Arithmetic {
 fn stands_still(now: RealTime, since: RealTime, picked: u32, counts: Counts) -> bool {
     let late = counts.oldest.is_some_and(|oldest| oldest.until(now) > LATE);
     let worked = since.until(now).saturating_mul(counts.busy);
-    let arriving = counts.threads > counts.idle + counts.busy;
+    let arriving = counts.threads > counts.idle + counts.busy + counts.slow;
     if picked > 0 {
         late && worked > SHORT_JOB.saturating_mul(picked)
     } else {
@@ -280,6 +292,53 @@ mod tests {
             assert_eq!(pool.decide(ms(turn), counts).start, 0);
             assert!(pool.deadline() >= ms(turn + 100), "turn {turn}: looked at without cause");
         }
+    }
+
+    #[test]
+    fn in_place_of_a_thread_that_may_never_come_another_is_started() {
+        let mut pool = Arithmetic::new(1, 0);
+        let one = Counts { queued: 1, threads: 1, oldest: Some(ms(0)), ..Counts::default() };
+        assert_eq!(pool.decide(ms(0), one).start, 0);
+        assert!(pool.deadline() <= ms(1_000), "nobody looks when it becomes slow");
+        assert_eq!(pool.decide(ms(1_100), Counts { slow: 1, ..one }).start, 1);
+        let two = Counts { threads: 2, slow: 1, ..one };
+        assert_eq!(pool.decide(ms(1_200), two).start, 0, "the other is on its way");
+    }
+
+    #[test]
+    fn threads_that_all_hang_are_neither_looked_for_nor_replaced_for_ever() {
+        let mut pool = Arithmetic::new(2, 0);
+        let (mut threads, mut now, mut looks) = (0, ms(0), 0);
+        while !now.is_never() {
+            // Each hangs from its start, and so is slow at the next look after a second.
+            let counts = Counts {
+                queued: 1,
+                oldest: Some(ms(0)),
+                threads,
+                slow: threads,
+                ..Counts::default()
+            };
+            let start = pool.decide(now, counts).start;
+            threads += start;
+            let fresh = Counts { slow: threads - start, threads, ..counts };
+            if start > 0 {
+                assert_eq!(pool.decide(now, fresh).start, 0);
+                now = now.after(SLOW_SET_UP);
+            } else {
+                now = pool.deadline();
+            }
+            looks += 1;
+            assert!(looks < 100, "looked for without end");
+        }
+        assert_eq!(threads, MAX_REPLACED + 1);
+    }
+
+    #[test]
+    fn a_thread_that_hangs_is_no_surplus() {
+        let mut pool = Arithmetic::new(2, 0);
+        let hangs = Counts { threads: 1, slow: 1, ..Counts::default() };
+        assert_eq!(pool.decide(ms(0), hangs), Orders::default());
+        assert_eq!(pool.deadline(), RealTime::NEVER);
     }
 
     #[test]

@@ -51,14 +51,15 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Returns whether nothing needs attention: no attempt is abandoned or silent, no hook is
-    /// stuck, no attempt was told of its deadline or its silence, and no task is in a streak of
-    /// failures, unless its attempt is stable.
+    /// stuck, no attempt was told of its deadline or its silence, no task is in a streak of
+    /// failures unless its attempt is stable, and no work has waited for over a second for a thread
+    /// that cannot be started.
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| {
             (task.failures == 0 || task.stable) && !task.interrupted && !task.silent
         };
         let stuck = !self.abandoned.is_empty() || !self.stuck_signal_hooks.is_empty();
-        !stuck && self.tasks.iter().all(well)
+        !stuck && !self.workers.starving && self.tasks.iter().all(well)
     }
 
     /// Returns the task with this id; `None` if the supervisor no longer knows it.
@@ -164,6 +165,9 @@ pub struct WorkerCounts {
     /// What no thread has taken up yet: attempts, user values to be dropped, threads to be
     /// examined.
     pub offered: usize,
+    /// Whether something has waited for over a second, and no thread can be started for it: the
+    /// system refuses them, or `on_thread_start` fails or takes over a second.
+    pub starving: bool,
 }
 
 /// Counts the permits of a [`Snapshot`].
@@ -185,6 +189,9 @@ impl fmt::Display for Snapshot {
         write!(f, "tasks={} slots={}", self.tasks.len(), self.slots.len())?;
         write!(f, " threads={} permits={}", self.workers.threads, self.permits.held)?;
         write!(f, " abandoned={}", self.abandoned.len())?;
+        if self.workers.starving {
+            f.write_str(" starving=true")?;
+        }
 
         for task in tasks {
             let held = Seconds(task.age());

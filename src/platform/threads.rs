@@ -43,7 +43,8 @@ impl ThreadOptions {
     }
 
     /// Sets the size of the thread's stack, in bytes. Default: the supervisor's
-    /// [`stack_size`](crate::SupervisorBuilder::stack_size).
+    /// [`stack_size`](crate::SupervisorBuilder::stack_size). If no system can grant it, the attempt
+    /// fails with the system's error, and the task ends as [`Fatal`](crate::Outcome::Fatal).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -95,6 +96,12 @@ impl ThreadSetup {
         shown(&format!("{role}-{}", self.name))
     }
 
+    /// Whether a thread that was refused with this error may be granted later.
+    pub(crate) fn may_ever_have(&self, options: &ThreadOptions, error: &io::Error) -> bool {
+        let stack_size = options.stack_size.or(self.stack_size).unwrap_or_default();
+        error.kind() != io::ErrorKind::InvalidInput && stack_size < MAX_STACK
+    }
+
     /// Starts a thread with a task's options, and with this role in its name if they have none.
     pub(crate) fn spawn_with(
         &self,
@@ -116,6 +123,9 @@ fn shown(name: &str) -> String {
     }
     name
 }
+
+/// No process has more room for one stack than this.
+const MAX_STACK: usize = if usize::BITS > 32 { 1 << (usize::BITS - 17) } else { 1 << 31 };
 
 /// The one place where threads are started.
 fn spawn(

@@ -61,8 +61,12 @@ pub(super) fn start_with(
         Ok(publisher) => publisher,
         Err(error) => return refused(error),
     };
-    let started =
-        (0..prespawn).try_for_each(|_| pool.start_thread().map_err(|it| (pool.role(), it)));
+    let started = match threads.stack_size {
+        // Otherwise only the first task would find out, and wait for ever.
+        Some(size) if prespawn == 0 => threads.spawn("w1", Some(size), drop),
+        _ => (0..prespawn).try_for_each(|_| pool.start_thread()).and_then(|()| pool.wait_set_up()),
+    };
+    let started = started.map_err(|error| (pool.role(), error));
     let Setup { limits, seed, defaults, signals, signal_hooks, .. } = setup;
     let machine = Machine::new(limits, seed);
     let parts = (pool, publisher);

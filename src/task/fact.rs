@@ -41,6 +41,8 @@ pub(crate) enum Fact {
     HooksDue { cell: Arc<Cell>, due: RealTime },
     /// The system refused a thread; the next try is after `retry_in`.
     ThreadRefused { error: io::Error, retry_in: Duration },
+    /// A thread that was sent home to make room for another has left.
+    RoomMade,
     /// A thread was started, but the user's `on_thread_start` failed on it.
     SetUpFailed { role: Role, error: io::Error },
     /// A subscriber panicked.

@@ -13,6 +13,7 @@ mod stuck;
 #[path = "../it/support.rs"]
 mod support;
 mod threads;
+mod threads_not_had;
 mod watchdog;
 
 use std::cell::RefCell;

@@ -240,7 +240,8 @@ fn a_failing_start_hook_is_a_refused_thread_and_nothing_is_lost() {
             .collect();
         assert_eq!(refused.len(), 3, "{refused:?}");
         for reason in ["no priority", "no machine"] {
-            assert!(refused.contains(&reason.to_owned()), "{refused:?}");
+            let text = format!("on_thread_start failed: {reason}");
+            assert!(refused.contains(&text), "{refused:?}");
         }
         let starting = tasks.iter().map(|task| stage.seen(task, &["attempt_starting"]).len());
         assert_eq!(starting.collect::<Vec<_>>(), [1; 10]);

@@ -81,9 +81,12 @@ impl Controller {
         let watched = self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
         let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
-        let attempt = Attempt { cell, finality, reports_claim };
+        let attempt = Attempt { cell, finality, reports_claim, no_thread: None };
         match belongings.dedicated.clone() {
-            Some(options) => self.pool.push_dedicated(Dedicated { attempt, options }),
+            Some(options) => {
+                let offered_at = self.real;
+                self.pool.push_dedicated(Dedicated { attempt, options, offered_at });
+            }
             None => self.pool.push(Work::Attempt(attempt)),
         }
     }

@@ -49,6 +49,7 @@ impl Controller {
                 let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
                 self.publisher.publish(self.now, None, kind);
             }
+            Fact::RoomMade => self.pool.room_made(self.real),
             Fact::SetUpFailed { role, error } => {
                 let refused = self.pool.set_up_failed(self.real, role, error);
                 self.serve_fact(refused);

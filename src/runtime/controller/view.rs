@@ -60,7 +60,8 @@ impl Controller {
         }
 
         let machine = &self.machine;
-        let counts = self.pool.counts();
+        let real_now = self.door.clock.real.now();
+        let counts = self.pool.counts(real_now);
         let abandoned = self.abandoned();
         // Bodies write claims and marks meanwhile, so the clock is read when all have been read.
         let at = self.door.clock.now().since_start();
@@ -76,6 +77,7 @@ impl Controller {
                 threads: self.pool.threads() as usize,
                 idle: counts.idle as usize,
                 offered: counts.queued as usize,
+                starving: self.pool.is_starving(real_now),
             },
             permits: PermitCounts {
                 held: machine.permits_held() as usize,

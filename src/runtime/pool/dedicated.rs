@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::{Dedicated, Group, Place};
+use super::shared::{Dedicated, Group, Place, Work};
 use super::Pool;
 use crate::platform::sync::Mutex;
 use crate::task::fact::{Fact, Role};
@@ -15,7 +15,7 @@ use crate::vocabulary::time::RealTime;
 pub(super) struct Waiting {
     attempts: VecDeque<Dedicated>,
     /// No thread is tried before this time.
-    refused_until: RealTime,
+    pub(super) refused_until: RealTime,
 }
 
 /// How long until a refused dedicated thread is tried again.
@@ -35,6 +35,12 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    pub(super) fn oldest(&self) -> Option<RealTime> {
+        self.attempts.iter().map(|it| it.offered_at).min()
+    }
+}
+
 impl Pool {
     /// Offers an attempt to a dedicated thread at the end of the turn.
     pub(in crate::runtime) fn push_dedicated(&mut self, dedicated: Dedicated) {
@@ -47,6 +53,7 @@ impl Pool {
         let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
         self.dedicated.attempts.extend(unserved);
         self.dedicated.refused_until = now.after(RETRY);
+        self.note_refused(now);
         Fact::ThreadRefused { error, retry_in: RETRY }
     }
 
@@ -84,18 +91,26 @@ impl Pool {
             }
         });
         self.note_started(&started);
-        if started.is_err() {
-            self.dedicated.attempts.extend(hand.lock().take());
+        let Err(error) = started else { return Ok(()) };
+        let Some(mut dedicated) = hand.lock().take() else { return Err(error) };
+        if !self.shared.threads.may_ever_have(&options, &error) {
+            // It needs a thread only to be told so.
+            dedicated.attempt.no_thread = Some(error);
+            self.push(Work::Attempt(dedicated.attempt));
+            self.wake_by(self.shared.door.clock.real.now());
+            return Ok(());
         }
-        started
+        self.dedicated.attempts.push_back(dedicated);
+        Err(error)
     }
 }
 
 /// The life of a thread that was started for one attempt.
-fn work_once(place: Place, dedicated: Dedicated, name: Arc<str>) {
+fn work_once(mut place: Place, dedicated: Dedicated, name: Arc<str>) {
     let shared = Arc::clone(&place.shared);
     match shared.begin_thread(name) {
         Ok(thread) => {
+            place.has_come();
             shared.run(dedicated.attempt, &thread);
             shared.end_thread();
         }

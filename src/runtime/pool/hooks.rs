@@ -94,7 +94,8 @@ impl Pool {
         let mut state = self.shared.state.lock();
         let again = state.hooks.look(&self.shared.door.clock, now, facts);
         let (waiting, oldest) = state.hooks.waiting();
-        let missing = waiting.saturating_sub(state.available());
+        let missing = waiting.saturating_sub(state.available(now));
+        let next_slow = state.next_slow(now);
         drop(state);
 
         self.wake_by(again);
@@ -102,6 +103,7 @@ impl Pool {
             self.hooks.starts = 0;
             return;
         };
+        self.wake_by(next_slow);
         self.start_for_hooks(missing, now, facts);
         if oldest.after(PATIENCE) > now {
             self.wake_by(oldest.after(PATIENCE));
@@ -209,12 +211,13 @@ impl Shared {
 }
 
 /// The life of the thread of last resort, which runs the hooks that no other thread took in time.
-fn work_on_hooks(place: Place, name: Arc<str>, seat: &Seat) {
+fn work_on_hooks(mut place: Place, name: Arc<str>, seat: &Seat) {
     let shared = Arc::clone(&place.shared);
     let thread = match shared.begin_thread(name) {
         Ok(thread) => thread,
         Err(error) => return place.give_up(Role::Hooks, error),
     };
+    place.has_come();
 
     // It takes nothing but hooks, so that a long attempt never keeps it from them.
     let mut state = shared.state.lock();

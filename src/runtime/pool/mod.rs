@@ -17,7 +17,7 @@ mod hook_queue;
 use std::io;
 use std::sync::Arc;
 
-use crate::machine::pool::{Arithmetic, Counts};
+use crate::machine::pool::{Arithmetic, Counts, SLOW_SET_UP};
 use crate::platform::linger::Linger;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::thread;
@@ -41,6 +41,10 @@ pub(super) struct Pool {
     dedicated: dedicated::Waiting,
     /// No thread for hooks is tried before this time; the arithmetic has the same for the others.
     refused_until: RealTime,
+    /// When the latest thread of any kind was refused.
+    last_refused: Option<RealTime>,
+    /// The number of threads never to be sent home.
+    keep: u32,
     /// When the threads need attention.
     deadline: RealTime,
     /// The number of revoked attempts that may still lie in the queue.
@@ -68,6 +72,8 @@ impl Pool {
             hooks: hooks::HookThreads::default(),
             dedicated: dedicated::Waiting::default(),
             refused_until: RealTime::ZERO,
+            last_refused: None,
+            keep: prespawn,
             deadline: RealTime::NEVER,
             revoked: 0,
             next_number: 1,
@@ -94,8 +100,43 @@ impl Pool {
         self.deadline = self.deadline.min(due);
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        self.shared.state.lock().counts()
+    pub(super) fn counts(&self, now: RealTime) -> Counts {
+        self.shared.state.lock().counts(now)
+    }
+
+    /// Whether work has waited for over a second while no thread can be started.
+    pub(super) fn is_starving(&self, now: RealTime) -> bool {
+        let state = self.shared.state.lock();
+        let oldest = state.oldest().into_iter().chain(self.dedicated.oldest()).min();
+        // `None` comes before every time.
+        let none_comes = self.last_refused.is_some() && self.last_refused >= state.arrived_at;
+        let is_late = oldest.is_some_and(|oldest| oldest.until(now) > SLOW_SET_UP);
+        is_late && (none_comes || state.slow(now) > 0)
+    }
+
+    /// Waits until the threads that were started are set up, but no longer than a thread may take
+    /// for that. An error is that of a thread whose set-up failed.
+    pub(super) fn wait_set_up(&self) -> io::Result<()> {
+        let Shared { state, left, unheard, door, .. } = &*self.shared;
+        let due = door.clock.real.now().after(SLOW_SET_UP);
+        let mut state = state.lock();
+        while state.is_any_coming() && door.clock.real.now() < due {
+            let Some(instant) = door.clock.real.instant(due) else { break };
+            left.wait_until(&mut state, instant);
+        }
+        let failed = state.counts(RealTime::ZERO).threads < self.keep;
+        drop(state);
+        if !failed {
+            return Ok(());
+        }
+        // A thread whose set-up failed says why once it is counted no more.
+        while let Ok(fact) = unheard.recv_timeout(SLOW_SET_UP) {
+            match fact {
+                Fact::SetUpFailed { error, .. } => return Err(error),
+                fact => self.shared.drop_value(fact),
+            }
+        }
+        Ok(())
     }
 
     /// The number of threads that run bodies and hooks, including those beside the pool.
@@ -164,7 +205,7 @@ impl Pool {
             });
             self.revoked = 0;
         }
-        state.counts()
+        state.counts(now)
     }
 
     pub(super) fn start_thread(&mut self) -> io::Result<()> {
@@ -202,8 +243,21 @@ impl Pool {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
         self.hooks.forget_start();
+        self.note_refused(now);
         self.wake_by(self.refused_until);
         Fact::ThreadRefused { error, retry_in }
+    }
+
+    fn note_refused(&mut self, now: RealTime) {
+        self.last_refused = Some(now);
+        // An idle thread may be all that keeps another from being granted.
+        self.shared.state.lock().make_room(self.keep);
+    }
+
+    /// A thread has left for others, so they are tried again.
+    pub(super) fn room_made(&mut self, now: RealTime) {
+        (self.refused_until, self.dedicated.refused_until) = (now, now);
+        self.wake_by(now);
     }
 
     /// Sends every thread home once there is nothing left to do, and waits until they have left,
@@ -254,7 +308,7 @@ impl Pool {
             seat.call(Call::Work);
         }
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
-        state.available() == 0 && !state.queue.is_empty()
+        state.available(RealTime::ZERO) == 0 && !state.queue.is_empty()
     }
 }
 
@@ -272,7 +326,7 @@ mod tests {
         let threads = ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None };
         let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
-        while pool.counts().idle < PRESPAWNED {
+        while pool.counts(RealTime::ZERO).idle < PRESPAWNED {
             thread::yield_now();
         }
         let mut facts = Vec::new();
@@ -287,7 +341,7 @@ mod tests {
                 _ => {}
             }
             pool.manage(RealTime::ZERO.after(Duration::from_secs(1) * second));
-            let counts = pool.counts();
+            let counts = pool.counts(RealTime::ZERO);
             assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
         }
         drop(beside);

@@ -20,7 +20,7 @@ use crate::vocabulary::policy::PanicPolicy;
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Shared {
-    pub(super) fn run(&self, job: Attempt, thread: &Thread) {
+    pub(super) fn run(&self, mut job: Attempt, thread: &Thread) {
         // The bodies of earlier owners of the slot are dropped before this body begins.
         for leftover in job.cell.inherited() {
             let clear = || leftover.clear(|| job.cell.is_revoked());
@@ -42,7 +42,10 @@ impl Shared {
         // Until everything is dropped, because a destructor must not wait for its own task either.
         let body_here = job.cell.enter_body();
         let current = current::enter(ctx.token());
-        let (ret, error) = run_body(&mut body, &ctx);
+        let (ret, error) = match job.no_thread.take() {
+            None => run_body(&mut body, &ctx),
+            Some(error) => (Return::Fatal, Some(TaskError::fatal(error))),
+        };
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
             std::process::abort();
         }

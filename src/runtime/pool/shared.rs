@@ -1,11 +1,12 @@
 //! What the controller and the threads of the pool share, under one lock: the waiting work, the
 //! idle threads, and the thread counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use super::hook_queue::HookQueue;
-use crate::machine::pool::Counts;
+use crate::machine::pool::{Counts, SLOW_SET_UP};
 use crate::machine::Finality;
 use crate::platform::linger::Linger;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +35,15 @@ pub(in crate::runtime) struct Attempt {
     pub(in crate::runtime) finality: Finality,
     /// Whether the claim must be reported before the return.
     pub(in crate::runtime) reports_claim: bool,
+    /// Why it can never have the thread that it asks for. It fails in place of running.
+    pub(in crate::runtime) no_thread: Option<io::Error>,
 }
 
 /// An attempt that asks for a dedicated thread.
 pub(in crate::runtime) struct Dedicated {
     pub(in crate::runtime) attempt: Attempt,
     pub(in crate::runtime) options: Box<ThreadOptions>,
+    pub(in crate::runtime) offered_at: RealTime,
 }
 
 /// An attempt that is silent, overdue or abandoned, and whose thread is to be examined.
@@ -69,6 +73,13 @@ pub(super) struct State {
     /// Idle threads, the latest last. The latest is reused first, so that the others can retire.
     pub(super) idle: Vec<Arc<Seat>>,
     threads: ThreadCounts,
+    /// When the pooled threads were asked for that have not been set up yet, by their numbers.
+    coming: BTreeMap<u64, RealTime>,
+    asked: u64,
+    /// When the latest thread of any group was set up.
+    pub(super) arrived_at: Option<RealTime>,
+    /// A thread was sent home to make room for another.
+    making_room: bool,
     /// Threads of the pool that are working, and the most there were since the last look.
     pub(super) busy: u32,
     pub(super) peak_busy: u32,
@@ -105,6 +116,8 @@ pub(super) enum Group {
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
     group: Group,
+    /// Its number among those that are coming.
+    coming: Option<u64>,
 }
 
 /// Where an idle thread waits to be called. Changed only under the pool's lock.
@@ -155,16 +168,49 @@ impl ThreadCounts {
 }
 
 impl State {
-    pub(super) fn counts(&self) -> Counts {
-        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    pub(super) fn counts(&self, now: RealTime) -> Counts {
         Counts {
             queued: small(self.queue.len()),
             oldest: self.queue.front().map(|(_, offered_at)| *offered_at),
             threads: self.threads.pooled,
+            slow: self.slow(now),
             idle: small(self.idle.len()),
             busy: self.busy,
             peak_busy: self.peak_busy,
             picked: self.picked,
+        }
+    }
+
+    /// The number of pooled threads whose set-up may hang.
+    pub(super) fn slow(&self, now: RealTime) -> u32 {
+        let is_slow = |asked_at: &&RealTime| asked_at.until(now) >= SLOW_SET_UP;
+        small(self.coming.values().take_while(is_slow).count())
+    }
+
+    pub(super) fn is_any_coming(&self) -> bool {
+        !self.coming.is_empty()
+    }
+
+    /// When the next set-up becomes slow.
+    pub(super) fn next_slow(&self, now: RealTime) -> RealTime {
+        let mut slow_at = self.coming.values().map(|asked_at| asked_at.after(SLOW_SET_UP));
+        slow_at.find(|slow_at| *slow_at > now).unwrap_or(RealTime::NEVER)
+    }
+
+    /// Since when the oldest work has waited here for a thread.
+    pub(super) fn oldest(&self) -> Option<RealTime> {
+        let is_husk = |work: &Work| matches!(work, Work::Attempt(it) if it.cell.is_revoked());
+        let work = self.queue.iter().find(|(work, _)| !is_husk(work)).map(|(_, at)| *at);
+        let unserved = self.unserved.iter().map(|it| it.offered_at);
+        work.into_iter().chain(self.hooks.waiting().1).chain(unserved).min()
+    }
+
+    /// Sends the thread home that has been idle longest, if there are more than `keep`, so that the
+    /// system may grant another. One at a time.
+    pub(super) fn make_room(&mut self, keep: u32) {
+        if !self.making_room && !self.idle.is_empty() && self.threads.pooled > keep {
+            self.making_room = true;
+            self.send_home(1);
         }
     }
 
@@ -184,8 +230,8 @@ impl State {
     }
 
     /// The number of pooled threads that will look for work.
-    pub(super) const fn available(&self) -> u32 {
-        self.threads.pooled.saturating_sub(self.busy)
+    pub(super) fn available(&self, now: RealTime) -> u32 {
+        self.threads.pooled.saturating_sub(self.busy + self.slow(now))
     }
 
     pub(super) fn has_news(&self) -> bool {
@@ -217,22 +263,38 @@ impl State {
 
     /// Sends home the threads that have been idle longest, and begins a new window for the peak.
     pub(super) fn shrink(&mut self, retire: u32) {
-        let retire = (retire as usize).min(self.idle.len());
+        self.send_home(retire);
+        self.peak_busy = self.busy;
+    }
+
+    fn send_home(&mut self, threads: u32) {
+        let retire = (threads as usize).min(self.idle.len());
         let retired = u32::try_from(retire).unwrap_or_default();
         self.threads.pooled -= retired;
         self.threads.leaving += retired;
         for seat in self.idle.drain(..retire) {
             seat.call(Call::Leave);
         }
-        self.peak_busy = self.busy;
     }
+}
+
+fn small(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl Shared {
     /// Counts a thread that is about to be started.
     pub(super) fn place(self: &Arc<Self>, group: Group) -> Place {
-        *self.state.lock().threads.of(group) += 1;
-        Place { shared: Arc::clone(self), group }
+        let now = self.door.clock.real.now();
+        let mut state = self.state.lock();
+        *state.threads.of(group) += 1;
+        state.asked += 1;
+        let number = state.asked;
+        let coming = matches!(group, Group::Pooled).then_some(number);
+        if coming.is_some() {
+            state.coming.insert(number, now);
+        }
+        Place { shared: Arc::clone(self), group, coming }
     }
 
     /// A thread has nothing more to do, and has reported all that it did. A manual clock may have
@@ -245,6 +307,17 @@ impl Shared {
 }
 
 impl Place {
+    /// The thread was set up.
+    pub(super) fn has_come(&mut self) {
+        let now = self.shared.door.clock.real.now();
+        let mut state = self.shared.state.lock();
+        state.arrived_at = Some(now);
+        if let Some(number) = self.coming.take() {
+            state.coming.remove(&number);
+            self.shared.left.notify_all();
+        }
+    }
+
     /// The thread was sent home, and is already counted as leaving.
     pub(super) fn was_sent_home(&mut self) {
         self.group = Group::Leaving;
@@ -253,8 +326,18 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.shared.state.lock().threads.of(self.group) -= 1;
+        let mut state = self.shared.state.lock();
+        *state.threads.of(self.group) -= 1;
+        if let Some(number) = self.coming {
+            state.coming.remove(&number);
+        }
+        let is_leaving = matches!(self.group, Group::Leaving);
+        let made_room = is_leaving && std::mem::take(&mut state.making_room);
+        drop(state);
         self.shared.left.notify_all();
+        if made_room {
+            self.shared.door.post(Fact::RoomMade);
+        }
         self.shared.note_rest();
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::{Call, Place, Seat, Shared, Work};
+use crate::platform::chain::chain;
 use crate::platform::{stall, unwind, user_value};
 use crate::task::cell::Thread;
 use crate::task::current;
@@ -22,6 +23,7 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
         Ok(thread) => thread,
         Err(error) => return place.give_up(Role::Pooled, error),
     };
+    place.has_come();
     let seat = Arc::new(Seat::default());
     let mut worked = false;
     while let Some(found) = shared.next(&mut place, &seat, &thread, worked) {
@@ -57,8 +59,13 @@ impl Shared {
         current::belong_to(&self.door);
         let callbacks = self.threads.callbacks.as_deref();
         if let Some(on_start) = callbacks.and_then(|it| it.on_start.as_ref()) {
-            unwind::catch(|| on_start().map_err(without_user_value))
-                .unwrap_or_else(|message| Err(io::Error::other(message)))?;
+            unwind::catch(|| on_start().map_err(|error| (error.kind(), chain(&error))))
+                .unwrap_or_else(|message| Err((io::ErrorKind::Other, message)))
+                .map_err(|(kind, text)| {
+                    // Only the text, because the destructor of the user's error must not run just
+                    // anywhere.
+                    io::Error::new(kind, format!("on_thread_start failed: {text}"))
+                })?;
         }
         Ok(Thread { name, tid: stall::own_tid() })
     }
@@ -129,14 +136,5 @@ impl Shared {
                 self.drop_value(fact);
             }
         }
-    }
-}
-
-/// An error with the same text, for threads on which the destructor of the user's error must not
-/// run.
-fn without_user_value(error: io::Error) -> io::Error {
-    match error.get_ref() {
-        Some(user) => io::Error::new(error.kind(), user.to_string()),
-        None => error,
     }
 }

@@ -21,6 +21,7 @@ const fn busy(threads: u32, queued: u32) -> Counts {
         queued,
         oldest: Some(RealTime::ZERO),
         threads,
+        slow: 0,
         idle: 0,
         busy: threads,
         peak_busy: threads,

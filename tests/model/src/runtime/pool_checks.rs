@@ -27,7 +27,7 @@ use crate::task::fact::{Fact, Returned};
 use crate::task::leftover::Leftover;
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::CancelReason;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 use crate::world::{self, Timers};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -60,7 +60,6 @@ struct Ground {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
-
 impl Ground {
     fn new() -> Self {
         Self::with(|| Ok(()))
@@ -115,9 +114,12 @@ impl Ground {
                 panic: PanicPolicy::Failure,
             },
             reports_claim: false,
+            no_thread: None,
         };
         match dedicated.map(Box::new) {
-            Some(options) => self.pool.push_dedicated(Dedicated { attempt, options }),
+            Some(options) => {
+                self.pool.push_dedicated(Dedicated { attempt, options, offered_at: RealTime::ZERO })
+            }
             None => self.pool.push(Work::Attempt(attempt)),
         }
         cell
@@ -166,6 +168,7 @@ impl Ground {
         let now = self.door.clock.real.now();
         match fact {
             Fact::Returned(returned) => return Some(returned),
+            Fact::RoomMade => self.pool.room_made(now),
             Fact::SetUpFailed { role, error } => drop(self.pool.set_up_failed(now, role, error)),
             Fact::HooksDue { cell, due } => self.pool.run_hooks_again(cell, due),
             Fact::DropPanicked { message } => panic!("{message}"),
@@ -265,7 +268,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
     let (body, gone) = body_with_device();
     ground.pool.push(Work::Drop(vec![kept(body)]));
     // It counts as stuck only once it has the job.
-    while ground.pool.counts().queued > 0 {
+    while ground.pool.counts(RealTime::ZERO).queued > 0 {
         thread::yield_now();
     }
     (ground, free, gone)

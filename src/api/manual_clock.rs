@@ -116,6 +116,9 @@ impl ManualClock {
     /// waits until all is quiet. Zero only waits. With `Duration::MAX` it moves on until nothing
     /// more is due, and stays there. If two threads call this, one waits for the other.
     ///
+    /// With `Duration::MAX` beside a periodic task there is always more to do, and the call ends
+    /// for want of patience.
+    ///
     /// Bodies that wake at the same moment run at the same time; in which order they return is not
     /// determined.
     ///
@@ -236,7 +239,10 @@ impl ManualClock {
 
 #[track_caller]
 fn quiet<T>(moved: Result<T, NotQuiet>) -> T {
-    moved.unwrap_or_else(|not_quiet| panic!("{not_quiet}"))
+    match moved {
+        Ok(found) => found,
+        Err(not_quiet) => panic!("{not_quiet}"),
+    }
 }
 
 /// One call that moves the time.

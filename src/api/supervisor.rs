@@ -155,7 +155,8 @@ impl Supervisor {
     /// every running attempt to return within its grace. Blocks for at most the supervisor's
     /// [grace](crate::SupervisorBuilder::grace) plus the event flush (3.25 s by default), whatever
     /// the bodies do. The report names the attempts that still run then. All callers, concurrent or
-    /// later, get the same report.
+    /// later, get the same report. Where a manual clock holds the time, somebody has to move it for
+    /// a grace to end: use [`shutdown_within`](Self::shutdown_within).
     ///
     /// ```
     /// # use std::time::Duration;

@@ -105,7 +105,14 @@ impl fmt::Display for NotQuiet {
             write!(f, "; subscribers on {} lanes are not done", self.lanes)?;
         }
         if self.detached > 0 {
-            write!(f, "; {} detached bodies run: drop their contexts at their end", self.detached)?;
+            let (count, them) = (self.detached, if self.detached == 1 { "body" } else { "bodies" });
+            write!(
+                f,
+                "; {count} detached {them} busy: each must sleep, or have dropped its context"
+            )?;
+        }
+        if self.busy.iter().any(|busy| !busy.hook) {
+            f.write_str("; let a body wait by `sleep`, or `ignore` its task: see guide::testing")?;
         }
         let named = self.busy.len() + self.signals.len();
         if named + self.unstarted + self.lanes + self.detached == 0 {

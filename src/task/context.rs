@@ -180,6 +180,8 @@ impl TaskContext {
 
     /// Returns when the attempt should be over: its deadline or, once it was told to return, the
     /// end of its grace. `None` if there is no limit.
+    /// Under a [`ManualClock`](crate::ManualClock) it can only be compared with another deadline of
+    /// the attempt, not with `Instant::now()`; use [`remaining`](Self::remaining).
     pub fn deadline(&self) -> Option<Instant> {
         self.token.deadline()
     }

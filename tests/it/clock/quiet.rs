@@ -330,7 +330,7 @@ fn a_detached_body_that_runs_is_waited_for() {
     let (ctx, _canceller) = TaskContext::detached_with(&clock);
     let error = clock.try_advance(secs(1)).unwrap_err();
     assert_eq!(error.detached, 1);
-    assert!(error.to_string().contains("1 detached bodies run"), "{error}");
+    assert!(error.to_string().contains("1 detached body busy: each must sleep"), "{error}");
     drop(ctx);
     clock.advance(secs(1));
 }

@@ -217,16 +217,22 @@ impl ManualClock {
 
     fn begin(&self) -> Result<Mover<'_>, NotQuiet> {
         // Before the lock, whose holder may wait for this very thread.
-        if self.supervisors().iter().any(|(door, _)| current::belongs_to(door)) {
+        if self.is_own_thread() {
             return Err(NotQuiet::own_thread(self.now()));
         }
         Ok(Mover::new(self))
     }
 
+    /// Whether this thread belongs to a supervisor on this clock, so that movers wait for it.
+    fn is_own_thread(&self) -> bool {
+        self.supervisors().iter().any(|(door, _)| current::belongs_to(door))
+    }
+
     /// Moves the time until that supervisor, which is shutting down, needs it no more. A body that
-    /// does not return within the patience is left to its grace.
+    /// does not return within the patience is left to its grace. In a body of another supervisor
+    /// on this clock the time stands, because whoever moves it waits for that body.
     pub(super) fn end(&self, door: &Arc<Door>) {
-        let Some(seat) = door.clock.seat() else { return };
+        let Some(seat) = door.clock.seat().filter(|_| !self.is_own_thread()) else { return };
         let mut mover = Mover::new(self);
         loop {
             let settled = mover.settle();
@@ -309,12 +315,15 @@ impl<'a> Mover<'a> {
                 inputs.push(settled.inputs);
                 next = earlier(next, seat.on_clock(settled.next));
             }
-            // A supervisor that had settled may have heard of another one since.
-            let alone = inputs.len() <= 1 || before.as_ref() == Some(&inputs);
-            if alone && self.manual().detached() == 0 {
+            // A supervisor that had settled may have heard of another one since, or of a detached
+            // body that it had woken.
+            let heard = (self.manual().roused(), inputs);
+            let alone = matches!(&heard, (0, inputs) if inputs.len() <= 1);
+            let calm = alone || before.as_ref() == Some(&heard);
+            if calm && self.manual().detached() == 0 {
                 return Ok(earlier(next, self.manual().next()));
             }
-            before = Some(inputs);
+            before = Some(heard);
         }
     }
 

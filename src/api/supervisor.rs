@@ -185,6 +185,7 @@ impl Supervisor {
     /// Shuts down like [`shutdown`](Self::shutdown), where `clock` holds the time: moves it on if
     /// the shutdown needs it. Bodies that do not return within the clock's
     /// [`patience`](ManualClock::patience) are left to their grace, which then passes at once.
+    /// A body of another supervisor on this clock cannot move it: there this only waits.
     ///
     /// # Errors
     /// [`WouldDeadlock`] from one of the supervisor's own threads.

@@ -52,6 +52,15 @@ struct State {
     number: u64,
     /// Detached bodies that are not parked.
     detached: u32,
+    /// How often a detached body began to run; wraps around.
+    roused: u32,
+}
+
+impl State {
+    fn rouse(&mut self) {
+        self.detached += 1;
+        self.roused = self.roused.wrapping_add(1);
+    }
 }
 
 /// Something that sleeps until the clock wakes it.
@@ -98,6 +107,12 @@ impl Manual {
         self.state.lock().detached
     }
 
+    /// How often a detached body began to run; wraps around. If it is the same as before, none has
+    /// run in between.
+    pub(crate) fn roused(&self) -> u32 {
+        self.state.lock().roused
+    }
+
     /// Blocks until every detached body is parked or gone. False if some are not at `limit`.
     pub(crate) fn wait_detached(&self, clock: &RealClock, limit: RealTime) -> bool {
         let mut state = self.state.lock();
@@ -127,24 +142,27 @@ pub(crate) struct Seat {
     start: Duration,
     /// How many of its bodies are parked.
     parked: AtomicU32,
-    detached: bool,
+    /// Whether it belongs to a detached body whose context exists. Changed and used under the
+    /// clock's lock.
+    detached: AtomicBool,
 }
 
 impl Seat {
     pub(crate) fn new(manual: Arc<Manual>) -> Self {
         let start = manual.now();
-        Self { manual, start, parked: AtomicU32::new(0), detached: false }
+        Self { manual, start, parked: AtomicU32::new(0), detached: AtomicBool::new(false) }
     }
 
     /// The place of a body without a supervisor, which counts as busy from now on.
     pub(crate) fn detached(manual: Arc<Manual>) -> Self {
-        manual.state.lock().detached += 1;
-        Self { detached: true, ..Self::new(manual) }
+        manual.state.lock().rouse();
+        Self { detached: AtomicBool::new(true), ..Self::new(manual) }
     }
 
-    /// The time since the supervisor started.
+    /// The time since the supervisor started. It never reaches `NEVER`.
     pub(crate) fn now(&self) -> Time {
-        Time::ZERO.after(self.manual.now().saturating_sub(self.start))
+        const LATEST: Time = Time::from_nanos(Time::NEVER.as_nanos() - 1);
+        Time::ZERO.after(self.manual.now().saturating_sub(self.start)).min(LATEST)
     }
 
     /// A moment of the supervisor on the clock's scale; `None` for `NEVER`.
@@ -164,24 +182,31 @@ impl Seat {
 
     /// A body parks.
     pub(crate) fn park(&self) {
+        let mut state = self.manual.state.lock();
         self.parked.fetch_add(1, Ordering::SeqCst);
-        if self.detached {
-            self.leave();
+        if self.detached.load(Ordering::Relaxed) {
+            state.detached -= 1;
+            self.manual.rested.notify_all();
         }
     }
 
     /// A body is about to be woken.
     pub(crate) fn unpark(&self) {
-        if self.detached {
-            self.manual.state.lock().detached += 1;
+        let mut state = self.manual.state.lock();
+        if self.detached.load(Ordering::Relaxed) {
+            state.rouse();
         }
         self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// A detached body no longer runs.
+    /// The context of a detached body is gone. A token of it may sleep or run on, unnoticed.
     pub(crate) fn leave(&self) {
-        self.manual.state.lock().detached -= 1;
-        self.manual.rested.notify_all();
+        let mut state = self.manual.state.lock();
+        self.detached.store(false, Ordering::Relaxed);
+        if self.parked() == 0 {
+            state.detached -= 1;
+            self.manual.rested.notify_all();
+        }
     }
 
     /// Has the sleeper woken at `due`, unless the alarm is dropped before.

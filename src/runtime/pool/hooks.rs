@@ -39,9 +39,9 @@ impl HookThreads {
         self.nudges.keys().next().map_or(RealTime::NEVER, |(due, _)| *due)
     }
 
-    /// Whether no hooks wait for the end of the turn.
-    pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+    /// How many owners wait for the end of the turn.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Offers the hooks that are due to the threads.
@@ -193,7 +193,6 @@ impl Shared {
             (HookOwner::Attempt(cell), Some(due)) => self.door.post(Fact::HooksDue { cell, due }),
             (owner, _) => self.drop_value(owner),
         }
-        self.note_rest();
     }
 
     /// Returns whether the hook is to run again.
@@ -223,9 +222,12 @@ fn work_on_hooks(mut place: Place, name: Arc<str>, seat: &Seat) {
     let mut state = shared.state.lock();
     loop {
         if let Some(owner) = state.hooks.begin(&thread, &shared.door.clock) {
+            state.last_resort_busy = true;
             drop(state);
             shared.run_hooks(owner, &thread);
             state = shared.state.lock();
+            state.last_resort_busy = false;
+            shared.note_rest();
         } else if state.closed {
             break;
         } else {

@@ -146,22 +146,23 @@ impl Pool {
 
     /// How much work no thread has taken.
     pub(super) fn unstarted(&self) -> usize {
-        let state = self.shared.state.lock();
-        let hooks = state.hooks.waiting().0 as usize;
-        state.queue.len() + state.unserved.len() + hooks + self.pending.len() + self.dedicated.len()
+        self.shared.state.lock().untaken() + self.kept_back()
+    }
+
+    /// How much is not offered to any thread yet.
+    fn kept_back(&self) -> usize {
+        self.pending.len() + self.dedicated.len() + self.hooks.pending()
     }
 
     /// Whether nothing waits for a thread, and every thread that works runs a body that rests.
     pub(super) fn is_at_rest(&self, resting: impl FnOnce() -> u32) -> bool {
-        if self.unstarted() > 0 || !self.hooks.is_idle() {
-            return false;
-        }
-        // From here on the number of working threads can only fall. So if as many bodies rest a
-        // moment later, all of them do.
+        // Both under one lock, because a hook that has run may wait again.
         let state = self.shared.state.lock();
-        let (working, hooks) = (state.working(), state.hooks.running().count());
+        let (untaken, working) = (state.untaken(), state.working());
         drop(state);
-        hooks == 0 && working == resting()
+        // If nothing waits, the number of working threads can only fall from here on. So if as many
+        // bodies rest a moment later, all of them do. A thread that runs hooks is none of them.
+        untaken + self.kept_back() == 0 && working == resting()
     }
 
     /// Whose hooks are running, and the threads that run them.

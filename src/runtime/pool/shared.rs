@@ -83,6 +83,8 @@ pub(super) struct State {
     /// Threads of the pool that are working, and the most there were since the last look.
     pub(super) busy: u32,
     pub(super) peak_busy: u32,
+    /// Whether the thread of last resort runs hooks, or still reports that it has.
+    pub(super) last_resort_busy: bool,
     /// How often work was taken up; wraps around.
     picked: u32,
     pub(super) closed: bool,
@@ -225,8 +227,13 @@ impl State {
     }
 
     /// The number of threads that run something. A dedicated thread does from its start.
-    pub(super) const fn working(&self) -> u32 {
-        self.busy + self.threads.dedicated
+    pub(super) fn working(&self) -> u32 {
+        self.busy + self.threads.dedicated + u32::from(self.last_resort_busy)
+    }
+
+    /// How many attempts, hooks and drops no thread has taken.
+    pub(super) fn untaken(&self) -> usize {
+        self.queue.len() + self.unserved.len() + self.hooks.waiting().0 as usize
     }
 
     /// The number of pooled threads that will look for work.

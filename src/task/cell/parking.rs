@@ -51,8 +51,11 @@ impl Cell {
             }
             self.changed.wait(&mut state);
         };
-        if is_body {
+        // A helper must not take away the mark of its body, which sleeps on.
+        if is_body && state.rest == Rest::Parked {
             self.unpark(&mut state);
+            // Another thread with a detached token may have set it, and sets it again.
+            self.changed.notify_all();
         }
         found
     }
@@ -76,6 +79,7 @@ impl Cell {
     pub(super) fn begin_rest(&self, state: &mut State) {
         if self.record.is_ignored() {
             self.rest_for_good(state);
+            self.door().post(Fact::CameToRest);
         }
     }
 

@@ -212,3 +212,46 @@ fn an_attempt_is_stable_at_its_moment() {
     clock.advance(secs(60));
     assert_eq!(stable(), [secs(40)]);
 }
+
+#[test]
+fn sleepers_that_are_told_have_all_ended_when_it_is_quiet() {
+    let (clock, supervisor) = started(|it| it);
+    for _ in 0..20 {
+        let asleep = [(); 30].map(|()| {
+            let sleeper = TaskSpec::once("sleeper", |ctx| Ok(ctx.sleep(secs(60))?));
+            supervisor.handle().submit(sleeper.no_slot(), AdmissionPolicy::Queue).unwrap()
+        });
+        clock.settle();
+        for sleeper in &asleep {
+            sleeper.cancel();
+        }
+        clock.settle();
+        assert!(asleep.iter().all(|sleeper| sleeper.outcome().is_some()));
+    }
+    // What they slept for is not due any more.
+    assert_eq!(clock.advance_to_next(), None);
+}
+
+#[test]
+fn a_helper_that_sleeps_does_not_make_its_body_rest() {
+    let (clock, supervisor) = started(|it| it);
+    let gate = Gate::new();
+    let (hold, (send, tokens)) = (gate.hold(), bounded(1));
+    let body = TaskSpec::new("body", move |ctx| {
+        send.send(ctx.token().clone())?;
+        hold();
+        Ok(())
+    });
+    supervisor.handle().add(body).unwrap();
+    let token = next(&tokens);
+    let helper = on_thread(move || token.sleep(secs(1)));
+    gate.wait_entered();
+    let clock = clock.patience(ms(50));
+    assert_eq!(clock.try_advance(secs(5)).unwrap_err().busy.len(), 1);
+    drop(gate);
+    let clock = clock.patience(secs(60));
+    // Nobody knows when it fell asleep.
+    while !helper.is_full() {
+        clock.advance(secs(1));
+    }
+}

@@ -102,6 +102,7 @@ fn act(
         19 => drop(ctx.extend_deadline(dice.up_to_ms(30))),
         20 => {
             if let Some(task) = world.recent(|len| dice.below(len)) {
+                world.waited.store(true, Ordering::SeqCst);
                 drop(task.wait_timeout(dice.up_to_ms(5)));
                 if ctx.deadline().is_some() {
                     drop(ctx.wait_for(&task));

@@ -66,7 +66,10 @@ pub fn play(
     let known_handle = Arc::new(OnceLock::new());
     let supervisor = match builder(&world, &mut dice, &known_handle, wishes).start() {
         Ok(supervisor) => supervisor,
-        Err(StartError::Thread { .. }) if wishes.scarce => {
+        // With threads spawned at the start, a set-up that fails is an error of the start.
+        Err(StartError::Thread { .. })
+            if wishes.scarce || world.refusals.load(Ordering::SeqCst) > 0 =>
+        {
             tally.refused_starts += 1;
             return world.faults();
         }

@@ -193,7 +193,8 @@ impl Set {
         let mut add = |wrong: bool, field| faults.extend(wrong.then_some(field));
         if let Some(factor) = self.factor {
             add(!(1.0..f64::INFINITY).contains(&factor), "backoff.factor");
-            add(self.max < MS, "backoff.max");
+            let constant = if self.first == self.max { "backoff" } else { "backoff.max" };
+            add(self.max < MS, constant);
             add(self.first > self.max, "backoff.first");
         }
         if let Some((failures, within)) = self.failures {

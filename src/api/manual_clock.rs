@@ -68,8 +68,6 @@ struct Shared {
 
 /// How long a clock waits by default.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the threads of busy bodies are examined.
-const LOOK: Duration = Duration::from_millis(20);
 
 impl Default for ManualClock {
     fn default() -> Self {
@@ -356,12 +354,7 @@ impl<'a> Mover<'a> {
             found.lanes += unsettled.lanes;
         }
         let tids: Vec<_> = found.busy.iter().map(|busy| busy.tid).collect();
-        let stalls = stall::look(&tids, || {
-            let began = self.real.now();
-            let _ = channel::never::<()>().recv_timeout(LOOK);
-            began.until(self.real.now())
-        });
-        for (busy, stall) in found.busy.iter_mut().zip(stalls) {
+        for (busy, stall) in found.busy.iter_mut().zip(stall::examine(&tids, &self.real)) {
             busy.stall = stall;
         }
         found.detached = self.manual().detached() as usize;
@@ -383,6 +376,7 @@ impl TaskContext {
     /// Creates a context for a body without a supervisor, whose time is that of the clock: to test
     /// a body that sleeps. Run the body on a thread of its own and advance the clock from the test.
     /// It counts as busy until it sleeps or the context is dropped, so move the context into it.
+    /// Any thread that sleeps on its token counts as the body.
     ///
     /// ```
     /// use std::time::Duration;

@@ -8,8 +8,9 @@ pub(crate) mod model_clock;
 pub(crate) mod linger;
 pub(crate) mod manual;
 
-pub(crate) mod clock;
 pub(crate) mod stall;
+
+pub(crate) mod clock;
 pub(crate) mod threads;
 
 pub(crate) mod user_value;

@@ -4,6 +4,9 @@ use std::ffi::c_long;
 use std::fmt;
 use std::time::Duration;
 
+use crate::platform::clock::RealClock;
+use crate::platform::sync::channel;
+
 /// Describes what a hanging thread is doing, as far as Linux reports it: a thread that is blocked
 /// in `recvfrom` and uses no CPU looks different from one that spins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +48,20 @@ pub(crate) fn own_tid() -> Option<u32> {
     link.file_name()?.to_str()?.parse().ok()
 }
 
-/// Looks at threads twice. The wait in between returns how long it took.
-pub(crate) fn look(tids: &[Option<u32>], wait: impl FnOnce() -> Duration) -> Vec<Option<Stall>> {
+/// How long threads are examined.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Examines threads: looks at them twice, with one pause in between.
+pub(crate) fn examine(tids: &[Option<u32>], clock: &RealClock) -> Vec<Option<Stall>> {
+    look(tids, || {
+        let began = clock.now();
+        let _ = channel::never::<()>().recv_timeout(LOOK);
+        began.until(clock.now())
+    })
+}
+
+/// The wait in between returns how long it took.
+fn look(tids: &[Option<u32>], wait: impl FnOnce() -> Duration) -> Vec<Option<Stall>> {
     let first =
         tids.iter().map(|tid| tid.and_then(|tid| Some((tid, cpu_time(tid)?, describe(tid)))));
     let first: Vec<_> = first.collect();

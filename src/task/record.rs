@@ -79,7 +79,8 @@ impl Record {
         TaskRef { id: self.id, name: Arc::clone(&self.name), slot: self.slot.clone() }
     }
 
-    /// Only the controller reads and writes the key.
+    /// Only the controller uses the key. A body may ask whether there is one: it was set before the
+    /// body was offered, and never is for a detached one.
     pub(crate) fn key(&self) -> Option<TaskKey> {
         Some(self.key.load(Ordering::Relaxed)).filter(|&key| key != NO_KEY).map(TaskKey)
     }

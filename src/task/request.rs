@@ -40,7 +40,8 @@ pub(crate) enum Request {
     Signal(i32),
     /// Start the next attempt now. The reply says whether the task was waiting for it.
     SkipWait(Arc<Record>, Sender<bool>),
-    /// Say when nothing more happens before the clock moves. For manual clocks, like the next two.
+    /// Say when nothing more happens before the clock moves. For manual clocks, like the next
+    /// three.
     Settle(Sender<Settled>),
     /// Serve what is due.
     Tick(Sender<()>),

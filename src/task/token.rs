@@ -131,7 +131,8 @@ impl CancelToken {
     }
 
     /// Returns when the attempt should be over: its deadline or, once it was told to return, the
-    /// end of its grace. `None` if there is no limit.
+    /// end of its grace. `None` if there is no limit. Under a [`ManualClock`](crate::ManualClock)
+    /// use [`remaining`](Self::remaining).
     pub fn deadline(&self) -> Option<Instant> {
         self.0.clock().instant(self.0.until())
     }

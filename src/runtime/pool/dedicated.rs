@@ -33,9 +33,7 @@ impl Waiting {
     pub(super) fn len(&self) -> usize {
         self.attempts.len()
     }
-}
 
-impl Waiting {
     pub(super) fn oldest(&self) -> Option<RealTime> {
         self.attempts.iter().map(|it| it.offered_at).min()
     }

@@ -1,11 +1,8 @@
 //! One attempt on its thread, and the examination of other threads.
 
-use std::time::Duration;
-
 use super::shared::{Attempt, Examinee, Shared};
 use crate::output::error::TaskError;
 use crate::platform::stall;
-use crate::platform::sync::channel;
 use crate::platform::unwind;
 use crate::platform::user_value;
 use crate::task::body::Body;
@@ -15,9 +12,6 @@ use crate::task::current;
 use crate::task::fact::{Fact, Returned};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;
-
-/// How long a thread is examined.
-const LOOK: Duration = Duration::from_millis(20);
 
 impl Shared {
     pub(super) fn run(&self, mut job: Attempt, thread: &Thread) {
@@ -76,11 +70,7 @@ impl Shared {
         // A thread whose body has returned does something else by now.
         let still_there = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
         let tids = examinees.iter().map(|it| still_there(it).and_then(|thread| thread.tid));
-        let stalls = stall::look(&tids.collect::<Vec<_>>(), || {
-            let began = self.door.clock.real.now();
-            let _ = channel::never::<()>().recv_timeout(LOOK);
-            began.until(self.door.clock.real.now())
-        });
+        let stalls = stall::examine(&tids.collect::<Vec<_>>(), &self.door.clock.real);
         for (examinee, stall) in examinees.into_iter().zip(stalls) {
             self.door.post(Fact::Examined { attempt: examinee.attempt, stall });
             self.drop_value(examinee);

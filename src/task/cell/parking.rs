@@ -132,8 +132,10 @@ pub(crate) struct Parked(Vec<Weak<Cell>>);
 
 impl Parked {
     pub(crate) fn add(&mut self, cell: &Arc<Cell>) {
-        self.0.retain(|it| it.strong_count() > 0);
-        self.0.push(Arc::downgrade(cell));
+        // A body that waits again and again is in the list once.
+        let weak = Arc::downgrade(cell);
+        self.0.retain(|it| it.strong_count() > 0 && !Weak::ptr_eq(it, &weak));
+        self.0.push(weak);
     }
 
     pub(crate) fn wake_all(self) {

@@ -102,9 +102,10 @@ fn act(
         19 => drop(ctx.extend_deadline(dice.up_to_ms(30))),
         20 => {
             if let Some(task) = world.recent(|len| dice.below(len)) {
-                world.waited.store(true, Ordering::SeqCst);
+                world.waits.fetch_add(1, Ordering::SeqCst);
                 drop(task.wait_timeout(dice.up_to_ms(5)));
                 if ctx.deadline().is_some() {
+                    world.waits.fetch_add(1, Ordering::SeqCst);
                     drop(ctx.wait_for(&task));
                 }
             }

@@ -248,6 +248,7 @@ fn a_helper_that_sleeps_does_not_make_its_body_rest() {
     gate.wait_entered();
     let clock = clock.patience(ms(50));
     assert_eq!(clock.try_advance(secs(5)).unwrap_err().busy.len(), 1);
+    assert_eq!(clock.now(), secs(0), "the clock moved while the body ran");
     drop(gate);
     let clock = clock.patience(secs(60));
     // Nobody knows when it fell asleep.

@@ -7,6 +7,7 @@ mod rounds;
 mod rules;
 mod stopping;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,4 +50,13 @@ impl Moments {
 pub(crate) fn labels(log: &Arc<Mutex<Vec<(Duration, &'static str)>>>) -> impl FnMut(&Event) {
     let log = Arc::clone(log);
     move |event| log.lock().unwrap().push((event.since_start, event.kind.label()))
+}
+
+/// A task that counts its attempts.
+pub(crate) fn ticker(name: &str, ticks: &Arc<AtomicU32>) -> TaskSpec {
+    let counted = Arc::clone(ticks);
+    TaskSpec::new(name, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
 }

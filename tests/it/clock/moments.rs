@@ -1,6 +1,6 @@
 //! Everything that concerns tasks happens at its exact moment.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
 use threadvisor::ManualClock;
 
-use super::{labels, ms, secs, started, Moments};
+use super::{labels, ms, secs, started, ticker, Moments};
 
 fn fixed(first: u64, max: u64) -> BackoffPolicy {
     BackoffPolicy::exponential(secs(first), secs(max)).jitter(JitterPolicy::None)
@@ -49,13 +49,8 @@ fn an_hour_of_backoff_has_each_attempt_at_its_second() {
 #[test]
 fn a_big_step_is_as_many_ticks() {
     let (clock, supervisor) = started(|it| it);
-    let ticks = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&ticks);
-    let tick = TaskSpec::new("tick", move |_| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    });
-    supervisor.handle().add(tick.every(secs(1))).unwrap();
+    let ticks = Arc::new(AtomicU32::new(0));
+    supervisor.handle().add(ticker("tick", &ticks).every(secs(1))).unwrap();
     clock.advance(secs(1000));
     assert_eq!(ticks.load(Ordering::Relaxed), 1001);
 }

@@ -1,7 +1,7 @@
 //! What the clock waits for, and whom it names when it waits in vain.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
 use threadvisor::{ManualClock, NotQuiet};
 
-use super::{ms, secs, started};
+use super::{ms, secs, started, ticker};
 use crate::support::{next, on_thread, Gate};
 
 fn impatient(clock: &ManualClock) {
@@ -221,13 +221,8 @@ fn a_hook_that_blocks_is_waited_for_and_named() {
 #[test]
 fn two_threads_advance_one_after_the_other() {
     let (clock, supervisor) = started(|it| it);
-    let ticks = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&ticks);
-    let tick = TaskSpec::new("tick", move |_| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    });
-    supervisor.handle().add(tick.every(secs(1))).unwrap();
+    let ticks = Arc::new(AtomicU32::new(0));
+    supervisor.handle().add(ticker("tick", &ticks).every(secs(1))).unwrap();
     let other = clock.clone();
     let done = on_thread(move || (0..100).for_each(|_| other.advance(secs(1))));
     (0..100).for_each(|_| clock.advance(secs(1)));

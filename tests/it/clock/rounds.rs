@@ -5,19 +5,11 @@ use std::sync::Arc;
 
 use threadvisor::prelude::*;
 
-use super::{ms, secs, started};
+use super::{ms, secs, started, ticker};
 
 /// As many rounds as the variable says; 2000 by default.
 fn rounds() -> u32 {
     std::env::var("THREADVISOR_ROUNDS").map_or(2000, |text| text.parse().unwrap())
-}
-
-fn ticker(name: &str, ticks: &Arc<AtomicU32>) -> TaskSpec {
-    let counted = Arc::clone(ticks);
-    TaskSpec::new(name, move |_| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    })
 }
 
 #[test]

@@ -129,6 +129,10 @@ impl Cell {
     }
 
     fn new(record: Arc<Record>, attempt: AttemptAddr, phase: Phase) -> Self {
+        let rest = match phase {
+            Phase::Offered(_) => parking::Rest::Untold,
+            _ => parking::Rest::No,
+        };
         Self {
             record,
             attempt,
@@ -142,7 +146,7 @@ impl Cell {
                 max_until: None,
                 finalized: false,
                 abandoned: false,
-                rest: parking::Rest::No,
+                rest,
                 thread: None,
                 told_channel: EndChannel::default(),
                 hooks: hooks::Hooks::default(),
@@ -162,7 +166,6 @@ impl Cell {
                 // Named under the same lock, so that nobody sees a claimed attempt without thread.
                 state.thread = Some(thread.clone());
                 let at = self.begin(&mut state, load.allowance);
-                self.begin_rest(&mut state);
                 Some((load, at))
             }
             other => {

@@ -10,9 +10,11 @@ use crate::task::fact::Fact;
 use crate::vocabulary::time::Time;
 
 /// Whether the attempt counts as resting, under a manual clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    #[default]
+    /// Its claim may not have been told yet. If it rested before, the clock would move on without
+    /// the claim, and its deadline would come late.
+    Untold,
     No,
     /// The body waits for the clock, for its token, or for an outcome.
     Parked,
@@ -75,23 +77,25 @@ impl Cell {
         }
     }
 
-    /// Worker: the attempt has begun. It rests from the start if its task is ignored.
-    pub(super) fn begin_rest(&self, state: &mut State) {
+    /// Worker: the claim was told, and this thread runs the body now. The attempt rests from here
+    /// on if its task is ignored.
+    pub(crate) fn enter_body(self: &Arc<Self>) -> Option<impl Drop> {
+        self.clock().seat()?;
+        let mut state = self.state.lock();
+        state.rest = Rest::No;
         if self.record.is_ignored() {
-            self.rest_for_good(state);
+            self.rest_for_good(&mut state);
             self.door().post(Fact::CameToRest);
         }
-    }
-
-    /// Worker: notes that this thread runs the body, if a manual clock must know.
-    pub(crate) fn enter_body(self: &Arc<Self>) -> Option<impl Drop> {
-        self.clock().seat().map(|_| manual::enter_body(Arc::as_ptr(self) as usize))
+        drop(state);
+        Some(manual::enter_body(Arc::as_ptr(self) as usize))
     }
 
     /// Controller: from now on the attempt is not waited for.
     pub(crate) fn ignore(&self) {
         let mut state = self.state.lock();
-        if state.may_rest() {
+        // One whose claim is untold will see that its task is ignored.
+        if state.may_rest() && state.rest != Rest::Untold {
             self.rest_for_good(&mut state);
         }
     }
@@ -107,7 +111,7 @@ impl Cell {
     /// Whether a thread runs the attempt and does not rest.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        state.may_rest() && state.rest == Rest::No
+        state.may_rest() && !matches!(state.rest, Rest::Parked | Rest::Ignored)
     }
 }
 

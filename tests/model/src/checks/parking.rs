@@ -24,6 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("parking: each lap is seen to park", 1500, each_lap_is_seen_to_park),
     Check::some("parking: an outcome, a tell and the clock", 3000, an_outcome_a_tell_and_the_clock),
     Check::some("parking: a helper leaves the mark alone", 3000, a_helper_leaves_the_mark_alone),
+    Check::some("parking: a claim is told before it rests", 3000, a_claim_is_told_before_it_rests),
     Check::some("parking: ignored at any time", 1500, ignored_at_any_time),
 ];
 
@@ -158,6 +159,26 @@ fn a_helper_leaves_the_mark_alone() {
     }
     ground.move_to(LONG * 2);
     assert_eq!(body.join().unwrap(), Ok(false));
+    assert_eq!(ground.seat.parked(), 0);
+}
+
+/// Or the clock would move on without it.
+fn a_claim_is_told_before_it_rests() {
+    let ground = Ground::offered();
+    let cell = Arc::clone(&ground.cell);
+    let worker = thread::spawn(move || {
+        let (_, at) = cell.claim(&me()).unwrap();
+        cell.record.door.post(Fact::Claimed { attempt: cell.attempt, at });
+        drop(cell.enter_body());
+        let _ = cell.returned(|_, _| true);
+        cell.left();
+    });
+    ground.cell.record.ignore();
+    ground.cell.ignore();
+    if ground.seat.parked() > 0 {
+        assert!(matches!(ground.inbox.facts.try_recv(), Ok(Fact::Claimed { .. })));
+    }
+    worker.join().unwrap();
     assert_eq!(ground.seat.parked(), 0);
 }
 

@@ -199,7 +199,7 @@ impl Stepper {
 
     fn returned(&mut self, key: u32, ret: Return) {
         let (attempt, at) = (self.attempt(key), self.now);
-        self.step(Input::Returned { attempt, claimed_at: at, at, told: None, ret });
+        self.step(Input::Returned { attempt, claimed_at: at, at, told: None, ret, dropped: false });
     }
 
     fn cancel(&mut self, key: u32) {
@@ -237,6 +237,7 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
         plan,
         submitted_at: Time::ZERO,
         cancelled: false,
+        gives_back: false,
     }
 }
 
@@ -257,6 +258,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         panic: vocabulary::policy::PanicPolicy::Failure,
         abandon: vocabulary::policy::AbandonPolicy::Hold,
         watchdog: None,
+        needs_drop: false,
         shutdown_on_end: false,
         body: BodyKind::Repeat,
     })

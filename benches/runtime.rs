@@ -16,7 +16,7 @@ use std::time::Duration;
 use harness::{timed, Harness};
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
-use work::{all_completed, no_op, sleeper, started, submit, waiting, Blocked};
+use work::{all_completed, no_op, owning, sleeper, started, submit, waiting, Blocked};
 
 fn main() {
     let harness = Harness::from_args();
@@ -88,6 +88,18 @@ fn latencies(harness: &Harness) {
         1,
         n,
         || waiting(&handle, "later"),
+        |task| {
+            task.cancel();
+            let outcome = task.wait().expect("it is not our own");
+            assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Stop, .. }));
+        },
+    );
+    let shared = Arc::new(());
+    harness.bench(
+        "cancel to outcome, waiting, owns an Arc",
+        1,
+        n,
+        || owning(&handle, "later", &shared),
         |task| {
             task.cancel();
             let outcome = task.wait().expect("it is not our own");
@@ -320,6 +332,26 @@ fn shutdowns(harness: &Harness) {
             },
         );
     }
+
+    let n = harness.scaled(100_000);
+    harness.bench(
+        &format!("shutdown, {n} waiting bodies that own an Arc"),
+        1,
+        7,
+        || {
+            let supervisor = started();
+            let (handle, shared) = (supervisor.handle(), Arc::new(()));
+            let tasks = (0..n).map(|i| owning(&handle, &format!("{i}"), &shared));
+            let tasks: Vec<_> = tasks.collect();
+            (supervisor, tasks)
+        },
+        |(supervisor, tasks)| {
+            let report =
+                supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
+            assert_eq!((report.stopped, report.values_leaked), (n, 0));
+            (supervisor, tasks)
+        },
+    );
 }
 
 /// A supervisor that has run one task gets `n` bodies that block for 100 ms each.

@@ -48,6 +48,16 @@ pub(crate) fn waiting(handle: &SupervisorHandle, name: &str) -> TaskHandle {
     handle.add(spec).expect("the slot is free")
 }
 
+/// As [`waiting`], with a body that needs a drop.
+pub(crate) fn owning(handle: &SupervisorHandle, name: &str, shared: &Arc<()>) -> TaskHandle {
+    let shared = Arc::clone(shared);
+    let spec = TaskSpec::new(name, move |_| {
+        drop(Arc::clone(&shared));
+        Ok(())
+    });
+    handle.add(spec.repeat_after(HOUR).initial_delay(HOUR)).expect("the slot is free")
+}
+
 /// Bodies that block their threads, and the threads they blocked.
 #[derive(Clone, Default)]
 pub(crate) struct Blocked(Arc<Mutex<HashSet<ThreadId>>>);

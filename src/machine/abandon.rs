@@ -2,6 +2,7 @@
 //! so that work goes on without them.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::effect::{Effect, Notice};
 use super::ending::End;
@@ -27,7 +28,7 @@ impl Machine {
         // Otherwise it has returned, and its report is under way; or it moved its deadline in time,
         // and the answer to `Tell` says so.
         let AbandonAnswer::Abandoned { last } = answer else { return };
-        let (now, below_cap) = (self.now, self.stuck < self.limits.max_abandoned);
+        let (now, below_cap) = (self.now, self.is_below_cap());
         let task = self.task_mut(key);
         let attempt = task.attempt_addr();
 
@@ -37,7 +38,7 @@ impl Machine {
         // Whether a retry is left is asked before this failure is counted, as for any other
         // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
         // to retry with.
-        let over = stop.is_some() || last || now < task.finality().failure_before;
+        let over = stop.is_some() || last || !task.may_retry(now);
         let can_follow = !over && task.plan.body == BodyKind::Shared;
         task.count_failure(now);
         self.stuck += 1;
@@ -85,7 +86,7 @@ impl Machine {
         can_follow: bool,
         out: &mut Vec<Effect>,
     ) {
-        self.released.push(Released { attempt, since: self.now });
+        self.released.push(Released { attempt, since: self.now, closing: false });
         // This attempt's share of the body is dropped when it returns, even if another share runs
         // on.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
@@ -94,6 +95,7 @@ impl Machine {
         if can_follow {
             self.retry(key, self.now, FailureCause::Abandoned, out);
         } else {
+            // The body is left to the thread that is stuck in it.
             let stop = stop.map(|stop| stop.reason);
             self.conclude(key, End::Abandoned { reason: told, stop }, out);
         }
@@ -107,19 +109,28 @@ impl Machine {
         ret: Return,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let found = self.released.iter().position(|released| released.attempt == attempt);
-        let Some(position) = found else { return false };
-        let late_by = self.released.swap_remove(position).since.until(at);
-        self.stuck -= 1;
-
+        let Some(late_by) = self.take_released(attempt, false, at) else { return false };
         // Its task may have been forgotten, and its key may be another's: nothing else is touched.
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
-        out.push(Effect::ForgetReleased { attempt });
+        out.push(Effect::ForgetReleased { attempt, closing: false });
         true
     }
 
-    /// An abandoned attempt returned: its result is only noted, and its failure has its
-    /// consequences.
+    /// Forgets what was released and has returned at `at`. Returns how late that was.
+    pub(super) fn take_released(
+        &mut self,
+        attempt: AttemptAddr,
+        closing: bool,
+        at: Time,
+    ) -> Option<Duration> {
+        let is_it = |it: &Released| it.attempt == attempt && it.closing == closing;
+        let position = self.released.iter().position(is_it)?;
+        self.stuck -= 1;
+        Some(self.released.swap_remove(position).since.until(at))
+    }
+
+    /// An abandoned attempt returned: its failure has its consequences. Of its result only a fatal
+    /// error counts, because a retry would not help.
     pub(super) fn returned_late(
         &mut self,
         key: TaskKey,
@@ -129,16 +140,14 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let task = &self.tasks[key];
-        let (attempt, state) = (task.attempt_addr(), task.state);
+        let attempt = task.attempt_addr();
         let late_by = task.since.until(at);
         self.stuck -= 1;
         Self::publish(out, Notice::AttemptReturned { attempt, late_by, ret });
 
-        if over {
-            // The outcome is already delivered; slot and permit are left.
-            self.enter(key, State::Over, Time::NEVER);
-            self.vacate(key, state, None, out);
-            self.forget(key, out);
+        if over || ret == Return::Fatal {
+            // If the outcome is already delivered, slot and permit are left.
+            self.end(key, End::Fatal, out);
         } else {
             // The failure was counted at the end of the grace; only the retry has waited for the
             // body.

@@ -106,6 +106,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let (task, slot, policy) = (submission.addr, submission.slot, submission.policy);
+        let gives_back = submission.gives_back;
         Self::publish(out, Notice::Submitted { task, policy });
         self.tasks.insert(self.new_task(submission));
         self.open += 1;
@@ -113,7 +114,13 @@ impl Machine {
         // A refused task ends like any other: with an event and an outcome.
         if let Some(why) = refusal {
             out.push(Effect::Decide { task, decision: Decision::Rejected(why) });
-            return self.conclude(task.key, End::Rejected(why), out);
+            // A stop has the same outcome in every state.
+            let stopped = End::Cancelled { reason: StopReason::Stop, ret: None };
+            let end = if why == Rejection::Removed { stopped } else { End::Rejected(why) };
+            // Behind the closed door nobody waits for a drop.
+            let waits = !gives_back && self.is_running();
+            self.task_mut(task.key).holds_body &= waits;
+            return self.end(task.key, end, out);
         }
 
         match slot {
@@ -133,6 +140,7 @@ impl Machine {
             addr: submission.addr,
             slot: submission.slot,
             expires_at: submission.expires_at(),
+            holds_body: submission.plan.needs_drop,
             plan: submission.plan,
             state: State::Intake,
             since: self.now,
@@ -169,7 +177,7 @@ impl Machine {
         };
         for _ in 0..displaced {
             if let Some(old) = self.slots.get(slot).queue.first {
-                self.conclude(old, End::Rejected(Rejection::Superseded { by: task.id }), out);
+                self.end(old, End::Rejected(Rejection::Superseded { by: task.id }), out);
             }
         }
 
@@ -208,7 +216,7 @@ impl Machine {
         if !delay.is_zero() {
             // It gives up its place, if it had one, so that its own delay delays no other task.
             self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
-        } else if let Some(place) = place {
+        } else if let (Some(place), false) = (place, self.has_permit() || self.is_awaited(key)) {
             self.runnable.insert_before(&mut self.tasks, place, key);
             self.wait_for_permit(key, out);
         } else {
@@ -232,7 +240,9 @@ impl Machine {
     pub(super) fn wait_began(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
         task.awaited = task.awaited.saturating_add(1);
-        let owner = task.slot.and_then(|slot| self.slots.get(slot).owner);
+        // A task that closes may name a slot for which it no longer waits.
+        let queued_for = task.slot.filter(|_| task.state == State::Queued);
+        let owner = queued_for.and_then(|slot| self.slots.get(slot).owner);
         let first = owner.unwrap_or(key);
         if self.tasks[first].state == State::Runnable {
             self.runnable.remove(&mut self.tasks, first);
@@ -281,24 +291,50 @@ impl Machine {
     pub(super) fn return_permit(&mut self, out: &mut Vec<Effect>) {
         self.permits -= 1;
         while self.has_permit() {
-            let Some(next) = self.runnable.first else { break };
+            let Some(next) = self.first_runnable() else { break };
             self.runnable.remove(&mut self.tasks, next);
             self.start(next, out);
         }
     }
 
-    /// Ends a task, in this order: its last event; the shutdown that it may cause; permit and slot
-    /// pass on; its outcome.
+    /// The task that gets the next permit: the first in the queue that does not only keep a place.
+    fn first_runnable(&self) -> Option<TaskKey> {
+        let mut first = self.runnable.first;
+        while let Some(key) = first.filter(|&key| self.tasks[key].state != State::Runnable) {
+            first = self.tasks[key].after;
+        }
+        first
+    }
+
+    /// Ends a task whose body is gone, in this order: its last event; the shutdown that it may
+    /// cause; permit and slot pass on; its outcome. If that is already delivered, only what the
+    /// task still holds passes on.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let Task { addr: task, state, streak, .. } = self.tasks[key];
-        self.announce_end(key, end, out);
+        let Task { addr: task, state, since, streak, .. } = self.tasks[key];
+        let (over, place) = (state.is_over(), state.leaves_place(end));
+        if !over {
+            self.announce_end(key, end, out);
+        }
         self.enter(key, State::Over, Time::NEVER);
-        self.end_supervisor_with(key, end, out);
-        // A replaced task leaves its place in the queue for permits to the heir.
-        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
-        let place = (state == State::Runnable && replaced).then_some(key);
+        if !over {
+            self.end_supervisor_with(key, end, out);
+        }
+
         self.vacate(key, state, place, out);
-        out.push(Effect::Deliver { task, end, streak });
+        if let Some(slot) = self.owned_slot(key) {
+            if state.terminating_since(since).is_some() {
+                self.publish_slot(key, false, out);
+            }
+            self.pass_on(slot, place.then_some(key), out);
+        }
+        if place {
+            // Only now, so that the heir could take over the place.
+            self.runnable.remove(&mut self.tasks, key);
+            self.passed_over -= u32::from(matches!(state, State::Closing(_)));
+        }
+        if !over {
+            out.push(Effect::Deliver { task, end, streak });
+        }
         self.forget(key, out);
     }
 
@@ -322,54 +358,37 @@ impl Machine {
         );
     }
 
-    /// Gives back everything that a task held in `state`. Its body is dropped before the slot's
-    /// next owner runs. With a `place`, that owner takes the named task's place in the queue for
-    /// permits.
+    /// Gives back what a task that waited or ran in `state` held, except its slot.
     pub(super) fn vacate(
         &mut self,
         key: TaskKey,
         state: State,
-        place: Option<TaskKey>,
+        keeps_place: bool,
         out: &mut Vec<Effect>,
     ) {
-        let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
-        // A queued task holds only its place in the queue.
-        if let (State::Queued, Some(slot)) = (state, slot) {
+        if let (State::Queued, Some(slot)) = (state, self.tasks[key].slot) {
             self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
         }
-        let owned = slot.filter(|&slot| self.slots.get(slot).owner == Some(key));
-        let heir = owned.and_then(|slot| self.slots.get(slot).queue.first);
-        out.push(Effect::Discard { task, heir: heir.map(|heir| self.tasks[heir].addr) });
-
+        if state == State::Runnable && !keeps_place {
+            self.runnable.remove(&mut self.tasks, key);
+        }
         // The permit goes to the task that has waited longest, not to the heir.
         if state.holds_permit() {
             self.return_permit(out);
         }
-
-        if let Some(slot) = owned {
-            if state.terminating_since(self.now).is_some() {
-                self.publish_slot(key, false, out);
-            }
-            self.pass_on(slot, heir, place, out);
-        }
-
-        // Only now, so that the heir could take over the place.
-        if state == State::Runnable {
-            self.runnable.remove(&mut self.tasks, key);
-        }
     }
 
-    /// Gives a slot to the first task in its queue.
-    fn pass_on(
-        &mut self,
-        slot: SlotKey,
-        heir: Option<TaskKey>,
-        place: Option<TaskKey>,
-        out: &mut Vec<Effect>,
-    ) {
+    /// The slot that the task owns.
+    pub(super) fn owned_slot(&self, key: TaskKey) -> Option<SlotKey> {
+        self.tasks[key].slot.filter(|&slot| self.slots.get(slot).owner == Some(key))
+    }
+
+    /// Gives a slot to the first task in its queue. With a `place`, that one takes the named task's
+    /// place in the queue for permits.
+    fn pass_on(&mut self, slot: SlotKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
         let entry = self.slots.get_mut(slot);
         entry.owner = None;
-        if let Some(heir) = heir {
+        if let Some(heir) = entry.queue.first {
             entry.queue.remove(&mut self.tasks, heir);
             self.become_owner(heir, place, out);
         }

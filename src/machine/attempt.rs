@@ -57,11 +57,11 @@ impl Machine {
             RevokeAnswer::AlreadyClaimed(at) => self.claimed(key, at, out),
             // A recorded expiry came first, because a stop clears the timer.
             RevokeAnswer::Revoked if expired => {
-                self.conclude(key, End::Rejected(Rejection::Expired), out);
+                self.end(key, End::Rejected(Rejection::Expired), out);
             }
             RevokeAnswer::Revoked => {
                 let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
-                self.conclude(key, End::Cancelled { reason, ret: None }, out);
+                self.end(key, End::Cancelled { reason, ret: None }, out);
             }
         }
     }
@@ -85,12 +85,21 @@ impl Machine {
         self.end_grace(key, out);
     }
 
-    /// Abandons a told attempt if it has no grace left.
+    /// Abandons a told attempt, or a closing, if it has no grace left.
     pub(super) fn end_grace(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if self.timers.due(key) <= self.now {
             self.timers.clear(key);
-            out.push(Effect::Abandon { attempt: self.tasks[key].attempt_addr() });
+            self.order_abandon(key, out);
         }
+    }
+
+    pub(super) fn order_abandon(&self, key: TaskKey, out: &mut Vec<Effect>) {
+        let attempt = self.tasks[key].attempt_addr();
+        out.push(if let State::Closing(_) = self.tasks[key].state {
+            Effect::AbandonClosing { attempt }
+        } else {
+            Effect::Abandon { attempt }
+        });
     }
 
     /// The answer to a tell. The grace is already running.
@@ -158,7 +167,12 @@ impl Machine {
                 (stop, self.tasks[key].since)
             }
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
-            State::Intake | State::Queued | State::Runnable | State::Waiting(_) | State::Over => {
+            State::Intake
+            | State::Queued
+            | State::Runnable
+            | State::Waiting(_)
+            | State::Closing(_)
+            | State::Over => {
                 debug_assert!(false, "a return without an attempt");
                 return;
             }
@@ -180,17 +194,17 @@ impl Machine {
                 if has_recovered {
                     self.task_mut(key).streak = 0;
                 }
-                self.conclude(key, end, out);
+                self.end(key, end, out);
             }
             Next::Again => match asked {
-                Some(end) => self.conclude(key, end, out),
+                Some(end) => self.end(key, end, out),
                 None => self.start_again(key, at, Start::AtOnce, out),
             },
             Next::Success => self.succeeded(key, at, ran, asked, out),
             // A stop after an interruption prevents the retry, and is the outcome even if none was
             // left.
             Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
-                Some(end) => self.conclude(key, end, out),
+                Some(end) => self.end(key, end, out),
                 None => self.failed(key, at, cause, asked, out),
             },
         }
@@ -209,8 +223,8 @@ impl Machine {
         let task = self.task_mut(key);
         task.count_success();
         match asked {
-            _ if task.finality().success => self.conclude(key, End::Completed, out),
-            Some(end) => self.conclude(key, end, out),
+            _ if task.finality().success => self.end(key, End::Completed, out),
+            Some(end) => self.end(key, end, out),
             None => {
                 if task.counts_too_short(ran) {
                     let (attempt, runs) = (task.attempt_addr(), u32::from(SHORT_RUNS));
@@ -234,13 +248,13 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let task = self.task_mut(key);
-        let last = at < task.finality().failure_before;
+        let last = !task.may_retry(at);
         task.count_failure(at);
         out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause });
 
         match (asked, End::of_failure(cause)) {
-            (_, Some(end)) if last => self.conclude(key, end, out),
-            (Some(end), _) => self.conclude(key, end, out),
+            (_, Some(end)) if last => self.end(key, end, out),
+            (Some(end), _) => self.end(key, end, out),
             (None, _) => self.retry(key, at, cause, out),
         }
     }
@@ -335,6 +349,7 @@ impl Machine {
             | State::Starting { .. }
             | State::Stopping { .. }
             | State::Abandoned { .. }
+            | State::Closing(_)
             | State::Over => false,
         }
     }

@@ -12,8 +12,8 @@ use crate::vocabulary::reason::{
 };
 use crate::vocabulary::time::Time;
 
-/// An order for the runtime. The orders that may come too late (`Revoke`, `Tell`, `Abandon`) and
-/// `Look` are each answered by an input that says what they found.
+/// An order for the runtime. The orders that may come too late (`Revoke`, `Tell`, `Abandon`,
+/// `AbandonClosing`) and `Look` are each answered by an input that says what they found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Give the submitter the decision.
@@ -29,6 +29,11 @@ pub(crate) enum Effect {
     Finalize { attempt: AttemptAddr, grace_until: Time },
     /// Abandon the attempt, unless it has returned.
     Abandon { attempt: AttemptAddr },
+    /// Have a worker drop the body, which will not run again. The token of its destructors is
+    /// cancelled for this reason.
+    Close { attempt: AttemptAddr, reason: CancelReason },
+    /// Abandon the closing, unless the body is dropped.
+    AbandonClosing { attempt: AttemptAddr },
     /// Look for a sign of life of a watched attempt.
     Look { attempt: AttemptAddr },
     /// Find out what the attempt's thread is doing.
@@ -36,13 +41,11 @@ pub(crate) enum Effect {
     /// The attempt has failed: keep its error for later attempts. An abandoned attempt has no
     /// error, even if an earlier attempt returned one.
     NoteFailure { attempt: AttemptAddr, cause: FailureCause },
-    /// The abandoned attempt no longer belongs to its task; its return is awaited separately.
+    /// The abandoned attempt or closing no longer belongs to its task; its return is awaited
+    /// separately.
     Release { attempt: AttemptAddr, reason: CancelReason },
-    /// A released attempt has returned.
-    ForgetReleased { attempt: AttemptAddr },
-    /// Drop the body, if it is still there: before the heir's next attempt is claimed if there is
-    /// an heir, otherwise soon.
-    Discard { task: TaskAddr, heir: Option<TaskAddr> },
+    /// A released attempt or closing has returned.
+    ForgetReleased { attempt: AttemptAddr, closing: bool },
     /// Give the outcome to the callers that wait for it. `streak` counts the failures of the
     /// streak.
     Deliver { task: TaskAddr, end: End, streak: u32 },
@@ -148,6 +151,16 @@ pub(crate) enum Notice {
         attempt: AttemptAddr,
         late_by: Duration,
         ret: Return,
+    },
+    TaskClosing {
+        attempt: AttemptAddr,
+    },
+    ClosingAbandoned {
+        attempt: AttemptAddr,
+    },
+    ClosingReturned {
+        attempt: AttemptAddr,
+        late_by: Duration,
     },
     TaskEnded {
         task: TaskAddr,

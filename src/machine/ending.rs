@@ -7,7 +7,6 @@
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
-use crate::vocabulary::time::Time;
 
 /// How an attempt ended: its one terminal event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +62,23 @@ impl End {
             FailureCause::TimedOut => Some(Self::TimedOut),
             FailureCause::Unresponsive => Some(Self::Unresponsive),
             FailureCause::Abandoned => None,
+        }
+    }
+
+    /// What the destructors of a closing find that their token was cancelled for.
+    pub(super) const fn told_in_closing(self) -> CancelReason {
+        match self {
+            Self::Cancelled { reason, .. } => reason.as_cancel(),
+            Self::Abandoned { reason, .. } => reason,
+            Self::Rejected(Rejection::ShuttingDown) => CancelReason::Shutdown,
+            Self::Rejected(Rejection::Superseded { .. }) => CancelReason::Replace,
+            Self::Completed
+            | Self::Failed
+            | Self::Fatal
+            | Self::Panicked
+            | Self::TimedOut
+            | Self::Unresponsive
+            | Self::Rejected(_) => CancelReason::Stop,
         }
     }
 
@@ -171,19 +187,21 @@ pub(crate) fn judge(told: Option<CancelReason>, ret: Return, panic: PanicPolicy)
 pub(crate) struct Finality {
     /// A success is final.
     pub(crate) success: bool,
-    /// A failure before this moment is final: `NEVER` if no retry is left, `ZERO` if one is. With a
-    /// failure limit, it may be the moment at which the oldest failure drops out of the window.
-    pub(crate) failure_before: Time,
+    /// A failure is final, whenever it comes.
+    pub(crate) failure: bool,
     pub(crate) panic: PanicPolicy,
 }
 
 impl Finality {
-    /// Whether an attempt that returned like this at this time was the task's last, as far as the
-    /// worker can know.
-    pub(crate) fn is_final(self, told: Option<CancelReason>, ret: Return, at: Time) -> bool {
+    /// Whether an attempt that returned like this was the task's last, whatever the clock says. Of
+    /// what an abandoned attempt returns, only a fatal error counts.
+    pub(crate) fn is_final(self, told: Option<CancelReason>, ret: Return, abandoned: bool) -> bool {
+        if abandoned {
+            return ret == Return::Fatal;
+        }
         match judge(told, ret, self.panic).1 {
             Next::Over(_) => true,
-            Next::Failure(_) => at < self.failure_before,
+            Next::Failure(_) => self.failure,
             Next::Success => self.success,
             Next::Again => false,
         }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -42,6 +42,8 @@ pub(crate) enum Input {
         at: Time,
         told: Option<CancelReason>,
         ret: Return,
+        /// Whether the body is dropped, and will not run again.
+        dropped: bool,
     },
     /// The answer to [`Effect::Revoke`](super::Effect::Revoke).
     RevokeAnswered { attempt: AttemptAddr, answer: RevokeAnswer },
@@ -51,6 +53,14 @@ pub(crate) enum Input {
     AbandonAnswered { attempt: AttemptAddr, answer: AbandonAnswer },
     /// The answer to [`Effect::Look`](super::Effect::Look).
     Looked { attempt: AttemptAddr, alive: bool },
+    /// A thread took up the drop of a body at `since`, and has not finished it in [`SLOW`].
+    ///
+    /// [`SLOW`]: crate::vocabulary::plan::SLOW
+    ClosingSlow { attempt: AttemptAddr, since: Time },
+    /// The answer to [`Effect::AbandonClosing`](super::Effect::AbandonClosing).
+    ClosingAnswered { attempt: AttemptAddr, answer: ClosingAnswer },
+    /// The answer to [`Effect::Close`](super::Effect::Close): the body is dropped.
+    Closed { attempt: AttemptAddr },
     /// A cancel hook outlived the grace of its attempt.
     HookAbandoned,
     /// A cancel hook that counted as abandoned has returned.
@@ -71,4 +81,6 @@ pub(crate) struct Submission {
     pub(crate) submitted_at: Time,
     /// Whether it was cancelled while it lay in the intake.
     pub(crate) cancelled: bool,
+    /// Whether its spec, with the body, is given back if it is refused.
+    pub(crate) gives_back: bool,
 }

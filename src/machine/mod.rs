@@ -10,28 +10,33 @@
 //! It knows no threads, clocks, locks or user values, only ids. With the same seed and the same
 //! inputs it gives the same effects. After every step, these invariants hold:
 //!
-//! 1. A slot has at most one owner, which is a task in one of the states from Runnable to Waiting.
+//! 1. A slot has at most one owner, which is a task in one of the states from Runnable to Closing.
 //! 2. The number of permits that are held is the number of tasks in Starting, Running, Stopping or
 //!    Abandoned, and never exceeds the limit. A released attempt has given its permit back.
-//! 3. A task waits for a permit only while all permits are held.
+//! 3. A task waits for a permit only while all permits are held. A replaced owner that closes keeps
+//!    its place in that queue for its heir, and is passed over.
 //! 4. A task has at most one timer: Queued, Runnable and Starting have the expiry, Running the
 //!    earlier of the deadline and the next look of the watchdog, Stopping the end of the grace,
-//!    Waiting its own end, Abandoned none.
+//!    Waiting its own end, Abandoned none, Closing the end of its grace once it is slow, or that of
+//!    the shutdown.
 //! 5. Each accepted submission gets exactly one outcome, each claimed attempt exactly one terminal
 //!    event.
 //! 6. Once a shutdown has begun, no attempt is started.
-//! 7. No more attempts are released than `max_abandoned`; `stuck` counts the tasks in Abandoned,
-//!    the released attempts and the hooks that hang.
+//! 7. No more attempts and closings are released than `max_abandoned`; `stuck` counts the tasks in
+//!    Abandoned, the closings that outlived their grace, what is released, and the hooks that hang.
+//! 8. A slot passes on, and an outcome other than `Abandoned` is delivered, only when the body is
+//!    gone: dropped, given back, or with an attempt or a closing that is stuck.
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
 //! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
 //! tables, `table` the memory of the tasks, `list` and `timer` the queues, `ending` the table of
-//! how attempts end, `admission`, `attempt`, `watch`, `abandon` and `stop` the rules. `pool`, the
-//! arithmetic of worker threads, is a separate machine that sees only counts.
+//! how attempts end, `admission`, `attempt`, `watch`, `abandon`, `closing` and `stop` the rules.
+//! `pool`, the arithmetic of worker threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;
 mod attempt;
+mod closing;
 mod stop;
 mod watch;
 

@@ -29,22 +29,25 @@ pub(crate) struct Machine {
     pub(super) permits: u32,
     /// Owners that wait for a permit, in order.
     pub(super) runnable: List,
+    /// How many of them are replaced and close, so that they only keep the place for their heirs.
+    pub(super) passed_over: u32,
     /// The number of tasks without an outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
-    /// Abandoned attempts that still run, but whose tasks went on without them.
+    /// Abandoned attempts and closings that still run, but whose tasks went on without them.
     pub(super) released: Vec<Released>,
-    /// The number of attempts and hooks that outlived their grace and still run.
+    /// The number of attempts, hooks and closings that outlived their grace and still run.
     pub(super) stuck: u32,
     /// The number of messages about tasks or attempts that no longer exist.
     pub(super) stale: u64,
 }
 
-/// An abandoned attempt that its task does not wait for.
+/// An abandoned attempt, or the closing after it, that its task does not wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Released {
     pub(super) attempt: AttemptAddr,
     pub(super) since: Time,
+    pub(super) closing: bool,
 }
 
 impl Machine {
@@ -59,6 +62,7 @@ impl Machine {
             timers: Timers::default(),
             permits: 0,
             runnable: List::default(),
+            passed_over: 0,
             open: 0,
             phase: Phase::Running,
             released: Vec::new(),
@@ -108,10 +112,11 @@ impl Machine {
             Input::Claimed { attempt, at } => {
                 self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
             }
-            Input::Returned { attempt, claimed_at, at, told, ret } => {
+            Input::Returned { attempt, claimed_at, at, told, ret, dropped } => {
                 // A released attempt no longer belongs to its task, so these are searched first.
                 if !self.returned_released(attempt, at, ret, out) {
                     self.with_attempt(attempt, |this, key| {
+                        this.tasks[key].holds_body &= !dropped;
                         this.returned(key, claimed_at, at, told, ret, out);
                     });
                 }
@@ -130,6 +135,13 @@ impl Machine {
             Input::Looked { attempt, alive } => {
                 self.with_attempt(attempt, |this, key| this.looked(key, alive, out));
             }
+
+            // Bodies that will not run again.
+            Input::ClosingSlow { attempt, since } => self.closing_slow(attempt, since, out),
+            Input::ClosingAnswered { attempt, answer } => {
+                self.closing_answered(attempt, answer, out);
+            }
+            Input::Closed { attempt } => self.closed(attempt, out),
 
             Input::HookAbandoned => self.stuck += 1,
             Input::HookReturned => self.stuck = self.stuck.saturating_sub(1),
@@ -173,7 +185,7 @@ impl Machine {
     }
 
     pub(crate) const fn waiting_for_permit(&self) -> u32 {
-        self.runnable.len
+        self.runnable.len - self.passed_over
     }
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the
@@ -182,8 +194,13 @@ impl Machine {
         self.timers.due(key)
     }
 
+    /// Whether fewer attempts, hooks and closings are stuck than `max_abandoned` allows.
+    pub(crate) const fn is_below_cap(&self) -> bool {
+        self.stuck < self.limits.max_abandoned
+    }
+
     /// The one place where a message about a task that no longer exists is dropped.
-    fn find_task(&mut self, task: TaskAddr) -> Option<TaskKey> {
+    pub(super) fn find_task(&mut self, task: TaskAddr) -> Option<TaskKey> {
         let found = self.tasks.find(task);
         self.stale += u64::from(found.is_none());
         found
@@ -219,7 +236,7 @@ impl Machine {
         while let Some(key) = self.timers.pop_due(self.now) {
             match self.tasks[key].state {
                 State::Queued | State::Runnable => {
-                    self.conclude(key, super::End::Rejected(Rejection::Expired), out);
+                    self.end(key, super::End::Rejected(Rejection::Expired), out);
                 }
                 State::Starting { stop, .. } => {
                     // A thread may have claimed it by now: only the cell knows.
@@ -227,9 +244,7 @@ impl Machine {
                     out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
                 }
                 State::Running { .. } => self.running_due(key, out),
-                State::Stopping { .. } => {
-                    out.push(Effect::Abandon { attempt: self.tasks[key].attempt_addr() });
-                }
+                State::Stopping { .. } | State::Closing(_) => self.order_abandon(key, out),
                 State::Waiting(_) => self.end_wait(key, out),
                 State::Intake | State::Abandoned { .. } | State::Over => {
                     debug_assert!(false, "a timer in a state that has none");

@@ -20,18 +20,18 @@ impl Machine {
     pub(super) fn stop(&mut self, key: TaskKey, reason: StopReason, out: &mut Vec<Effect>) {
         let asked = Some(Stop { reason, at: self.now });
         match self.tasks[key].state {
-            // No thread has it, so it ends now.
+            // No thread has it, so it ends without one, but for the drop of its body.
             State::Queued => {
-                let why = match reason {
-                    StopReason::Shutdown => Rejection::ShuttingDown,
+                let end = match reason {
+                    StopReason::Shutdown => End::Rejected(Rejection::ShuttingDown),
                     StopReason::ByTask | StopReason::Stop | StopReason::Replace => {
-                        Rejection::Removed
+                        End::Cancelled { reason, ret: None }
                     }
                 };
-                self.conclude(key, End::Rejected(why), out);
+                self.end(key, end, out);
             }
             State::Runnable | State::Waiting(_) => {
-                self.conclude(key, End::Cancelled { reason, ret: None }, out);
+                self.end(key, End::Cancelled { reason, ret: None }, out);
             }
 
             // A thread may have claimed the attempt, or may claim it at any moment. So the stop is
@@ -67,6 +67,14 @@ impl Machine {
                     State::Abandoned { claimed_at, told, stop: asked, over: false };
                 self.conclude_abandoned(key, out);
             }
+            // Only the end of a shutdown's grace makes it hurry.
+            State::Closing(closing) => {
+                if reason == StopReason::Shutdown && !closing.stuck {
+                    let due = self.timers.due(key).min(self.phase.grace_until());
+                    self.timers.set(key, due);
+                    self.end_grace(key, out);
+                }
+            }
             State::Starting { stop: Some(_), .. }
             | State::Abandoned { .. }
             | State::Intake
@@ -97,7 +105,7 @@ impl Machine {
         let removed = self.slots.get(slot).queue.len as usize;
         // The queue comes first, or the end of the owner would start a task that is to be removed.
         while let Some(waiting) = self.slots.get(slot).queue.first {
-            self.stop(waiting, StopReason::Stop, out);
+            self.end(waiting, End::Rejected(Rejection::Removed), out);
         }
         let owner = self.slots.get(slot).owner;
         let owner_asked = owner.is_some_and(|owner| !self.stop_recorded(owner));
@@ -112,6 +120,7 @@ impl Machine {
         match self.tasks[key].state {
             State::Starting { stop, .. } | State::Stopping { stop, .. } => stop.is_some(),
             State::Abandoned { stop, over, .. } => stop.is_some() || over,
+            State::Closing(_) => true,
             State::Intake
             | State::Queued
             | State::Runnable

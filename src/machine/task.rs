@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use super::ending::Finality;
+use super::ending::{End, Finality};
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
@@ -38,8 +38,25 @@ pub(crate) enum State {
     Abandoned { claimed_at: Time, told: CancelReason, stop: Option<Stop>, over: bool },
     /// Owner without a permit, until its timer is due.
     Waiting(Wait),
+    /// The body will not run again, and is offered to a thread or being dropped by one.
+    Closing(Closing),
     /// Ended; only within one step.
     Over,
+}
+
+/// A task whose body is being dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    /// How the task ends once the body is dropped.
+    pub(crate) end: End,
+    /// Since when its slot is terminating, if it owns one.
+    pub(super) terminating: Time,
+    /// It keeps its place in the queue for permits, for the heir.
+    pub(super) keeps_place: bool,
+    /// The outcome is delivered.
+    pub(crate) over: bool,
+    /// It outlived its grace.
+    pub(crate) stuck: bool,
 }
 
 /// The state of the watch over an attempt.
@@ -104,6 +121,7 @@ impl State {
             Self::Stopping { .. } => TaskState::Stopping,
             Self::Abandoned { .. } => TaskState::Abandoned,
             Self::Waiting(_) => TaskState::Waiting,
+            Self::Closing(_) => TaskState::Closing,
             Self::Over => TaskState::Over,
         }
     }
@@ -115,15 +133,30 @@ impl State {
             | Self::Running { .. }
             | Self::Stopping { .. }
             | Self::Abandoned { .. } => true,
-            Self::Intake | Self::Queued | Self::Runnable | Self::Waiting(_) | Self::Over => false,
+            Self::Intake
+            | Self::Queued
+            | Self::Runnable
+            | Self::Waiting(_)
+            | Self::Closing(_)
+            | Self::Over => false,
         }
     }
 
-    /// Since when the owner of a slot is terminating: its stop is recorded, or it is abandoned.
+    /// Whether the outcome is already delivered.
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Abandoned { over: true, .. } | Self::Closing(Closing { over: true, .. })
+        )
+    }
+
+    /// Since when the owner of a slot is terminating: its stop is recorded, it is abandoned, or it
+    /// closes.
     pub(crate) fn terminating_since(self, entered: Time) -> Option<Time> {
         match self {
             Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.map(|stop| stop.at),
             Self::Abandoned { stop, .. } => Some(stop.map_or(entered, |stop| stop.at.min(entered))),
+            Self::Closing(closing) => Some(closing.terminating),
             Self::Intake
             | Self::Queued
             | Self::Runnable
@@ -149,6 +182,9 @@ pub(crate) struct Task {
     /// Shared by tasks with the same plan.
     pub(crate) plan: Arc<Plan>,
     pub(crate) state: State,
+    /// Whether there is a body that must be dropped before the end: it needs a drop, and is neither
+    /// dropped nor given back.
+    pub(super) holds_body: bool,
     /// When the state was entered.
     pub(crate) since: Time,
     /// When the task became the owner of its slot, or was admitted without one.
@@ -216,24 +252,26 @@ impl Task {
 
     fn finality_in(&self, streak: u32) -> Finality {
         let once = self.plan.body == BodyKind::Once;
-        let no_retry = once
-            || self.plan.restart == RestartPolicy::Never
-            || self.plan.max_retries.is_some_and(|most| streak >= most);
+        Finality {
+            success: once || self.plan.restart != RestartPolicy::Always,
+            failure: once
+                || self.plan.restart == RestartPolicy::Never
+                || self.plan.max_retries.is_some_and(|most| streak >= most),
+            panic: self.plan.panic,
+        }
+    }
 
+    /// Whether a failure at this time may be retried.
+    pub(super) fn may_retry(&self, at: Time) -> bool {
         // If there are as many failures as the limit allows, one more is final until the oldest of
         // them drops out of the window.
-        let window = self.plan.failure_limit.and_then(|limit| {
+        let exhausted = self.plan.failure_limit.is_some_and(|limit| {
             let failures = self.failures.as_deref();
             let full = failures.map_or(0, VecDeque::len) >= limit.failures as usize;
             let oldest = failures.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
-            full.then(|| oldest.after(limit.within))
+            full && at < oldest.after(limit.within)
         });
-
-        Finality {
-            success: once || self.plan.restart != RestartPolicy::Always,
-            failure_before: if no_retry { Time::NEVER } else { window.unwrap_or(Time::ZERO) },
-            panic: self.plan.panic,
-        }
+        !self.finality().failure && !exhausted
     }
 
     /// Whether a stable moment ends the streak. A body with a timeout, or one that ends with its

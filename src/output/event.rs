@@ -260,7 +260,8 @@ pub enum EventKind {
         /// they stay held until the body returns.
         released: bool,
     },
-    /// The body of an abandoned attempt returned after all. Its result changes nothing.
+    /// The body of an abandoned attempt returned after all. Its result changes nothing, except that
+    /// a fatal error ends a task that still waits for it.
     AttemptReturned {
         /// The number of the attempt.
         attempt: u64,
@@ -289,13 +290,25 @@ pub enum EventKind {
     },
     /// The owner of the slot began to terminate, or no longer does. A slot gets an owner with
     /// `Admitted` and loses it with `TaskEnded` or `Rejected`; but an owner that is abandoned under
-    /// `Hold` keeps its slot until its body returns.
+    /// `Hold` keeps its slot until its body returns or is dropped.
     SlotTransition {
-        /// True if the owner was asked to stop or was abandoned; false once that is over.
+        /// True if the owner was asked to stop, was abandoned or closes; false once that is over.
         terminating: bool,
     },
+    /// The body will not run again, and a worker drops it. The outcome follows once it is dropped.
+    TaskClosing,
+    /// The drop of the body outlived its grace and still runs. The outcome waits no longer.
+    ClosingAbandoned {
+        /// The name of the thread that it runs on.
+        thread: Option<Arc<str>>,
+    },
+    /// The body is dropped after all.
+    ClosingReturned {
+        /// How long after its abandonment the drop returned.
+        late_by: Duration,
+    },
     /// The task has its outcome. This is the last event of an admitted task, except for events
-    /// about its slot, its hooks or an abandoned attempt.
+    /// about its slot, its hooks, an abandoned attempt or an abandoned drop.
     TaskEnded {
         /// How the task ended.
         outcome: Outcome,
@@ -376,6 +389,9 @@ labels!(EventKind {
     Self::RetryScheduled { .. } => "retry_scheduled",
     Self::RunScheduled { .. } => "run_scheduled",
     Self::SlotTransition { .. } => "slot_transition",
+    Self::TaskClosing => "task_closing",
+    Self::ClosingAbandoned { .. } => "closing_abandoned",
+    Self::ClosingReturned { .. } => "closing_returned",
     Self::TaskEnded { .. } => "task_ended",
     Self::DropPanicked { .. } => "drop_panicked",
     Self::ThreadRefused { .. } => "thread_refused",
@@ -417,6 +433,9 @@ impl EventKind {
             | Self::Rejected { .. }
             | Self::WaitingForPermit
             | Self::SlotTransition { .. }
+            | Self::TaskClosing
+            | Self::ClosingAbandoned { .. }
+            | Self::ClosingReturned { .. }
             | Self::TaskEnded { .. }
             | Self::DropPanicked { .. }
             | Self::ThreadRefused { .. }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
+use crate::output::event::EventKind as E;
 use crate::output::event::{Event, EventKind, HookSource, Subscribe};
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
@@ -41,8 +42,15 @@ impl<'a, 'b> Line<'a, 'b> {
         Self { f, result: Ok(()) }
     }
 
+    fn closing(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            EventKind::ClosingAbandoned { thread } => self.maybe("thread", thread.as_ref()),
+            EventKind::ClosingReturned { late_by } => self.span("late_by", *late_by),
+            _ => self,
+        }
+    }
+
     fn fields(&mut self, kind: &EventKind) -> fmt::Result {
-        use EventKind as E;
         self.subject(kind);
         match kind {
             E::Submitted { policy } => self.plain("policy", policy),
@@ -84,6 +92,7 @@ impl<'a, 'b> Line<'a, 'b> {
                 self.plain("runs", runs).span("within", *within)
             }
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
+            E::ClosingAbandoned { .. } | E::ClosingReturned { .. } => self.closing(kind),
             E::TaskEnded { outcome } => {
                 let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
                 self.plain("outcome", outcome.label()).maybe("text", text)
@@ -102,6 +111,7 @@ impl<'a, 'b> Line<'a, 'b> {
             }
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
+            | E::TaskClosing
             | E::WaitingForPermit
             | E::AttemptStarting { .. }
             | E::AttemptResponsive { .. }
@@ -179,6 +189,7 @@ impl EventKind {
             | Self::AttemptSilent { .. }
             | Self::AttemptsTooShort { .. }
             | Self::AttemptAbandoned { .. }
+            | Self::ClosingAbandoned { .. }
             | Self::StallReport { .. }
             | Self::HookSlow { .. }
             | Self::HookPanicked { .. }
@@ -188,6 +199,7 @@ impl EventKind {
             | Self::SubscriberPanicked { .. } => log::Level::Warn,
             Self::Rejected { .. }
             | Self::AttemptReturned { .. }
+            | Self::ClosingReturned { .. }
             | Self::AttemptResponsive { .. }
             | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }
@@ -202,6 +214,7 @@ impl EventKind {
             | Self::AttemptStarting { .. }
             | Self::AttemptSucceeded { .. }
             | Self::AttemptCancelled { .. }
+            | Self::TaskClosing
             | Self::RunScheduled { .. } => log::Level::Debug,
         }
     }

@@ -48,13 +48,14 @@ pub struct ShutdownReport {
     pub values_leaked: usize,
 }
 
-/// Describes an attempt, or a cancel hook of one, that outlived its grace and still runs.
+/// Describes an attempt, a cancel hook of one, or the drop of a body, that outlived its grace and
+/// still runs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AbandonedAttempt {
     /// The task.
     pub task: TaskRef,
-    /// The number of the attempt.
+    /// The number of the attempt; 0 for the destructor of a body that never ran.
     pub attempt: u64,
     /// When it was abandoned, or when the stuck hook began to run, as time since the supervisor's
     /// start.
@@ -74,6 +75,9 @@ pub struct AbandonedAttempt {
     pub released: bool,
     /// Whether a cancel hook of the attempt is stuck, and not its body.
     pub hook: bool,
+    /// Whether what is stuck is a destructor: of the body, which will not run again, or of what the
+    /// attempt left.
+    pub closing: bool,
 }
 
 /// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
@@ -99,8 +103,12 @@ impl fmt::Display for StuckSignalHook {
 
 impl fmt::Display for AbandonedAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hook = if self.hook { "a hook of " } else { "" };
-        write!(f, "{hook}{} attempt {}, told: {}", self.task, self.attempt, self.reason)?;
+        let part = match (self.hook, self.closing) {
+            (true, _) => "a hook of ",
+            (false, true) => "a destructor of ",
+            (false, false) => "",
+        };
+        write!(f, "{part}{} attempt {}, told: {}", self.task, self.attempt, self.reason)?;
         if let Some(thread) = &self.thread {
             write!(f, ", on thread {}", Escaped(thread))?;
         }

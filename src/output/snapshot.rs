@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub workers: WorkerCounts,
     /// The permits.
     pub permits: PermitCounts,
-    /// Every attempt and cancel hook that outlived its grace and still runs.
+    /// Every attempt, cancel hook and drop of a body that outlived its grace and still runs.
     pub abandoned: Vec<AbandonedAttempt>,
     /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
     /// supervisor's grace and still runs.
@@ -50,8 +50,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns whether nothing needs attention: no attempt is abandoned or silent, no hook is
-    /// stuck, no attempt was told of its deadline or its silence, no task is in a streak of
+    /// Returns whether nothing needs attention: no attempt is abandoned or silent, no hook or drop
+    /// is stuck, no attempt was told of its deadline or its silence, no task is in a streak of
     /// failures unless its attempt is stable, and no work has waited for over a second for a thread
     /// that cannot be started.
     pub fn is_healthy(&self) -> bool {

@@ -18,24 +18,33 @@ use crate::platform::chain::chain;
 /// ```
 pub const PANIC_ISOLATION: bool = cfg!(panic = "unwind");
 
-/// Runs user code. A panic is returned as its message. The payload is dropped, or forgotten if its
-/// drop panics, too.
+/// Runs user code. A panic is returned as its message. The payload is dropped.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
-    catch_with(user_code, |_| None)
+    catch_with(user_code, |_| None).map_err(|(message, _)| message)
 }
 
-/// Does the same with a reader for further types of payloads.
+/// Does the same with a reader for further types of payloads. The payload is returned as well,
+/// because its destructor may take long.
 pub(crate) fn catch_with<T>(
     user_code: impl FnOnce() -> T,
     read: fn(&(dyn Any + Send)) -> Option<String>,
-) -> Result<T, String> {
+) -> Result<T, (String, Payload)> {
     catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
         // The text of an error is user code as well.
         let read = AssertUnwindSafe(|| message_of(&*payload).or_else(|| read(&*payload)));
-        let text = catch_unwind(read).map_err(discard);
-        discard(payload);
-        text.ok().flatten().unwrap_or_else(|| "a panic without a text".to_owned())
+        let text = catch_unwind(read).map_err(discard).ok().flatten();
+        let text = text.unwrap_or_else(|| "a panic without a text".to_owned());
+        (text, Payload(Some(payload)))
     })
+}
+
+/// What was thrown. It is forgotten if its drop panics, too.
+pub(crate) struct Payload(Option<Box<dyn Any + Send>>);
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(discard);
+    }
 }
 
 /// The text that a payload has or stands for.
@@ -86,7 +95,7 @@ mod tests {
         assert_eq!(read(Box::new(Box::<dyn Error + Send + Sync>::from(io()))), "no device");
         let further = |payload: &(dyn Any + Send)| payload.downcast_ref().map(u8::to_string);
         let number = catch_with(|| std::panic::resume_unwind(Box::new(7_u8)), further);
-        assert_eq!(number, Err::<(), _>("7".to_owned()));
+        assert_eq!(number.map_err(|(message, _)| message), Err::<(), _>("7".to_owned()));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::pool::{Examinee, Work};
 use crate::task::cell::Cell;
-use crate::vocabulary::id::AttemptAddr;
 
 #[derive(Default)]
 pub(super) struct Examiner {
@@ -17,9 +16,9 @@ pub(super) struct Examiner {
 
 impl Examiner {
     /// Has the thread of an attempt examined, if possible.
-    pub(super) fn push(&mut self, attempt: AttemptAddr, cell: &Arc<Cell>) {
+    pub(super) fn push(&mut self, cell: &Arc<Cell>) {
         if cell.thread().is_some_and(|thread| thread.tid.is_some()) {
-            self.waiting.push(Examinee { attempt, cell: Arc::clone(cell) });
+            self.waiting.push(Examinee { cell: Arc::clone(cell) });
         }
     }
 

@@ -40,7 +40,9 @@ pub(super) fn is_worth_a_warning(
             matches!(ret, Some(Return::Failed | Return::Panicked)) && error_of(task)
         }
         Notice::TaskEnded { end, .. } => end.is_failure(),
-        Notice::AttemptAbandoned { .. } | Notice::AttemptsTooShort { .. } => true,
+        Notice::AttemptAbandoned { .. }
+        | Notice::ClosingAbandoned { .. }
+        | Notice::AttemptsTooShort { .. } => true,
         Notice::Submitted { .. }
         | Notice::Admitted { .. }
         | Notice::Queued { .. }
@@ -55,6 +57,8 @@ pub(super) fn is_worth_a_warning(
         | Notice::AttemptResponsive { .. }
         | Notice::AttemptStable { .. }
         | Notice::AttemptReturned { .. }
+        | Notice::TaskClosing { .. }
+        | Notice::ClosingReturned { .. }
         | Notice::ShutdownRequested { .. }
         | Notice::ShutdownEnded => false,
     }
@@ -80,7 +84,10 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::AttemptStable { attempt, .. }
         | Notice::AttemptsTooShort { attempt, .. }
         | Notice::AttemptAbandoned { attempt, .. }
-        | Notice::AttemptReturned { attempt, .. } => Some(attempt.task),
+        | Notice::AttemptReturned { attempt, .. }
+        | Notice::TaskClosing { attempt }
+        | Notice::ClosingAbandoned { attempt }
+        | Notice::ClosingReturned { attempt, .. } => Some(attempt.task),
         Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
     }
 }
@@ -88,6 +95,7 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
 /// The event of a notice.
 pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> EventKind {
     let error = details.error.cloned();
+    let thread = || Some(details.cell?.thread()?.name);
     // The body may have set its mark since this turn began, and an event tells only of the past.
     let mark = || {
         let mark = details.cell.and_then(|cell| cell.pulse.last_mark());
@@ -128,14 +136,16 @@ pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> Event
             EventKind::AttemptsTooShort { attempt: attempt.number, runs, within }
         }
         Notice::AttemptAbandoned { attempt, reason, ran, released } => {
-            let thread = details.cell.and_then(|cell| cell.thread()).map(|thread| thread.name);
-            let (attempt, mark) = (attempt.number, mark());
+            let (thread, attempt, mark) = (thread(), attempt.number, mark());
             EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released }
         }
         Notice::AttemptReturned { attempt, late_by, ret } => {
             let (attempt, returned_ok) = (attempt.number, ret == Return::Ok);
             EventKind::AttemptReturned { attempt, late_by, returned_ok, error }
         }
+        Notice::TaskClosing { .. } => EventKind::TaskClosing,
+        Notice::ClosingAbandoned { .. } => EventKind::ClosingAbandoned { thread: thread() },
+        Notice::ClosingReturned { late_by, .. } => EventKind::ClosingReturned { late_by },
         Notice::TaskEnded { end, .. } => {
             EventKind::TaskEnded { outcome: outcome_of(end, details.error) }
         }

@@ -1,5 +1,5 @@
-//! Attempts that were abandoned and released: they still run, but their tasks no longer wait for
-//! them.
+//! Attempts and closings that were abandoned and released: they still run, but their tasks no
+//! longer wait for them.
 
 use std::sync::Arc;
 
@@ -24,12 +24,19 @@ pub(super) struct Released {
     pub(super) error: Option<TaskError>,
 }
 
+impl Released {
+    /// An attempt and the closing after it have the same address.
+    fn is(&self, attempt: AttemptAddr, closing: bool) -> bool {
+        self.attempt == attempt && self.cell.closing == closing
+    }
+}
+
 /// All released attempts. There are few at a time, because `max_abandoned` limits them.
 #[derive(Default)]
 pub(super) struct ReleasedAttempts(Vec<Released>);
 
 impl ReleasedAttempts {
-    /// Takes over the latest attempt of a task.
+    /// Takes over the latest attempt of a task, or its closing.
     pub(super) fn enter(
         &mut self,
         attempt: AttemptAddr,
@@ -42,17 +49,21 @@ impl ReleasedAttempts {
         self.0.push(Released { attempt, task, cell, told, since, stall, error: None });
     }
 
-    pub(super) fn find(&self, attempt: AttemptAddr) -> Option<&Released> {
-        self.0.iter().find(|released| released.attempt == attempt)
+    pub(super) fn find(&self, attempt: AttemptAddr, closing: bool) -> Option<&Released> {
+        self.0.iter().find(|it| it.is(attempt, closing))
     }
 
-    pub(super) fn find_mut(&mut self, attempt: AttemptAddr) -> Option<&mut Released> {
-        self.0.iter_mut().find(|released| released.attempt == attempt)
+    pub(super) fn find_mut(
+        &mut self,
+        attempt: AttemptAddr,
+        closing: bool,
+    ) -> Option<&mut Released> {
+        self.0.iter_mut().find(|it| it.is(attempt, closing))
     }
 
-    /// Forgets an attempt that has returned.
-    pub(super) fn remove(&mut self, attempt: AttemptAddr) {
-        self.0.retain(|released| released.attempt != attempt);
+    /// Forgets what has returned.
+    pub(super) fn remove(&mut self, attempt: AttemptAddr, closing: bool) {
+        self.0.retain(|it| !it.is(attempt, closing));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Released> {

@@ -55,7 +55,8 @@ pub(super) fn start_with(
         Err(StartError::Thread { name: threads.name_of(&role), source })
     };
     let (unheard, prespawn) = (inbox.facts.clone(), setup.prespawn);
-    let mut pool = Pool::new(Arc::clone(door), unheard, threads.clone(), prespawn);
+    let grace = setup.limits.grace;
+    let mut pool = Pool::new(Arc::clone(door), unheard, threads.clone(), prespawn, grace);
     let subscribers = std::mem::take(&mut setup.subscribers);
     let publisher = match Publisher::start(subscribers, Arc::clone(door), threads.clone()) {
         Ok(publisher) => publisher,

@@ -13,7 +13,6 @@ use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
 use crate::task::envelope::{Entry, OnRefusal};
 use crate::task::fact::Returned;
-use crate::task::leftover::Leftover;
 use crate::task::record::{Promise, Record};
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
@@ -21,7 +20,7 @@ use crate::vocabulary::answer::RevokeAnswer;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
-use crate::vocabulary::reason::{Decision, FailureCause};
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
 
 /// What the runtime keeps of one task.
 pub(super) struct Belongings {
@@ -32,8 +31,6 @@ pub(super) struct Belongings {
     pub(super) plan: Arc<Plan>,
     /// The body, while it is neither in a cell nor with a worker.
     body: Option<Body>,
-    /// Bodies of earlier owners of the slot, to be dropped before this one starts.
-    inherited: Vec<Leftover<Body>>,
     /// The cell of the latest attempt.
     pub(super) cell: Option<Arc<Cell>>,
     /// The error that the latest attempt returned, if any.
@@ -54,7 +51,6 @@ impl Belongings {
             on_refusal: entry.on_refusal,
             plan,
             body: None,
-            inherited: Vec::new(),
             cell: None,
             error: None,
             last_failure: None,
@@ -71,19 +67,16 @@ impl Belongings {
         self.record().task_ref()
     }
 
-    /// Passes the decision on. A refused spec goes back with it, or is dropped.
+    /// Passes the decision on. A refused spec goes back with it, if the caller waits for that.
     pub(super) fn decide(&mut self, decision: Decision) {
-        let spec = self.spec.take();
-        let back = match decision {
-            Decision::Rejected(_) => spec.filter(|_| self.on_refusal == OnRefusal::GiveBack),
-            Decision::Admitted | Decision::Queued { .. } => {
-                if let Some(mut spec) = spec {
-                    self.dedicated = spec.take_dedicated();
-                    self.body = spec.into_body();
-                }
-                None
-            }
-        };
+        let mut spec = self.spec.take();
+        let refused = matches!(decision, Decision::Rejected(_));
+        let gives_back = refused && self.on_refusal == OnRefusal::GiveBack;
+        let back = if gives_back { spec.take() } else { None };
+        if let Some(mut spec) = spec {
+            self.dedicated = spec.take_dedicated();
+            self.body = spec.into_body();
+        }
         self.record().decide(decision, back);
     }
 
@@ -95,7 +88,6 @@ impl Belongings {
         let Plan { timeout, max_timeout, .. } = *self.plan;
         let load = Load {
             body,
-            inherited: std::mem::take(&mut self.inherited),
             allowance: Allowance { timeout, max_timeout },
             failures,
             last_failure: self.last_failure.clone().filter(|_| failures > 0),
@@ -110,9 +102,7 @@ impl Belongings {
     pub(super) fn revoke(&mut self) -> Option<RevokeAnswer> {
         match self.cell.as_ref()?.revoke() {
             Ok(load) => {
-                load.inherited.iter().for_each(Leftover::wake_waiters);
                 self.body = Some(load.body);
-                self.inherited = load.inherited;
                 Some(RevokeAnswer::Revoked)
             }
             Err(claimed_at) => Some(RevokeAnswer::AlreadyClaimed(claimed_at)),
@@ -125,20 +115,27 @@ impl Belongings {
         self.last_failure = Some(error_or_text(returned, cause));
     }
 
-    /// Takes the error and the body of a returned attempt back.
-    pub(super) fn take_home(&mut self, returned: &mut Returned) {
+    /// Takes the error and the body of a returned attempt back. True if there is no body left.
+    pub(super) fn take_home(&mut self, returned: &mut Returned) -> bool {
         self.error = returned.error.take();
         // A share of it may have been kept for a retry beside this attempt.
         self.body = returned.body.take().or_else(|| self.body.take());
         // A waiting task does not keep the cell of its last attempt.
         self.cell = None;
+        self.body.is_none()
     }
 
-    /// The bodies that must be dropped before the slot's next owner starts.
-    fn take_leftovers(&mut self) -> Vec<Leftover<Body>> {
-        let mut leftovers = std::mem::take(&mut self.inherited);
-        leftovers.extend(self.body.take().map(Leftover::new));
-        leftovers
+    /// Puts the body into the cell of a closing.
+    pub(super) fn close(
+        &mut self,
+        attempt: AttemptAddr,
+        reason: CancelReason,
+    ) -> Option<Arc<Cell>> {
+        let record = Arc::clone(self.record());
+        let cell = Arc::new(Cell::closing(record, attempt, self.body.take()?, reason));
+        self.cell = Some(Arc::clone(&cell));
+        self.stall = None;
+        Some(cell)
     }
 }
 
@@ -178,8 +175,11 @@ impl Values {
     }
 
     pub(super) fn remove(&mut self, task: TaskAddr) {
-        if self.belongings.remove(task.key.0).is_some() {
-            self.free.push(task.key.0);
+        let Some(mut belongings) = self.belongings.remove(task.key.0) else { return };
+        self.free.push(task.key.0);
+        // What runs no code need not go to another thread.
+        if let Some(body) = belongings.body.take().filter(|_| !belongings.plan.needs_drop) {
+            body.drop_here();
         }
     }
 
@@ -203,16 +203,6 @@ impl Values {
     pub(super) fn cell(&self, attempt: AttemptAddr) -> Option<&Arc<Cell>> {
         let cell = self.get(attempt.task.key)?.cell.as_ref()?;
         (cell.attempt == attempt).then_some(cell)
-    }
-
-    /// Passes the bodies that a task leaves to the next owner of its slot, to be dropped before
-    /// that one starts; or drops them.
-    pub(super) fn discard(&mut self, task: TaskAddr, heir: Option<TaskAddr>) {
-        let Some(belongings) = self.get_mut(task.key) else { return };
-        let mut leftovers = belongings.take_leftovers();
-        if let Some(heir) = heir.and_then(|heir| self.get_mut(heir.key)) {
-            heir.inherited.append(&mut leftovers);
-        }
     }
 }
 

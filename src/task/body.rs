@@ -50,6 +50,15 @@ impl Body {
         }
     }
 
+    /// Drops a body that needs no drop on this thread, whichever that is.
+    pub(crate) fn drop_here(self) {
+        match self {
+            Self::Repeat(mut body) => drop(body.take()),
+            Self::Once(mut body) => drop(body.take()),
+            Self::Shared(body) => drop(Arc::try_unwrap(body).ok().and_then(|mut it| it.take())),
+        }
+    }
+
     /// Runs one attempt. The body is taken by reference, so that it is still there for a retry
     /// after a panic.
     pub(crate) fn run(&mut self, ctx: &TaskContext) -> TaskResult {

@@ -25,8 +25,12 @@ pub(crate) enum Fact {
     Returned(Returned),
     /// The destructor of a user value panicked.
     DropPanicked { message: String },
+    /// A body that will not run again is dropped.
+    Closed { attempt: AttemptAddr },
+    /// That drop has taken over 100 ms so far.
+    ClosingSlow { attempt: AttemptAddr, since: Time },
     /// A thread was examined; `None` if it had moved on.
-    Examined { attempt: AttemptAddr, stall: Option<Stall> },
+    Examined { cell: Arc<Cell>, stall: Option<Stall> },
     /// A hook was registered, and there is no thread of last resort yet.
     LastResortWanted,
     /// A hook panicked.
@@ -71,14 +75,6 @@ pub(crate) enum HookOwner {
 }
 
 impl HookOwner {
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Attempt(cell), Self::Attempt(other)) => Arc::ptr_eq(cell, other),
-            (Self::Signal(hook), Self::Signal(other)) => Arc::ptr_eq(hook, other),
-            (Self::Attempt(_), Self::Signal(_)) | (Self::Signal(_), Self::Attempt(_)) => false,
-        }
-    }
-
     /// When hooks that began to run at `since` outlive their grace.
     pub(crate) fn until(&self, since: Time) -> Time {
         match self {

@@ -27,6 +27,5 @@ pub(crate) mod end_channel;
 pub(crate) mod on_signal;
 
 pub(crate) mod hook;
-pub(crate) mod leftover;
 pub(crate) mod pulse;
 pub(crate) mod settings;

@@ -67,6 +67,7 @@ impl Settings {
             watchdog: None,
             shutdown_on_end: false,
             body,
+            needs_drop: true,
         };
         let once = body == BodyKind::Once;
         let implied = once.then_some(&Setting::Restart(RestartPolicy::Never));

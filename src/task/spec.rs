@@ -47,6 +47,8 @@ struct Inner {
     slot: SlotChoice,
     settings: Settings,
     dedicated: Option<Box<ThreadOptions>>,
+    /// Whether dropping the body may run code.
+    needs_drop: bool,
     /// The lock makes the spec `Sync`, which errors need, although a body need not be `Sync`.
     body: Mutex<Option<Body>>,
 }
@@ -66,7 +68,8 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Self {
-        Self::with_body(name.into(), Body::repeat(body))
+        let needs_drop = needs_drop_of(&body);
+        Self::with_body(name.into(), Body::repeat(body), needs_drop)
     }
 
     /// Creates a task whose body runs at most once, which implies
@@ -75,7 +78,8 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Self {
-        Self::with_body(name.into(), Body::once(body))
+        let needs_drop = needs_drop_of(&body);
+        Self::with_body(name.into(), Body::once(body), needs_drop)
     }
 
     /// Creates a task whose attempts share the body. A shared body needs its own locks for the
@@ -102,15 +106,17 @@ impl TaskSpec {
         name: impl Into<Arc<str>>,
         body: impl Fn(&TaskContext) -> TaskResult + Send + Sync + 'static,
     ) -> Self {
-        Self::with_body(name.into(), Body::shared(body))
+        let needs_drop = needs_drop_of(&body);
+        Self::with_body(name.into(), Body::shared(body), needs_drop)
     }
 
-    fn with_body(name: Arc<str>, body: Body) -> Self {
+    fn with_body(name: Arc<str>, body: Body, needs_drop: bool) -> Self {
         Self(Box::new(Inner {
             name,
             slot: SlotChoice::Name,
             settings: Settings::default(),
             dedicated: None,
+            needs_drop,
             body: Mutex::new(Some(body)),
         }))
     }
@@ -212,7 +218,8 @@ impl TaskSpec {
 
     /// Returns everything except user values, with the defaults filled in.
     pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
-        self.0.settings.plan(defaults, supervisor_grace, self.body_kind())
+        let plan = self.0.settings.plan(defaults, supervisor_grace, self.body_kind());
+        Plan { needs_drop: self.0.needs_drop, ..plan }
     }
 
     fn body_kind(&self) -> BodyKind {
@@ -244,6 +251,10 @@ impl TaskSpec {
     pub(crate) fn into_body(mut self) -> Option<Body> {
         self.0.body.get_mut().take()
     }
+}
+
+const fn needs_drop_of<T>(_: &T) -> bool {
+    std::mem::needs_drop::<T>()
 }
 
 /// A spec counts as a list of one, so that an error can name the specs it gives back, one or many.

@@ -36,6 +36,17 @@ pub(crate) enum TellAnswer {
     DeadlineMoved(Time),
 }
 
+/// The answer to the abandonment of a closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosingAnswer {
+    /// No thread has taken it up.
+    Untaken,
+    /// A thread is in the destructors, and counts as stuck from now on.
+    Abandoned,
+    /// The body is dropped; the report is under way.
+    Dropped,
+}
+
 /// The answer to an abandonment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AbandonAnswer {

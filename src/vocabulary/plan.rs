@@ -6,6 +6,10 @@ use core::time::Duration;
 use crate::vocabulary::backoff::BackoffPolicy;
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
+/// Hooks and drops that take longer than this are slow. Shorter ones are not abandoned while the
+/// supervisor runs.
+pub(crate) const SLOW: Duration = Duration::from_millis(100);
+
 /// How long a watched attempt may be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watchdog {
@@ -64,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) shutdown_on_end: bool,
     pub(crate) body: BodyKind,
+    /// Whether dropping the body may run code.
+    pub(crate) needs_drop: bool,
 }
 
 /// The bounds of one supervisor.
@@ -73,7 +79,7 @@ pub(crate) struct Limits {
     pub(crate) max_concurrent: Option<u32>,
     pub(crate) max_slot_queue: u32,
     pub(crate) max_tasks: u32,
-    /// The number of stuck attempts and hooks from which on `Release` acts as `Hold`.
+    /// The number of stuck attempts, hooks and closings from which on `Release` acts as `Hold`.
     pub(crate) max_abandoned: u32,
     /// Bounds a shutdown as a whole.
     pub(crate) grace: Duration,

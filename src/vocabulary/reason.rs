@@ -289,7 +289,7 @@ impl fmt::Display for ShutdownCause {
 /// Intake ─► Queued ─► Runnable ─► Starting ─► Running ─► Stopping ─► Abandoned
 ///    │         │       ▲    ▲                  │           │           │
 ///    │         ▼       │    └──── Waiting ◄────┴───────────┴───────────┘
-///    └─────────┴───────┴── or Waiting first          each may become Over
+///    └─────────┴───────┴── or Waiting first    each may become Closing, or Over
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -311,6 +311,8 @@ pub enum TaskState {
     /// The task waits for its initial delay, its backoff or its pause, and holds no thread and no
     /// permit.
     Waiting,
+    /// The body will not run again, and is being dropped on a worker, or waits for one.
+    Closing,
     /// The task has ended, and its outcome is known.
     Over,
 }
@@ -324,5 +326,6 @@ named!(TaskState {
     Self::Stopping => "stopping",
     Self::Abandoned => "abandoned",
     Self::Waiting => "waiting",
+    Self::Closing => "closing",
     Self::Over => "over",
 });

@@ -5,6 +5,7 @@ mod admission;
 mod api;
 mod cancel;
 mod clock;
+mod closing;
 mod concurrency;
 mod idle;
 mod lifecycle;

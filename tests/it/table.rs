@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::{Receiver, Sender};
+use threadvisor::crossbeam_channel::{bounded, Sender};
 use threadvisor::prelude::*;
 
-use crate::support::{next, no_op, outcome_of, slow_to_drop, End, Puppet, Rig, WATCHDOG};
+use crate::support::{no_op, outcome_of, End, Puppet, Rig, WATCHDOG};
 
 /// What an attempt is told before it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,20 +175,26 @@ struct Held {
     puppet: Puppet,
     /// Holds the slot or the permit that the task needs.
     holder: Option<Puppet>,
-    /// Was the slot's owner before, with a body that takes its time to be dropped.
-    earlier: Option<SlowlyDropped>,
+    /// Keeps its thread from getting ready.
+    gate: Option<Sender<()>>,
     rig: Rig,
 }
 
 impl Held {
     fn new(place: Place, shape: impl FnOnce(TaskSpec) -> TaskSpec) -> Self {
         let permits = if place == Place::Ready { 1 } else { 8 };
-        let rig = Rig::start(Supervisor::builder().max_concurrent(permits).grace(WATCHDOG));
-        let (mut holder, mut earlier) = (None, None);
+        let (gate, opened) = bounded(0);
+        let builder = Supervisor::builder().max_concurrent(permits).grace(WATCHDOG);
+        let rig = Rig::start(builder.on_thread_start(move || {
+            if std::thread::current().name() == Some("own") {
+                let _: Result<(), _> = opened.recv();
+            }
+            Ok(())
+        }));
+        let mut holder = None;
         match place {
             Place::Queued => holder = Some(running(&rig, "slot")),
             Place::Ready => holder = Some(running(&rig, "other")),
-            Place::Starting => earlier = Some(SlowlyDropped::owner(&rig, "slot")),
             _ => {}
         }
         let (spec, puppet) = Puppet::new("task");
@@ -198,10 +204,11 @@ impl Held {
             Place::Abandoned => spec.timeout(SHORT).grace(Duration::ZERO),
             Place::AbandonedOver => spec.grace(Duration::ZERO),
             Place::Waiting => spec.initial_delay(LONG),
+            Place::Starting => spec.dedicated_thread(ThreadOptions::new().name("own")),
             _ => spec,
         };
         let task = rig.handle.submit(spec, AdmissionPolicy::Queue).unwrap();
-        Self { task, puppet, holder, earlier, rig }
+        Self { task, puppet, holder, gate: Some(gate), rig }
     }
 
     /// Brings the task to its place and says in which state it should be there.
@@ -214,12 +221,7 @@ impl Held {
         match place {
             Place::Queued => TaskState::Queued,
             Place::Ready => TaskState::Runnable,
-            Place::Starting => {
-                let earlier = self.earlier.as_ref().unwrap();
-                earlier.task.cancel();
-                next(&earlier.dropping);
-                TaskState::Starting
-            }
+            Place::Starting => TaskState::Starting,
             Place::Running => TaskState::Running,
             Place::Overdue => {
                 assert_eq!(puppet.told(), CancelReason::Timeout);
@@ -268,32 +270,20 @@ fn running(rig: &Rig, slot: &str) -> Puppet {
     puppet
 }
 
-/// A task with a body whose destructor does not return before it may.
-struct SlowlyDropped {
-    task: TaskHandle,
-    dropping: Receiver<()>,
-    _may: Sender<()>,
-}
-
-impl SlowlyDropped {
-    /// One that owns the slot and never runs.
-    fn owner(rig: &Rig, slot: &str) -> Self {
-        let (body, dropping, may) = slow_to_drop();
-        let spec = TaskSpec::new("earlier", body).slot(slot).initial_delay(LONG);
-        Self { task: rig.handle.add(spec).unwrap(), dropping, _may: may }
-    }
-}
-
 /// Stops a task in its place: then it is there, with or without an outcome, and starts no more.
 #[track_caller]
 fn stop(place: Place, state: TaskState, outcome: Option<&str>) {
-    let Held { task, puppet, holder, earlier, rig } = Held::settled(place);
+    let Held { task, puppet, holder, gate, rig } = Held::settled(place);
     task.cancel();
+    if state == TaskState::Over {
+        // It is over once its body is dropped.
+        let _ = outcome_of(&task);
+    }
     assert_eq!(task.state(), state, "{place:?}");
     let known = task.outcome().map(|outcome| outcome.to_string());
     assert_eq!(known.as_deref(), outcome, "{place:?}");
     let rested = puppet.rests();
-    drop((holder, earlier));
+    drop((holder, gate));
     puppet.end(End::Ok);
     let _ = outcome_of(&task);
     rig.supervisor.shutdown().unwrap();
@@ -307,7 +297,7 @@ fn stop(place: Place, state: TaskState, outcome: Option<&str>) {
 fn a_stop_is_obeyed_in_every_state() {
     use Place::*;
     let over = TaskState::Over;
-    stop(Queued, over, Some("rejected: removed before its first attempt"));
+    stop(Queued, over, Some("cancelled (stop)"));
     stop(Ready, over, Some("cancelled (stop)"));
     stop(Starting, over, Some("cancelled (stop)"));
     for place in [Running, Overdue, Restarting, Stopping] {

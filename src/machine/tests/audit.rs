@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::audit_face::{audit_face, audit_face_empty};
 use crate::machine::list::List;
 use crate::machine::phase::Phase;
+use crate::machine::step::Released;
 use crate::machine::task::{Health, State, Task, Watch, LOOKS};
 use crate::machine::Machine;
 use crate::vocabulary::id::TaskKey;
@@ -47,12 +48,24 @@ fn audit_queues(machine: &Machine) {
             assert_eq!((task.slot, task.state), (Some(slot), State::Queued));
         }
         let named = machine.tasks.iter().filter(|task| task.slot == Some(slot)).count();
-        let known = entry.queue.len as usize + usize::from(entry.owner.is_some());
+        let left = |task: &&Task| {
+            let closes = matches!(task.state, State::Closing(_));
+            task.slot == Some(slot) && closes && task.owner_since.is_never()
+        };
+        let left = machine.tasks.iter().filter(left).count();
+        let known = entry.queue.len as usize + usize::from(entry.owner.is_some()) + left;
         assert_eq!(named, known, "a task of a slot neither owns it nor waits for it");
         assert_eq!(entry.named as usize, named, "the tasks of a slot are miscounted");
     }
     let waiting = members(machine, machine.runnable);
-    assert!(waiting.iter().all(|&key| machine.tasks[key].state == State::Runnable));
+    let keeps_place = |key: &&TaskKey| match machine.tasks[**key].state {
+        State::Closing(closing) => closing.keeps_place,
+        _ => false,
+    };
+    let passed_over = waiting.iter().filter(keeps_place).count();
+    assert_eq!(machine.passed_over as usize, passed_over, "kept places are miscounted");
+    let runnable = |key: &&TaskKey| machine.tasks[**key].state == State::Runnable;
+    assert_eq!(waiting.iter().filter(runnable).count() + passed_over, waiting.len());
 }
 
 fn audit_timers(machine: &Machine) {
@@ -91,6 +104,7 @@ fn audit_task(machine: &Machine, task: &Task) {
         | State::Stopping { .. }
         | State::Abandoned { .. }
         | State::Waiting(_)
+        | State::Closing(_)
         | State::Intake
         | State::Over => true,
     };
@@ -122,15 +136,21 @@ fn audit_watch(machine: &Machine, task: &Task, watch: Option<Watch>, health: Hea
 }
 
 fn audit_stuck(machine: &Machine) {
-    let held = machine.tasks.iter().filter(|task| matches!(task.state, State::Abandoned { .. }));
+    let held = machine.tasks.iter().filter(|task| match task.state {
+        State::Abandoned { .. } => true,
+        State::Closing(closing) => closing.stuck,
+        _ => false,
+    });
     let known = machine.released.len() + held.count();
     assert!(machine.stuck as usize >= known, "something stuck is not counted");
     for (at, released) in machine.released.iter().enumerate() {
         let attempt = released.attempt;
         let others = &machine.released[..at];
-        assert!(others.iter().all(|other| other.attempt != attempt), "released twice");
+        let same = |other: &Released| (other.attempt, other.closing) == (attempt, released.closing);
+        assert!(!others.iter().any(same), "released twice");
         assert!(released.since <= machine.now);
         let Some(key) = machine.tasks.find(attempt.task) else { continue };
+        assert!(!released.closing, "a released closing has a task");
         let task = &machine.tasks[key];
         assert!(task.plan.body == BodyKind::Shared, "{task:?} goes on without its body");
         let own = task.attempt == attempt.number && task.state.holds_permit();
@@ -156,5 +176,5 @@ pub(super) fn members(machine: &Machine, list: List) -> Vec<TaskKey> {
 }
 
 fn is_over(task: &Task) -> bool {
-    matches!(task.state, State::Abandoned { over: true, .. })
+    task.state.is_over()
 }

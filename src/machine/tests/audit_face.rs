@@ -11,9 +11,11 @@ pub(crate) fn audit_face(machine: &Machine) {
     audit_permits(machine, count(|task| task.state.holds_permit()));
     let runnable = count(|task| task.state == State::Runnable);
     assert_eq!(machine.waiting_for_permit() as usize, runnable, "who waits is miscounted");
-    let open = count(|task| !matches!(task.state, State::Abandoned { over: true, .. }));
+    let open = count(|task| !task.state.is_over());
     assert_eq!(machine.is_idle(), open == 0, "tasks without outcome are miscounted");
-    assert!(count(|_| true) <= machine.limits().max_tasks as usize, "too many tasks");
+    // Those that were refused are still there until they are closed.
+    let accepted = count(|task| task.owner_since != Time::NEVER || task.state == State::Queued);
+    assert!(accepted <= machine.limits().max_tasks as usize, "too many tasks");
     for (key, slot) in machine.slots().iter() {
         let waiting = |task: &&Task| task.slot == Some(key) && task.state == State::Queued;
         let queued = machine.tasks().iter().filter(waiting).count();
@@ -43,7 +45,12 @@ fn audit_permits(machine: &Machine, held: usize) {
 
 fn audit_owner(machine: &Machine, task: &Task, slot: SlotKey) {
     let owns = machine.slots().get(slot).owner == Some(task.addr.key);
-    assert_eq!(owns, task.state != State::Queued, "{task:?} is not where its slot has it");
+    // Refused tasks and those that waited in the queue close without having owned the slot.
+    let owner = match task.state {
+        State::Closing(_) => !task.owner_since.is_never(),
+        _ => task.state != State::Queued,
+    };
+    assert_eq!(owns, owner, "{task:?} is not where its slot has it");
 }
 
 fn audit_timer(machine: &Machine, task: &Task) {
@@ -64,6 +71,9 @@ fn audit_timer(machine: &Machine, task: &Task) {
         State::Stopping { .. } => {
             !machine.is_running() || due.is_never() || due <= task.since.after(task.plan.grace)
         }
+        State::Closing(closing) => {
+            due.is_never() || (!closing.stuck && (!machine.is_running() || due > task.since))
+        }
         State::Waiting(_) => due.is_never() || due >= task.since,
     };
     assert!(right, "the timer of {task:?} is set to {due:?}");
@@ -75,6 +85,7 @@ const fn ends(task: &Task) -> bool {
         State::Starting { stop, expired } => stop.is_some() || expired,
         State::Stopping { stop, .. } => stop.is_some(),
         State::Abandoned { over, .. } => over,
+        State::Closing(_) => true,
         State::Intake
         | State::Queued
         | State::Runnable

@@ -108,10 +108,12 @@ impl CellModel {
     }
 
     /// The running body returns.
-    pub(crate) fn returned(&mut self, is_final: impl FnOnce(Option<CancelReason>) -> bool) -> Seen {
+    pub(crate) fn returned(
+        &mut self,
+        is_final: impl FnOnce(Option<CancelReason>, bool) -> bool,
+    ) -> Seen {
         assert!(self.runs(), "only what runs can return: {self:?}");
-        // What an abandoned body returns decides nothing.
-        let last = self.finalized || (!self.abandoned && is_final(self.told));
+        let last = self.finalized || is_final(self.told, self.abandoned);
         self.phase = Phase::Leaving { last };
         Seen { claimed_at: self.claimed_at, told: self.told, last }
     }
@@ -136,17 +138,22 @@ impl CellModel {
         now: Time,
         grace_until: Time,
     ) -> TellAnswer {
-        if !self.runs() {
-            return TellAnswer::AlreadyReturned;
-        }
+        let answer = match self.phase {
+            Phase::Claimed => TellAnswer::Told,
+            // Only for what its destructors wait for.
+            Phase::Leaving { .. } => TellAnswer::AlreadyReturned,
+            Phase::Offered | Phase::Returned | Phase::Revoked => {
+                return TellAnswer::AlreadyReturned;
+            }
+        };
         if self.told.is_some() {
-            return TellAnswer::Told;
+            return answer;
         }
-        if reason == CancelReason::Timeout && self.until > now {
+        if answer == TellAnswer::Told && reason == CancelReason::Timeout && self.until > now {
             return TellAnswer::DeadlineMoved(self.until);
         }
         (self.told, self.until) = (Some(reason), grace_until);
-        TellAnswer::Told
+        answer
     }
 
     pub(crate) fn finalize(&mut self, grace_until: Time) {

@@ -85,12 +85,15 @@ impl Names {
                 format!("note {} {cause}", self.attempt(attempt))
             }
             Effect::Release { attempt, .. } => format!("release {}", self.attempt(attempt)),
-            Effect::ForgetReleased { attempt } => {
-                format!("forget released {}", self.attempt(attempt))
+            Effect::ForgetReleased { attempt, closing } => {
+                let closing = if closing { "closing " } else { "" };
+                format!("forget released {closing}{}", self.attempt(attempt))
             }
-            Effect::Discard { task, heir: None } => format!("discard {}", self.task(task.id)),
-            Effect::Discard { task, heir: Some(heir) } => {
-                format!("discard {} before {}", self.task(task.id), self.task(heir.id))
+            Effect::Close { attempt, reason } => {
+                format!("close {}, {reason}", self.task(attempt.task.id))
+            }
+            Effect::AbandonClosing { attempt } => {
+                format!("abandon closing of {}", self.task(attempt.task.id))
             }
             Effect::Deliver { task, end, .. } => {
                 format!("deliver {}: {}", self.task(task.id), self.end(end))
@@ -161,6 +164,13 @@ impl Names {
             Notice::AttemptReturned { attempt, late_by, ret } => {
                 let ret = format!("{ret:?}").to_lowercase();
                 format!("{} returned {ret}, late by {late_by:?}", self.attempt(attempt))
+            }
+            Notice::TaskClosing { attempt } => format!("{} closing", name(attempt.task)),
+            Notice::ClosingAbandoned { attempt } => {
+                format!("{} closing abandoned", name(attempt.task))
+            }
+            Notice::ClosingReturned { attempt, late_by } => {
+                format!("{} closed, late by {late_by:?}", name(attempt.task))
             }
             Notice::TaskEnded { task, end } => format!("{} ended: {}", name(task), self.end(end)),
             Notice::ShutdownRequested { cause: ShutdownCause::TaskEnded(id) } => {

@@ -6,13 +6,14 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use super::audit::audit;
 use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
 use crate::machine::{Effect, Finality, Input, Machine, Notice, Submission};
-use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
@@ -89,6 +90,8 @@ pub(super) struct Rig {
     names: Names,
     said: BTreeMap<(TaskId, u64), Said>,
     shows_notes: bool,
+    /// The next return says that the body is dropped.
+    dropped: bool,
 }
 
 impl Rig {
@@ -106,6 +109,7 @@ impl Rig {
             names: Names::default(),
             said: BTreeMap::new(),
             shows_notes: false,
+            dropped: false,
         }
     }
 
@@ -251,7 +255,32 @@ impl Rig {
         let at = self.now;
         let claimed_at = self.said(attempt).claimed_at.unwrap_or(at);
         self.said(attempt).told = told;
-        self.input(Input::Returned { attempt, claimed_at, at, told, ret })
+        let dropped = mem::take(&mut self.dropped);
+        self.input(Input::Returned { attempt, claimed_at, at, told, ret, dropped })
+    }
+
+    /// As [`returns`](Self::returns), from a worker that has dropped the body.
+    pub(super) fn returns_dropped(&mut self, name: &str, ret: Return) -> Orders {
+        self.dropped = true;
+        self.returns(name, ret)
+    }
+
+    /// The body is dropped.
+    pub(super) fn closed(&mut self, name: &str) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::Closed { attempt })
+    }
+
+    /// Its drop was taken up then, and takes long.
+    pub(super) fn closing_slow(&mut self, name: &str, since: Duration) -> Orders {
+        let (attempt, since) = (self.attempt(name), Time::ZERO.after(since));
+        self.input(Input::ClosingSlow { attempt, since })
+    }
+
+    /// The answer to `AbandonClosing`.
+    pub(super) fn closing_answered(&mut self, name: &str, answer: ClosingAnswer) -> Orders {
+        let attempt = self.attempt(name);
+        self.input(Input::ClosingAnswered { attempt, answer })
     }
 
     /// The answer to `Tell`: in time.
@@ -446,6 +475,7 @@ impl Rig {
             plan: spec.plan.into(),
             submitted_at: spec.submitted_at.map_or(self.now, |at| Time::ZERO.after(at)),
             cancelled: spec.cancelled,
+            gives_back: spec.gives_back,
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) const fn ms(n: u64) -> Duration {
 }
 
 /// A submission in the making, with plain values: in the slot of its own name, policy `Queue`,
-/// 10 ms of backoff, 100 ms of grace.
+/// 10 ms of backoff, 100 ms of grace, a body that needs no drop.
 pub(super) struct Spec {
     pub(super) name: &'static str,
     pub(super) slot: Option<&'static str>,
@@ -21,6 +21,8 @@ pub(super) struct Spec {
     pub(super) plan: Plan,
     pub(super) submitted_at: Option<Duration>,
     pub(super) cancelled: bool,
+    /// Its spec is given back if it is refused.
+    pub(super) gives_back: bool,
     /// It is given the key of this task, which is forgotten.
     pub(super) key_of: Option<&'static str>,
 }
@@ -48,9 +50,11 @@ pub(super) fn task(name: &'static str) -> Spec {
             watchdog: None,
             shutdown_on_end: false,
             body: BodyKind::Repeat,
+            needs_drop: false,
         },
         submitted_at: None,
         cancelled: false,
+        gives_back: false,
         key_of: None,
     }
 }
@@ -79,6 +83,15 @@ impl Spec {
 
     pub(super) fn cancelled(self) -> Self {
         Self { cancelled: true, ..self }
+    }
+
+    pub(super) fn gives_back(self) -> Self {
+        Self { gives_back: true, ..self }
+    }
+
+    /// Its body needs a drop.
+    pub(super) fn open(self) -> Self {
+        self.plan(|plan| plan.needs_drop = true)
     }
 
     pub(super) fn key_of(self, name: &'static str) -> Self {

@@ -13,7 +13,6 @@ use crate::platform::sync::channel;
 use crate::task::cell::{Cell, Thread};
 use crate::task::envelope::Envelope;
 use crate::task::fact::HookOwner;
-use crate::task::leftover::Leftover;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -51,9 +50,7 @@ impl Controller {
         self.close_door();
         for belongings in self.values.iter() {
             let Some(cell) = &belongings.cell else { continue };
-            if let Ok(load) = cell.revoke() {
-                load.inherited.iter().for_each(Leftover::wake_waiters);
-            } else {
+            if cell.revoke().is_err() {
                 cell.tell(CancelReason::Shutdown, self.now, Time::NEVER);
                 if cell.has_hooks() {
                     self.pool.push_hooks(cell);
@@ -112,29 +109,34 @@ impl Controller {
     /// Everything that outlived its grace and still runs.
     pub(super) fn abandoned(&self) -> Vec<AbandonedAttempt> {
         let held = self.machine.tasks().iter().filter_map(|task| {
-            let State::Abandoned { told, .. } = task.state else { return None };
             let belongings = self.values.get(task.addr.key)?;
             let (cell, stall) = (belongings.cell.as_ref()?, belongings.stall.clone());
+            let told = match task.state {
+                State::Abandoned { told, .. } => told,
+                State::Closing(closing) if closing.stuck => cell.reason()?,
+                _ => return None,
+            };
             Some(entry(belongings.task_ref(), cell, told, task.since, stall))
         });
         let released = self.released.iter().map(|it| {
             let entry = entry(it.task.clone(), &it.cell, it.told, it.since, it.stall.clone());
             AbandonedAttempt { released: true, ..entry }
         });
-        let hooks = self.pool.stuck_hooks().into_iter().filter_map(|hook| {
+        let hooks = self.pool.stuck_errands().into_iter().filter_map(|hook| {
             let HookOwner::Attempt(cell) = hook.owner else { return None };
             // Hooks run because the attempt was told.
             let told = cell.reason().unwrap_or(CancelReason::Stop);
             let entry = entry(cell.record.task_ref(), &cell, told, hook.since, None);
             let Thread { name, tid } = hook.thread;
-            Some(AbandonedAttempt { hook: true, thread: Some(name), tid, ..entry })
+            let (is_hook, closing) = (hook.is_hook, !hook.is_hook);
+            Some(AbandonedAttempt { hook: is_hook, closing, thread: Some(name), tid, ..entry })
         });
         held.chain(released).chain(hooks).collect()
     }
 
     /// The callbacks of `on_signal` that outlived their grace and still run.
     pub(super) fn stuck_signal_hooks(&self) -> Vec<StuckSignalHook> {
-        let stuck = self.pool.stuck_hooks().into_iter().filter_map(|hook| {
+        let stuck = self.pool.stuck_errands().into_iter().filter_map(|hook| {
             let HookOwner::Signal(owner) = hook.owner else { return None };
             let Thread { name, tid } = hook.thread;
             let since = hook.since.since_start();
@@ -163,5 +165,6 @@ fn entry(
         stall: stall.map(|stall| *stall),
         released: false,
         hook: false,
+        closing: cell.closing,
     }
 }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::examiner::Examiner;
-use super::pool::{Pool, Work};
+use super::pool::Pool;
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
 use super::shutdown::Shutdown;
@@ -218,11 +218,14 @@ impl Controller {
         if let Some(look) = self.examiner.next_look() {
             self.pool.push(look);
         }
-        for fact in self.pool.manage(self.real) {
+        let crowded = !self.machine.is_below_cap();
+        let facts = self.pool.manage(self.real, crowded);
+        let any = !facts.is_empty();
+        for fact in facts {
             self.serve_fact(fact);
         }
-        // Values that this has left must not wait for a later turn.
-        if self.push_kept() {
+        // Work and values that this has left must not wait for a later turn.
+        if self.push_kept() || any {
             self.pool.wake_by(self.real);
         }
     }
@@ -232,7 +235,7 @@ impl Controller {
         let kept = user_value::take_kept();
         let any = !kept.is_empty();
         if any {
-            self.pool.push(Work::Drop(kept));
+            self.pool.push_kept(kept);
         }
         any
     }

@@ -5,7 +5,7 @@ use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
 use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
-use crate::vocabulary::answer::{AbandonAnswer, RevokeAnswer, TellAnswer};
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -33,6 +33,12 @@ impl Controller {
                 let answer = cell.map_or(AbandonAnswer::NotAbandoned, |cell| cell.abandon());
                 self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
             }
+            Effect::Close { attempt, reason } => self.close(attempt, reason),
+            Effect::AbandonClosing { attempt } => {
+                let cell = self.values.cell(attempt);
+                let answer = cell.map_or(ClosingAnswer::Dropped, |cell| cell.abandon_closing());
+                self.feedback.push_back(Input::ClosingAnswered { attempt, answer });
+            }
             Effect::Look { attempt } => {
                 let cell = self.values.cell(attempt);
                 let alive = cell.is_some_and(|cell| cell.pulse.look(self.now));
@@ -40,7 +46,7 @@ impl Controller {
             }
             Effect::Examine { attempt } => {
                 if let Some(cell) = self.values.cell(attempt) {
-                    self.examiner.push(attempt, cell);
+                    self.examiner.push(cell);
                 }
             }
             Effect::NoteFailure { attempt, cause } => {
@@ -53,8 +59,7 @@ impl Controller {
                     self.released.enter(attempt, belongings, reason, self.now);
                 }
             }
-            Effect::ForgetReleased { attempt } => self.released.remove(attempt),
-            Effect::Discard { task, heir } => self.values.discard(task, heir),
+            Effect::ForgetReleased { attempt, closing } => self.released.remove(attempt, closing),
             Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
             Effect::Forget { task } => self.values.remove(task),
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
@@ -110,6 +115,14 @@ impl Controller {
         self.feedback.push_back(Input::TellAnswered { attempt, answer });
     }
 
+    fn close(&mut self, attempt: AttemptAddr, reason: CancelReason) {
+        let belongings = self.values.get_mut(attempt.task.key);
+        match belongings.and_then(|it| it.close(attempt, reason)) {
+            Some(cell) => self.pool.push_close(cell),
+            None => self.feedback.push_back(Input::Closed { attempt }),
+        }
+    }
+
     fn deliver(&mut self, task: TaskAddr, end: End, streak: u32) {
         let Some(belongings) = self.values.get(task.key) else { return };
         let outcome = outcome_of(end, belongings.error.as_ref());
@@ -129,10 +142,10 @@ impl Controller {
         let belongings = about.and_then(|task| self.values.get(task.key));
         // The return of a released attempt does not concern its task, which may be in another
         // attempt or no longer exist.
-        let released = if let Notice::AttemptReturned { attempt, .. } = notice {
-            self.released.find(attempt)
-        } else {
-            None
+        let released = match notice {
+            Notice::AttemptReturned { attempt, .. } => self.released.find(attempt, false),
+            Notice::ClosingReturned { attempt, .. } => self.released.find(attempt, true),
+            _ => None,
         };
         let (task, details) = match (released, belongings) {
             (Some(it), _) => {

@@ -7,7 +7,7 @@ use crate::machine::{Answer, Input, State, Submission};
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel::Sender;
-use crate::task::envelope::{Entry, Envelope};
+use crate::task::envelope::{Entry, Envelope, OnRefusal};
 use crate::task::fact::{Fact, Returned};
 use crate::task::record::Record;
 use crate::task::request::Request;
@@ -21,11 +21,15 @@ impl Controller {
         match fact {
             Fact::Claimed { attempt, at } => self.feed(Input::Claimed { attempt, at }),
             Fact::Returned(returned) => self.take_home(returned),
+            Fact::Closed { attempt } => self.feed(Input::Closed { attempt }),
+            Fact::ClosingSlow { attempt, since } => {
+                self.feed(Input::ClosingSlow { attempt, since });
+            }
             Fact::DropPanicked { message } => {
                 let message = Arc::from(message);
                 self.publisher.publish(self.now, None, EventKind::DropPanicked { message });
             }
-            Fact::Examined { attempt, stall } => self.note_examined(attempt, stall),
+            Fact::Examined { cell, stall } => self.note_examined(cell.attempt, cell.closing, stall),
             Fact::LastResortWanted => {
                 let mut facts = Vec::new();
                 self.pool.start_last_resort(self.real, &mut facts);
@@ -72,23 +76,26 @@ impl Controller {
     /// Takes a returned attempt's values back, and passes its facts to the machine.
     fn take_home(&mut self, mut returned: Returned) {
         let attempt = returned.attempt;
-        if let Some(released) = self.released.find_mut(attempt) {
+        let mut dropped = true;
+        if let Some(released) = self.released.find_mut(attempt, false) {
             released.error = returned.error.take();
         } else if let Some(belongings) = self.values.get_mut(attempt.task.key) {
-            belongings.take_home(&mut returned);
+            dropped = belongings.take_home(&mut returned);
         }
         let Returned { claimed_at, at, told, ret, .. } = returned;
-        self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
     }
 
     /// A thread was examined: the result belongs to the attempt that it runs.
-    fn note_examined(&mut self, attempt: AttemptAddr, stall: Option<Stall>) {
+    fn note_examined(&mut self, attempt: AttemptAddr, closing: bool, stall: Option<Stall>) {
         self.examiner.note_examined();
-        let released = self.released.find_mut(attempt).map(|it| (it.task.clone(), &mut it.stall));
+        let released = self.released.find_mut(attempt, closing);
+        let released = released.map(|it| (it.task.clone(), &mut it.stall));
         let known = released.or_else(|| {
             let belongings = self.values.get_mut(attempt.task.key)?;
             let task = belongings.task_ref();
-            let latest = belongings.cell.as_ref()?.attempt == attempt;
+            let cell = belongings.cell.as_ref()?;
+            let latest = cell.attempt == attempt && cell.closing == closing;
             latest.then_some((task, &mut belongings.stall))
         });
         if let (Some(stall), Some((task, place))) = (stall, known) {
@@ -118,9 +125,10 @@ impl Controller {
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
         let record = &entry.promise.0;
         let cancelled = record.cancel_asked();
+        let gives_back = entry.on_refusal == OnRefusal::GiveBack;
         let slot = record.slot.as_ref().map(|name| self.values.slots.intern(name));
         let (task, plan) = self.values.insert(entry);
-        Submission { addr: task, slot, policy, plan, submitted_at: at, cancelled }
+        Submission { addr: task, slot, policy, plan, submitted_at: at, cancelled, gives_back }
     }
 
     pub(super) fn serve_request(&mut self, request: Request) {

@@ -76,7 +76,7 @@ impl Controller {
             workers: WorkerCounts {
                 threads: self.pool.threads() as usize,
                 idle: counts.idle as usize,
-                offered: counts.queued as usize,
+                offered: self.pool.offered(),
                 starving: self.pool.is_starving(real_now),
             },
             permits: PermitCounts {
@@ -112,7 +112,8 @@ impl Controller {
             _ => self.machine.due(task.addr.key),
         };
         // The cell of an attempt that is over says nothing of the task as it is now.
-        let cell = belongings.cell.as_ref().filter(|_| task.state.holds_permit());
+        let has_cell = task.state.holds_permit() || matches!(task.state, State::Closing(_));
+        let cell = belongings.cell.as_ref().filter(|_| has_cell);
         let (told, health) = match task.state {
             State::Stopping { told, .. } | State::Abandoned { told, .. } => (Some(told), None),
             State::Running { health, .. } => (None, Some(health)),
@@ -121,6 +122,7 @@ impl Controller {
             | State::Runnable
             | State::Starting { .. }
             | State::Waiting(_)
+            | State::Closing(_)
             | State::Over => (None, None),
         };
 

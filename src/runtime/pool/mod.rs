@@ -1,21 +1,22 @@
 //! The pool of threads that run user code, as the controller sees it: it offers them work, and
 //! starts and retires them by the arithmetic of `machine::pool`. `README.md` in this folder
-//! describes the life of a thread and of a hook.
+//! describes the life of a thread, of a hook and of a drop.
 //!
 //! Each module uses only those listed below it.
 
 mod dedicated;
-mod hooks;
+mod errand_threads;
 mod worker;
 
 mod run;
 
 mod shared;
 
-mod hook_queue;
+mod errands;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::machine::pool::{Arithmetic, Counts, SLOW_SET_UP};
 use crate::platform::linger::Linger;
@@ -37,7 +38,9 @@ pub(super) struct Pool {
     arithmetic: Arithmetic,
     /// The work of this turn that is not offered yet.
     pending: Vec<Work>,
-    hooks: hooks::HookThreads,
+    errands: errand_threads::ErrandThreads,
+    /// How long a drop may take that concerns no attempt any more.
+    grace: Duration,
     dedicated: dedicated::Waiting,
     /// No thread for hooks is tried before this time; the arithmetic has the same for the others.
     refused_until: RealTime,
@@ -58,6 +61,7 @@ impl Pool {
         unheard: Receiver<Fact>,
         threads: ThreadSetup,
         prespawn: u32,
+        grace: Duration,
     ) -> Self {
         let (state, left) = (Mutex::new(State::default()), Condvar::new());
         let linger = Linger::default();
@@ -69,7 +73,8 @@ impl Pool {
             shared: Arc::new(shared),
             arithmetic: Arithmetic::new(eager, prespawn),
             pending: Vec::new(),
-            hooks: hooks::HookThreads::default(),
+            errands: errand_threads::ErrandThreads::default(),
+            grace,
             dedicated: dedicated::Waiting::default(),
             refused_until: RealTime::ZERO,
             last_refused: None,
@@ -92,12 +97,18 @@ impl Pool {
 
     /// When to call [`manage`](Self::manage) at the latest.
     pub(super) fn deadline(&self) -> RealTime {
-        self.deadline.min(self.hooks.next_nudge())
+        self.deadline.min(self.errands.next_nudge())
     }
 
     /// Has [`manage`](Self::manage) called by then.
     pub(super) fn wake_by(&mut self, due: RealTime) {
         self.deadline = self.deadline.min(due);
+    }
+
+    /// The number of attempts, drops and examinations that no thread has taken up.
+    pub(super) fn offered(&self) -> usize {
+        let state = self.shared.state.lock();
+        state.queue.len() + state.errands.waiting_drops()
     }
 
     pub(super) fn counts(&self, now: RealTime) -> Counts {
@@ -151,7 +162,7 @@ impl Pool {
 
     /// How much is not offered to any thread yet.
     fn kept_back(&self) -> usize {
-        self.pending.len() + self.dedicated.len() + self.hooks.pending()
+        self.pending.len() + self.dedicated.len() + self.errands.pending()
     }
 
     /// Whether nothing waits for a thread, and every thread that works runs a body that rests.
@@ -168,13 +179,14 @@ impl Pool {
     /// Whose hooks are running, and the threads that run them.
     pub(super) fn running_hooks(&self) -> Vec<(HookOwner, Thread)> {
         let state = self.shared.state.lock();
-        state.hooks.running().map(|(owner, thread)| (owner.clone(), thread.clone())).collect()
+        state.errands.running_hooks()
     }
 
     /// Offers this turn's work, and starts or retires threads. Returns facts for the controller.
-    pub(super) fn manage(&mut self, now: RealTime) -> Vec<Fact> {
+    /// With `crowded`, as many attempts, hooks and closings are stuck as may be.
+    pub(super) fn manage(&mut self, now: RealTime, crowded: bool) -> Vec<Fact> {
         let mut facts = Vec::new();
-        let counts = self.offer(now);
+        let counts = self.offer(now, crowded);
         let orders = self.arithmetic.decide(now, counts);
         if orders.retire > 0 || orders.reset_peak {
             self.shared.state.lock().shrink(orders.retire);
@@ -188,13 +200,14 @@ impl Pool {
 
         self.deadline = self.arithmetic.deadline();
         self.start_dedicated(now, &mut facts);
-        self.serve_hooks(now, &mut facts);
+        self.serve_errands(now, &mut facts);
         facts
     }
 
-    fn offer(&mut self, now: RealTime) -> Counts {
+    fn offer(&mut self, now: RealTime, crowded: bool) -> Counts {
         let mut state = self.shared.state.lock();
-        self.hooks.offer(&mut state, now);
+        state.errands.crowded = crowded;
+        self.errands.offer(&mut state, now);
         for work in self.pending.drain(..) {
             state.offer(work, now);
         }
@@ -202,7 +215,7 @@ impl Pool {
         if self.revoked > 64 && self.revoked > state.queue.len() / 2 {
             state.queue.retain(|(work, _)| match work {
                 Work::Attempt(attempt) => !attempt.cell.is_revoked(),
-                Work::Drop(_) | Work::Examine(_) => true,
+                Work::Examine(_) => true,
             });
             self.revoked = 0;
         }
@@ -243,7 +256,6 @@ impl Pool {
     fn refused(&mut self, now: RealTime, error: io::Error) -> Fact {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
-        self.hooks.forget_start();
         self.note_refused(now);
         self.wake_by(self.refused_until);
         Fact::ThreadRefused { error, retry_in }
@@ -273,17 +285,13 @@ impl Pool {
         }
 
         let mut state = shared.state.lock();
-        while (state.alive() > stuck || !state.queue.is_empty())
-            && shared.door.clock.real.now() < due
-        {
-            let Some(instant) = shared.door.clock.real.instant(due) else { break };
+        let undone = |state: &State| !state.queue.is_empty() || state.errands.undropped() > 0;
+        let real = &shared.door.clock.real;
+        while (state.alive() > stuck || undone(&state)) && real.now() < due {
+            let Some(instant) = real.instant(due) else { break };
             shared.left.wait_until(&mut state, instant);
         }
-        let values_of = |(work, _): &(Work, RealTime)| match work {
-            Work::Attempt(_) | Work::Examine(_) => 0,
-            Work::Drop(values) => values.len(),
-        };
-        state.queue.iter().map(values_of).sum()
+        state.errands.undropped()
     }
 
     /// Has all threads leave once the queue is empty. True if none of them will look into the
@@ -296,12 +304,10 @@ impl Pool {
         // values of earlier facts, and they go to the queue.
         self.shared.unheard.try_iter().for_each(drop);
         self.dedicated = dedicated::Waiting::default();
-        self.hooks.forget_nudges();
-        self.hooks.call_home();
-        let kept = user_value::take_kept();
-        if !kept.is_empty() {
-            self.pending.push(Work::Drop(kept));
-        }
+        self.errands.forget_nudges();
+        self.errands.call_home();
+        self.errands.push_kept(user_value::take_kept());
+        self.errands.offer(&mut state, RealTime::ZERO);
         for work in self.pending.drain(..) {
             state.queue.push_back((work, RealTime::ZERO));
         }
@@ -309,7 +315,8 @@ impl Pool {
             seat.call(Call::Work);
         }
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
-        state.available(RealTime::ZERO) == 0 && !state.queue.is_empty()
+        let nobody_looks = state.available(RealTime::ZERO).0 == 0;
+        nobody_looks && (!state.queue.is_empty() || state.errands.waiting_drops() > 0)
     }
 }
 
@@ -317,7 +324,6 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::platform::model_clock::ModelClock;
-    use std::time::Duration;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
@@ -325,7 +331,8 @@ mod tests {
         const PRESPAWNED: u32 = 4;
         let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         let threads = ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None };
-        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED);
+        let mut pool =
+            Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED, Duration::ZERO);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts(RealTime::ZERO).idle < PRESPAWNED {
             thread::yield_now();
@@ -341,7 +348,7 @@ mod tests {
                 11 => drop(beside.take()),
                 _ => {}
             }
-            pool.manage(RealTime::ZERO.after(Duration::from_secs(1) * second));
+            pool.manage(RealTime::ZERO.after(Duration::from_secs(1) * second), false);
             let counts = pool.counts(RealTime::ZERO);
             assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
         }
@@ -358,12 +365,12 @@ mod tests {
         let impossible = Some(usize::MAX - (1 << 20));
         let threads =
             ThreadSetup { name: "test".to_owned(), stack_size: impossible, callbacks: None };
-        let mut pool = Pool::new(door, inbox.facts, threads, 0);
-        pool.push(Work::Drop(Vec::new()));
+        let mut pool = Pool::new(door, inbox.facts, threads, 0, Duration::ZERO);
+        pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)
             .map(|_| {
-                let mut facts = pool.manage(now);
+                let mut facts = pool.manage(now, false);
                 let Some(Fact::ThreadRefused { retry_in, .. }) = facts.pop() else {
                     panic!("no thread was refused");
                 };

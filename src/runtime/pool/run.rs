@@ -3,8 +3,7 @@
 use super::shared::{Attempt, Examinee, Shared};
 use crate::output::error::TaskError;
 use crate::platform::stall;
-use crate::platform::unwind;
-use crate::platform::user_value;
+use crate::platform::unwind::{self, Payload};
 use crate::task::body::Body;
 use crate::task::cell::{Seen, Thread};
 use crate::task::context::TaskContext;
@@ -15,13 +14,6 @@ use crate::vocabulary::policy::PanicPolicy;
 
 impl Shared {
     pub(super) fn run(&self, mut job: Attempt, thread: &Thread) {
-        // The bodies of earlier owners of the slot are dropped before this body begins.
-        for leftover in job.cell.inherited() {
-            let clear = || leftover.clear(|| job.cell.is_revoked());
-            for message in user_value::panics_of(clear) {
-                self.door.post(Fact::DropPanicked { message });
-            }
-        }
         let Some((load, at)) = job.cell.claim(thread) else { return self.drop_value(job) };
         if job.reports_claim {
             self.door.post(Fact::Claimed { attempt: job.cell.attempt, at });
@@ -36,16 +28,16 @@ impl Shared {
         // Until everything is dropped, because a destructor must not wait for its own task either.
         let body_here = job.cell.enter_body();
         let current = current::enter(ctx.token());
-        let (ret, error) = match job.no_thread.take() {
+        let (ret, error, payload) = match job.no_thread.take() {
             None => run_body(&mut body, &ctx),
-            Some(error) => (Return::Fatal, Some(TaskError::fatal(error))),
+            Some(error) => (Return::Fatal, Some(TaskError::fatal(error)), None),
         };
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
             std::process::abort();
         }
 
         // From here on the attempt can no longer be told, and it is known whether it was the last.
-        let is_final = |told, at| job.finality.is_final(told, ret, at);
+        let is_final = |told, abandoned| job.finality.is_final(told, ret, abandoned);
         let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
         self.drop_value(hooks);
         let mut body = Some(body);
@@ -56,11 +48,14 @@ impl Shared {
         drop((current, body_here));
         job.cell.left();
 
-        // Only now, so that everything is dropped before the return is known.
+        // Only now, so that the body is dropped before the return is known.
         let error = error.filter(|error| told.is_none() || !error.is_passed_on());
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
         self.door.post(Fact::Returned(returned));
+        if let Some(payload) = payload {
+            self.drop_left(&job.cell, payload, thread);
+        }
         // By now this may be the last reference to the attempt.
         self.drop_value(job);
     }
@@ -72,18 +67,19 @@ impl Shared {
         let tids = examinees.iter().map(|it| still_there(it).and_then(|thread| thread.tid));
         let stalls = stall::examine(&tids.collect::<Vec<_>>(), &self.door.clock.real);
         for (examinee, stall) in examinees.into_iter().zip(stalls) {
-            self.door.post(Fact::Examined { attempt: examinee.attempt, stall });
-            self.drop_value(examinee);
+            self.door.post(Fact::Examined { cell: examinee.cell, stall });
         }
     }
 }
 
-fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>) {
+fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>, Option<Payload>) {
     match unwind::catch_with(|| body.run(ctx), TaskError::text_of_payload) {
-        Ok(Ok(())) => (Return::Ok, None),
-        Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error)),
-        Ok(Err(error)) if error.is_cancelled() => (Return::Cancelled, Some(error)),
-        Ok(Err(error)) => (Return::Failed, Some(error)),
-        Err(message) => (Return::Panicked, Some(TaskError::panic(message))),
+        Ok(Ok(())) => (Return::Ok, None, None),
+        Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error), None),
+        Ok(Err(error)) if error.is_cancelled() => (Return::Cancelled, Some(error), None),
+        Ok(Err(error)) => (Return::Failed, Some(error), None),
+        Err((message, payload)) => {
+            (Return::Panicked, Some(TaskError::panic(message)), Some(payload))
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::hook_queue::HookQueue;
+use super::errands::Errands;
 use crate::machine::pool::{Counts, SLOW_SET_UP};
 use crate::machine::Finality;
 use crate::platform::linger::Linger;
@@ -13,18 +13,14 @@ use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::platform::threads::{ThreadOptions, ThreadSetup};
-use crate::platform::user_value::Kept;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
-use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::time::RealTime;
 
 /// Something for a worker to do.
 pub(in crate::runtime) enum Work {
     Attempt(Attempt),
-    /// User values whose destructors must not run on the controller.
-    Drop(Vec<Kept>),
     Examine(Vec<Examinee>),
 }
 
@@ -46,9 +42,9 @@ pub(in crate::runtime) struct Dedicated {
     pub(in crate::runtime) offered_at: RealTime,
 }
 
-/// An attempt that is silent, overdue or abandoned, and whose thread is to be examined.
+/// An attempt that is silent, overdue or abandoned, or an abandoned closing, whose thread is to be
+/// examined.
 pub(in crate::runtime) struct Examinee {
-    pub(in crate::runtime) attempt: AttemptAddr,
     pub(in crate::runtime) cell: Arc<Cell>,
 }
 
@@ -67,7 +63,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// The work, with the time at which it was offered.
     pub(super) queue: VecDeque<(Work, RealTime)>,
-    pub(super) hooks: HookQueue,
+    pub(super) errands: Errands,
     /// Attempts whose dedicated threads came but could not serve them.
     pub(super) unserved: Vec<Dedicated>,
     /// Idle threads, the latest last. The latest is reused first, so that the others can retire.
@@ -204,7 +200,7 @@ impl State {
         let is_husk = |work: &Work| matches!(work, Work::Attempt(it) if it.cell.is_revoked());
         let work = self.queue.iter().find(|(work, _)| !is_husk(work)).map(|(_, at)| *at);
         let unserved = self.unserved.iter().map(|it| it.offered_at);
-        work.into_iter().chain(self.hooks.waiting().1).chain(unserved).min()
+        work.into_iter().chain(self.errands.oldest()).chain(unserved).min()
     }
 
     /// Sends the thread home that has been idle longest, if there are more than `keep`, so that the
@@ -233,16 +229,18 @@ impl State {
 
     /// How many attempts, hooks and drops no thread has taken.
     pub(super) fn untaken(&self) -> usize {
-        self.queue.len() + self.unserved.len() + self.hooks.waiting().0 as usize
+        self.queue.len() + self.unserved.len() + self.errands.waiting()
     }
 
-    /// The number of pooled threads that will look for work.
-    pub(super) fn available(&self, now: RealTime) -> u32 {
-        self.threads.pooled.saturating_sub(self.busy + self.slow(now))
+    /// The number of pooled threads that will look for work, and how many of them are awake or are
+    /// being started.
+    pub(super) fn available(&self, now: RealTime) -> (u32, u32) {
+        let available = self.threads.pooled.saturating_sub(self.busy + self.slow(now));
+        (available, available.saturating_sub(small(self.idle.len())))
     }
 
     pub(super) fn has_news(&self) -> bool {
-        self.closed || !self.hooks.is_empty() || !self.queue.is_empty()
+        self.closed || !self.queue.is_empty() || self.errands.takeable() > 0
     }
 
     pub(super) fn offer(&mut self, work: Work, now: RealTime) {

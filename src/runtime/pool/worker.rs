@@ -3,17 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use super::errands::Errand;
 use super::shared::{Call, Place, Seat, Shared, Work};
 use crate::platform::chain::chain;
 use crate::platform::{stall, unwind, user_value};
 use crate::task::cell::Thread;
 use crate::task::current;
-use crate::task::fact::{Fact, HookOwner, Role};
+use crate::task::fact::{Fact, Role};
 
 /// The work that a worker found.
 enum Found {
     Work(Work),
-    Hooks(HookOwner),
+    Errand(Errand),
 }
 
 /// The life of a pooled worker.
@@ -29,14 +30,9 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
     while let Some(found) = shared.next(&mut place, &seat, &thread, worked) {
         worked = true;
         match found {
-            Found::Hooks(owner) => shared.run_hooks(owner, &thread),
+            Found::Errand(errand) => shared.run_errand(errand, &thread),
             Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread),
             Found::Work(Work::Examine(examinees)) => shared.examine(examinees),
-            Found::Work(Work::Drop(values)) => {
-                for value in values {
-                    shared.drop_value(value);
-                }
-            }
         }
     }
     shared.end_thread();
@@ -102,9 +98,9 @@ impl Shared {
             }
         }
         loop {
-            // Hooks go first, because the grace of their attempts is running.
-            let hooks = state.hooks.begin(thread, &self.door.clock);
-            let found = hooks.map(Found::Hooks).or_else(|| state.take().map(Found::Work));
+            let all = state.closed;
+            let errand = state.errands.take(thread, all, &self.door.clock);
+            let found = errand.map(Found::Errand).or_else(|| state.take().map(Found::Work));
             if found.is_some() {
                 state.begin_work();
                 return found;

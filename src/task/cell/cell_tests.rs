@@ -64,7 +64,7 @@ impl Pair {
         );
         let task = TaskAddr { key: TaskKey(0), id: record.id };
         let body = Body::repeat(|_| Ok(()));
-        let load = Load { body, inherited: Vec::new(), allowance, failures: 0, last_failure: None };
+        let load = Load { body, allowance, failures: 0, last_failure: None };
         let real = Cell::offer(Arc::new(record), AttemptAddr { task, number: 1 }, load);
         let model = CellModel::offered();
         Self { real, model, allowance, is_leaving: false, is_revoked: false }
@@ -105,7 +105,7 @@ impl Pair {
             Operation::Return(is_final) => {
                 self.is_leaving = true;
                 let (seen, _) = real.returned(|_, _| is_final);
-                let Found { claimed_at, told, last } = model.returned(|_| is_final);
+                let Found { claimed_at, told, last } = model.returned(|_, _| is_final);
                 let seen = format!("{:?}", (hours(seen.claimed_at), seen.told, seen.last));
                 (seen, format!("{:?}", (hours(claimed_at), told, last)))
             }

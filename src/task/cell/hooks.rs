@@ -2,16 +2,13 @@
 //! runs again. Which thread runs them is decided in `runtime::pool`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Cell, Phase};
 use crate::platform::user_value;
 use crate::task::fact::{Fact, HookOwner};
 use crate::task::hook::Hook;
+use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::time::RealTime;
-
-/// A hook that runs longer than this is reported by an event.
-pub(crate) const SLOW_HOOK: Duration = Duration::from_millis(100);
 
 /// A hook, and when it is due (again) once the token is cancelled.
 pub(crate) struct Registered {
@@ -55,7 +52,7 @@ impl Cell {
         let told = self.told.is_set();
         let running = matches!(state.phase, Phase::Claimed);
         if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
-            // This token will never be cancelled, so only the guard keeps the hook.
+            // There is no body left to wake, so only the guard keeps the hook.
             return;
         }
         let due = match (told, hook.period) {
@@ -75,7 +72,7 @@ impl Cell {
         let began = self.clock().real.now();
         self.run_hook(Arc::clone(hook));
         let ran = began.until(self.clock().real.now());
-        if ran > SLOW_HOOK {
+        if ran > SLOW {
             self.door().post(Fact::HookSlow { owner: HookOwner::Attempt(Arc::clone(self)), ran });
         }
         if sooner {

@@ -25,15 +25,14 @@ use crate::platform::sync::{Condvar, Mutex};
 use crate::task::body::Body;
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
-use crate::task::leftover::Leftover;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
-use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
-pub(crate) use hooks::{Registered, SLOW_HOOK};
+pub(crate) use hooks::Registered;
 pub(crate) use parking::Parked;
 
 pub(crate) struct Cell {
@@ -41,8 +40,8 @@ pub(crate) struct Cell {
     pub(crate) attempt: AttemptAddr,
     /// Whether and why the attempt was told: written under the lock, read without it.
     told: told::Told,
-    /// Whether it was offered with bodies of earlier owners of its slot.
-    inherits: bool,
+    /// Whether the body is only to be dropped: a closing, not an attempt.
+    pub(crate) closing: bool,
     /// Signs of life, for the watchdog.
     pub(crate) pulse: Pulse,
     state: Mutex<State>,
@@ -92,8 +91,6 @@ pub(crate) struct Thread {
 /// What an attempt carries to its worker.
 pub(crate) struct Load {
     pub(crate) body: Body,
-    /// Bodies of earlier owners of the slot, to be dropped before this one starts.
-    pub(crate) inherited: Vec<Leftover<Body>>,
     pub(crate) allowance: Allowance,
     /// The failures of the streak, and the latest of them.
     pub(crate) failures: u32,
@@ -122,6 +119,21 @@ impl Cell {
         Self::new(record, attempt, Phase::Offered(load))
     }
 
+    /// The cell of a body that is only to be dropped. Its token is cancelled from the start, so
+    /// that no destructor waits.
+    pub(crate) fn closing(
+        record: Arc<Record>,
+        attempt: AttemptAddr,
+        body: Body,
+        reason: CancelReason,
+    ) -> Self {
+        let allowance = Allowance::default();
+        let load = Load { body, allowance, failures: 0, last_failure: None };
+        let cell = Self { closing: true, ..Self::offer(record, attempt, load) };
+        cell.told.set(reason);
+        cell
+    }
+
     /// The cell of an attempt without a supervisor.
     pub(crate) fn detached(record: Arc<Record>) -> Self {
         let task = TaskAddr { key: TaskKey(0), id: record.id };
@@ -137,7 +149,7 @@ impl Cell {
             record,
             attempt,
             told: told::Told::default(),
-            inherits: matches!(&phase, Phase::Offered(load) if !load.inherited.is_empty()),
+            closing: false,
             pulse: Pulse::default(),
             state: Mutex::new(State {
                 phase,
@@ -175,18 +187,6 @@ impl Cell {
         }
     }
 
-    /// Worker: the leftovers that must be dropped before the attempt is claimed.
-    pub(crate) fn inherited(&self) -> Vec<Leftover<Body>> {
-        // Few attempts inherit, and the others need not take the lock twice.
-        if !self.inherits {
-            return Vec::new();
-        }
-        match &self.state.lock().phase {
-            Phase::Offered(load) => load.inherited.clone(),
-            Phase::Claimed | Phase::Leaving { .. } | Phase::Returned | Phase::Revoked => Vec::new(),
-        }
-    }
-
     fn begin(&self, state: &mut State, allowance: Allowance) -> Time {
         let now = self.clock().now();
         state.claimed_at = now;
@@ -195,16 +195,16 @@ impl Cell {
         now
     }
 
-    /// Worker: the body has returned, and the token can no longer be cancelled. This decides
-    /// whether the body has run for the last time. The remaining hooks will never run, and are
-    /// returned to be dropped.
+    /// Worker: the body has returned, and what it was told no longer changes. This decides, from
+    /// that and from whether it was abandoned, whether the body has run for the last time. The
+    /// remaining hooks will never run, and are returned to be dropped.
     pub(crate) fn returned(
         &self,
-        is_final: impl FnOnce(Option<CancelReason>, Time) -> bool,
+        is_final: impl FnOnce(Option<CancelReason>, bool) -> bool,
     ) -> (Seen, Vec<Registered>) {
         let mut state = self.state.lock();
         let (told, at) = (self.reason(), self.clock().now());
-        let last = state.finalized || (!state.abandoned && is_final(told, at));
+        let last = state.finalized || is_final(told, state.abandoned);
         state.phase = Phase::Leaving { last };
         let seen = Seen { claimed_at: state.claimed_at, at, told, last };
         (seen, state.hooks.take_all())
@@ -236,13 +236,18 @@ impl Cell {
     /// Controller: cancels the token; the first reason counts.
     pub(crate) fn tell(&self, reason: CancelReason, now: Time, grace_until: Time) -> TellAnswer {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Claimed) {
-            return TellAnswer::AlreadyReturned;
-        }
+        let answer = match state.phase {
+            Phase::Claimed => TellAnswer::Told,
+            // The body has not heard of it, but its destructors may wait for something.
+            Phase::Leaving { .. } => TellAnswer::AlreadyReturned,
+            Phase::Offered(_) | Phase::Returned | Phase::Revoked => {
+                return TellAnswer::AlreadyReturned;
+            }
+        };
         if self.told.is_set() {
-            return TellAnswer::Told;
+            return answer;
         }
-        if reason == CancelReason::Timeout && state.until > now {
+        if answer == TellAnswer::Told && reason == CancelReason::Timeout && state.until > now {
             return TellAnswer::DeadlineMoved(state.until);
         }
 
@@ -253,7 +258,7 @@ impl Cell {
         self.changed.notify_all();
         #[cfg(unix)]
         self.fd.wake();
-        TellAnswer::Told
+        answer
     }
 
     /// Controller: the body of a told attempt will not run again, and its grace ends at
@@ -282,6 +287,19 @@ impl Cell {
         AbandonAnswer::Abandoned { last }
     }
 
+    /// Controller: abandons a closing whose grace is over.
+    pub(crate) fn abandon_closing(&self) -> ClosingAnswer {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Offered(_) => ClosingAnswer::Untaken,
+            Phase::Claimed | Phase::Leaving { .. } => {
+                state.abandoned = true;
+                ClosingAnswer::Abandoned
+            }
+            Phase::Returned | Phase::Revoked => ClosingAnswer::Dropped,
+        }
+    }
+
     /// Body: moves the deadline to `span` from now, unless it is already later.
     pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
         let mut state = self.state.lock();
@@ -301,6 +319,10 @@ impl Cell {
 
     pub(crate) fn is_revoked(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Revoked)
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.state.lock().abandoned
     }
 
     /// When the attempt was claimed, if it was; it may have returned since.

@@ -66,7 +66,7 @@ const ROWS: [Row; 40] = [
     ("restart, ended", |it| format!("{:?}", it.ended.restart()), "false"),
     ("debug", |it| format!("{:?}", it.ended.clone()).chars().take(10).collect(), "TaskHandle"),
     ("cancel_slot, queued", cancel_queued, "1 removed"),
-    ("cancel, queued", cancel_queued_task, "removed"),
+    ("cancel, queued", cancel_queued_task, "cancelled (stop)"),
 ];
 
 const QUEUE: AdmissionPolicy = AdmissionPolicy::Queue;
@@ -110,7 +110,7 @@ fn cancel_queued_task(it: &Actors) -> String {
     let queued = it.handle.submit(no_op("queued").slot("other"), QUEUE).unwrap();
     queued.cancel();
     match queued.wait() {
-        Ok(Outcome::Rejected(why)) => why.label().to_owned(),
+        Ok(outcome) => outcome.to_string(),
         other => format!("{other:?}"),
     }
 }

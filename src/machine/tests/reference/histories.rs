@@ -5,7 +5,7 @@
 //! the simulation. `THREADVISOR_HISTORIES=n` lives through so many.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,8 +19,8 @@ use crate::machine::tests::dice::Dice;
 use crate::machine::tests::number;
 use crate::machine::tests::rig::ms;
 use crate::machine::tests::shrinking::{fewest, survives, Failure};
-use crate::machine::{Answer, Effect, End, Input, Machine, Submission};
-use crate::vocabulary::answer::Return;
+use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Submission};
+use crate::vocabulary::answer::{ClosingAnswer, Return};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
@@ -48,6 +48,11 @@ enum Act {
     Return(usize, Return),
     /// What was released returns.
     ReturnLate(usize, Return),
+    /// A body is dropped, or its drop takes long.
+    Drop(usize),
+    Hang(usize),
+    /// A drop that was released is over.
+    DropLate(usize),
     Pass(Duration),
     ShutDown,
 }
@@ -65,9 +70,11 @@ const ANYBODY: &[Place] = &[
 struct Pair {
     machine: Machine,
     model: Model,
-    cells: BTreeMap<(TaskId, u64), CellModel>,
+    cells: BTreeMap<(TaskId, u64), (CellModel, Finality)>,
     ended: Vec<(TaskId, End)>,
     taken: Option<bool>,
+    /// Drops that threads are at.
+    taken_up: BTreeSet<TaskId>,
 }
 
 fn addr(id: TaskId) -> TaskAddr {
@@ -82,6 +89,7 @@ impl Pair {
             cells: BTreeMap::new(),
             ended: Vec::new(),
             taken: None,
+            taken_up: BTreeSet::new(),
         }
     }
 
@@ -147,6 +155,7 @@ impl Pair {
                 let Some(&(id, attempt)) = late else { return };
                 self.returns(AttemptAddr { task: addr(id), number: attempt }, ret);
             }
+            Act::Drop(_) | Act::Hang(_) | Act::DropLate(_) => self.act_on_drop(act),
             Act::Pass(span) => self.pass(span),
             Act::ShutDown => {
                 self.model.shut_down();
@@ -165,18 +174,50 @@ impl Pair {
         }
     }
 
+    fn act_on_drop(&mut self, act: &Act) {
+        match *act {
+            Act::Drop(which) => {
+                let Some(attempt) = self.pick(which, &[Place::Closing]) else { return };
+                self.model.closed(attempt.task.id);
+                self.feed(Input::Closed { attempt });
+            }
+            Act::Hang(which) => {
+                let Some(attempt) = self.pick(which, &[Place::Closing]) else { return };
+                if !self.model.job(attempt.task.id).is_taken {
+                    let since = self.model.now;
+                    self.taken_up.insert(attempt.task.id);
+                    self.model.hang(attempt.task.id);
+                    self.feed(Input::ClosingSlow { attempt, since });
+                }
+            }
+            Act::DropLate(which) => {
+                let released = self.machine.released.iter().filter(|it| it.closing);
+                let released: Vec<_> = released.map(|it| it.attempt).collect();
+                let Some(&attempt) = released.get(which % released.len().max(1)) else { return };
+                self.model.released_drops.retain(|id| *id != attempt.task.id);
+                self.feed(Input::Closed { attempt });
+            }
+            _ => unreachable!("{act:?} is not about a drop"),
+        }
+    }
+
     fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
         let at = self.model.now;
-        self.model.returned(attempt.task.id, attempt.number, ret);
-        // Whether it runs again is for the other side to find out.
-        let Seen { claimed_at, told, .. } = self.cell(attempt).returned(|_| false);
-        self.cell(attempt).left();
-        self.feed(Input::Returned { attempt, claimed_at, at, told, ret });
+        let (cell, finality) = self.cells.get_mut(&(attempt.task.id, attempt.number)).expect("it");
+        let is_final = |told, given_up| finality.is_final(told, ret, given_up);
+        let Seen { claimed_at, told, last } = cell.returned(is_final);
+        cell.left();
+        // A share of it may be left.
+        let job = self.model.jobs.iter().find(|job| job.id == attempt.task.id);
+        let plan = job.map(|job| (job.plan.body, job.plan.abandon));
+        let dropped = last && plan != Some((BodyKind::Shared, AbandonPolicy::Release));
+        self.model.returned(attempt.task.id, attempt.number, ret, dropped);
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
     }
 
     fn cell(&mut self, attempt: AttemptAddr) -> &mut CellModel {
         let id = (attempt.task.id, attempt.number);
-        self.cells.get_mut(&id).expect("an attempt that was ordered")
+        &mut self.cells.get_mut(&id).expect("an attempt that was ordered").0
     }
 
     /// Each timer is noticed when it is due, and both stop there.
@@ -200,9 +241,9 @@ impl Pair {
             audit(&self.machine);
             for effect in effects {
                 match effect {
-                    Effect::Start { attempt, .. } => {
+                    Effect::Start { attempt, finality } => {
                         let id = (attempt.task.id, attempt.number);
-                        self.cells.insert(id, CellModel::offered());
+                        self.cells.insert(id, (CellModel::offered(), finality));
                     }
                     Effect::Revoke { attempt } => {
                         let answer = self.cell(attempt).revoke();
@@ -219,6 +260,14 @@ impl Pair {
                     Effect::Abandon { attempt } => {
                         let answer = self.cell(attempt).abandon();
                         inputs.push_back(Input::AbandonAnswered { attempt, answer });
+                    }
+                    Effect::AbandonClosing { attempt } => {
+                        let answer = if self.taken_up.contains(&attempt.task.id) {
+                            ClosingAnswer::Abandoned
+                        } else {
+                            ClosingAnswer::Untaken
+                        };
+                        inputs.push_back(Input::ClosingAnswered { attempt, answer });
                     }
                     Effect::Deliver { task, end, .. } => self.ended.push((task.id, end)),
                     Effect::Answer(Answer::Taken(taken)) => self.taken = Some(taken),
@@ -237,7 +286,9 @@ impl Pair {
             let known = (task.state.name().label(), machine.due(task.addr.key));
             let expected = (format!("{:?}", job.place).to_lowercase(), job.due);
             assert_eq!(known, (&*expected.0, expected.1), "the state of {}", job.id);
-            assert_eq!((task.attempt, task.streak), (job.attempt, job.streak), "of {}", job.id);
+            // At its end, a task that had recovered is not failing.
+            let streak = if job.place == Place::Closing { task.streak } else { job.streak };
+            assert_eq!((task.attempt, task.streak), (job.attempt, streak), "of {}", job.id);
         }
         for slot in 0..SLOTS {
             let entry = machine.slots().get(SlotKey(slot));
@@ -251,7 +302,10 @@ impl Pair {
         let line = members(machine, machine.runnable);
         let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].addr.id).collect();
         assert_eq!((machine.permits_held(), line), (model.permits(), model.line.clone()));
-        let mut released: Vec<_> = machine.released.iter().map(|it| it.attempt).collect();
+        let drops = machine.released.iter().filter(|it| it.closing).count();
+        assert_eq!(drops, model.released_drops.len(), "what drops are released");
+        let attempts = machine.released.iter().filter(|it| !it.closing);
+        let mut released: Vec<_> = attempts.map(|it| it.attempt).collect();
         released.sort_by_key(|attempt| (attempt.task.id, attempt.number));
         let mut expected = model.released.clone();
         expected.sort_unstable();
@@ -315,6 +369,7 @@ fn plan(dice: &mut Dice) -> Plan {
         panic: dice.one_of(&[PanicPolicy::Failure, PanicPolicy::Fatal]),
         abandon: dice.one_of(&[AbandonPolicy::Hold, AbandonPolicy::Release]),
         watchdog: None,
+        needs_drop: dice.chance(50),
         shutdown_on_end: dice.chance(1),
         body: match once {
             true => BodyKind::Once,
@@ -345,6 +400,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
             plan: plan(dice).into(),
             submitted_at: if dice.chance(70) { now } else { before },
             cancelled: dice.chance(2),
+            gives_back: dice.chance(30),
         }),
         25..=31 => Act::Stop(which),
         32..=33 => Act::StopSlot(dice.below(SLOTS)),
@@ -356,6 +412,9 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         82 if dice.chance(20) => Act::ShutDown,
         83..=84 => Act::Await(which),
         85 => Act::Leave(which),
+        86..=90 => Act::Drop(which),
+        91 => Act::Hang(which),
+        92 => Act::DropLate(which),
         _ => Act::Pass(moment(dice, ms(12))),
     }
 }

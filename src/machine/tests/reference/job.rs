@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::machine::End;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::plan::{BodyKind, Plan};
 use crate::vocabulary::policy::RestartPolicy;
@@ -18,9 +19,11 @@ pub(super) enum Place {
     Running,
     Stopping,
     Abandoned,
+    Closing,
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "as naive as can be")]
 pub(super) struct Job {
     pub(super) id: TaskId,
     pub(super) slot: Option<u32>,
@@ -48,6 +51,13 @@ pub(super) struct Job {
     pub(super) stop: Option<StopReason>,
     /// Its outcome is given, though it still holds what it has.
     pub(super) over: bool,
+    pub(super) is_owner: bool,
+    /// There is no body to be dropped, or not any more.
+    pub(super) is_gone: bool,
+    /// While it closes: how it ends, whether a thread is at it, and whether that is stuck.
+    pub(super) end: Option<End>,
+    pub(super) is_taken: bool,
+    pub(super) is_stuck: bool,
 }
 
 impl Job {
@@ -55,6 +65,11 @@ impl Job {
         Self {
             id,
             slot,
+            is_owner: false,
+            is_gone: !plan.needs_drop,
+            end: None,
+            is_taken: false,
+            is_stuck: false,
             plan,
             place: Place::Queued,
             due: expires_at,

@@ -1,6 +1,7 @@
 //! The rules written a second time, as naively as can be, and histories by chance that the machine
 //! and this reference live through side by side.
 
+mod closing;
 mod histories;
 mod job;
 mod model;

@@ -23,6 +23,7 @@ pub(super) struct Model {
     pub(super) queues: BTreeMap<u32, Vec<TaskId>>,
     pub(super) line: Vec<TaskId>,
     pub(super) released: Vec<(TaskId, u64)>,
+    pub(super) released_drops: Vec<TaskId>,
     pub(super) ended: Vec<(TaskId, End)>,
     /// When the grace of the shutdown ends that has begun.
     pub(super) closes: Option<Time>,
@@ -38,6 +39,7 @@ impl Model {
             queues: BTreeMap::new(),
             line: Vec::new(),
             released: Vec::new(),
+            released_drops: Vec::new(),
             ended: Vec::new(),
             closes: None,
             n_set: 0,
@@ -49,7 +51,7 @@ impl Model {
     }
 
     pub(super) fn owner(&self, slot: u32) -> Option<TaskId> {
-        let owns = |job: &&Job| job.slot == Some(slot) && job.place != Place::Queued;
+        let owns = |job: &&Job| job.slot == Some(slot) && job.is_owner;
         self.jobs.iter().find(owns).map(|job| job.id)
     }
 
@@ -60,12 +62,12 @@ impl Model {
         self.jobs.iter().filter(|job| holds(job.place)).count().try_into().expect("few jobs")
     }
 
-    fn stuck(&self) -> usize {
-        let held = self.jobs.iter().filter(|job| job.place == Place::Abandoned);
-        held.count() + self.released.len()
+    pub(super) fn stuck(&self) -> usize {
+        let held = self.jobs.iter().filter(|job| job.place == Place::Abandoned || job.is_stuck);
+        held.count() + self.released.len() + self.released_drops.len()
     }
 
-    fn put(&mut self, id: TaskId, place: Place, due: Time) {
+    pub(super) fn put(&mut self, id: TaskId, place: Place, due: Time) {
         self.n_set += 1;
         let set = self.n_set;
         let job = self.job(id);
@@ -102,7 +104,11 @@ impl Model {
             _ => None,
         };
         if let Some(why) = refusal {
-            return self.end(id, End::Rejected(why));
+            let stopped = End::Cancelled { reason: StopReason::Stop, ret: None };
+            let end = if why == Rejection::Removed { stopped } else { End::Rejected(why) };
+            let at_once = submission.gives_back || self.closes.is_some();
+            self.job(id).is_gone |= at_once;
+            return self.end(id, end);
         }
         let (Some(slot), Some(owner)) = (slot, owner) else { return self.own(id) };
         let superseded = match policy {
@@ -124,6 +130,7 @@ impl Model {
     }
 
     fn own(&mut self, id: TaskId) {
+        self.job(id).is_owner = true;
         let (now, delay) = (self.now, self.job(id).plan.initial_delay);
         if delay.is_zero() {
             return self.get_ready(id);
@@ -145,11 +152,16 @@ impl Model {
     }
 
     /// Permits go to those who wait for them, idle slots to those who wait for these.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let most = self.limits.max_concurrent.unwrap_or(u32::MAX);
-            let awaited = self.line.iter().position(|&id| self.is_awaited(id));
-            let first = (self.permits() < most && !self.line.is_empty()).then_some(0);
+            // Those that close only keep a place.
+            let line = self.line.clone();
+            let waits = |id: &TaskId| {
+                self.jobs.iter().any(|job| job.id == *id && job.place == Place::Runnable)
+            };
+            let awaited = line.iter().position(|id| waits(id) && self.is_awaited(*id));
+            let first = line.iter().position(waits).filter(|_| self.permits() < most);
             let Some(at) = awaited.or(first) else { break };
             let id = self.line.remove(at);
             self.job(id).attempt += 1;
@@ -178,7 +190,7 @@ impl Model {
     }
 
     /// The outcome; with it goes all that the job holds.
-    fn end(&mut self, id: TaskId, end: End) {
+    pub(super) fn finish(&mut self, id: TaskId, end: End) {
         let job = self.job(id).clone();
         if !job.over {
             self.deliver(id, end);
@@ -187,14 +199,17 @@ impl Model {
         self.jobs.remove(at);
         self.queues.values_mut().for_each(|queue| queue.retain(|queued| *queued != id));
         let place = self.line.iter().position(|ready| *ready == id);
-        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+        // Of those that close, only the replaced are still in the line.
+        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. })
+            || job.place == Place::Closing;
         let queue = job.slot.and_then(|slot| self.queues.get_mut(&slot));
         match (place, queue) {
             // The successor takes over the place of an owner that waits for its permit.
-            (Some(place), Some(queue)) if replaced => {
+            (Some(place), Some(queue)) if replaced && !queue.is_empty() => {
                 let heir = queue.remove(0);
                 self.line.remove(place);
                 if self.job(heir).plan.initial_delay.is_zero() {
+                    self.job(heir).is_owner = true;
                     self.line.insert(place, heir);
                     let expiry = self.expiry(heir);
                     self.put(heir, Place::Runnable, expiry);
@@ -208,7 +223,7 @@ impl Model {
         self.settle();
     }
 
-    fn deliver(&mut self, id: TaskId, end: End) {
+    pub(super) fn deliver(&mut self, id: TaskId, end: End) {
         self.ended.push((id, end));
         let job = self.job(id);
         job.over = true;
@@ -230,8 +245,7 @@ impl Model {
         let due = job.due.min(closes);
         match job.place {
             Place::Queued if shutdown => self.end(id, End::Rejected(Rejection::ShuttingDown)),
-            Place::Queued => self.end(id, End::Rejected(Rejection::Removed)),
-            Place::Runnable | Place::Starting | Place::Waiting => {
+            Place::Queued | Place::Runnable | Place::Starting | Place::Waiting => {
                 self.end(id, End::Cancelled { reason, ret: None });
             }
             Place::Running => {
@@ -248,13 +262,19 @@ impl Model {
                 job.stop = Some(reason);
                 self.deliver(id, End::Abandoned { reason: told, stop: Some(reason) });
             }
-            Place::Stopping | Place::Abandoned => {}
+            Place::Closing if shutdown && !job.is_stuck => {
+                self.put(id, Place::Closing, due);
+                if due <= self.now {
+                    self.end_closing(id);
+                }
+            }
+            Place::Stopping | Place::Abandoned | Place::Closing => {}
         }
     }
 
     pub(super) fn stop_slot(&mut self, slot: u32) {
         for id in self.queues.get(&slot).cloned().unwrap_or_default() {
-            self.stop(id, StopReason::Stop);
+            self.end(id, End::Rejected(Rejection::Removed));
         }
         if let Some(owner) = self.owner(slot) {
             self.stop(owner, StopReason::Stop);
@@ -268,7 +288,8 @@ impl Model {
         self.closes = Some(self.now.after(self.limits.grace));
         let waits = |job: &Job| matches!(job.place, Place::Runnable | Place::Waiting);
         let ids = |of: &dyn Fn(&Job) -> bool| -> Vec<_> {
-            self.jobs.iter().filter(|job| !job.over && of(job)).map(|job| job.id).collect()
+            let open = |job: &&Job| !job.over || job.place == Place::Closing;
+            self.jobs.iter().filter(open).filter(|job| of(job)).map(|job| job.id).collect()
         };
         let queued = ids(&|job| job.place == Place::Queued);
         let waiting = ids(&waits);
@@ -302,7 +323,7 @@ impl Model {
         if job.plan.abandon == AbandonPolicy::Release && !crowded {
             let (attempt, shared) = (job.attempt, job.plan.body == BodyKind::Shared);
             self.released.push((id, attempt));
-            return if follows && shared { self.retry(id) } else { self.end(id, end) };
+            return if follows && shared { self.retry(id) } else { self.finish(id, end) };
         }
         self.put(id, Place::Abandoned, Time::NEVER);
         if !follows {
@@ -334,16 +355,18 @@ impl Model {
         self.put(id, Place::Running, due);
     }
 
-    pub(super) fn returned(&mut self, id: TaskId, attempt: u64, ret: Return) {
+    pub(super) fn returned(&mut self, id: TaskId, attempt: u64, ret: Return, dropped: bool) {
         if self.released.contains(&(id, attempt)) {
             return self.released.retain(|released| *released != (id, attempt));
         }
+        self.job(id).is_gone |= dropped;
         let job = self.job(id).clone();
         let asked = job.stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         let told_to_stop = job.told.and_then(as_stop);
         let told = told_to_stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),
+            (Return::Fatal, _) if job.place == Place::Abandoned => self.end(id, End::Fatal),
             _ if job.place == Place::Abandoned => self.retry(id),
             (Return::Fatal, _) => self.end(id, End::Fatal),
             (Return::Panicked, _)
@@ -475,6 +498,7 @@ impl Model {
                 Place::Running => self.tell(id, CancelReason::Timeout),
                 Place::Stopping => self.end_grace(id),
                 Place::Waiting => self.end_wait(id),
+                Place::Closing => self.end_closing(id),
                 Place::Abandoned => unreachable!("it has no timer"),
             }
         }

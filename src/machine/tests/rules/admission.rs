@@ -55,8 +55,7 @@ fn queue_pushes_back() {
         * b queued, depth 2",
     );
     rig.returns("owner", Return::Ok).orders(
-        "discard owner before a
-        start a/1
+        "start a/1
         deliver owner: completed
         forget owner",
     );
@@ -71,7 +70,6 @@ fn queue_is_limited() {
         "* d submitted queue
         decide d: rejected(queue_full 3/3)
         * d rejected(queue_full 3/3)
-        discard d
         deliver d: rejected(queue_full 3/3)
         forget d",
     );
@@ -85,7 +83,6 @@ fn replace_becomes_the_head_and_asks_the_owner_to_stop_once() {
     rig.submit(task("c").slot("s").replace()).gives(
         "* c submitted replace
         * a rejected(superseded by c)
-        discard a
         deliver a: rejected(superseded by c)
         forget a
         decide c: queued behind 0
@@ -101,8 +98,7 @@ fn replace_becomes_the_head_and_asks_the_owner_to_stop_once() {
     orders.has_none("tell");
     orders.has_none("finalize");
     rig.returns("owner", Return::Cancelled).orders(
-        "discard owner before d
-        start d/1
+        "start d/1
         deliver owner: cancelled by replace
         forget owner",
     );
@@ -127,7 +123,6 @@ fn drop_if_running_is_refused_and_says_by_whom() {
         "* b submitted drop_if_running
         decide b: rejected(slot_busy owner since 0ns)
         * b rejected(slot_busy owner since 0ns)
-        discard b
         deliver b: rejected(slot_busy owner since 0ns)
         forget b",
     );
@@ -139,11 +134,9 @@ fn keep_latest_replaces_all_that_waits_and_leaves_the_owner_alone() {
     rig.submit(task("c").slot("s").policy(KeepLatest)).gives(
         "* c submitted keep_latest
         * a rejected(superseded by c)
-        discard a
         deliver a: rejected(superseded by c)
         forget a
         * b rejected(superseded by c)
-        discard b
         deliver b: rejected(superseded by c)
         forget b
         decide c: queued behind 0
@@ -175,11 +168,9 @@ fn a_slot_whose_owner_waits_is_busy() {
     rig.submit(task("b").slot("s")).has("decide b: queued behind 0");
     // An owner without an attempt ends in the same step.
     rig.submit(task("c").slot("s").replace()).orders(
-        "discard b
-        deliver b: rejected(superseded by c)
+        "deliver b: rejected(superseded by c)
         forget b
         decide c: queued behind 0
-        discard owner before c
         start c/1
         deliver owner: cancelled by replace
         forget owner",
@@ -227,7 +218,6 @@ fn a_terminal_step_delivers_the_outcome_last() {
     rig.at(ms(2)).returns("a", Return::Ok).gives(
         "* a/1 succeeded after 2ms ok
         * a ended: completed
-        discard a before b
         start c/1
         * b admitted
         * b waits for a permit
@@ -236,8 +226,7 @@ fn a_terminal_step_delivers_the_outcome_last() {
     );
     rig.claim("c").whatever();
     rig.returns("c", Return::Ok).orders(
-        "discard c
-        start b/1
+        "start b/1
         deliver c: completed
         forget c
         forget slot c",
@@ -248,9 +237,8 @@ fn a_terminal_step_delivers_the_outcome_last() {
 fn cancelling_what_waits_removes_it_and_nothing_else() {
     let mut rig = busy(["a", "b", "c"]);
     rig.stop("b").gives(
-        "* b rejected(removed)
-        discard b
-        deliver b: rejected(removed)
+        "* b ended: cancelled by stop
+        deliver b: cancelled by stop
         forget b",
     );
     rig.stop("b").gives("");
@@ -264,7 +252,7 @@ fn cancelling_the_head_of_a_replace_takes_nothing_back_from_the_owner() {
     let mut rig = busy(["a"]);
     rig.submit(task("b").slot("s").replace()).has("deliver a: rejected(superseded by b)");
     rig.told("owner").whatever();
-    rig.stop("b").has("deliver b: rejected(removed)");
+    rig.stop("b").has("deliver b: cancelled by stop");
     assert_eq!(rig.slot("s"), "owner terminating since 5ms");
     rig.returns("owner", Return::Failed).has("deliver owner: cancelled by replace");
 }
@@ -273,10 +261,8 @@ fn cancelling_the_head_of_a_replace_takes_nothing_back_from_the_owner() {
 fn stopping_a_slot_removes_what_waits_and_stops_the_owner() {
     let mut rig = busy(["a", "b"]);
     rig.stop_slot("s").orders(
-        "discard a
-        deliver a: rejected(removed)
+        "deliver a: rejected(removed)
         forget a
-        discard b
         deliver b: rejected(removed)
         forget b
         tell owner/1 stop until 105ms
@@ -285,8 +271,7 @@ fn stopping_a_slot_removes_what_waits_and_stops_the_owner() {
     rig.told("owner").whatever();
     rig.submit(task("c").slot("s")).whatever();
     rig.stop_slot("s").orders(
-        "discard c
-        deliver c: rejected(removed)
+        "deliver c: rejected(removed)
         forget c
         answer owner_asked=false removed=1",
     );
@@ -311,16 +296,13 @@ fn a_batch_is_refused_whole() {
     let drop = |name| task(name).policy(DropIfRunning);
     rig.submit_all([drop("a"), drop("b").slot("s"), drop("c")]).orders(
         "decide a: rejected(batch_refused for b)
-        discard a
         deliver a: rejected(batch_refused for b)
         forget a
         forget slot a
         decide b: rejected(slot_busy owner since 0ns)
-        discard b
         deliver b: rejected(slot_busy owner since 0ns)
         forget b
         decide c: rejected(batch_refused for b)
-        discard c
         deliver c: rejected(batch_refused for b)
         forget c
         forget slot c",
@@ -332,11 +314,9 @@ fn a_batch_that_names_a_slot_twice_is_refused_and_forgets_it_once() {
     let mut rig = Rig::new();
     rig.at(ms(7)).submit_all([task("a").slot("s"), task("b").slot("s")]).orders(
         "decide a: rejected(batch_refused for b)
-        discard a
         deliver a: rejected(batch_refused for b)
         forget a
         decide b: rejected(slot_named_twice like a)
-        discard b
         deliver b: rejected(slot_named_twice like a)
         forget b
         forget slot s",
@@ -370,14 +350,13 @@ fn an_expired_submission_is_refused_when_decided() {
 }
 
 #[test]
-fn a_submission_cancelled_in_the_intake_is_removed() {
+fn a_submission_cancelled_in_the_intake_is_not_admitted() {
     let mut rig = Rig::new();
     rig.submit(task("a").cancelled()).gives(
         "* a submitted queue
         decide a: rejected(removed)
-        * a rejected(removed)
-        discard a
-        deliver a: rejected(removed)
+        * a ended: cancelled by stop
+        deliver a: cancelled by stop
         forget a
         forget slot a",
     );
@@ -389,8 +368,7 @@ fn a_submission_expires_in_the_queue() {
     rig.submit(task("a").slot("s").replace().expires_in(ms(10))).whatever();
     rig.told("owner").whatever();
     rig.due_at(ms(15)).orders(
-        "discard a
-        deliver a: rejected(expired)
+        "deliver a: rejected(expired)
         forget a",
     );
     // The stop it asked for stays.
@@ -406,7 +384,6 @@ fn a_submission_expires_while_it_waits_for_a_permit_and_the_slot_passes_on() {
     assert_eq!((rig.state("a"), rig.permits()), ("runnable", (1, 1)));
     rig.due_at(ms(10)).gives(
         "* a rejected(expired)
-        discard a before b
         * b admitted
         * b waits for a permit
         deliver a: rejected(expired)
@@ -422,7 +399,6 @@ fn a_submission_expires_while_it_waits_for_a_thread() {
     rig.idle();
     rig.revoked("a").gives(
         "* a rejected(expired)
-        discard a
         deliver a: rejected(expired)
         forget a
         forget slot a",

@@ -106,9 +106,9 @@ fn a_body_that_returned_before_it_was_abandoned_ends_as_told() {
 fn an_abandoned_attempt_with_a_retry_left_is_retried_when_it_has_returned() {
     let mut rig = abandoned();
     assert_eq!(rig.slot("t"), "t terminating since 15ms");
-    // What it returns, even what would be fatal, is only reported.
-    rig.at(ms(100)).returns("t", Return::Fatal).gives(
-        "* t/1 returned fatal, late by 85ms
+    // What it returns is only reported.
+    rig.at(ms(100)).returns("t", Return::Panicked).gives(
+        "* t/1 returned panicked, late by 85ms
         * t slot no longer terminating
         * t/1 retry in 10ms, abandoned",
     );
@@ -117,6 +117,20 @@ fn an_abandoned_attempt_with_a_retry_left_is_retried_when_it_has_returned() {
     // It counted as a failure.
     rig.claim("t").whatever();
     rig.returns("t", Return::Failed).has("deliver t: failed");
+}
+
+#[test]
+fn a_fatal_error_of_an_abandoned_attempt_ends_its_task() {
+    let mut rig = abandoned();
+    rig.at(ms(100)).returns_dropped("t", Return::Fatal).gives(
+        "* t/1 returned fatal, late by 85ms
+        * t ended: fatal
+        * t slot no longer terminating
+        * heir admitted
+        start heir/1
+        deliver t: fatal
+        forget t",
+    );
 }
 
 #[test]
@@ -158,7 +172,6 @@ fn an_abandoned_attempt_without_a_retry_has_its_outcome_at_once() {
     rig.submit(task("next").slot("t")).whatever();
     rig.at(ms(99)).returns("t", Return::Panicked).gives(
         "* t/1 returned panicked, late by 84ms
-        discard t before next
         * t slot no longer terminating
         * next admitted
         start next/1
@@ -177,8 +190,7 @@ fn a_stop_decides_the_outcome_of_an_abandoned_attempt() {
     assert_eq!(rig.slot("t"), "t terminating since 15ms");
     rig.stop("t").gives("");
     rig.at(ms(30)).returns("t", Return::Ok).orders(
-        "discard t before heir
-        start heir/1
+        "start heir/1
         forget t",
     );
 }
@@ -299,7 +311,14 @@ fn what_is_said_about_an_earlier_attempt_is_stale() {
     let at = rig.now();
     for input in [
         Input::Claimed { attempt, at },
-        Input::Returned { attempt, claimed_at: at, at, told: None, ret: Return::Ok },
+        Input::Returned {
+            attempt,
+            claimed_at: at,
+            at,
+            told: None,
+            ret: Return::Ok,
+            dropped: false,
+        },
         Input::RevokeAnswered { attempt, answer: RevokeAnswer::Revoked },
         Input::TellAnswered { attempt, answer: TellAnswer::AlreadyReturned },
         Input::AbandonAnswered { attempt, answer: AbandonAnswer::Abandoned { last: false } },

@@ -66,7 +66,6 @@ fn an_abandoned_attempt_returns_without_a_second_end() {
         let name = format!("{ret:?}").to_lowercase();
         orders.gives(&format!(
             "* t/1 returned {name}, late by 8ms
-            discard t
             * t slot no longer terminating
             forget t
             forget slot t"
@@ -215,7 +214,6 @@ fn any_other_error_is_a_failure() {
     orders.gives(
         "* t/1 failed after 6ms
         * t ended: failed
-        discard t
         deliver t: failed
         forget t
         forget slot t",
@@ -337,8 +335,10 @@ fn the_order_to_start_says_which_ends_are_final() {
         let mut rig = Rig::new();
         rig.submit(spec).whatever();
         let finality = rig.finality("t");
-        let is_final =
-            |told, ret| finality.is_final(told, ret, crate::vocabulary::time::Time::ZERO);
+        let is_final = |told, ret| finality.is_final(told, ret, false);
+        // Of what an abandoned attempt returns, only this counts.
+        let late = EVERY_RETURN.map(|ret| finality.is_final(Some(Timeout), ret, true));
+        assert_eq!(late, [false, false, true, false, false]);
         let ends = EVERY_RETURN.map(|ret| is_final(None, ret));
         assert!(NOT_FATAL.iter().all(|&ret| is_final(Some(Stop), ret)));
         assert_eq!(is_final(Some(Timeout), Return::Ok), is_final(None, Return::Failed));
@@ -351,7 +351,9 @@ fn the_order_to_start_says_which_ends_are_final() {
     assert_eq!(finality(task("t").never()), [true; 5]);
     assert_eq!(finality(task("t").once()), [true; 5]);
     assert_eq!(finality(task("t").max_retries(0)), [true; 5]);
-    assert_eq!(finality(task("t").failure_limit(0, ms(9))), [true; 5]);
+    // When the window has passed is not for the worker to say.
+    let limited = task("t").failure_limit(1, ms(9));
+    assert_eq!(finality(limited), [true, false, true, true, false]);
     assert_eq!(finality(task("t").panic(PanicPolicy::Fatal)), [true, false, true, true, true]);
 }
 
@@ -368,7 +370,6 @@ fn a_claim_may_travel_with_the_return() {
         "* t/1 starting
         * t/1 succeeded after 0ns ok
         * t ended: completed
-        discard t
         deliver t: completed
         forget t
         forget slot t",

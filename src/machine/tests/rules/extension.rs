@@ -47,7 +47,6 @@ fn one_that_returns_in_the_time_it_asked_for_was_in_time() {
     rig.at(ms(30)).returns("t", Return::Ok).gives(
         "* t/1 succeeded after 30ms ok
         * t ended: completed
-        discard t
         deliver t: completed
         forget t
         forget slot t",

@@ -2,6 +2,7 @@
 //! file names the section of `guide::rules` that it checks.
 
 mod admission;
+mod closing;
 mod deadlines;
 mod endings;
 mod extension;

@@ -57,7 +57,6 @@ fn a_revoked_attempt_gives_its_permit_back() {
     assert_eq!(rig.permits(), (1, 1), "only the answer gives it back");
     rig.revoked("a").gives(
         "* a ended: cancelled by stop
-        discard a
         start b/1
         * a slot no longer terminating
         deliver a: cancelled by stop
@@ -104,7 +103,6 @@ fn cancelling_one_that_waits_ends_it_in_the_same_step() {
     rig.submit(task("heir").slot("b")).whatever();
     rig.stop("b").gives(
         "* b ended: cancelled by stop
-        discard b before heir
         * heir admitted
         * heir waits for a permit
         deliver b: cancelled by stop
@@ -126,7 +124,6 @@ fn a_replace_takes_the_place_of_an_owner_that_waits_for_its_permit() {
         decide b2: queued behind 0
         * b2 queued, depth 1
         * b ended: cancelled by replace
-        discard b before b2
         * b2 admitted
         * b2 waits for a permit
         deliver b: cancelled by replace

@@ -70,7 +70,6 @@ fn any_other_body_is_lost_and_the_slot_passes_on() {
         finalize t/1 until 15ms
         release t/1
         * t ended: abandoned, timeout
-        discard t before heir
         * heir admitted
         start heir/1
         deliver t: abandoned, timeout
@@ -98,7 +97,6 @@ fn a_stop_asked_before_is_the_reason_of_the_end() {
             finalize t/1 until 6ms
             release t/1
             * t ended: abandoned, stop, asked by stop
-            discard t
             * t slot no longer terminating
             deliver t: abandoned, stop, asked by stop
             forget t
@@ -125,8 +123,7 @@ fn a_stop_after_the_release_ends_the_wait_for_the_retry() {
     let stuck = rig.attempt("t");
     outlive(&mut rig, "t").whatever();
     rig.at(ms(20)).stop("t").orders(
-        "discard t
-        deliver t: cancelled by stop
+        "deliver t: cancelled by stop
         forget t
         forget slot t",
     );
@@ -225,7 +222,6 @@ fn a_task_with_shutdown_on_end_that_is_released_for_good_ends_everything() {
         * t ended: abandoned, timeout
         * shutdown requested: end of t
         close door
-        discard t
         deliver t: abandoned, timeout
         forget t
         forget slot t
@@ -304,7 +300,6 @@ fn above_the_cap_nothing_new_is_accepted() {
         "* c submitted queue
         decide c: rejected(too_many_abandoned 1)
         * c rejected(too_many_abandoned 1)
-        discard c
         deliver c: rejected(too_many_abandoned 1)
         forget c
         forget slot c",

@@ -168,8 +168,7 @@ fn an_initial_delay_starts_with_ownership_and_holds_the_slot() {
     rig.due_at(ms(12)).gives("start t/1");
     rig.claim("t").whatever();
     rig.at(ms(20)).returns("t", OK).orders(
-        "discard t before u
-        deliver t: completed
+        "deliver t: completed
         forget t",
     );
     rig.due_at(ms(30)).gives("start u/1");

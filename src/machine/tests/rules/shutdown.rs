@@ -46,16 +46,13 @@ fn what_waits_ends_first_and_what_runs_is_told() {
         "* shutdown requested: requested
         close door
         * queued rejected(shutting_down)
-        discard queued
         deliver queued: rejected(shutting_down)
         forget queued
         * waits ended: cancelled by shutdown
-        discard waits
         deliver waits: cancelled by shutdown
         forget waits
         forget slot waits
         * runnable ended: cancelled by shutdown
-        discard runnable
         deliver runnable: cancelled by shutdown
         forget runnable
         forget slot runnable
@@ -67,8 +64,7 @@ fn what_waits_ends_first_and_what_runs_is_told() {
     );
     rig.told("runs").whatever();
     rig.revoked("starts").orders(
-        "discard starts
-        deliver starts: cancelled by shutdown
+        "deliver starts: cancelled by shutdown
         forget starts
         forget slot starts",
     );
@@ -76,7 +72,6 @@ fn what_waits_ends_first_and_what_runs_is_told() {
     rig.at(ms(9)).returns("runs", Return::Cancelled).gives(
         "* runs/1 cancelled after 9ms late by 4ms
         * runs ended: cancelled by shutdown
-        discard runs
         * runs slot no longer terminating
         deliver runs: cancelled by shutdown
         forget runs
@@ -93,7 +88,6 @@ fn nothing_is_accepted_any_more() {
     rig.shutdown().whatever();
     rig.submit(task("b")).orders(
         "decide b: rejected(shutting_down)
-        discard b
         deliver b: rejected(shutting_down)
         forget b
         forget slot b",
@@ -167,8 +161,7 @@ fn the_grace_of_the_supervisor_bounds_the_whole() {
     rig.due_at(ms(320)).gives("finish");
     // A late return finds the books still open.
     rig.at(ms(400)).returns("long", Return::Ok).orders(
-        "discard long
-        forget long
+        "forget long
         forget slot long",
     );
 }
@@ -230,15 +223,12 @@ fn a_task_with_shutdown_on_end_takes_the_supervisor_with_it() {
         * shutdown requested: end of t
         close door
         * queued rejected(shutting_down)
-        discard queued
         deliver queued: rejected(shutting_down)
         forget queued
         * runnable ended: cancelled by shutdown
-        discard runnable
         deliver runnable: cancelled by shutdown
         forget runnable
         forget slot runnable
-        discard t
         deliver t: completed
         forget t
         forget slot t

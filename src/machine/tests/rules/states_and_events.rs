@@ -117,9 +117,9 @@ fn intake() {
 
 #[test]
 fn queued() {
-    let ends = |why: &str| format!("discard t\n deliver t: rejected({why})\n forget t");
-    check("queued", stop, &ends("removed"));
-    check("queued", |rig| rig.due_at(ms(50)), &ends("expired"));
+    let ends = |end: &str| format!("deliver t: {end}\n forget t");
+    check("queued", stop, &ends("cancelled by stop"));
+    check("queued", |rig| rig.due_at(ms(50)), &ends("rejected(expired)"));
     let orders = shutdown(&mut rig("queued"));
     orders.has("deliver t: rejected(shutting_down)");
     let replaced = rig("queued").submit(task("new").slot("owner").replace());
@@ -130,7 +130,7 @@ fn queued() {
 
 #[test]
 fn ready() {
-    let ends = |end: &str| format!("discard t\n deliver t: {end}\n forget t\n forget slot t");
+    let ends = |end: &str| format!("deliver t: {end}\n forget t\n forget slot t");
     check("runnable", stop, &ends("cancelled by stop"));
     check("runnable", |rig| rig.due_at(ms(50)), &ends("rejected(expired)"));
     shutdown(&mut rig("runnable")).has("deliver t: cancelled by shutdown");
@@ -145,7 +145,7 @@ fn starting() {
     check("starting", shutdown, "close door\n revoke t/1");
     check("starting", |rig| rig.skip("t"), "answer false");
     check("starting", |rig| rig.restart("t"), "answer false");
-    let ends = |end: &str| format!("discard t\n deliver t: {end}\n forget t\n forget slot t");
+    let ends = |end: &str| format!("deliver t: {end}\n forget t\n forget slot t");
     for (event, end) in [
         (stop as fn(&mut Rig) -> Orders, "cancelled by stop"),
         (|rig| rig.due_at(ms(50)), "rejected(expired)"),
@@ -181,7 +181,6 @@ fn starting_with_a_return_that_was_faster() {
         "* t/1 starting
         * t/1 failed after 0ns
         * t ended: cancelled by stop
-        discard t
         * t slot no longer terminating
         deliver t: cancelled by stop
         forget t
@@ -313,7 +312,6 @@ fn abandoned_with_its_outcome_given() {
     let mut rig = rig("abandoned for good");
     rig.returns("t", Return::Ok).gives(
         "* t/1 returned ok, late by 7ms
-        discard t
         * t slot no longer terminating
         forget t
         forget slot t",
@@ -323,7 +321,7 @@ fn abandoned_with_its_outcome_given() {
 
 #[test]
 fn abandoned_with_release_and_a_retry() {
-    let ends = |end: &str| format!("discard t\n deliver t: {end}\n forget t\n forget slot t");
+    let ends = |end: &str| format!("deliver t: {end}\n forget t\n forget slot t");
     check("released", stop, &ends("cancelled by stop"));
     check("released", |rig| rig.due_at(ms(16)), "start t/2");
     shutdown(&mut rig("released")).has("deliver t: cancelled by shutdown");
@@ -348,7 +346,7 @@ fn abandoned_with_release_for_good() {
 
 #[test]
 fn waiting() {
-    let ends = |end: &str| format!("discard t\n deliver t: {end}\n forget t\n forget slot t");
+    let ends = |end: &str| format!("deliver t: {end}\n forget t\n forget slot t");
     check("waiting", stop, &ends("cancelled by stop"));
     check("waiting", |rig| rig.due_at(ms(10)), "start t/2");
     shutdown(&mut rig("waiting")).has("deliver t: cancelled by shutdown");
@@ -357,8 +355,7 @@ fn waiting() {
     let mut rig = rig("waiting");
     rig.submit(task("heir").slot("t")).whatever();
     rig.stop("t").orders(
-        "discard t before heir
-        start heir/1
+        "start heir/1
         deliver t: cancelled by stop
         forget t",
     );

@@ -1,12 +1,12 @@
 //! Where every body is. A body is one value: it leaves for its attempt, comes back or is dropped
-//! there as no longer needed, and in the end is dropped once, before the next owner of its slot is
-//! let in. Only what a released attempt took with it stays out; and a body that may run again
-//! beside such an attempt leaves a copy behind.
+//! there as no longer needed. In the end it is dropped once, before its slot has another owner and
+//! before the outcome of its task. Only what a released attempt or a stuck drop took with it stays
+//! out; and a body that may run again beside such an attempt leaves a copy behind.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::mem;
 
+use crate::machine::End;
 use crate::vocabulary::id::TaskId;
 
 #[derive(Debug)]
@@ -16,43 +16,82 @@ struct Body {
     slot: Option<u32>,
     /// It leaves a copy behind.
     is_copied: bool,
+    needs_drop: bool,
+    /// Its task has become the owner of its slot.
+    is_owner: bool,
     /// With the runtime.
     on_shelf: bool,
     /// With a job, on a thread, or on its way home.
     is_away: bool,
+    /// Offered to be dropped, or being dropped.
+    is_closing: bool,
+    was_closed: bool,
+    /// Its drop outlived its grace.
+    is_stuck: bool,
+    /// Nobody took its drop up before the end of a shutdown.
+    is_untaken: bool,
     /// With released attempts.
     n_lost: u32,
-    was_offered: bool,
-    is_discarded: bool,
-    /// Bodies to be dropped by the job that starts this one.
-    inherited: Vec<TaskId>,
 }
 
 #[derive(Default)]
 pub(super) struct Bodies(BTreeMap<TaskId, Body>);
 
+impl Body {
+    /// But for what is lost.
+    fn is_gone(&self) -> bool {
+        !self.needs_drop || !(self.on_shelf || self.is_away || self.is_closing)
+    }
+}
+
 impl Bodies {
-    pub(super) fn arrives(&mut self, task: TaskId, slot: Option<u32>, is_copied: bool) {
+    pub(super) fn arrives(
+        &mut self,
+        task: TaskId,
+        slot: Option<u32>,
+        is_copied: bool,
+        needs_drop: bool,
+    ) {
         let body = Body {
             slot,
             is_copied,
+            needs_drop,
+            is_owner: false,
             on_shelf: true,
             is_away: false,
+            is_closing: false,
+            was_closed: false,
+            is_stuck: false,
+            is_untaken: false,
             n_lost: 0,
-            was_offered: false,
-            is_discarded: false,
-            inherited: Vec::new(),
         };
         assert!(self.0.insert(task, body).is_none(), "an id is used twice");
+    }
+
+    /// The task is the owner of its slot: no body of an owner before it is open, unless it is
+    /// stuck.
+    pub(super) fn is_admitted(&mut self, task: TaskId) {
+        let slot = self.body(task).slot;
+        let before = self.0.iter().filter(|(_, body)| body.is_owner && body.slot == slot);
+        let open = before.clone().find(|(_, body)| {
+            // What a released attempt left may go any time.
+            !body.is_gone() && !body.is_stuck && body.n_lost == 0
+        });
+        assert!(slot.is_none() || open.is_none(), "{task} is admitted while {open:?} is open");
+        self.body(task).is_owner = true;
+    }
+
+    /// The spec went back to the caller.
+    pub(super) fn is_given_back(&mut self, task: TaskId) {
+        self.body(task).on_shelf = false;
     }
 
     /// Its attempt is offered.
     pub(super) fn leaves(&mut self, task: TaskId) {
         let body = self.body(task);
         assert!(body.on_shelf && !body.is_away, "{task} is started without its body");
-        assert!(!body.is_discarded, "{task} is started although its body is given up");
         assert!(body.n_lost == 0 || body.is_copied, "{task} runs twice at a time");
-        (body.on_shelf, body.is_away, body.was_offered) = (body.is_copied, true, true);
+        (body.on_shelf, body.is_away) = (body.is_copied, true);
     }
 
     /// The offer was taken back.
@@ -60,16 +99,6 @@ impl Bodies {
         let body = self.body(task);
         assert!(body.is_away);
         (body.on_shelf, body.is_away) = (true, false);
-    }
-
-    /// The job first drops what it inherited, then runs the body.
-    pub(super) fn is_claimed(&mut self, task: TaskId, slot: Option<u32>) {
-        for inherited in mem::take(&mut self.body(task).inherited) {
-            self.drop_body(inherited);
-        }
-        let same_slot = |body: &&Body| slot.is_some() && body.slot == slot;
-        let still_open = self.0.values().filter(same_slot).any(|body| !body.inherited.is_empty());
-        assert!(!still_open, "{task} runs while the body of an owner before it is open");
     }
 
     /// The attempt has returned, and the worker drops the body because that was the last.
@@ -88,48 +117,58 @@ impl Bodies {
         body.n_lost += u32::from(mem::replace(&mut body.is_away, false));
     }
 
-    /// The report of the return has come, with the body or without.
-    pub(super) fn comes_home(&mut self, task: TaskId, carried: bool, released: bool) {
+    /// The report of the return has come, with the body or without. Gives whether none is left.
+    pub(super) fn comes_home(&mut self, task: TaskId, carried: bool, released: bool) -> bool {
         let body = self.body(task);
         if released {
             body.n_lost -= u32::from(carried);
         } else {
             assert_eq!(body.is_away, carried);
-            (body.on_shelf, body.is_away) = (carried, false);
+            (body.on_shelf, body.is_away) = (carried || body.on_shelf, false);
         }
+        !body.on_shelf
     }
 
-    /// Gives a body up. Those that nobody inherits are to be dropped by a job of their own.
-    pub(super) fn discard(&mut self, task: TaskId, heir: Option<TaskId>) -> Vec<TaskId> {
+    /// A worker is to drop it.
+    pub(super) fn closes(&mut self, task: TaskId) {
         let body = self.body(task);
-        assert!(!mem::replace(&mut body.is_discarded, true), "{task} is discarded twice");
-        assert!(!body.is_away, "{task} is discarded while a thread has it");
-        let mut bodies = mem::take(&mut body.inherited);
-        if body.on_shelf {
-            bodies.push(task);
-        }
-        let Some(heir) = heir else { return bodies };
-        let heir_body = self.body(heir);
-        assert!(!heir_body.was_offered, "{heir} was started before it inherited from {task}");
-        heir_body.inherited.append(&mut bodies);
-        bodies
+        assert!(body.on_shelf && !body.is_away, "{task} is closed without its body");
+        assert!(body.needs_drop, "{task} is closed for nothing");
+        assert!(!mem::replace(&mut body.was_closed, true), "{task} is closed twice");
+        (body.on_shelf, body.is_closing) = (false, true);
     }
 
-    pub(super) fn drop_body(&mut self, task: TaskId) {
+    /// It is dropped.
+    pub(super) fn is_closed(&mut self, task: TaskId) {
         let body = self.body(task);
-        assert!(body.is_discarded, "the body of {task} is dropped unasked");
-        assert!(mem::replace(&mut body.on_shelf, false), "a body is dropped twice");
+        assert!(mem::replace(&mut body.is_closing, false), "a body is dropped twice");
+        body.is_stuck = false;
     }
 
-    /// But for what is lost.
-    pub(super) fn is_dropped(&self, task: TaskId) -> bool {
-        !self.0[&task].on_shelf && !self.0[&task].is_away
+    /// Its drop is given up, for it hangs or nobody has begun with it.
+    pub(super) fn is_given_up(&mut self, task: TaskId, untaken: bool) {
+        let body = self.body(task);
+        (body.is_stuck, body.is_untaken) = (!untaken, untaken);
+    }
+
+    /// The outcome is delivered: it means closed.
+    pub(super) fn is_over(&mut self, task: TaskId, end: End) {
+        let body = self.body(task);
+        let excused = matches!(end, End::Abandoned { .. }) || body.is_stuck || body.is_untaken;
+        assert!(excused || body.is_gone(), "{end:?} is the end of {task}, whose body is open");
+    }
+
+    /// The runtime has nothing of it any more.
+    pub(super) fn is_forgotten(&mut self, task: TaskId) {
+        let body = self.body(task);
+        assert!(!body.is_away, "{task} is forgotten while a thread has its body");
+        body.on_shelf = false;
     }
 
     pub(super) fn finish(&self) {
         for (task, body) in &self.0 {
-            assert!(self.is_dropped(*task) && body.n_lost == 0, "the body of {task} is left");
-            assert!(body.is_discarded, "{task} was never discarded");
+            let left = body.on_shelf || body.is_away || body.is_closing || body.n_lost > 0;
+            assert!(!left, "the body of {task} is left: {body:?}");
         }
     }
 

@@ -115,7 +115,7 @@ impl Cells {
             return None;
         }
         let (ret, finality) = (cell.body.ret, cell.finality);
-        let seen = cell.shared.returned(|told| finality.is_final(told, ret, at));
+        let seen = cell.shared.returned(|told, given_up| finality.is_final(told, ret, given_up));
         cell.shared.left();
         (cell.returned_at, cell.carries_body) = (at, !seen.last);
         let (released, claim_arrives) = (cell.released, cell.claim_arrives);
@@ -196,12 +196,6 @@ impl Cells {
     /// Attempts whose bodies run.
     pub(super) fn running(&self) -> Vec<AttemptAddr> {
         self.cells.values().filter(|cell| cell.shared.runs()).map(|cell| cell.attempt).collect()
-    }
-
-    /// Whether the task's latest attempt was given up.
-    pub(super) fn is_abandoned(&self, task: TaskId) -> bool {
-        let latest = self.cells.range((task, 0)..=(task, u64::MAX)).next_back();
-        latest.is_some_and(|(_, cell)| cell.shared.is_abandoned())
     }
 
     fn cell(&mut self, attempt: AttemptAddr) -> &mut Cell {

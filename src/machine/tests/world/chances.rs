@@ -87,11 +87,13 @@ impl Dice {
                 (false, true) => BodyKind::Shared,
                 (false, false) => BodyKind::Repeat,
             },
+            needs_drop: false,
         };
         if self.chance(profile.release) {
             plan.abandon = AbandonPolicy::Release;
         }
         self.go_to_extremes(profile, &mut plan);
+        plan.needs_drop = self.chance(profile.drops);
         plan
     }
 

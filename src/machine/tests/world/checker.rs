@@ -70,8 +70,16 @@ impl Checker {
         self.records.insert(submission.addr.id, SeenTask::new(submission, slot));
     }
 
-    /// A thread takes up an attempt. Gives the slot's name.
-    pub(super) fn claimed(&mut self, now: Time, attempt: AttemptAddr) -> Option<u32> {
+    pub(super) fn gives_back(&self, task: TaskId) -> bool {
+        self.records[&task].gives_back
+    }
+
+    pub(super) fn is_forgotten(&self, task: TaskId) -> bool {
+        self.records[&task].is_forgotten && !self.stuck.has_drop(task)
+    }
+
+    /// A thread takes up an attempt.
+    pub(super) fn claimed(&mut self, now: Time, attempt: AttemptAddr) {
         assert_eq!(self.closed_at, None, "an attempt begins after the door was closed");
         self.n_claimed += 1;
         assert!(u64::from(self.n_claimed) <= self.permits.most(), "too many bodies run");
@@ -79,7 +87,6 @@ impl Checker {
         record.claimed(now, attempt.number);
         let slot = record.slot;
         self.slots.enter(slot, attempt.task.id);
-        slot
     }
 
     /// A body returns.
@@ -112,7 +119,7 @@ impl Checker {
             self.effect(effect, effects);
         }
         self.permits.compare(machine);
-        let kept = self.permits.line().iter().any(|&waiting| self.is_awaited(waiting));
+        let kept = self.permits.line().any(|waiting| self.is_awaited(waiting));
         assert!(!kept, "a task that a body waits for has to wait for a permit");
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
@@ -217,6 +224,7 @@ impl Checker {
         assert_eq!(told, silent, "{attempt:?} is told it is unresponsive");
     }
 
+    #[allow(clippy::too_many_lines, reason = "one line for each order")]
     fn effect(&mut self, effect: Effect, effects: &[Effect]) {
         let now = self.now;
         match effect {
@@ -250,15 +258,25 @@ impl Checker {
             Effect::NoteFailure { attempt, cause } => {
                 self.record(attempt.task).note(attempt.number, cause);
             }
-            Effect::Discard { task, heir } => {
-                let record = self.record(task);
-                record.discard(heir);
-                let slot = record.slot;
-                self.slots.pass_on(slot, task.id, heir.map(|heir| heir.id));
-                self.permits.heir(task.id, heir.map(|heir| heir.id));
-            }
+            Effect::Close { attempt, .. } => self.record(attempt.task).close_ordered(),
             Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
-            Effect::Forget { task } => self.record(task).forget(),
+            Effect::Forget { task } => {
+                let record = self.record(task);
+                record.forget();
+                let slot = record.slot;
+                self.slots.vacate(slot, task.id);
+            }
+            Effect::Publish(Notice::ClosingAbandoned { attempt }) => {
+                let is_release = |it: &Effect| match it {
+                    Effect::Release { attempt: it, .. } => *it == attempt,
+                    _ => false,
+                };
+                let released = effects.iter().any(is_release);
+                let record = self.record(attempt.task);
+                let to_release = record.plan.abandon == AbandonPolicy::Release;
+                self.stuck.drop_abandoned(attempt.task.id, to_release, released);
+                self.sight(if released { "a drop is released" } else { "a drop is held" });
+            }
             Effect::Publish(notice) => self.notice(notice),
             Effect::CloseDoor { .. } => {
                 assert_eq!(self.closed_at.replace(now), None, "the door is closed twice");
@@ -274,7 +292,10 @@ impl Checker {
                 assert!(self.drained && !self.finished, "the end has come twice or too soon");
                 self.finished = true;
             }
-            Effect::ForgetSlot { .. } | Effect::Answer(_) | Effect::RestoreSignals => {}
+            Effect::AbandonClosing { .. }
+            | Effect::ForgetSlot { .. }
+            | Effect::Answer(_)
+            | Effect::RestoreSignals => {}
         }
     }
 
@@ -282,6 +303,9 @@ impl Checker {
         let now = self.now;
         match effect {
             Effect::Look { attempt } => self.record(attempt.task).look(now, attempt.number),
+            Effect::Examine { attempt } if self.records[&attempt.task.id].is_closing => {}
+            Effect::Release { attempt, .. } if self.records[&attempt.task.id].is_closing => {}
+            Effect::ForgetReleased { closing: true, .. } => {}
             Effect::Examine { attempt } => {
                 self.record(attempt.task).live(attempt.number).examine();
             }
@@ -293,7 +317,7 @@ impl Checker {
                 }
                 self.permits.give_back(attempt.task.id);
             }
-            Effect::ForgetReleased { attempt } => {
+            Effect::ForgetReleased { attempt, .. } => {
                 self.record(attempt.task).attempt(attempt.number).forget();
             }
             _ => unreachable!("{effect:?} is not about what is stuck"),
@@ -333,10 +357,9 @@ impl Checker {
         let slot = record.slot;
         if !matches!(end, End::Abandoned { .. }) || record.is_released() {
             assert!(!self.permits.is_held_by(task.id), "an outcome before the permit passed on");
-            assert!(!self.slots.is_owned_by(slot, task.id), "an outcome before the slot passed on");
-            if let Some(heir) = self.records[&task.id].heir {
-                assert!(self.slots.is_owned_by(slot, heir), "an outcome before the heir's turn");
-            }
+            let keeps = self.slots.keeps_waiting(slot, task.id);
+            let holds = self.stuck.holds(task.id);
+            assert!(!keeps || holds, "an outcome before the slot passed on");
         }
     }
 
@@ -347,6 +370,12 @@ impl Checker {
                 let record = self.record(task);
                 record.admitted(now);
                 let slot = record.slot;
+                if let Some(before) = self.slots.owner(slot) {
+                    let left = self.records[&before].is_announced();
+                    assert!(left && !self.stuck.holds(before), "a slot has two owners");
+                    self.slots.vacate(slot, before);
+                    self.permits.heir(before, task.id);
+                }
                 self.slots.admit(slot, task.id);
             }
             Notice::WaitingForPermit { task } => self.permits.wait(task.id),
@@ -369,7 +398,13 @@ impl Checker {
             }
             Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
             Notice::TaskEnded { task, end } => self.task_ends(task, end),
-            Notice::Submitted { .. }
+            Notice::TaskClosing { attempt } => self.closes(attempt.task),
+            Notice::ClosingReturned { attempt, .. } => {
+                self.stuck.drop_returned(attempt.task.id);
+                self.permits.leave(attempt.task.id, End::Completed);
+            }
+            Notice::ClosingAbandoned { .. }
+            | Notice::Submitted { .. }
             | Notice::Queued { .. }
             | Notice::SlotTransition { .. }
             | Notice::ShutdownRequested { .. }
@@ -420,6 +455,9 @@ impl Checker {
             }
             Notice::AttemptReturned { attempt, .. } => {
                 self.record(attempt.task).attempt(attempt.number).noted();
+                if self.record(attempt.task).attempt(attempt.number).was_fatal() {
+                    self.sight("a fatal error came late");
+                }
                 if self.stuck.returned(attempt) {
                     self.permits.give_back(attempt.task.id);
                 } else if self.record(attempt.task).attempt != attempt.number {
@@ -441,10 +479,27 @@ impl Checker {
         let record = self.record(task);
         record.announced(now, end);
         let (slot, revoked) = (record.slot, record.was_revoked());
+        if revoked && !record.is_closing {
+            self.permits.give_back(task.id);
+        }
+        if !self.stuck.holds(task.id) {
+            self.permits.leave(task.id, end);
+        }
+        self.slots.leave_queue(slot, task.id);
+    }
+
+    /// The body is to be dropped: everything but the slot, and a place for an heir, is left.
+    fn closes(&mut self, task: TaskAddr) {
+        let record = self.record(task);
+        record.closes();
+        let (slot, revoked) = (record.slot, record.was_revoked());
+        let replaced = record.is_replaced();
         if revoked {
             self.permits.give_back(task.id);
         }
-        self.permits.leave(task.id, end);
+        if self.permits.close(task.id, replaced) {
+            self.sight("a place in the line is kept");
+        }
         self.slots.leave_queue(slot, task.id);
     }
 

@@ -4,8 +4,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::machine::step::Released;
 use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
-use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::JitterPolicy;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::plan::{Pause, Plan};
@@ -40,17 +41,18 @@ variants! {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
         RestartRequested, WaitBegan, WaitEnded, ShutdownRequested, SignalReceived, Claimed,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
-        HookReturned, EventsFlushed, TimerDue,
+        HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
     RevokeAnswer { Revoked, AlreadyClaimed }
     TellAnswer { Told, AlreadyReturned, DeadlineMoved }
     AbandonAnswer { Abandoned, NotAbandoned }
+    ClosingAnswer { Untaken, Abandoned, Dropped }
     Return { Ok, Failed, Fatal, Cancelled, Panicked }
     Effect {
         Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
         Release, ForgetReleased,
-        Discard, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor, RestoreSignals,
-        FlushEvents, Finish,
+        Close, AbandonClosing, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor,
+        RestoreSignals, FlushEvents, Finish,
     }
     Decision { Admitted, Queued, Rejected }
     Answer { Taken, SlotCancelled }
@@ -58,7 +60,8 @@ variants! {
         Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
         AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
         AttemptResponsive, AttemptStable, AttemptsTooShort,
-        AttemptAbandoned, AttemptReturned, TaskEnded, ShutdownRequested, ShutdownEnded,
+        AttemptAbandoned, AttemptReturned, TaskClosing, ClosingAbandoned, ClosingReturned,
+        TaskEnded, ShutdownRequested, ShutdownEnded,
     }
     Ending { Succeeded, Cancelled, Failed, Panicked, TimedOut, Unresponsive }
     End {
@@ -196,13 +199,40 @@ const PAIRS: &[(Name, &[Name])] = &[
         &["stop", "stop of the slot", "replace", "end", "skip", "restart", "shutdown", "urgent"],
     ),
     ("waiting", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    (
+        "closing",
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "skip",
+            "restart",
+            "shutdown",
+            "urgent",
+            "slow",
+            "closed",
+            "untaken",
+            "abandoned",
+            "dropped",
+        ],
+    ),
+    (
+        "closing, over",
+        &["stop", "stop of the slot", "replace", "skip", "restart", "shutdown", "closed"],
+    ),
+    ("over", &["closed"]),
     ("over", &["stop", "skip", "restart", "claim", "end", "told", "revoked", "abandoned"]),
-    ("released", &["end"]),
+    ("released", &["end", "closed"]),
     (
         "sight",
         &[
             "a deadline was moved",
             "a stop came before the news of a moved deadline",
+            "a fatal error came late",
+            "a place in the line is kept",
+            "a drop is held",
+            "a drop is released",
             "held",
             "held at the cap",
             "refused because too much is stuck",
@@ -309,6 +339,9 @@ impl Coverage {
                 let what = if *alive { "sign of life" } else { "no sign of life" };
                 self.attempt(machine, *attempt, what);
             }
+            Input::ClosingSlow { .. } | Input::ClosingAnswered { .. } | Input::Closed { .. } => {
+                self.before_closing(machine, input);
+            }
             Input::TimerDue => {
                 let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
                 due.for_each(|task| self.met(name(task.state), "timer"));
@@ -317,6 +350,23 @@ impl Coverage {
             | Input::HookAbandoned
             | Input::HookReturned
             | Input::EventsFlushed => {}
+        }
+    }
+
+    fn before_closing(&mut self, machine: &Machine, input: &Input) {
+        match input {
+            Input::ClosingSlow { attempt, .. } => self.closing(machine, *attempt, "slow"),
+            Input::ClosingAnswered { attempt, answer } => {
+                self.variant(answer);
+                let what = match answer {
+                    ClosingAnswer::Untaken => "untaken",
+                    ClosingAnswer::Abandoned => "abandoned",
+                    ClosingAnswer::Dropped => "dropped",
+                };
+                self.closing(machine, *attempt, what);
+            }
+            Input::Closed { attempt } => self.closing(machine, *attempt, "closed"),
+            _ => unreachable!("{input:?} is not about a closing"),
         }
     }
 
@@ -357,8 +407,17 @@ impl Coverage {
         self.met(found.map_or("over", |found| name(found.state)), event);
     }
 
+    fn closing(&mut self, machine: &Machine, attempt: AttemptAddr, event: Name) {
+        let is_it = |it: &Released| it.attempt == attempt && it.closing;
+        if machine.released.iter().any(is_it) {
+            return self.met("released", event);
+        }
+        self.task(machine, attempt.task, event);
+    }
+
     fn attempt(&mut self, machine: &Machine, attempt: AttemptAddr, event: Name) {
-        if machine.released.iter().any(|released| released.attempt == attempt) {
+        let is_it = |it: &Released| it.attempt == attempt && !it.closing;
+        if machine.released.iter().any(is_it) {
             return self.met("released", event);
         }
         let found = machine.tasks().get(attempt.task.key);
@@ -423,6 +482,8 @@ fn name(state: State) -> Name {
         State::Abandoned { over: false, .. } => "abandoned",
         State::Abandoned { over: true, .. } => "abandoned, over",
         State::Waiting(_) => "waiting",
+        State::Closing(closing) if closing.over => "closing, over",
+        State::Closing(_) => "closing",
         State::Over => "over",
     }
 }

@@ -40,6 +40,9 @@ struct Story {
     is_silent: bool,
     is_terminating: bool,
     was_warned: bool,
+    /// Its body is being dropped; and that outlived its grace.
+    is_closing: bool,
+    is_stuck: bool,
     /// Given up and run on; held by its task, or not.
     held: Option<u64>,
     released: Vec<u64>,
@@ -83,6 +86,8 @@ impl Events {
             is_silent: false,
             is_terminating: false,
             was_warned: false,
+            is_closing: false,
+            is_stuck: false,
             held: None,
             released: Vec::new(),
         };
@@ -131,11 +136,14 @@ impl Events {
             Notice::TaskEnded { task, .. } => {
                 let (place, attempt) = (self.story(task).place, self.story(task).attempt);
                 // One that is revoked has waited for a thread; one that ends while it runs is
-                // given up, and was seen to be.
-                let may = matches!(place, Place::Owner | Place::Between(_) | Place::Held);
+                // given up, and was seen to be; one that is stopped may never have been admitted.
+                let may = !matches!(place, Place::Runs | Place::Ended);
                 assert!(may, "{task:?} ends after {place:?} of attempt {attempt}");
                 self.ends(task);
             }
+            Notice::TaskClosing { .. }
+            | Notice::ClosingAbandoned { .. }
+            | Notice::ClosingReturned { .. } => self.see_closing(notice),
             Notice::ShutdownRequested { .. } => {
                 assert!(!self.has_begun_to_end, "the shutdown begins twice");
                 self.has_begun_to_end = true;
@@ -150,11 +158,40 @@ impl Events {
         }
     }
 
+    fn see_closing(&mut self, notice: Notice) {
+        match notice {
+            Notice::TaskClosing { attempt } => {
+                let story = self.story(attempt.task);
+                let may = story.held.is_none() && !story.is_closing && story.place != Place::Runs;
+                assert!(may, "{story:?}");
+                story.is_closing = true;
+                if let (Place::Queued, Some(slot)) = (story.place, story.slot) {
+                    story.place = Place::Submitted;
+                    *self.queued.entry(slot).or_default() -= 1;
+                }
+            }
+            Notice::ClosingAbandoned { attempt } => {
+                let story = self.story(attempt.task);
+                assert!(story.is_closing && !story.is_stuck, "{story:?}");
+                story.is_stuck = true;
+            }
+            Notice::ClosingReturned { attempt, .. } => {
+                let story = self.story(attempt.task);
+                assert!(story.is_stuck && story.place == Place::Ended, "{story:?}");
+                story.is_stuck = false;
+                let slot = story.slot;
+                self.leave(attempt.task, slot);
+            }
+            _ => unreachable!("{notice:?} is not about a closing"),
+        }
+    }
+
     fn see_attempt(&mut self, notice: Notice) {
         let limit = self.max_concurrent;
         match notice {
             Notice::AttemptStarting { attempt } => {
                 let story = self.story(attempt.task);
+                assert!(!story.is_closing, "{story:?}");
                 let goes_on = matches!(
                     story.place,
                     Place::Owner | Place::Between(Between::Other | Between::Success)
@@ -229,6 +266,12 @@ impl Events {
         assert!(was_queued || story.place == Place::Submitted, "{story:?}");
         story.place = Place::Owner;
         let Some(slot) = slot else { return };
+        if let Some(owner) = self.owners.get(&slot) {
+            let owner = &self.stories[owner];
+            if owner.is_stuck && owner.place == Place::Ended {
+                self.owners.remove(&slot);
+            }
+        }
         let before = self.owners.insert(slot, task.id);
         assert_eq!(before, None, "slot {slot} has two owners");
         *self.queued.entry(slot).or_default() -= u32::from(was_queued);
@@ -241,6 +284,7 @@ impl Events {
         match (place, slot) {
             (Place::Queued, Some(slot)) => *self.queued.entry(slot).or_default() -= 1,
             (Place::Held, _) => {}
+            _ if self.stories[&task.id].is_stuck => {}
             _ => self.leave(task, slot),
         }
     }

@@ -24,6 +24,8 @@ families! {
     Deaf,
     /// A task begins later than it is admitted.
     Delays,
+    /// A body needs a drop.
+    Drops,
     /// The end is asked for amid all this.
     Ends,
     /// Submissions expire.
@@ -40,6 +42,8 @@ families! {
     Hangs,
     /// A hook is stuck.
     Hooks,
+    /// A drop takes long.
+    HungDrops,
     /// An answer takes time.
     LateAnswers,
     /// There is less of everything than is asked for.
@@ -116,6 +120,8 @@ pub(super) struct Profile {
     pub(super) budgets: u32,
     pub(super) delays: u32,
     pub(super) extremes: u32,
+    pub(super) drops: u32,
+    pub(super) hung_drops: u32,
     pub(super) hard_end: bool,
     pub(super) shutdown_on_end: u32,
 }
@@ -152,6 +158,8 @@ impl Profile {
             delays: chance(Family::Delays, &[15, 60]),
             extremes: chance(Family::Extremes, &[5, 20]),
             shutdown_on_end: chance(Family::Significant, &[1, 3]),
+            drops: chance(Family::Drops, &[40, 100]),
+            hung_drops: chance(Family::HungDrops, &[10, 60]),
             hard_end: families.have(Family::HardEnd),
             shared: dice.one_of(&[0, 50, 100, 100]),
             gap: dice.one_of(&[ms(1), ms(4), ms(10)]),
@@ -159,8 +167,8 @@ impl Profile {
         }
     }
 
-    /// Whether every body returns soon after it is told.
+    /// Whether every body returns soon after it is told, and nobody waits for its drop.
     pub(super) const fn is_obedient(&self) -> bool {
-        self.deaf == 0
+        self.deaf == 0 && self.drops == 0
     }
 }

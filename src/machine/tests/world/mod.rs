@@ -11,11 +11,13 @@ mod bodies;
 mod cells;
 mod chances;
 mod checker;
+mod closings;
 mod coverage;
 mod events;
 mod families;
 mod queues;
 mod recipe;
+mod repeats;
 mod seen_attempt;
 mod seen_task;
 mod simulation;
@@ -31,21 +33,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt::Write as _;
-use core::mem;
 use core::time::Duration;
 
 use crate::machine::tests::audit::{audit, audit_empty};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Effect, End, Input, Machine};
+use crate::machine::{Effect, Input, Machine, Notice};
+use crate::vocabulary::answer::ClosingAnswer;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::RestartPolicy;
-use crate::vocabulary::reason::{ShutdownCause, StopReason};
+use crate::vocabulary::reason::{Decision, ShutdownCause};
 use crate::vocabulary::time::Time;
 use bodies::Bodies;
 use cells::Cells;
 use checker::Checker;
+use closings::Closings;
 use coverage::Coverage;
 use events::Events;
 use families::{Families, Family, Profile};
@@ -79,6 +82,7 @@ struct World {
     sequence: u64,
     answers_at_once: bool,
     cells: Cells,
+    closings: Closings,
     tasks: BTreeMap<TaskId, TaskAddr>,
     free_keys: Vec<TaskKey>,
     slots: BTreeMap<u32, SlotKey>,
@@ -111,8 +115,10 @@ enum Happening {
     /// The body asks for more time.
     Extend(AttemptAddr),
     Message(Input),
-    /// The job that drops a body nobody inherits is run.
-    Drop(TaskId),
+    /// A thread takes up the drop of a body.
+    Drop(AttemptAddr),
+    /// The body is dropped.
+    Dropped(AttemptAddr),
 }
 
 /// What an attempt throws dice for: each time with dice of its own.
@@ -125,6 +131,8 @@ enum Chance {
     Answer,
     Heal,
     Drop,
+    Hang,
+    Closed,
     React,
 }
 
@@ -150,6 +158,7 @@ impl World {
             sequence: 0,
             answers_at_once,
             cells: Cells::new(answers_at_once),
+            closings: Closings::default(),
             tasks: BTreeMap::new(),
             free_keys: Vec::new(),
             slots: BTreeMap::new(),
@@ -254,13 +263,15 @@ impl World {
                 }
             }
             Happening::Message(input) => {
-                if let Input::Returned { attempt, .. } = input {
-                    let (carried, released) = self.cells.report(attempt);
-                    self.bodies.comes_home(attempt.task.id, carried, released);
+                let mut input = input;
+                if let Input::Returned { attempt, dropped, .. } = &mut input {
+                    let (carried, released) = self.cells.report(*attempt);
+                    *dropped = self.bodies.comes_home(attempt.task.id, carried, released);
                 }
                 self.feed(input);
             }
-            Happening::Drop(task) => self.bodies.drop_body(task),
+            Happening::Drop(attempt) => self.drop_body(attempt),
+            Happening::Dropped(attempt) => self.body_dropped(attempt),
         }
     }
 
@@ -280,6 +291,10 @@ impl World {
             let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Heal);
             self.schedule(dice.span(ms(50)), Happening::Return(attempt));
         }
+        for attempt in self.closings.running() {
+            let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Heal);
+            self.schedule(dice.span(ms(50)), Happening::Dropped(attempt));
+        }
         let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
         for task in endless.map(|task| task.addr).collect::<Vec<_>>() {
             self.feed(Input::StopRequested(task));
@@ -293,6 +308,10 @@ impl World {
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
             self.steps += 1;
+            if let Input::ClosingAnswered { attempt, answer: ClosingAnswer::Untaken } = input {
+                assert!(!self.machine.is_running(), "a drop is given up though there is time");
+                self.bodies.is_given_up(attempt.task.id, true);
+            }
             assert!(self.steps < MAX_STEPS, "the world does not drain");
             self.remember(&input);
             effects.clear();
@@ -363,18 +382,20 @@ impl World {
                 let alive = self.cells.look(attempt, self.now);
                 return Some((attempt, Input::Looked { attempt, alive }));
             }
+            Effect::Close { attempt, .. } => self.close(attempt),
+            Effect::AbandonClosing { attempt } => {
+                let answer = self.closings.abandon(attempt);
+                return Some((attempt, Input::ClosingAnswered { attempt, answer }));
+            }
+            Effect::Release { attempt, .. } if self.closings.has(attempt.task.id) => {}
             Effect::Release { attempt, .. } => {
                 self.cells.release(attempt);
                 self.bodies.is_released(attempt.task.id);
             }
-            Effect::Discard { task, heir } => {
-                let heir = heir.map(|heir| heir.id);
-                for body in self.bodies.discard(task.id, heir) {
-                    let delay = self.dice(body, 0, Chance::Drop).delay(ms(20));
-                    self.schedule(delay, Happening::Drop(body));
-                }
+            Effect::Forget { task } => {
+                self.bodies.is_forgotten(task.id);
+                self.free_keys.push(task.key);
             }
-            Effect::Forget { task } => self.free_keys.push(task.key),
             Effect::ForgetSlot { slot } => {
                 let n_known = self.slots.len();
                 self.slots.retain(|_, known| *known != slot);
@@ -387,15 +408,14 @@ impl World {
             }
             Effect::Finish => self.finished = true,
             Effect::Deliver { task, end, .. } => {
-                self.deliver(task, end);
+                self.bodies.is_over(task.id, end);
                 let mut dice = self.dice(task.id, 0, Chance::React);
                 if dice.chance(self.profile.reacts) && !self.healthy {
                     self.react(&mut dice, task.id);
                 }
             }
-            Effect::Decide { .. }
-            | Effect::Answer(_)
-            | Effect::Publish(_)
+            Effect::Decide { .. } | Effect::Publish(_) => self.note_bodies(effect),
+            Effect::Answer(_)
             | Effect::CloseDoor { .. }
             | Effect::RestoreSignals
             | Effect::Examine { .. }
@@ -405,51 +425,20 @@ impl World {
         None
     }
 
-    /// An end that the worker could foresee has found the body dropped.
-    fn deliver(&self, task: TaskAddr, end: End) {
-        // Whether retries are left may depend on how long the attempt runs.
-        let plan = self.checker.plan(task.id);
-        let resident = plan.restart == RestartPolicy::Always || plan.stable_is_stated;
-        let open = plan.max_retries.is_some() && resident && plan.timeout.is_none();
-        let foreseen = match end {
-            End::Completed | End::Fatal => true,
-            End::Failed | End::Panicked | End::TimedOut | End::Unresponsive => !open,
-            End::Cancelled { reason, .. } => reason == StopReason::ByTask,
-            End::Abandoned { .. } | End::Rejected(_) => false,
-        };
-        let abandoned = self.cells.is_abandoned(task.id);
-        assert!(
-            !foreseen || abandoned || self.bodies.is_dropped(task.id),
-            "{end:?} is the end of {task:?}, and its worker kept the body"
-        );
-    }
-
-    /// Keeps what was said about an attempt, for [`repeat_a_message`](Self::repeat_a_message).
-    fn remember(&mut self, input: &Input) {
-        if attempt_of(input).is_some() {
-            self.past.push(input.clone());
-            if self.past.len() > 64 {
-                self.past.remove(0);
+    /// What becomes of a body without an order about it.
+    fn note_bodies(&mut self, effect: Effect) {
+        match effect {
+            Effect::Decide { task, decision: Decision::Rejected(_) }
+                if self.checker.gives_back(task.id) || !self.machine.is_running() =>
+            {
+                self.bodies.is_given_back(task.id);
             }
+            Effect::Publish(Notice::Admitted { task }) => self.bodies.is_admitted(task.id),
+            Effect::Publish(Notice::ClosingAbandoned { attempt }) => {
+                self.bodies.is_given_up(attempt.task.id, false);
+            }
+            _ => {}
         }
-    }
-
-    /// A message about an attempt that is over changes nothing, however it came to be there.
-    fn repeat_a_message(&mut self, which: u64) {
-        let past = mem::take(&mut self.past);
-        let over: Vec<_> = past
-            .iter()
-            .filter(|input| attempt_of(input).is_some_and(|attempt| self.checker.is_over(attempt)))
-            .cloned()
-            .collect();
-        self.past = past;
-        let Some(input) = Dice::of(&[which]).pick(&over).cloned() else { return };
-        self.coverage.before(&self.machine, self.now, &input);
-        let (stale, mut effects) = (self.machine.stale, Vec::new());
-        self.machine.step(self.now, input.clone(), &mut effects);
-        assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
-        assert_eq!(self.machine.stale, stale + 1, "{input:?} was not seen to be stale");
-        audit(&self.machine);
     }
 }
 
@@ -458,29 +447,4 @@ fn is_endless(plan: &Plan) -> bool {
     let waits = plan.initial_delay.max(plan.backoff.max) > ms(1000);
     let too_short = plan.timeout.is_some_and(|timeout| timeout < ms(1));
     plan.restart == RestartPolicy::Always || waits || too_short
-}
-
-fn attempt_of(input: &Input) -> Option<AttemptAddr> {
-    match *input {
-        Input::Claimed { attempt, .. }
-        | Input::Returned { attempt, .. }
-        | Input::RevokeAnswered { attempt, .. }
-        | Input::TellAnswered { attempt, .. }
-        | Input::AbandonAnswered { attempt, .. }
-        | Input::Looked { attempt, .. } => Some(attempt),
-        Input::Submitted(_)
-        | Input::BatchSubmitted(_)
-        | Input::StopRequested(_)
-        | Input::SlotStopRequested(_)
-        | Input::SkipRequested(_)
-        | Input::RestartRequested(_)
-        | Input::WaitBegan(_)
-        | Input::WaitEnded(_)
-        | Input::ShutdownRequested(_)
-        | Input::SignalReceived(_)
-        | Input::HookAbandoned
-        | Input::HookReturned
-        | Input::EventsFlushed
-        | Input::TimerDue => None,
-    }
 }

@@ -1,7 +1,7 @@
 //! Who owns what and who waits for it, told from the orders alone: the slots with their queues, and
 //! the one queue for permits.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::machine::{End, Machine};
@@ -80,22 +80,21 @@ impl Slots {
         }
     }
 
-    pub(super) fn pass_on(&mut self, slot: Option<u32>, task: TaskId, heir: Option<TaskId>) {
-        let Some(slot) = self.slot(slot) else {
-            assert_eq!(heir, None, "{task} had no slot to leave to anybody");
-            return;
-        };
-        let owned = slot.owner == Some(task);
-        let first = slot.queue.first().copied().filter(|_| owned);
-        assert_eq!(heir, first, "{task} leaves its slot to the wrong task");
-        if owned {
+    /// The task has nothing to do with its slot any more.
+    pub(super) fn vacate(&mut self, slot: Option<u32>, task: TaskId) {
+        if let Some(slot) = self.slot(slot).filter(|slot| slot.owner == Some(task)) {
             slot.owner = None;
         }
     }
 
     pub(super) fn is_owned_by(&self, slot: Option<u32>, task: TaskId) -> bool {
+        self.owner(slot) == Some(task)
+    }
+
+    /// Whether a task still owns a slot that others wait for.
+    pub(super) fn keeps_waiting(&self, slot: Option<u32>, task: TaskId) -> bool {
         let slot = slot.and_then(|slot| self.0.get(&slot));
-        slot.is_some_and(|slot| slot.owner == Some(task))
+        slot.is_some_and(|slot| slot.owner == Some(task) && !slot.queue.is_empty())
     }
 
     pub(super) fn queue(&self, slot: Option<u32>) -> &[TaskId] {
@@ -124,6 +123,8 @@ pub(super) struct Permits {
     /// Those of them that did not have to wait, because a body waits for them.
     beyond: Vec<TaskId>,
     line: Vec<TaskId>,
+    /// Those in the line that close, and only keep a place for their heirs.
+    passed_over: BTreeSet<TaskId>,
     /// Who left the line for a successor, and from where.
     place: Option<(TaskId, usize)>,
     successor: Option<TaskId>,
@@ -136,6 +137,7 @@ impl Permits {
             holders: Vec::new(),
             beyond: Vec::new(),
             line: Vec::new(),
+            passed_over: BTreeSet::new(),
             place: None,
             successor: None,
         }
@@ -159,9 +161,10 @@ impl Permits {
             self.line.retain(|&waiting| waiting != task);
             self.beyond.push(task);
         } else {
-            if let Some(first) = self.line.first() {
-                assert_eq!(*first, task, "a permit went past the line {:?}", self.line);
-                self.line.remove(0);
+            let first = self.line.iter().position(|waiting| !self.passed_over.contains(waiting));
+            if let Some(first) = first {
+                assert_eq!(self.line[first], task, "a permit went past the line {:?}", self.line);
+                self.line.remove(first);
             }
             assert!(!full, "more permits than there are");
         }
@@ -175,8 +178,8 @@ impl Permits {
         u64::from(self.limit) + self.beyond.len() as u64
     }
 
-    pub(super) fn line(&self) -> &[TaskId] {
-        &self.line
+    pub(super) fn line(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.line.iter().copied().filter(|waiting| !self.passed_over.contains(waiting))
     }
 
     pub(super) fn give_back(&mut self, task: TaskId) {
@@ -185,26 +188,39 @@ impl Permits {
         self.beyond.retain(|&holder| holder != task);
     }
 
+    /// The task closes. Gives whether it keeps its place for its heir.
+    pub(super) fn close(&mut self, task: TaskId, replaced: bool) -> bool {
+        let waits = self.line.contains(&task);
+        if waits && replaced {
+            self.passed_over.insert(task);
+        } else {
+            self.line.retain(|&waiting| waiting != task);
+        }
+        waits && replaced
+    }
+
     /// The task ends. One that is replaced leaves its place in the line to its heir.
     pub(super) fn leave(&mut self, task: TaskId, end: End) {
         let Some(at) = self.line.iter().position(|&waiting| waiting == task) else { return };
         self.line.remove(at);
-        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
+        let kept = self.passed_over.remove(&task);
+        let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. }) || kept;
         self.place = replaced.then_some((task, at));
     }
 
-    pub(super) fn heir(&mut self, task: TaskId, heir: Option<TaskId>) {
+    pub(super) fn heir(&mut self, task: TaskId, heir: TaskId) {
         if self.place.is_some_and(|(left, _)| left == task) {
-            self.successor = heir;
+            self.successor = Some(heir);
         }
     }
 
     pub(super) fn compare(&mut self, machine: &Machine) {
         (self.place, self.successor) = (None, None);
         assert_eq!(self.holders.len(), machine.permits_held() as usize, "permits are miscounted");
-        assert_eq!(self.line.len(), machine.waiting_for_permit() as usize);
+        let waiting = self.line.len() - self.passed_over.len();
+        assert_eq!(waiting, machine.waiting_for_permit() as usize);
         assert!(
-            self.line.is_empty() || self.holders.len() as u64 >= u64::from(self.limit),
+            waiting == 0 || self.holders.len() as u64 >= u64::from(self.limit),
             "somebody waits although a permit is free"
         );
     }

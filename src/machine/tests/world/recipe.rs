@@ -88,6 +88,8 @@ pub(super) struct Draft {
     /// How long it has lain in the intake.
     pub(super) age: Duration,
     pub(super) cancelled: bool,
+    /// The caller waits for the decision.
+    pub(super) gives_back: bool,
 }
 
 impl Draft {
@@ -102,6 +104,7 @@ impl Draft {
             plan: dice.plan(profile, families),
             age: Duration::from_nanos(dice.below(2_000_000).into()),
             cancelled: dice.chance(3),
+            gives_back: dice.chance(30),
         }
     }
 }

@@ -78,7 +78,11 @@ impl SeenAttempt {
     /// Whether it came back with what is final under every policy.
     pub(super) fn is_final(&self, panic: PanicPolicy) -> bool {
         let panicked = self.ret == Some(Return::Panicked) && panic != PanicPolicy::Failure;
-        self.abandoned_at.is_none() && (panicked || self.ret == Some(Return::Fatal))
+        (self.abandoned_at.is_none() && panicked) || (self.was_fatal() && !self.is_released)
+    }
+
+    pub(super) fn was_fatal(&self) -> bool {
+        self.ret == Some(Return::Fatal)
     }
 
     pub(super) fn told_to_stop(&self) -> Option<StopReason> {

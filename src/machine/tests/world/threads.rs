@@ -23,8 +23,7 @@ impl World {
         if !self.cells.is_offered(attempt) {
             return;
         }
-        let slot = self.checker.claimed(self.now, attempt);
-        self.bodies.is_claimed(attempt.task.id, slot);
+        self.checker.claimed(self.now, attempt);
         let at = self.now;
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Body);
         let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
@@ -56,7 +55,7 @@ impl World {
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Return);
         let arrives = at.after(dice.delay(MAX_DELAY)).max(returned.claim_arrives);
         let (claimed_at, told, ret) = (returned.claimed_at, returned.told, returned.ret);
-        let report = Input::Returned { attempt, claimed_at, at, told, ret };
+        let report = Input::Returned { attempt, claimed_at, at, told, ret, dropped: returned.last };
         self.schedule_at(arrives, Happening::Message(report));
     }
 }

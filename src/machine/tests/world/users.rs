@@ -107,12 +107,14 @@ impl World {
             plan: draft.plan.into(),
             submitted_at: Time::ZERO.after(self.now.since_start().saturating_sub(draft.age)),
             cancelled: draft.cancelled,
+            gives_back: draft.gives_back,
         };
         self.checker.submitted(&submission, draft.slot);
         self.waits.submitted(&submission);
         self.events.submitted(id, draft.slot);
         let released = submission.plan.abandon == AbandonPolicy::Release;
-        self.bodies.arrives(id, draft.slot, released && submission.plan.body == BodyKind::Shared);
+        let is_copied = released && submission.plan.body == BodyKind::Shared;
+        self.bodies.arrives(id, draft.slot, is_copied, submission.plan.needs_drop);
         submission
     }
 
@@ -135,6 +137,7 @@ fn is_odd(state: State) -> bool {
         | State::Stopping { .. }
         | State::Abandoned { .. }
         | State::Waiting(_)
+        | State::Closing(_)
         | State::Runnable => true,
         State::Intake | State::Queued | State::Running { .. } | State::Over => false,
     }

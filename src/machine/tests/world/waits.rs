@@ -6,12 +6,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::closings::MAX_OFFER;
 use super::{MAX_DELAY, MAX_LATENESS, MAX_REACTION};
 use crate::machine::{Answer, Effect, Input, Notice, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::{SlotKey, TaskId};
-use crate::vocabulary::plan::{Limits, Plan};
+use crate::vocabulary::plan::{Limits, Plan, SLOW};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::Decision;
 use crate::vocabulary::time::Time;
@@ -167,6 +168,17 @@ impl Waits {
 
     fn notice(&mut self, now: Time, notice: Notice) {
         match notice {
+            Notice::TaskClosing { attempt } => {
+                let task = attempt.task.id;
+                let Some(known) = self.tasks.get(&task) else { return };
+                let until = now.after(MAX_OFFER).after(known.plan.grace.max(SLOW));
+                let asked = self.ends.get(&(task, Wait::Outcome)).copied();
+                self.ends.retain(|(of, _), _| *of != task);
+                self.begin(task, Wait::Outcome, until);
+                if let (Some(asked), false) = (asked, self.shutdown.is_never()) {
+                    self.ends.insert((task, Wait::Outcome), slow(until).min(asked));
+                }
+            }
             Notice::Admitted { task } => {
                 let known = self.tasks.get_mut(&task.id).expect("admitted before its end");
                 known.is_owner = true;
@@ -225,7 +237,11 @@ impl Waits {
     /// follows.
     fn asked(&mut self, now: Time, task: TaskId, grace: Duration) {
         let Some(known) = self.tasks.get(&task) else { return };
-        let until = slow(now.after(known.plan.grace.min(grace)));
+        let (plan, mut most) = (&known.plan, known.plan.grace);
+        if plan.needs_drop {
+            most = most.saturating_add(MAX_OFFER).saturating_add(plan.grace.max(SLOW));
+        }
+        let until = slow(now.after(most.min(grace)));
         let outcome = self.ends.entry((task, Wait::Outcome)).or_insert(until);
         *outcome = until.min(*outcome);
     }

@@ -1,63 +1,66 @@
-//! The threads for hooks: which thread runs a hook, that each hook finds a thread in time,
-//! and that a hanging hook is noticed. The order of hooks within one attempt is in `task::cell`.
-//! `README.md` in this folder describes the life of a hook.
+//! The threads for errands: each finds a thread in time, few threads are started for them, and one
+//! that hangs is noticed. The order of hooks within one attempt is in `task::cell`.
+//! `README.md` in this folder describes the life of a hook and of a drop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hook_queue::StuckHook;
+use super::errands::{Errand, Of, StuckErrand};
 use super::shared::{Call, Group, Place, Seat, Shared, State};
 use super::Pool;
+use crate::platform::user_value::Kept;
 use crate::task::cell::{Cell, Thread};
+use crate::task::current;
 use crate::task::fact::{Fact, HookOwner, Role};
 use crate::task::on_signal::SignalHook;
+use crate::task::token::CancelToken;
 use crate::vocabulary::time::RealTime;
 
-/// The most threads that are started for waiting hooks, besides those that the arithmetic starts.
-const MAX_STARTS: u32 = 8;
 /// Hooks that no thread has taken for this long go to the thread of last resort.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The controller's part.
 #[derive(Default)]
-pub(super) struct HookThreads {
+pub(super) struct ErrandThreads {
     /// Whose hooks run after this turn.
     pending: Vec<HookOwner>,
+    /// Bodies and values to be dropped after this turn.
+    drops: Vec<Errand>,
     /// Attempts whose nudges run again: when, and in which order they came.
     nudges: BTreeMap<(RealTime, u64), Arc<Cell>>,
     nudge_number: u64,
     /// Where the thread of last resort waits, once it exists.
     last_resort: Option<Arc<Seat>>,
-    /// Threads started for the hooks that are waiting now.
-    starts: u32,
 }
 
-impl HookThreads {
+impl ErrandThreads {
     /// When the next nudge is due.
     pub(super) fn next_nudge(&self) -> RealTime {
         self.nudges.keys().next().map_or(RealTime::NEVER, |(due, _)| *due)
     }
 
-    /// How many owners wait for the end of the turn.
+    /// How many errands wait for the end of the turn.
     pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.drops.len()
     }
 
-    /// Offers the hooks that are due to the threads.
+    /// Has user values dropped after this turn.
+    pub(super) fn push_kept(&mut self, kept: Vec<Kept>) {
+        self.drops.extend(kept.into_iter().map(Errand::Drop));
+    }
+
+    /// Offers the hooks that are due, and the drops, to the threads.
     pub(super) fn offer(&mut self, state: &mut State, now: RealTime) {
         while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
             self.pending.push(HookOwner::Attempt(entry.remove()));
         }
         for owner in self.pending.drain(..) {
-            state.hooks.push(owner, now);
-            state.call_one();
+            state.errands.push_hooks(owner, now);
         }
-    }
-
-    /// A refused thread does not count as one of those started for hooks.
-    pub(super) fn forget_start(&mut self) {
-        self.starts = self.starts.saturating_sub(1);
+        for errand in self.drops.drain(..) {
+            state.errands.push_drop(errand, now);
+        }
     }
 
     /// No nudge runs again.
@@ -75,36 +78,59 @@ impl HookThreads {
 impl Pool {
     /// Has the hooks of a told attempt run after this turn, once all its flags are set.
     pub(in crate::runtime) fn push_hooks(&mut self, cell: &Arc<Cell>) {
-        self.hooks.pending.push(HookOwner::Attempt(Arc::clone(cell)));
+        self.errands.pending.push(HookOwner::Attempt(Arc::clone(cell)));
     }
 
     /// Has the hook of a signal run after this turn.
     pub(in crate::runtime) fn push_signal_hook(&mut self, hook: &Arc<SignalHook>) {
-        self.hooks.pending.push(HookOwner::Signal(Arc::clone(hook)));
+        self.errands.pending.push(HookOwner::Signal(Arc::clone(hook)));
+    }
+
+    /// Has a body dropped after this turn.
+    pub(in crate::runtime) fn push_close(&mut self, cell: Arc<Cell>) {
+        self.errands.drops.push(Errand::Close(cell));
+    }
+
+    /// Has user values dropped after this turn.
+    pub(in crate::runtime) fn push_kept(&mut self, kept: Vec<Kept>) {
+        self.errands.push_kept(kept);
     }
 
     /// Has the nudges of an attempt run again.
     pub(in crate::runtime) fn run_hooks_again(&mut self, cell: Arc<Cell>, due: RealTime) {
-        self.hooks.nudge_number += 1;
-        self.hooks.nudges.insert((due, self.hooks.nudge_number), cell);
+        self.errands.nudge_number += 1;
+        self.errands.nudges.insert((due, self.errands.nudge_number), cell);
     }
 
-    /// Makes sure that every hook finds a thread, and that hanging hooks are noticed.
-    pub(super) fn serve_hooks(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
+    /// Makes sure that every errand finds a thread, and that hanging ones are noticed.
+    pub(super) fn serve_errands(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         let mut state = self.shared.state.lock();
-        let again = state.hooks.look(&self.shared.door.clock, now, facts);
-        let (waiting, oldest) = state.hooks.waiting();
-        let missing = waiting.saturating_sub(state.available(now));
+        let again = state.errands.look(&self.shared.door.clock, now, self.grace, facts);
+        let (takeable, room) = (state.errands.takeable(), state.errands.room());
+        let (_, oldest_hook) = state.errands.waiting_hooks();
+        // Threads that were called for other work may take an errand first.
+        let work = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
+        let wanted = if takeable == 0 { 0 } else { takeable.saturating_add(work) };
+        let (available, awake) = state.available(now);
+        for _ in awake..wanted.min(available) {
+            state.call_one();
+        }
         let next_slow = state.next_slow(now);
         drop(state);
 
         self.wake_by(again);
-        let Some(oldest) = oldest else {
-            self.hooks.starts = 0;
-            return;
-        };
-        self.wake_by(next_slow);
-        self.start_for_hooks(missing, now, facts);
+        let missing = takeable.saturating_sub(available);
+        // Those that have not come yet count as well.
+        let may_start = room.saturating_sub(awake);
+        self.start_for_errands(missing.min(may_start), now, facts);
+        if missing > 0 && may_start < room {
+            self.wake_by(now.after(PATIENCE));
+        }
+        if takeable > 0 {
+            self.wake_by(next_slow);
+        }
+
+        let Some(oldest) = oldest_hook else { return };
         if oldest.after(PATIENCE) > now {
             self.wake_by(oldest.after(PATIENCE));
         } else {
@@ -112,14 +138,12 @@ impl Pool {
         }
     }
 
-    fn start_for_hooks(&mut self, missing: u32, now: RealTime, facts: &mut Vec<Fact>) {
-        for _ in 0..missing.min(MAX_STARTS - self.hooks.starts) {
+    fn start_for_errands(&mut self, starts: u32, now: RealTime, facts: &mut Vec<Fact>) {
+        for _ in 0..starts {
             if now < self.refused_until {
                 // The thread of last resort may hang in a hook: look again.
-                self.wake_by(self.refused_until);
-                break;
+                return self.wake_by(self.refused_until);
             }
-            self.hooks.starts += 1;
             if let Err(error) = self.start_thread() {
                 facts.push(self.refused(now, error));
             }
@@ -127,7 +151,7 @@ impl Pool {
     }
 
     fn call_last_resort(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
-        if let Some(seat) = &self.hooks.last_resort {
+        if let Some(seat) = &self.errands.last_resort {
             // It takes all waiting hooks as soon as it can, so no further look is needed.
             let _state = self.shared.state.lock();
             seat.call(Call::Work);
@@ -139,7 +163,7 @@ impl Pool {
 
     /// Starts the thread of last resort, if it does not exist.
     pub(in crate::runtime) fn start_last_resort(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
-        if self.hooks.last_resort.is_some() {
+        if self.errands.last_resort.is_some() {
             return;
         }
         if now < self.refused_until {
@@ -152,7 +176,7 @@ impl Pool {
         let started = threads
             .spawn("hook", threads.stack_size, move |name| work_on_hooks(place, name, &waits));
         match started {
-            Ok(()) => self.hooks.last_resort = Some(seat),
+            Ok(()) => self.errands.last_resort = Some(seat),
             Err(error) => {
                 self.last_resort_refused();
                 facts.push(self.refused(now, error));
@@ -162,33 +186,37 @@ impl Pool {
 
     /// The system refused the thread of last resort. The next registered hook asks for it again.
     pub(super) fn last_resort_refused(&mut self) {
-        self.hooks.last_resort = None;
+        self.errands.last_resort = None;
         self.shared.door.last_resort_refused();
     }
 
-    /// Hooks that outlived their grace.
-    pub(in crate::runtime) fn stuck_hooks(&self) -> Vec<StuckHook> {
-        self.shared.state.lock().hooks.stuck()
+    /// Hooks that outlived their grace, and drops of what attempts left.
+    pub(in crate::runtime) fn stuck_errands(&self) -> Vec<StuckErrand> {
+        self.shared.state.lock().errands.stuck()
     }
 }
 
 impl Shared {
+    /// Runs an errand that this thread has taken up.
+    pub(super) fn run_errand(&self, errand: Errand, thread: &Thread) {
+        match errand {
+            Errand::Hooks(owner) => self.run_hooks(owner, thread),
+            Errand::Close(cell) => self.close(cell, thread),
+            Errand::Drop(value) => {
+                self.drop_value(value);
+                self.end_errand(thread, None);
+            }
+        }
+    }
+
     /// Runs the hooks that this thread has taken up.
-    pub(super) fn run_hooks(&self, owner: HookOwner, thread: &Thread) {
+    fn run_hooks(&self, owner: HookOwner, thread: &Thread) {
         let (mut next, mut again) = (None, false);
         match &owner {
             HookOwner::Attempt(cell) => next = cell.run_hooks(),
             HookOwner::Signal(hook) => again = self.run_signal_hook(hook),
         }
-        let mut state = self.state.lock();
-        let was_abandoned = state.hooks.end(&owner, thread);
-        if again {
-            state.hooks.push(owner.clone(), self.door.clock.real.now());
-        }
-        drop(state);
-        if was_abandoned {
-            self.door.post(Fact::HookReturned);
-        }
+        self.end_errand(thread, again.then(|| owner.clone()));
         match (owner, next) {
             (HookOwner::Attempt(cell), Some(due)) => self.door.post(Fact::HooksDue { cell, due }),
             (owner, _) => self.drop_value(owner),
@@ -207,6 +235,40 @@ impl Shared {
         }
         hook.end()
     }
+
+    /// Drops a body that will not run again.
+    fn close(&self, cell: Arc<Cell>, thread: &Thread) {
+        if let Some((load, _)) = cell.claim(thread) {
+            let current = current::enter(&CancelToken(Arc::clone(&cell)));
+            self.drop_value(load);
+            drop(current);
+            cell.left();
+        }
+        self.end_errand(thread, None);
+        self.door.post(Fact::Closed { attempt: cell.attempt });
+        self.drop_value(cell);
+    }
+
+    /// Drops what a returned attempt left, whose end does not wait for it.
+    pub(super) fn drop_left<T>(&self, cell: &Arc<Cell>, value: T, thread: &Thread) {
+        let (of, now) = (Of::Left(Arc::clone(cell)), &self.door.clock);
+        self.state.lock().errands.begin(of, thread, now);
+        self.drop_value(value);
+        self.end_errand(thread, None);
+    }
+
+    /// The thread has done its errand. Hooks may be to run `again`.
+    fn end_errand(&self, thread: &Thread, again: Option<HookOwner>) {
+        let mut state = self.state.lock();
+        let was_abandoned = state.errands.end(thread);
+        if let Some(owner) = again {
+            state.errands.push_hooks(owner, self.door.clock.real.now());
+        }
+        drop(state);
+        if was_abandoned {
+            self.door.post(Fact::HookReturned);
+        }
+    }
 }
 
 /// The life of the thread of last resort, which runs the hooks that no other thread took in time.
@@ -221,7 +283,7 @@ fn work_on_hooks(mut place: Place, name: Arc<str>, seat: &Seat) {
     // It takes nothing but hooks, so that a long attempt never keeps it from them.
     let mut state = shared.state.lock();
     loop {
-        if let Some(owner) = state.hooks.begin(&thread, &shared.door.clock) {
+        if let Some(owner) = state.errands.take_hooks(&thread, &shared.door.clock) {
             state.last_resort_busy = true;
             drop(state);
             shared.run_hooks(owner, &thread);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cell_model::CellModel;
+use crate::machine::Finality;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskId};
 use crate::vocabulary::reason::CancelReason;
@@ -14,6 +15,7 @@ pub(crate) struct Cell {
     pub(crate) attempt: AttemptAddr,
     slot: Option<SlotKey>,
     pub(crate) shared: CellModel,
+    pub(crate) finality: Finality,
     released: bool,
     /// It had its one terminal event.
     pub(crate) ended: bool,
@@ -33,7 +35,12 @@ impl Cell {
 pub(crate) struct Cells(BTreeMap<(TaskId, u64), Cell>);
 
 impl Cells {
-    pub(crate) fn offer(&mut self, attempt: AttemptAddr, slot: Option<SlotKey>) {
+    pub(crate) fn offer(
+        &mut self,
+        attempt: AttemptAddr,
+        slot: Option<SlotKey>,
+        finality: Finality,
+    ) {
         let earlier = self.0.range((attempt.task.id, 0)..).map(|(_, cell)| cell);
         for cell in earlier.take_while(|cell| cell.attempt.task.id == attempt.task.id) {
             assert!(cell.attempt.number < attempt.number, "{attempt:?} is no new attempt");
@@ -41,7 +48,7 @@ impl Cells {
             assert!(!cell.runs() || cell.released, "attempts of a task overlap");
         }
         let shared = CellModel::offered();
-        let cell = Cell { attempt, slot, shared, released: false, ended: false };
+        let cell = Cell { attempt, slot, shared, finality, released: false, ended: false };
         self.0.insert((attempt.task.id, attempt.number), cell);
     }
 

@@ -10,6 +10,7 @@ use crate::audit_face::{audit_face, audit_face_empty};
 use crate::bytes::Bytes;
 use crate::cell_model::Seen;
 use crate::cells::{Cell, Cells};
+use crate::closings::Closings;
 use crate::machine::{Effect, Input, Machine, Notice, Submission};
 use crate::plans;
 use crate::vocabulary::answer::Return;
@@ -37,6 +38,7 @@ struct History {
     machine: Machine,
     now: Time,
     cells: Cells,
+    closings: Closings,
     tasks: Vec<Known>,
     free_keys: Vec<TaskKey>,
     n_keys: u32,
@@ -74,6 +76,7 @@ impl History {
             machine: Machine::new(plans::limits(bytes), 7),
             now: Time::ZERO,
             cells: Cells::default(),
+            closings: Closings::default(),
             tasks: Vec::new(),
             free_keys: Vec::new(),
             n_keys: 0,
@@ -134,6 +137,7 @@ impl History {
             }
             4 => self.step(Input::SignalReceived(15)),
             5 => self.step(Input::ShutdownRequested(ShutdownCause::Requested)),
+            6 => self.close_one(bytes),
             // Somebody wakes too soon, or for nothing.
             _ => self.step(Input::TimerDue),
         }
@@ -150,7 +154,9 @@ impl History {
             name => Some(self.slot(name)),
         };
         let policy = plans::admission(bytes);
-        let plan = Arc::new(plans::plan(bytes));
+        let id = task.id.get();
+        let plan = Arc::new(Plan { needs_drop: id % 3 == 1, ..plans::plan(bytes) });
+        let gives_back = id % 4 == 1;
         let known = Known {
             task,
             slot,
@@ -161,7 +167,8 @@ impl History {
         };
         self.tasks.push(known);
         let cancelled = bytes.seldom();
-        Submission { addr: task, slot, policy, plan, submitted_at: self.now, cancelled }
+        let submitted_at = self.now;
+        Submission { addr: task, slot, policy, plan, submitted_at, cancelled, gives_back }
     }
 
     fn slot(&mut self, name: u8) -> SlotKey {
@@ -217,15 +224,37 @@ impl History {
             [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked];
         if let Some(attempt) = self.one_of(bytes, Cell::runs) {
             self.returns(attempt, bytes.pick(&returns));
+        } else {
+            self.close_one(bytes);
+        }
+    }
+
+    /// Some body is dropped, or goes on being dropped, which may be slow.
+    fn close_one(&mut self, bytes: &mut Bytes<'_>) {
+        let slow = self.closings.slow(self.now);
+        if !slow.is_empty() && bytes.flag() {
+            let (attempt, since) = slow[bytes.below(slow.len())];
+            return self.under_way.push(Input::ClosingSlow { attempt, since });
+        }
+        let undone = self.closings.undone();
+        if !undone.is_empty() {
+            self.go_on_closing(undone[bytes.below(undone.len())]);
+        }
+    }
+
+    fn go_on_closing(&mut self, attempt: AttemptAddr) {
+        if self.closings.go_on(attempt, self.now) {
+            self.under_way.push(Input::Closed { attempt });
         }
     }
 
     fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
-        let cell = &mut self.cells.get(attempt).shared;
-        // Whether it runs again is for the machine to find out.
-        let Seen { claimed_at, told, .. } = cell.returned(|_| false);
-        cell.left();
-        self.under_way.push(Input::Returned { attempt, claimed_at, at: self.now, told, ret });
+        let Cell { shared, finality, .. } = self.cells.get(attempt);
+        let is_final = |told, abandoned| finality.is_final(told, ret, abandoned);
+        let Seen { claimed_at, told, last: dropped } = shared.returned(is_final);
+        shared.left();
+        let at = self.now;
+        self.under_way.push(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
     }
 
     fn extend_one(&mut self, bytes: &mut Bytes<'_>) {
@@ -291,7 +320,13 @@ impl History {
         }
         assert!(self.finished || bound > END_OF_TIME, "the shutdown waits for a body");
         assert!(self.now <= bound, "the shutdown takes longer than its grace");
-        while !self.under_way.is_empty() || self.cells.all().any(Cell::runs) {
+        loop {
+            let undone = self.closings.undone();
+            undone.iter().for_each(|attempt| self.go_on_closing(*attempt));
+            let idle = self.under_way.is_empty() && undone.is_empty();
+            if idle && !self.cells.all().any(Cell::runs) {
+                break;
+            }
             self.deliver_one(&mut nothing);
             if let Some(attempt) = self.one_of(&mut nothing, Cell::runs) {
                 self.returns(attempt, Return::Ok);
@@ -347,10 +382,10 @@ impl History {
                 known.decided = true;
                 assert!(!self.closed || matches!(decision, Decision::Rejected(_)));
             }
-            Effect::Start { attempt, .. } => {
+            Effect::Start { attempt, finality } => {
                 assert!(!self.closed, "{attempt:?} starts in a shutdown");
                 let slot = self.known(attempt.task).slot;
-                self.cells.offer(attempt, slot);
+                self.cells.offer(attempt, slot, finality);
             }
             Effect::Revoke { attempt } => {
                 let answer = self.cells.get(attempt).shared.revoke();
@@ -372,6 +407,12 @@ impl History {
             Effect::Finalize { attempt, grace_until } => {
                 self.cells.get(attempt).shared.finalize(grace_until);
             }
+            Effect::Close { attempt, .. } => self.closings.offer(attempt),
+            Effect::AbandonClosing { attempt } => {
+                let answer = self.closings.abandon(attempt);
+                return Some(Input::ClosingAnswered { attempt, answer });
+            }
+            Effect::Release { attempt, .. } if self.closings.has(attempt) => {}
             Effect::Release { attempt, .. } => self.cells.release(attempt),
             Effect::Deliver { task, .. } => {
                 let known = self.known(task);
@@ -405,8 +446,7 @@ impl History {
                 assert!(self.draining && !self.finished, "the end comes too soon, or twice");
                 self.finished = true;
             }
-            Effect::Discard { .. }
-            | Effect::Examine { .. }
+            Effect::Examine { .. }
             | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. }
             | Effect::Answer(_)

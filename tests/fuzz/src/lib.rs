@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod bytes;
 mod cells;
+mod closings;
 mod history;
 mod line;
 mod plans;

@@ -57,6 +57,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         max_timeout: None,
         grace: bytes.span(),
         expires_in: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
+        needs_drop: false,
         panic: if bytes.flag() { PanicPolicy::Fatal } else { PanicPolicy::Failure },
         abandon: if bytes.flag() { AbandonPolicy::Release } else { AbandonPolicy::Hold },
         watchdog: bytes.maybe(|bytes| Watchdog {

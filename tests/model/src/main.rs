@@ -42,12 +42,13 @@ fn main() -> std::process::ExitCode {
         checks::nudges::CHECKS,
         checks::parking::CHECKS,
         checks::record::CHECKS,
-        checks::leftover::CHECKS,
         checks::door::CHECKS,
         #[cfg(not(feature = "loom"))]
         runtime::lane_checks::CHECKS,
         #[cfg(not(feature = "loom"))]
         runtime::pool_checks::CHECKS,
+        #[cfg(not(feature = "loom"))]
+        runtime::closing_checks::CHECKS,
         #[cfg(not(feature = "loom"))]
         checks::whole::CHECKS,
     ])

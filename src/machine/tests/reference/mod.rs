@@ -5,3 +5,4 @@ mod closing;
 mod histories;
 mod job;
 mod model;
+mod returns;

@@ -6,14 +6,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::job::{Job, Place};
-use crate::machine::tests::as_stop;
 use crate::machine::tests::rig::ms;
 use crate::machine::{End, Submission};
-use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::{BodyKind, Limits, Pause, Plan};
-use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy};
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
+use crate::vocabulary::plan::{BodyKind, Limits, Plan};
+use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, RestartPolicy};
+use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 pub(super) struct Model {
@@ -139,7 +137,7 @@ impl Model {
         self.put(id, Place::Waiting, now.after(delay));
     }
 
-    fn get_ready(&mut self, id: TaskId) {
+    pub(super) fn get_ready(&mut self, id: TaskId) {
         self.line.push(id);
         let expiry = self.expiry(id);
         self.put(id, Place::Runnable, expiry);
@@ -353,96 +351,6 @@ impl Model {
         }
         let due = job.deadline;
         self.put(id, Place::Running, due);
-    }
-
-    pub(super) fn returned(&mut self, id: TaskId, attempt: u64, ret: Return, dropped: bool) {
-        if self.released.contains(&(id, attempt)) {
-            return self.released.retain(|released| *released != (id, attempt));
-        }
-        self.job(id).is_gone |= dropped;
-        let job = self.job(id).clone();
-        let asked = job.stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
-        let told_to_stop = job.told.and_then(as_stop);
-        let told = told_to_stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
-        match (ret, job.told) {
-            _ if job.over => self.end(id, End::Completed),
-            (Return::Fatal, _) if job.place == Place::Abandoned => self.end(id, End::Fatal),
-            _ if job.place == Place::Abandoned => self.retry(id),
-            (Return::Fatal, _) => self.end(id, End::Fatal),
-            (Return::Panicked, _)
-                if job.plan.panic != PanicPolicy::Failure || told_to_stop.is_some() =>
-            {
-                self.end(id, End::Panicked);
-            }
-            _ if told.is_some() => self.end(id, told.expect("it was")),
-            // A stop on top of an interruption.
-            _ if asked.is_some() => self.end(id, asked.expect("it was")),
-            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut),
-            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked),
-            (_, Some(_)) => self.go_on(id, self.now),
-            (Return::Cancelled, _) => {
-                self.end(id, End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) });
-            }
-            (Return::Failed, _) => self.fail(id, FailureCause::Failed),
-            (Return::Ok, _) => self.succeed(id),
-        }
-    }
-
-    fn succeed(&mut self, id: TaskId) {
-        let now = self.now;
-        let job = self.job(id);
-        (job.streak, job.n_delays) = (0, 0);
-        if job.plan.body == BodyKind::Once || job.plan.restart != RestartPolicy::Always {
-            return self.end(id, End::Completed);
-        }
-        let due = match job.plan.pause {
-            Pause::None => now,
-            Pause::Delay(pause) => now.after(pause),
-            Pause::Rate(step) => job.tick_after(now, step),
-        };
-        self.go_on(id, due);
-    }
-
-    fn fail(&mut self, id: TaskId, cause: FailureCause) {
-        let now = self.now;
-        let job = self.job(id);
-        let may_retry = job.may_retry(now);
-        job.streak += 1;
-        job.failures.push(now);
-        match cause {
-            _ if may_retry => self.retry(id),
-            FailureCause::Panicked => self.end(id, End::Panicked),
-            FailureCause::TimedOut => self.end(id, End::TimedOut),
-            _ => self.end(id, End::Failed),
-        }
-    }
-
-    fn retry(&mut self, id: TaskId) {
-        let now = self.now;
-        let job = self.job(id);
-        let backoff = job.plan.backoff;
-        let factor = if backoff.factor > 1.0 { 2 } else { 1 };
-        let grow = |delay: Duration, _| delay.saturating_mul(factor).min(backoff.max);
-        let grown = (0..job.n_delays).fold(backoff.first, grow);
-        let delay = grown.min(backoff.max).max(ms(1));
-        job.n_delays += 1;
-        let due = match job.plan.pause {
-            Pause::None => now.after(delay),
-            Pause::Delay(pause) => now.after(delay.max(pause)),
-            Pause::Rate(step) => job.tick_after(now.after(delay), step),
-        };
-        self.go_on(id, due);
-    }
-
-    /// Gives the permit back and waits until then, but never less than a millisecond after the last
-    /// start.
-    fn go_on(&mut self, id: TaskId, due: Time) {
-        let due = due.max(self.job(id).last_start.after(ms(1)));
-        self.put(id, Place::Waiting, due);
-        self.settle();
-        if due <= self.now {
-            self.get_ready(id);
-        }
     }
 
     /// Gives whether it has done anything.

@@ -245,7 +245,8 @@ fn disarmed_or_run() {
     }
 }
 
-/// A hook that is still registered runs once if the attempt was told, and never if it was not.
+/// A hook that is still registered runs once if the attempt was told, and never if it was not. One
+/// that is registered once the token is cancelled runs at once.
 fn told_returned_and_let_go() {
     let stage = Stage::running();
     let runs = Count::default();
@@ -265,7 +266,7 @@ fn told_returned_and_let_go() {
     let told = worker.join().unwrap();
     other.join().unwrap();
     assert!(runs.get() <= usize::from(told), "a hook ran in an attempt that was not told");
-    assert!(late_runs.get() <= usize::from(told));
+    assert!(late_runs.get() <= usize::from(stage.cell.reason().is_some()));
 }
 
 fn one_thread_is_asked_for() {

@@ -6,7 +6,6 @@
 pub(crate) mod attempt;
 pub(crate) mod door;
 pub(crate) mod hooks;
-pub(crate) mod leftover;
 pub(crate) mod nudges;
 pub(crate) mod parking;
 pub(crate) mod record;
@@ -22,7 +21,6 @@ use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load, Thread};
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::Fact;
-use crate::task::leftover::Leftover;
 use crate::task::record::Record;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::CancelReason;
@@ -54,8 +52,8 @@ pub(crate) const fn attempt(attempt: u64) -> AttemptAddr {
     AttemptAddr { task: TaskAddr { key: TaskKey(0), id: TaskId::new(1) }, number: attempt }
 }
 
-pub(crate) fn load(body: Body, inherited: Vec<Leftover<Body>>, allowance: Allowance) -> Load {
-    Load { body, inherited, allowance, failures: 0, last_failure: None }
+pub(crate) fn load(body: Body, allowance: Allowance) -> Load {
+    Load { body, allowance, failures: 0, last_failure: None }
 }
 
 pub(crate) fn me() -> Thread {
@@ -65,7 +63,7 @@ pub(crate) fn me() -> Thread {
 impl Stage {
     pub(crate) fn offered(allowance: Allowance) -> Self {
         let (door, inbox) = Door::new(ModelClock::start_now(), 4);
-        let load = load(body(), Vec::new(), allowance);
+        let load = load(body(), allowance);
         Self { cell: Arc::new(Cell::offer(record_of(&door), attempt(1), load)), inbox }
     }
 

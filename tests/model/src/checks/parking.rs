@@ -41,7 +41,7 @@ impl Ground {
         let manual = Arc::new(Manual::default());
         let seat = Arc::new(Seat::new(Arc::clone(&manual)));
         let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1);
-        let load = load(body(), Vec::new(), Allowance::default());
+        let load = load(body(), Allowance::default());
         let record = record_of(&door);
         record.set_key(TaskKey(0));
         let cell = Arc::new(Cell::offer(record, attempt(1), load));

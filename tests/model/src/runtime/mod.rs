@@ -12,6 +12,7 @@ pub(crate) mod lane_checks;
 mod notice;
 #[path = "../../../../src/runtime/pool/mod.rs"]
 mod pool;
+pub(crate) mod closing_checks;
 pub(crate) mod pool_checks;
 #[path = "../../../../src/runtime/publish.rs"]
 mod publish;

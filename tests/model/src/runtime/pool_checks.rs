@@ -20,11 +20,11 @@ use crate::platform::threads::{ThreadCallbacks, ThreadOptions, ThreadSetup};
 use crate::platform::user_value::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
-use crate::task::cell::{Allowance, Cell, Load};
+use crate::task::cell::{Allowance, Cell};
 use crate::task::context::TaskContext;
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::{Fact, Returned};
-use crate::task::leftover::Leftover;
+use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::{RealTime, Time};
@@ -44,12 +44,10 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
     Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
     Check::some("pool: who cannot begin counts no more", 1000, who_cannot_begin_counts_no_more),
-    Check::some("pool: what was left is gone before", 1500, what_was_left_is_gone_before),
-    Check::some("pool: a revoked heir waits for nothing", 1500, a_revoked_heir_waits_for_nothing),
 ];
 
 /// The controller's part: it offers, hears, and waits no longer than it should.
-struct Ground {
+pub(super) struct Ground {
     pool: Pool,
     inbox: Inbox,
     door: Arc<Door>,
@@ -61,7 +59,7 @@ struct Ground {
 
 const HOUR: Duration = Duration::from_secs(3600);
 impl Ground {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|| Ok(()))
     }
 
@@ -83,18 +81,20 @@ impl Ground {
         let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
         let callbacks = Some(Arc::new(ThreadCallbacks { on_start, on_stop }));
         let threads = ThreadSetup { name, stack_size: None, callbacks };
-        let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0);
+        let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0, HOUR);
         Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }
 
     /// Pushes an attempt whose runs are counted.
-    fn push(&mut self, body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static) -> Arc<Cell> {
-        self.push_heir(Vec::new(), None, body)
+    pub(super) fn push(
+        &mut self,
+        body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
+    ) -> Arc<Cell> {
+        self.push_to(None, body)
     }
 
-    fn push_heir(
+    fn push_to(
         &mut self,
-        inherited: Vec<Leftover<Body>>,
         dedicated: Option<ThreadOptions>,
         mut body: impl FnMut(&TaskContext) -> TaskResult + Send + 'static,
     ) -> Arc<Cell> {
@@ -104,15 +104,11 @@ impl Ground {
             body(ctx)
         });
         self.jobs += 1;
-        let load = load(body, inherited, Allowance::default());
+        let load = load(body, Allowance::default());
         let cell = Arc::new(Cell::offer(record_of(&self.door), attempt(self.jobs), load));
         let attempt = Attempt {
             cell: Arc::clone(&cell),
-            finality: Finality {
-                success: true,
-                failure_before: Time::NEVER,
-                panic: PanicPolicy::Failure,
-            },
+            finality: Finality { success: true, failure: true, panic: PanicPolicy::Failure },
             reports_claim: false,
             no_thread: None,
         };
@@ -125,17 +121,40 @@ impl Ground {
         cell
     }
 
-    fn start_threads(&mut self, count: usize) {
+    /// Has a body dropped that will not run.
+    pub(super) fn close_body(&mut self, body: Body) -> Arc<Cell> {
+        self.jobs += 1;
+        let (record, attempt) = (record_of(&self.door), attempt(self.jobs));
+        let cell = Arc::new(Cell::closing(record, attempt, body, CancelReason::Stop));
+        self.pool.push_close(Arc::clone(&cell));
+        cell
+    }
+
+    /// Goes on like the controller until a body is closed.
+    pub(super) fn until_closed(&mut self) -> AttemptAddr {
+        loop {
+            while let Ok(fact) = self.inbox.facts.try_recv() {
+                match fact {
+                    Fact::Closed { attempt } => return attempt,
+                    fact => _ = self.serve(fact),
+                }
+            }
+            self.manage();
+            channel::wait_for_one(&[&self.inbox.facts], self.pool.deadline());
+        }
+    }
+
+    pub(super) fn start_threads(&mut self, count: usize) {
         (0..count).for_each(|_| self.pool.start_thread().unwrap());
     }
 
-    fn manage(&mut self) {
+    pub(super) fn manage(&mut self) {
         // Refusals are retried when the deadline says so.
-        drop(self.pool.manage(self.door.clock.real.now()));
+        drop(self.pool.manage(self.door.clock.real.now(), false));
     }
 
     /// Goes on like the controller until so many more attempts have returned.
-    fn until_returned(&mut self, count: usize) -> Vec<Returned> {
+    pub(super) fn until_returned(&mut self, count: usize) -> Vec<Returned> {
         let mut returned = Vec::new();
         loop {
             while let Ok(fact) = self.inbox.facts.try_recv() {
@@ -189,7 +208,7 @@ impl Ground {
     }
 
     /// Everybody is sent home, and has gone when it is over. Says how many attempts have run.
-    fn close(self) -> usize {
+    pub(super) fn close(self) -> usize {
         world::set_timers(Timers::Never);
         world::refuse_threads(false);
         let due = self.door.clock.real.now().after(HOUR);
@@ -248,9 +267,9 @@ fn what_is_left_is_dropped() {
     ground.start_threads(usize::from(world::coin()));
     let (first, first_gone) = body_with_device();
     let (second, second_gone) = body_with_device();
-    ground.pool.push(Work::Drop(vec![kept(first)]));
+    ground.pool.push_kept(vec![kept(first)]);
     ground.manage();
-    ground.pool.push(Work::Drop(vec![kept(second)]));
+    ground.pool.push_kept(vec![kept(second)]);
     ground.close();
     assert!(first_gone.load(Ordering::Relaxed) && second_gone.load(Ordering::Relaxed));
 }
@@ -266,7 +285,7 @@ fn stuck_with_something_left() -> (Ground, Sender<()>, Arc<AtomicBool>) {
     });
     ground.manage();
     let (body, gone) = body_with_device();
-    ground.pool.push(Work::Drop(vec![kept(body)]));
+    ground.pool.push_kept(vec![kept(body)]);
     // It counts as stuck only once it has the job.
     while ground.pool.counts(RealTime::ZERO).queued > 0 {
         thread::yield_now();
@@ -313,7 +332,7 @@ fn what_comes_back_late_is_dropped() {
         let (device, flag) = device();
         gone.push(flag);
         let (go_on, mut device) = (go_on.clone(), Some(device));
-        cells.push(ground.push_heir(Vec::new(), dedicated, move |_| {
+        cells.push(ground.push_to(dedicated, move |_| {
             let _ = go_on.recv();
             Err(TaskError::fail(device.take().expect("it runs once")))
         }));
@@ -405,7 +424,7 @@ fn refused_threads() {
     let mut ground = Ground::with(on_start);
     world::refuse_threads(true);
     ground.push(|_| Ok(()));
-    ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
+    ground.push_to(Some(ThreadOptions::new()), |_| Ok(()));
     ground.until_returned(2);
     let cell = ground.push(blocks_until_woken);
     ground.until_last_resort_wanted();
@@ -428,73 +447,11 @@ fn who_cannot_begin_counts_no_more() {
     hears_of_one(&ground);
     ground.pool.start_last_resort(ground.door.clock.real.now(), &mut Vec::new());
     hears_of_one(&ground);
-    let cell = ground.push_heir(Vec::new(), Some(ThreadOptions::new()), |_| Ok(()));
+    let cell = ground.push_to(Some(ThreadOptions::new()), |_| Ok(()));
     ground.manage();
     hears_of_one(&ground);
     assert!(cell.revoke().is_ok());
     // Somebody has to drop the body.
     refuses.store(false, Ordering::Relaxed);
     assert_eq!(ground.close(), 0);
-}
-
-/// What the earlier owner of the slot held is gone before the next body begins, also if another
-/// heir was revoked while it was at it.
-fn what_was_left_is_gone_before() {
-    let mut ground = Ground::new();
-    ground.start_threads(2);
-    let (body, gone) = body_with_device();
-    let too_early = Arc::new(AtomicBool::new(false));
-    let heir = |gone: &Arc<AtomicBool>| {
-        let (gone, seen) = (Arc::clone(gone), Arc::clone(&too_early));
-        move |_: &TaskContext| {
-            seen.fetch_or(!gone.load(Ordering::Relaxed), Ordering::Relaxed);
-            Ok(())
-        }
-    };
-    let first = ground.push_heir(vec![Leftover::new(body)], None, heir(&gone));
-    ground.manage();
-    if let Ok(load) = first.revoke() {
-        load.inherited.iter().for_each(Leftover::wake_waiters);
-        ground.push_heir(load.inherited, None, heir(&gone));
-    }
-    ground.until_returned(1);
-    assert_eq!(ground.close(), 1);
-    assert!(!too_early.load(Ordering::Relaxed), "the slot's next body met the last one");
-}
-
-/// It waits for a destructor that hangs; revoked, it gives its thread back.
-fn a_revoked_heir_waits_for_nothing() {
-    struct Hangs(Sender<()>, Receiver<()>);
-    impl Drop for Hangs {
-        fn drop(&mut self) {
-            let _ = self.0.send(());
-            let _ = self.1.recv();
-        }
-    }
-    let mut ground = Ground::new();
-    ground.start_threads(2);
-    let (inside, hangs) = channel::bounded(1);
-    let (free, go_on) = channel::bounded::<()>(1);
-    let device = Hangs(inside, go_on);
-    let leftover = Leftover::new(Body::repeat(move |_| {
-        let _ = &device;
-        Ok(())
-    }));
-    let first = ground.push_heir(vec![leftover], None, |_| Ok(()));
-    ground.manage();
-    hangs.recv().unwrap();
-    let load = take_back(&first);
-    let second = ground.push_heir(load.inherited, None, |_| Ok(()));
-    ground.manage();
-    let load = take_back(&second);
-    load.inherited.iter().for_each(Leftover::wake_waiters);
-    // One thread hangs, the other is free again.
-    ground.push(|_| Ok(()));
-    ground.until_returned(1);
-    drop(free);
-    assert_eq!(ground.close(), 1);
-}
-
-fn take_back(cell: &Cell) -> Load {
-    cell.revoke().unwrap_or_else(|_| panic!("it was claimed while something is left"))
 }

@@ -1,6 +1,8 @@
 //! What must hold of everything a world is told and ordered, kept apart from both the world and the
 //! machine: a record of each task, two of who waits where, and one of what is stuck.
 
+mod notices;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -10,9 +12,7 @@ use super::seen_attempt::Finding;
 use super::seen_task::SeenTask;
 use super::stuck::Stuck;
 use crate::machine::tests::rig::ms;
-use crate::machine::{
-    Answer, Effect, End, Ending, Health, Input, Machine, Notice, State, Submission,
-};
+use crate::machine::{Answer, Effect, End, Health, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::{Limits, Plan};
@@ -360,113 +360,6 @@ impl Checker {
             let keeps = self.slots.keeps_waiting(slot, task.id);
             let holds = self.stuck.holds(task.id);
             assert!(!keeps || holds, "an outcome before the slot passed on");
-        }
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        let now = self.now;
-        match notice {
-            Notice::Admitted { task } => {
-                let record = self.record(task);
-                record.admitted(now);
-                let slot = record.slot;
-                if let Some(before) = self.slots.owner(slot) {
-                    let left = self.records[&before].is_announced();
-                    assert!(left && !self.stuck.holds(before), "a slot has two owners");
-                    self.slots.vacate(slot, before);
-                    self.permits.heir(before, task.id);
-                }
-                self.slots.admit(slot, task.id);
-            }
-            Notice::WaitingForPermit { task } => self.permits.wait(task.id),
-            Notice::AttemptStarting { attempt } => {
-                self.record(attempt.task).starting(attempt.number);
-            }
-            Notice::AttemptSilent { .. }
-            | Notice::AttemptResponsive { .. }
-            | Notice::AttemptStable { .. }
-            | Notice::AttemptsTooShort { .. }
-            | Notice::AttemptOverdue { .. }
-            | Notice::AttemptEnded { .. }
-            | Notice::AttemptAbandoned { .. }
-            | Notice::AttemptReturned { .. } => self.attempt_notice(notice),
-            Notice::RetryScheduled { attempt, delay, cause } => {
-                self.record(attempt.task).retry(attempt.number, delay, cause);
-            }
-            Notice::RunScheduled { attempt, delay } => {
-                self.record(attempt.task).pause(attempt.number, delay);
-            }
-            Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
-            Notice::TaskEnded { task, end } => self.task_ends(task, end),
-            Notice::TaskClosing { attempt } => self.closes(attempt.task),
-            Notice::ClosingReturned { attempt, .. } => {
-                self.stuck.drop_returned(attempt.task.id);
-                self.permits.leave(attempt.task.id, End::Completed);
-            }
-            Notice::ClosingAbandoned { .. }
-            | Notice::Submitted { .. }
-            | Notice::Queued { .. }
-            | Notice::SlotTransition { .. }
-            | Notice::ShutdownRequested { .. }
-            | Notice::ShutdownEnded => {}
-        }
-    }
-
-    fn attempt_notice(&mut self, notice: Notice) {
-        let now = self.now;
-        match notice {
-            Notice::AttemptSilent { attempt, .. } => {
-                self.record(attempt.task).live(attempt.number).silent();
-                self.sight("silent");
-            }
-            Notice::AttemptResponsive { attempt } => {
-                self.record(attempt.task).live(attempt.number).resumed(now);
-                self.sight("resumed");
-            }
-            Notice::AttemptStable { attempt, failures } => {
-                let ends = self.record(attempt.task).stable(now, attempt.number, failures);
-                self.sight(if ends { "stable, and the streak is over" } else { "stable" });
-            }
-            Notice::AttemptsTooShort { attempt, .. } => {
-                self.record(attempt.task).too_short(attempt.number);
-            }
-            Notice::AttemptOverdue { attempt, .. } => {
-                self.record(attempt.task).live(attempt.number).overdue();
-            }
-            Notice::AttemptEnded { attempt, told, ending, .. } => {
-                self.record(attempt.task).ended(attempt.number, told, ending);
-                self.permits.give_back(attempt.task.id);
-                if ending == Ending::Unresponsive {
-                    self.sight("unresponsive");
-                }
-            }
-            Notice::AttemptAbandoned { attempt, released, .. } => {
-                let record = self.record(attempt.task);
-                record.abandoned(now, attempt.number, released);
-                let to_release = record.plan.abandon == AbandonPolicy::Release;
-                self.stuck.abandoned(attempt, to_release, released);
-                self.sight(if released {
-                    "released"
-                } else if to_release {
-                    "held at the cap"
-                } else {
-                    "held"
-                });
-            }
-            Notice::AttemptReturned { attempt, .. } => {
-                self.record(attempt.task).attempt(attempt.number).noted();
-                if self.record(attempt.task).attempt(attempt.number).was_fatal() {
-                    self.sight("a fatal error came late");
-                }
-                if self.stuck.returned(attempt) {
-                    self.permits.give_back(attempt.task.id);
-                } else if self.record(attempt.task).attempt != attempt.number {
-                    self.sight("returned beside a later attempt");
-                } else {
-                    self.sight("returned after its release");
-                }
-            }
-            _ => unreachable!("{notice:?} is not about what an attempt does"),
         }
     }
 

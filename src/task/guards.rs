@@ -15,13 +15,15 @@ use crate::task::hook::Hook;
 #[must_use = "a hook is removed when its guard is dropped"]
 pub struct CancelGuard {
     cell: Arc<Cell>,
+    /// The number of the hook in the cell.
+    number: u64,
     /// `None` once the hook was removed or the guard was forgotten.
     hook: Option<Arc<Hook>>,
 }
 
 impl CancelGuard {
-    pub(crate) const fn new(cell: Arc<Cell>, hook: Arc<Hook>) -> Self {
-        Self { cell, hook: Some(hook) }
+    pub(crate) const fn new(cell: Arc<Cell>, number: u64, hook: Arc<Hook>) -> Self {
+        Self { cell, number, hook: Some(hook) }
     }
 
     /// Removes the hook without waiting for it. Returns true if the hook is not running and never
@@ -38,7 +40,7 @@ impl CancelGuard {
 
     fn take_out(&mut self) -> Option<Arc<Hook>> {
         let hook = self.hook.take()?;
-        self.cell.unhook(&hook);
+        self.cell.unhook(self.number, &hook);
         Some(hook)
     }
 }
@@ -62,19 +64,19 @@ impl fmt::Debug for CancelGuard {
 #[must_use = "silence is allowed only while this is held"]
 pub struct SilenceGuard {
     cell: Arc<Cell>,
-    guard: u32,
+    number: u64,
 }
 
 impl SilenceGuard {
     pub(crate) fn new(cell: Arc<Cell>, span: Duration) -> Self {
-        let guard = cell.pulse.allow(cell.clock().now().after(span));
-        Self { cell, guard }
+        let number = cell.pulse.allow(cell.clock().now().after(span));
+        Self { cell, number }
     }
 }
 
 impl Drop for SilenceGuard {
     fn drop(&mut self) {
-        self.cell.pulse.disallow(self.guard);
+        self.cell.pulse.disallow(self.number);
     }
 }
 

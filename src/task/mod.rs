@@ -29,3 +29,5 @@ pub(crate) mod on_signal;
 pub(crate) mod hook;
 pub(crate) mod pulse;
 pub(crate) mod settings;
+
+pub(crate) mod numbered;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::output::mark::Mark;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::Mutex;
+use crate::task::numbered::Numbered;
 use crate::vocabulary::time::Time;
 
 #[derive(Debug, Default)]
@@ -17,8 +18,7 @@ pub(crate) struct Pulse {
 struct Detail {
     mark: Option<Mark>,
     /// Until when silence is allowed, for each guard that is held.
-    allowed: Vec<(u32, Time)>,
-    next_guard: u32,
+    allowed: Numbered<Time>,
 }
 
 impl Pulse {
@@ -40,22 +40,19 @@ impl Pulse {
     pub(crate) fn look(&self, now: Time) -> bool {
         let beat = self.beat.swap(false, Ordering::Relaxed);
         let detail = self.detail.lock();
-        let allowed = |detail: &Detail| detail.allowed.iter().any(|(_, until)| *until > now);
+        let allowed = |detail: &Detail| detail.allowed.iter().any(|until| *until > now);
         beat || detail.as_deref().is_some_and(allowed)
     }
 
-    pub(super) fn allow(&self, until: Time) -> u32 {
+    /// Returns the number by which to [disallow](Self::disallow) it.
+    pub(super) fn allow(&self, until: Time) -> u64 {
         let mut detail = self.detail.lock();
-        let detail = detail.get_or_insert_with(Box::default);
-        let guard = detail.next_guard;
-        detail.next_guard = guard.wrapping_add(1);
-        detail.allowed.push((guard, until));
-        guard
+        detail.get_or_insert_with(Box::default).allowed.push(until)
     }
 
-    pub(super) fn disallow(&self, guard: u32) {
+    pub(super) fn disallow(&self, number: u64) {
         if let Some(detail) = self.detail.lock().as_deref_mut() {
-            detail.allowed.retain(|(id, _)| *id != guard);
+            detail.allowed.take(number, |_| true);
         }
         self.beat();
     }

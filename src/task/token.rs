@@ -151,8 +151,8 @@ impl CancelToken {
 
     fn register(&self, hook: Hook) -> CancelGuard {
         let hook = Arc::new(hook);
-        self.0.register(&hook);
-        CancelGuard::new(Arc::clone(&self.0), hook)
+        let number = self.0.register(&hook);
+        CancelGuard::new(Arc::clone(&self.0), number, hook)
     }
 
     /// Returns a file descriptor that becomes readable when the attempt is told to return, and

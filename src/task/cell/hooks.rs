@@ -7,6 +7,7 @@ use super::{Cell, Phase};
 use crate::platform::user_value;
 use crate::task::fact::{Fact, HookOwner};
 use crate::task::hook::Hook;
+use crate::task::numbered::Numbered;
 use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::time::RealTime;
 
@@ -18,7 +19,7 @@ pub(crate) struct Registered {
 
 /// The hooks of one attempt, in the order in which they were registered.
 pub(super) struct Hooks {
-    registered: Vec<Registered>,
+    registered: Numbered<Registered>,
     /// When the controller will have nudges run again: one wake-up serves them all.
     nudge_due: RealTime,
     /// Whether some thread runs them.
@@ -27,13 +28,21 @@ pub(super) struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { registered: Vec::new(), nudge_due: RealTime::NEVER, running: false }
+        Self { registered: Numbered::default(), nudge_due: RealTime::NEVER, running: false }
     }
 }
 
 impl Hooks {
-    pub(super) fn take_all(&mut self) -> Vec<Registered> {
+    pub(super) fn take_all(&mut self) -> Numbered<Registered> {
         std::mem::take(&mut self.registered)
+    }
+
+    /// The first hook from this number on that is due. A nudge is due again after its period, any
+    /// other hook never.
+    fn next_due(&mut self, from: u64, now: RealTime) -> Option<(u64, Arc<Hook>)> {
+        let (number, it) = self.registered.from(from).find(|(_, it)| it.due <= now)?;
+        it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period));
+        Some((number, Arc::clone(&it.hook)))
     }
 
     /// Notes that a hook is due at `due`. True if that is sooner than the controller knows.
@@ -45,15 +54,15 @@ impl Hooks {
 }
 
 impl Cell {
-    /// Body: registers a hook. If the token is already cancelled, the hook runs now, on this
-    /// thread.
-    pub(crate) fn register(self: &Arc<Self>, hook: &Arc<Hook>) {
+    /// Body: registers a hook, and returns its number. If the token is already cancelled, the hook
+    /// runs now, on this thread.
+    pub(crate) fn register(self: &Arc<Self>, hook: &Arc<Hook>) -> u64 {
         let mut state = self.state.lock();
         let told = self.told.is_set();
         let running = matches!(state.phase, Phase::Claimed);
         if !told && matches!(state.phase, Phase::Leaving { .. } | Phase::Returned) {
             // There is no body left to wake, so only the guard keeps the hook.
-            return;
+            return 0;
         }
         let due = match (told, hook.period) {
             (false, _) => RealTime::ZERO,
@@ -61,16 +70,17 @@ impl Cell {
             // A hook that is no nudge runs only now. For a nudge there is no call left to wake.
             (true, _) => RealTime::NEVER,
         };
-        state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
+        let number = state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
         if !told {
             drop(state);
-            return self.door().want_last_resort();
+            self.door().want_last_resort();
+            return number;
         }
 
         let sooner = state.hooks.note_due(due);
         drop(state);
         let began = self.clock().real.now();
-        self.run_hook(Arc::clone(hook));
+        self.run_hook(number, Arc::clone(hook));
         let ran = began.until(self.clock().real.now());
         if ran > SLOW {
             self.door().post(Fact::HookSlow { owner: HookOwner::Attempt(Arc::clone(self)), ran });
@@ -78,6 +88,7 @@ impl Cell {
         if sooner {
             self.door().post(Fact::HooksDue { cell: Arc::clone(self), due });
         }
+        number
     }
 
     /// Runs the hooks that are due, in the order in which they were registered. Returns when one is
@@ -88,11 +99,11 @@ impl Cell {
         }
         // Each hook runs at most once: a nudge that takes longer than its period must not starve
         // the others.
-        let now = self.clock().real.now();
+        let (now, mut from) = (self.clock().real.now(), 0);
         loop {
             let mut state = self.state.lock();
             let hooks = &mut state.hooks;
-            let Some(it) = hooks.registered.iter_mut().find(|it| it.due <= now) else {
+            let Some((number, hook)) = hooks.next_due(from, now) else {
                 hooks.running = false;
                 if hooks.nudge_due <= self.clock().real.now() {
                     hooks.nudge_due = RealTime::NEVER;
@@ -100,17 +111,16 @@ impl Cell {
                 let next = hooks.registered.iter().map(|it| it.due).min()?;
                 return hooks.note_due(next).then_some(next);
             };
-            it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period));
-            let hook = Arc::clone(&it.hook);
             drop(state);
-            self.run_hook(hook);
+            self.run_hook(number, hook);
+            from = number + 1;
         }
     }
 
-    fn run_hook(self: &Arc<Self>, hook: Arc<Hook>) {
+    fn run_hook(self: &Arc<Self>, number: u64, hook: Arc<Hook>) {
         let mut panics = hook.run();
         if hook.is_spent() {
-            self.unhook(&hook);
+            self.unhook(number, &hook);
         }
         // If the body has returned in the meantime, this may be the last reference.
         panics.extend(user_value::panics_of(|| drop(hook)));
@@ -126,10 +136,10 @@ impl Cell {
     }
 
     /// The guard of a hook is gone, so the hook need not be kept.
-    pub(crate) fn unhook(&self, hook: &Arc<Hook>) {
+    pub(crate) fn unhook(&self, number: u64, hook: &Arc<Hook>) {
         let mut state = self.state.lock();
-        let found = state.hooks.registered.iter().position(|it| Arc::ptr_eq(&it.hook, hook));
-        let removed = found.map(|position| state.hooks.registered.remove(position));
+        // A spent hook is gone already, and another may have its number.
+        let removed = state.hooks.registered.take(number, |it| Arc::ptr_eq(&it.hook, hook));
         // Its destructor is user code, so it does not run under the lock.
         drop(state);
         drop(removed);

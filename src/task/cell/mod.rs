@@ -25,6 +25,7 @@ use crate::platform::sync::{Condvar, Mutex};
 use crate::task::body::Body;
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
+use crate::task::numbered::Numbered;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, TellAnswer};
@@ -201,7 +202,7 @@ impl Cell {
     pub(crate) fn returned(
         &self,
         is_final: impl FnOnce(Option<CancelReason>, bool) -> bool,
-    ) -> (Seen, Vec<Registered>) {
+    ) -> (Seen, Numbered<Registered>) {
         let mut state = self.state.lock();
         let (told, at) = (self.reason(), self.clock().now());
         let last = state.finalized || is_final(told, state.abandoned);

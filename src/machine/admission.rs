@@ -242,6 +242,7 @@ impl Machine {
         task.awaited = task.awaited.saturating_add(1);
         // A task that closes may name a slot for which it no longer waits.
         let queued_for = task.slot.filter(|_| task.state == State::Queued);
+        self.awaited.extend(queued_for.map(|slot| (slot, key)));
         let owner = queued_for.and_then(|slot| self.slots.get(slot).owner);
         let first = owner.unwrap_or(key);
         if self.tasks[first].state == State::Runnable {
@@ -253,18 +254,22 @@ impl Machine {
     pub(super) fn wait_ended(&mut self, key: TaskKey) {
         let task = self.task_mut(key);
         task.awaited = task.awaited.saturating_sub(1);
+        if let (0, Some(slot)) = (task.awaited, task.slot) {
+            self.awaited.remove(&(slot, key));
+        }
     }
 
     /// Whether a body waits for this owner, or for a task that is queued for its slot.
     fn is_awaited(&self, key: TaskKey) -> bool {
         let task = &self.tasks[key];
-        let mut next = task.slot.and_then(|slot| self.slots.get(slot).queue.first);
-        let mut awaited = task.awaited > 0;
-        while let Some(queued) = next.filter(|_| !awaited) {
-            awaited = self.tasks[queued].awaited > 0;
-            next = self.tasks[queued].after;
-        }
-        awaited
+        let queue = task.slot.map(|slot| (slot, TaskKey(0))..=(slot, TaskKey(u32::MAX)));
+        task.awaited > 0 || queue.is_some_and(|queue| self.awaited.range(queue).next().is_some())
+    }
+
+    /// Takes a task out of the queue of a slot.
+    fn leave_queue(&mut self, slot: SlotKey, key: TaskKey) {
+        self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
+        self.awaited.remove(&(slot, key));
     }
 
     fn has_permit(&self) -> bool {
@@ -367,7 +372,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         if let (State::Queued, Some(slot)) = (state, self.tasks[key].slot) {
-            self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
+            self.leave_queue(slot, key);
         }
         if state == State::Runnable && !keeps_place {
             self.runnable.remove(&mut self.tasks, key);
@@ -389,7 +394,7 @@ impl Machine {
         let entry = self.slots.get_mut(slot);
         entry.owner = None;
         if let Some(heir) = entry.queue.first {
-            entry.queue.remove(&mut self.tasks, heir);
+            self.leave_queue(slot, heir);
             self.become_owner(heir, place, out);
         }
     }

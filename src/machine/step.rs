@@ -1,6 +1,7 @@
 //! The one entry point: [`Machine::step`] takes a fact and returns the orders;
 //! [`Machine::deadline`] says when the next timer is due.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::effect::{Answer, Effect, Notice};
@@ -11,7 +12,7 @@ use super::rng::Rng;
 use super::slot::Slots;
 use super::task::{State, Task, Tasks};
 use super::timer::Timers;
-use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     pub(super) runnable: List,
     /// How many of them are replaced and close, so that they only keep the place for their heirs.
     pub(super) passed_over: u32,
+    /// The tasks in the queues of slots that bodies wait for.
+    pub(super) awaited: BTreeSet<(SlotKey, TaskKey)>,
     /// The number of tasks without an outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
@@ -63,6 +66,7 @@ impl Machine {
             permits: 0,
             runnable: List::default(),
             passed_over: 0,
+            awaited: BTreeSet::new(),
             open: 0,
             phase: Phase::Running,
             released: Vec::new(),

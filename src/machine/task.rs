@@ -384,6 +384,9 @@ impl Task {
 pub(crate) struct Tasks {
     entries: Table<Task>,
     len: u32,
+    /// How often rules visited a task: what a step costs.
+    #[cfg(test)]
+    pub(super) visits: core::cell::Cell<u64>,
 }
 
 impl Tasks {
@@ -422,12 +425,16 @@ impl core::ops::Index<TaskKey> for Tasks {
     type Output = Task;
 
     fn index(&self, key: TaskKey) -> &Task {
+        #[cfg(test)]
+        self.visits.set(self.visits.get() + 1);
         self.get(key).expect("keys inside the machine name living tasks")
     }
 }
 
 impl core::ops::IndexMut<TaskKey> for Tasks {
     fn index_mut(&mut self, key: TaskKey) -> &mut Task {
+        #[cfg(test)]
+        self.visits.set(self.visits.get() + 1);
         self.entries.get_mut(key.0).expect("keys inside the machine name living tasks")
     }
 }

@@ -18,6 +18,7 @@ use crate::vocabulary::time::Time;
 pub(super) fn audit(machine: &Machine) {
     audit_face(machine);
     audit_queues(machine);
+    audit_awaited(machine);
     audit_timers(machine);
     for task in machine.tasks.iter() {
         audit_task(machine, task);
@@ -66,6 +67,14 @@ fn audit_queues(machine: &Machine) {
     assert_eq!(machine.passed_over as usize, passed_over, "kept places are miscounted");
     let runnable = |key: &&TaskKey| machine.tasks[**key].state == State::Runnable;
     assert_eq!(waiting.iter().filter(runnable).count() + passed_over, waiting.len());
+}
+
+fn audit_awaited(machine: &Machine) {
+    let in_queue = |task: &&Task| task.state == State::Queued && task.awaited > 0;
+    let known = machine.tasks.iter().filter(in_queue);
+    let known: BTreeSet<_> =
+        known.map(|task| (task.slot.expect("it is in a queue"), task.addr.key)).collect();
+    assert_eq!(machine.awaited, known, "who is waited for in a queue is mistaken");
 }
 
 fn audit_timers(machine: &Machine) {

@@ -12,7 +12,7 @@ use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::{Event, Subscribe, Subscriber};
 use crate::platform::model_clock::ModelClock;
-use crate::platform::threads::ThreadSetup;
+use crate::platform::threads::{StartCallback, ThreadSetup};
 use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
 use crate::runtime::start::{start, Setup};
@@ -81,6 +81,7 @@ impl SupervisorBuilder {
             threads: ThreadSetup {
                 name: "threadvisor".to_owned(),
                 stack_size: None,
+                by_task: false,
                 callbacks: None,
             },
             max_abandoned: Some(16),
@@ -180,6 +181,23 @@ impl SupervisorBuilder {
         self
     }
 
+    /// Has each worker show the name of the task whose attempt it runs, in place of its own: in
+    /// `top -H`, `ps -T`, gdb and `perf`. The first 15 bytes of the name are shown, so that what
+    /// distinguishes tasks should come first. When the attempt is over, the worker shows its own
+    /// name again. A dedicated thread with a [name](crate::ThreadOptions::name) of its own keeps
+    /// it.
+    ///
+    /// Only what the system shows changes: events, reports and
+    /// [`Thread::name`](std::thread::Thread::name) have the names of the workers. It takes two
+    /// system calls for each attempt. Default: workers always show their own names.
+    ///
+    /// Other systems than Linux cannot do that, so that this setting has no effect there.
+    #[cfg(feature = "poll")]
+    pub fn name_threads_by_task(mut self) -> Self {
+        self.threads.by_task = true;
+        self
+    }
+
     /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
     /// standard library. Only the used part takes memory. [`start`](Self::start) fails if no such
     /// thread can be had.
@@ -190,10 +208,12 @@ impl SupervisorBuilder {
 
     /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
     /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
-    /// machine. If the callback fails or panics, the thread counts as refused: an event reports it,
-    /// the supervisor tries another thread later, and nothing is lost. If that happens on a thread
-    /// of [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a
-    /// pooled thread on which the callback takes longer than 1 s, another is started.
+    /// machine. For the threads of a single task there is
+    /// [`ThreadOptions::on_start`](crate::ThreadOptions::on_start). If the callback fails or
+    /// panics, the thread counts as refused: an event reports it, the supervisor tries another
+    /// thread later, and nothing is lost. If that happens on a thread of
+    /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a pooled
+    /// thread on which the callback takes longer than 1 s, another is started.
     ///
     /// Every thread inherits the scheduling policy and priority of the thread that calls
     /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back
@@ -207,7 +227,8 @@ impl SupervisorBuilder {
         mut self,
         callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.threads.callbacks_mut().on_start = Some(UserValue::new(Box::new(callback)));
+        let callback = StartCallback::new("on_thread_start", callback);
+        self.threads.callbacks_mut().on_start = Some(callback);
         self
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::platform::chain::chain;
 use crate::platform::sync::thread;
+use crate::platform::unwind;
 use crate::platform::user_value::UserValue;
 
 /// Describes the threads of one task, for
@@ -22,11 +24,12 @@ use crate::platform::user_value::UserValue;
 /// assert!(modem.wait()?.is_success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use = "options do nothing until passed to a spec"]
 pub struct ThreadOptions {
     name: Option<String>,
     stack_size: Option<usize>,
+    on_start: Option<Arc<StartCallback>>,
 }
 
 impl ThreadOptions {
@@ -49,9 +52,78 @@ impl ThreadOptions {
         self.stack_size = Some(bytes);
         self
     }
+
+    /// Calls `callback` on the thread of each attempt, before the body runs there: to set the
+    /// priority, the scheduling policy or the processors of this task's threads, without touching
+    /// those of other tasks. It runs after
+    /// [`on_thread_start`](crate::SupervisorBuilder::on_thread_start), which is called on all
+    /// threads. Default: nothing.
+    ///
+    /// The call is the first part of the attempt: timeout, watchdog, cancel and grace apply to it
+    /// as to the body. If it fails or panics, the body does not run, and the attempt fails with
+    /// an error that begins with `on_start failed`, of the same [`kind`](io::Error::kind). What
+    /// follows is up to the restart policy, as after any failure of the body. If the attempt is
+    /// told to return during the call, the body does not run either.
+    ///
+    /// The callback is dropped some time after the last task with these options has ended.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # fn set_nice(_: i32) -> std::io::Result<()> { Err(std::io::Error::other("not allowed")) }
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let urgent = ThreadOptions::new().on_start(|| set_nice(-10)); // for example of `rustix`
+    /// let meter = TaskSpec::once("meter", |_| Ok(())).dedicated_thread(urgent);
+    /// let outcome = supervisor.handle().add(meter)?.wait()?;
+    /// assert_eq!(outcome.to_string(), "failed: on_start failed: not allowed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_start(
+        mut self,
+        callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_start = Some(Arc::new(StartCallback::new("on_start", callback)));
+        self
+    }
+
+    /// Calls the task's callback on its thread. `None` if there is none.
+    pub(crate) fn begin(&self) -> Option<io::Result<()>> {
+        self.on_start.as_ref().map(|it| it.call())
+    }
 }
 
-type StartCallback = dyn Fn() -> io::Result<()> + Send + Sync;
+impl fmt::Debug for ThreadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadOptions")
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_size)
+            .field("on_start", &self.on_start.is_some())
+            .finish()
+    }
+}
+
+/// A callback of the user at the start of a thread.
+pub(crate) struct StartCallback {
+    setter: &'static str,
+    callback: UserValue<Box<dyn Fn() -> io::Result<()> + Send + Sync>>,
+}
+
+impl StartCallback {
+    pub(crate) fn new(
+        setter: &'static str,
+        callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { setter, callback: UserValue::new(Box::new(callback)) }
+    }
+
+    /// Runs it. Its error or panic is named by its setter.
+    pub(crate) fn call(&self) -> io::Result<()> {
+        unwind::catch(|| (self.callback)().map_err(|error| (error.kind(), chain(&error))))
+            .unwrap_or_else(|message| Err((io::ErrorKind::Other, message)))
+            // Only the text, because the destructor of the user's error must not run just anywhere.
+            .map_err(|(kind, text)| io::Error::new(kind, format!("{} failed: {text}", self.setter)))
+    }
+}
+
 type StopCallback = dyn Fn() + Send + Sync;
 
 /// The user's settings for all threads of a supervisor.
@@ -60,6 +132,8 @@ pub(crate) struct ThreadSetup {
     /// The part of thread names that distinguishes this supervisor from others.
     pub(crate) name: String,
     pub(crate) stack_size: Option<usize>,
+    /// Whether a thread shows the task's name while an attempt runs there.
+    pub(crate) by_task: bool,
     /// `None` if the user set no callback.
     pub(crate) callbacks: Option<Arc<ThreadCallbacks>>,
 }
@@ -67,7 +141,7 @@ pub(crate) struct ThreadSetup {
 /// The user's callbacks on each thread that runs bodies and cancel hooks.
 #[derive(Default)]
 pub(crate) struct ThreadCallbacks {
-    pub(crate) on_start: Option<UserValue<Box<StartCallback>>>,
+    pub(crate) on_start: Option<StartCallback>,
     pub(crate) on_stop: Option<UserValue<Box<StopCallback>>>,
 }
 
@@ -102,6 +176,11 @@ impl ThreadSetup {
         error.kind() != io::ErrorKind::InvalidInput && stack_size < MAX_STACK
     }
 
+    /// Whether a thread with these options of a task, or a pooled one, shows the task's name.
+    pub(crate) fn shows_task(&self, options: Option<&ThreadOptions>) -> bool {
+        self.by_task && options.map_or(true, |it| it.name.is_none())
+    }
+
     /// Starts a thread with a task's options, and with this role in its name if they have none.
     pub(crate) fn spawn_with(
         &self,
@@ -113,6 +192,18 @@ impl ThreadSetup {
         spawn(name, options.stack_size.or(self.stack_size), run)
     }
 }
+
+/// Has the system show this name for the calling thread, where that is possible.
+#[cfg(all(target_os = "linux", feature = "poll"))]
+pub(crate) fn show_as(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(shown(name)) {
+        // It cannot fail, and only people read it.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "poll")))]
+pub(crate) const fn show_as(_name: &str) {}
 
 /// The part of a name that the system can take and shows.
 fn shown(name: &str) -> String {

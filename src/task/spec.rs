@@ -181,7 +181,7 @@ impl TaskSpec {
     }
 
     /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
-    /// keep state in thread-locals, or for a different stack size.
+    /// keep state in thread-locals, or for a stack size, a priority or processors of its own.
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));
         self

@@ -6,6 +6,7 @@ mod deadline;
 mod guards;
 mod hooks;
 mod nudges;
+mod own_threads;
 mod panics;
 mod hook_threads;
 mod stuck;

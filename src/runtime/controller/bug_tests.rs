@@ -61,7 +61,12 @@ fn setup(subscriber: impl Subscribe + 'static) -> Setup {
         },
         seed: 1,
         defaults: Settings::default(),
-        threads: ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None },
+        threads: ThreadSetup {
+            name: "test".to_owned(),
+            stack_size: None,
+            by_task: false,
+            callbacks: None,
+        },
         prespawn: 0,
         subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
         signals: None,

@@ -109,7 +109,7 @@ fn work_once(mut place: Place, dedicated: Dedicated, name: Arc<str>) {
     match shared.begin_thread(name) {
         Ok(thread) => {
             place.has_come();
-            shared.run(dedicated.attempt, &thread);
+            shared.run(dedicated.attempt, &thread, Some(&dedicated.options));
             shared.end_thread();
         }
         Err(error) => {

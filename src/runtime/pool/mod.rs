@@ -330,7 +330,12 @@ mod tests {
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
         let (door, inbox) = Door::new(ModelClock::start_now(), 1);
-        let threads = ThreadSetup { name: "test".to_owned(), stack_size: None, callbacks: None };
+        let threads = ThreadSetup {
+            name: "test".to_owned(),
+            stack_size: None,
+            by_task: false,
+            callbacks: None,
+        };
         let mut pool =
             Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED, Duration::ZERO);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
@@ -363,8 +368,12 @@ mod tests {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1);
         // A program of 32 bits may be given half of its address space.
         let impossible = Some(usize::MAX - (1 << 20));
-        let threads =
-            ThreadSetup { name: "test".to_owned(), stack_size: impossible, callbacks: None };
+        let threads = ThreadSetup {
+            name: "test".to_owned(),
+            stack_size: impossible,
+            by_task: false,
+            callbacks: None,
+        };
         let mut pool = Pool::new(door, inbox.facts, threads, 0, Duration::ZERO);
         pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;

@@ -3,6 +3,7 @@
 use super::shared::{Attempt, Examinee, Shared};
 use crate::output::error::TaskError;
 use crate::platform::stall;
+use crate::platform::threads::{self, ThreadOptions};
 use crate::platform::unwind::{self, Payload};
 use crate::task::body::Body;
 use crate::task::cell::{Seen, Thread};
@@ -13,8 +14,13 @@ use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::PanicPolicy;
 
 impl Shared {
-    pub(super) fn run(&self, mut job: Attempt, thread: &Thread) {
+    /// With the options of its thread, if the thread was started for it.
+    pub(super) fn run(&self, mut job: Attempt, thread: &Thread, options: Option<&ThreadOptions>) {
         let Some((load, at)) = job.cell.claim(thread) else { return self.drop_value(job) };
+        let shows_task = self.threads.shows_task(options);
+        if shows_task {
+            threads::show_as(&job.cell.record.name);
+        }
         if job.reports_claim {
             self.door.post(Fact::Claimed { attempt: job.cell.attempt, at });
         }
@@ -29,7 +35,7 @@ impl Shared {
         let body_here = job.cell.enter_body();
         let current = current::enter(ctx.token());
         let (ret, error, payload) = match job.no_thread.take() {
-            None => run_body(&mut body, &ctx),
+            None => run_body(&mut body, &ctx, options),
             Some(error) => (Return::Fatal, Some(TaskError::fatal(error)), None),
         };
         if ret == Return::Panicked && job.finality.panic == PanicPolicy::Abort {
@@ -47,6 +53,9 @@ impl Shared {
         self.drop_value(ctx);
         drop((current, body_here));
         job.cell.left();
+        if shows_task {
+            threads::show_as(&thread.name);
+        }
 
         // Only now, so that the body is dropped before the return is known.
         let error = error.filter(|error| told.is_none() || !error.is_passed_on());
@@ -72,7 +81,17 @@ impl Shared {
     }
 }
 
-fn run_body(body: &mut Body, ctx: &TaskContext) -> (Return, Option<TaskError>, Option<Payload>) {
+fn run_body(
+    body: &mut Body,
+    ctx: &TaskContext,
+    options: Option<&ThreadOptions>,
+) -> (Return, Option<TaskError>, Option<Payload>) {
+    if let Some(begun) = options.and_then(ThreadOptions::begin) {
+        // An attempt that was told or even abandoned meanwhile must not begin to work.
+        if let Err(error) = begun.and_then(|()| Ok(ctx.check()?)) {
+            return (Return::Failed, Some(TaskError::fail(error)), None);
+        }
+    }
     match unwind::catch_with(|| body.run(ctx), TaskError::text_of_payload) {
         Ok(Ok(())) => (Return::Ok, None, None),
         Ok(Err(error)) if error.is_fatal() => (Return::Fatal, Some(error), None),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::errands::Errand;
 use super::shared::{Call, Place, Seat, Shared, Work};
-use crate::platform::chain::chain;
 use crate::platform::{stall, unwind, user_value};
 use crate::task::cell::Thread;
 use crate::task::current;
@@ -31,7 +30,7 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
         worked = true;
         match found {
             Found::Errand(errand) => shared.run_errand(errand, &thread),
-            Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread),
+            Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread, None),
             Found::Work(Work::Examine(examinees)) => shared.examine(examinees),
         }
     }
@@ -55,13 +54,7 @@ impl Shared {
         current::belong_to(&self.door);
         let callbacks = self.threads.callbacks.as_deref();
         if let Some(on_start) = callbacks.and_then(|it| it.on_start.as_ref()) {
-            unwind::catch(|| on_start().map_err(|error| (error.kind(), chain(&error))))
-                .unwrap_or_else(|message| Err((io::ErrorKind::Other, message)))
-                .map_err(|(kind, text)| {
-                    // Only the text, because the destructor of the user's error must not run just
-                    // anywhere.
-                    io::Error::new(kind, format!("on_thread_start failed: {text}"))
-                })?;
+            on_start.call()?;
         }
         Ok(Thread { name, tid: stall::own_tid() })
     }

@@ -1,6 +1,7 @@
 //! Specs and defaults out of bytes, and a naive opinion on whether their values can work: the
 //! crate's check must agree, and name one of the faults.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
@@ -255,6 +256,11 @@ pub(crate) fn options(bytes: &mut Bytes<'_>) -> ThreadOptions {
     }
     if bytes.flag() {
         options = options.stack_size(bytes.size());
+    }
+    if bytes.seldom() {
+        let fails = bytes.flag();
+        options =
+            options.on_start(move || if fails { Err(ErrorKind::Other.into()) } else { Ok(()) });
     }
     let _ = format!("{options:?}");
     options

@@ -200,6 +200,30 @@ fn the_hooks_of_the_threads_may_both_panic_when_dropped() {
     }
 }
 
+/// The controller has the last reference to it.
+#[test]
+fn the_hook_of_a_task_may_panic_when_dropped() {
+    for is_used in [false, true] {
+        let drops = Drops::new(true);
+        let start = owns_shared(drops.value());
+        let options = ThreadOptions::new().on_start(move || {
+            start();
+            Ok(())
+        });
+        let supervisor = Supervisor::builder().start().unwrap();
+        let spec = no_op("own").dedicated_thread(options);
+        if is_used {
+            assert!(outcome_of(&supervisor.handle().add(spec).unwrap()).is_success());
+        } else {
+            let late = supervisor.handle().add(spec.initial_delay(Duration::MAX)).unwrap();
+            late.cancel();
+            let _ = outcome_of(&late);
+        }
+        in_time(move || drop(supervisor));
+        drops.check(1);
+    }
+}
+
 fn owns_shared(value: Value) -> impl Fn() + Send + Sync {
     move || {
         let _owned = &value;

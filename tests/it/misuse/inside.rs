@@ -124,7 +124,7 @@ struct Setup {
     visitor: Option<TaskSpec>,
 }
 
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     ("a body", in_body),
     ("a hook", in_hook),
     ("a nudge", in_nudge),
@@ -132,6 +132,7 @@ const PLACES: [Place; 7] = [
     ("the destructor of an error", in_error_drop),
     ("a subscriber", in_subscriber),
     ("a start hook", in_start_hook),
+    ("a start hook of a task", in_own_start_hook),
 ];
 
 /// Calls everything, and says what differs from what should be answered.
@@ -265,6 +266,16 @@ fn in_start_hook(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup 
     });
     let own = ThreadOptions::new().name("own");
     Setup { builder, visitor: setup.visitor.map(|spec| spec.dedicated_thread(own)) }
+}
+
+fn in_own_start_hook(actors: &Arc<OnceLock<Actors>>, say: &Sender<String>) -> Setup {
+    let call = caller(actors, say);
+    let setup = visitor(|_| Ok(()));
+    let own = ThreadOptions::new().on_start(move || {
+        call();
+        Ok(())
+    });
+    Setup { visitor: setup.visitor.map(|spec| spec.dedicated_thread(own)), ..setup }
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Subscribe for Panics {
 }
 
 fn threads() -> ThreadSetup {
-    ThreadSetup { name: "model".to_owned(), stack_size: None, callbacks: None }
+    ThreadSetup { name: "model".to_owned(), stack_size: None, by_task: false, callbacks: None }
 }
 
 fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {

@@ -16,7 +16,7 @@ use crate::output::error::{TaskError, TaskResult};
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::thread;
-use crate::platform::threads::{ThreadCallbacks, ThreadOptions, ThreadSetup};
+use crate::platform::threads::{StartCallback, ThreadCallbacks, ThreadOptions, ThreadSetup};
 use crate::platform::user_value::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
@@ -77,10 +77,10 @@ impl Ground {
         let on_stop = move || {
             ended.fetch_sub(1, Ordering::Relaxed);
         };
-        let on_start = Some(UserValue::new(Box::new(on_start) as _));
+        let on_start = Some(StartCallback::new("on_start", on_start));
         let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
         let callbacks = Some(Arc::new(ThreadCallbacks { on_start, on_stop }));
-        let threads = ThreadSetup { name, stack_size: None, callbacks };
+        let threads = ThreadSetup { name, stack_size: None, by_task: false, callbacks };
         let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0, HOUR);
         Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }

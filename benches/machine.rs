@@ -199,7 +199,15 @@ impl Stepper {
 
     fn returned(&mut self, key: u32, ret: Return) {
         let (attempt, at) = (self.attempt(key), self.now);
-        self.step(Input::Returned { attempt, claimed_at: at, at, told: None, ret, dropped: false });
+        self.step(Input::Returned {
+            attempt,
+            claimed_at: at,
+            at,
+            told: None,
+            ret,
+            dropped: false,
+            retry_after: None,
+        });
     }
 
     fn cancel(&mut self, key: u32) {
@@ -247,7 +255,9 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         pause: Pause::None,
         initial_delay,
         backoff: vocabulary::backoff::BackoffPolicy::default(),
+        retry_early: false,
         max_retries: None,
+        give_up_after: None,
         stable_after: HOUR,
         stable_is_stated: false,
         failure_limit: None,

@@ -93,7 +93,7 @@ impl Machine {
         out.push(Effect::Release { attempt, reason: told });
 
         if can_follow {
-            self.retry(key, self.now, FailureCause::Abandoned, out);
+            self.retry(key, self.now, FailureCause::Abandoned, None, out);
         } else {
             // The body is left to the thread that is stuck in it.
             let stop = stop.map(|stop| stop.reason);
@@ -152,7 +152,7 @@ impl Machine {
             // The failure was counted at the end of the grace; only the retry has waited for the
             // body.
             self.publish_slot(key, false, out);
-            self.retry(key, at, FailureCause::Abandoned, out);
+            self.retry(key, at, FailureCause::Abandoned, None, out);
         }
     }
 }

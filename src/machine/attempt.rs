@@ -8,6 +8,7 @@ use super::ending::{judge, End, Next};
 use super::step::Machine;
 use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
+use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
@@ -37,7 +38,7 @@ impl Machine {
     }
 
     /// Notes the claim of an attempt.
-    fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
+    pub(super) fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
         task.anchor.get_or_insert(at);
         task.last_start = at;
@@ -141,17 +142,13 @@ impl Machine {
     pub(super) fn returned(
         &mut self,
         key: TaskKey,
-        claimed_at: Time,
         at: Time,
         told: Option<CancelReason>,
         ret: Return,
+        retry_after: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        // The claim may come with the return. A stop asked in the meantime came too late to be
-        // told.
-        if let State::Starting { .. } = self.tasks[key].state {
-            self.begin(key, claimed_at, out);
-        }
+        let claimed_at = self.tasks[key].last_start;
         let mut has_recovered = false;
         let (stop, overdue_since) = match self.tasks[key].state {
             State::Running { health, .. } => {
@@ -205,7 +202,7 @@ impl Machine {
             // left.
             Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
                 Some(end) => self.end(key, end, out),
-                None => self.failed(key, at, cause, asked, out),
+                None => self.failed(key, at, cause, retry_after, asked, out),
             },
         }
     }
@@ -244,6 +241,7 @@ impl Machine {
         key: TaskKey,
         at: Time,
         cause: FailureCause,
+        retry_after: Option<Duration>,
         asked: Option<End>,
         out: &mut Vec<Effect>,
     ) {
@@ -255,22 +253,29 @@ impl Machine {
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.end(key, end, out),
             (Some(end), _) => self.end(key, end, out),
-            (None, _) => self.retry(key, at, cause, out),
+            (None, _) => self.retry(key, at, cause, retry_after, out),
         }
     }
 
-    /// Schedules the retry of a failed attempt, with backoff counted from `at`.
+    /// Schedules the retry of a failed attempt, with the delay counted from `at`: the one that its
+    /// error asks for, which leaves the backoff as it is, or that of the backoff.
     pub(super) fn retry(
         &mut self,
         key: TaskKey,
         at: Time,
         cause: FailureCause,
+        retry_after: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        let draw = self.rng.next();
-        let task = self.task_mut(key);
-        let backoff = task.plan.backoff;
-        let delay = backoff.delay(&mut task.backoff, draw);
+        let delay = if let Some(delay) = retry_after {
+            delay.max(MIN_SPACING)
+        } else {
+            let draw = self.rng.next();
+            let task = self.task_mut(key);
+            let backoff = task.plan.backoff;
+            backoff.delay(&mut task.backoff, draw)
+        };
+        let task = &self.tasks[key];
         let due = task.retry_at(at, delay);
         self.start_again(key, at, Start::AfterFailure { due, cause }, out);
     }

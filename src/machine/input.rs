@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
@@ -44,6 +45,8 @@ pub(crate) enum Input {
         ret: Return,
         /// Whether the body is dropped, and will not run again.
         dropped: bool,
+        /// The delay that its error asks for.
+        retry_after: Option<Duration>,
     },
     /// The answer to [`Effect::Revoke`](super::Effect::Revoke).
     RevokeAnswered { attempt: AttemptAddr, answer: RevokeAnswer },

@@ -116,12 +116,16 @@ impl Machine {
             Input::Claimed { attempt, at } => {
                 self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
             }
-            Input::Returned { attempt, claimed_at, at, told, ret, dropped } => {
+            Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after } => {
                 // A released attempt no longer belongs to its task, so these are searched first.
                 if !self.returned_released(attempt, at, ret, out) {
                     self.with_attempt(attempt, |this, key| {
                         this.tasks[key].holds_body &= !dropped;
-                        this.returned(key, claimed_at, at, told, ret, out);
+                        // A stop asked in the meantime came too late to be told.
+                        if let State::Starting { .. } = this.tasks[key].state {
+                            this.begin(key, claimed_at, out);
+                        }
+                        this.returned(key, at, told, ret, retry_after, out);
                     });
                 }
             }

@@ -200,15 +200,23 @@ pub(crate) struct Task {
     /// The number of bodies that wait for the task.
     pub(super) awaited: u32,
     pub(super) backoff: BackoffState,
-    /// The latest failures, for `failure_limit`; at most as many as the limit allows.
-    #[allow(clippy::box_collection, reason = "few tasks have a limit, and each has this field")]
-    pub(super) failures: Option<Box<VecDeque<Time>>>,
+    /// Boxed, because few tasks have limits that need it, and each task has this field.
+    pub(super) failures: Option<Box<Failures>>,
     /// The first start, which is the anchor of the grid of `every`.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue or the queue for permits.
     pub(super) before: Option<TaskKey>,
     pub(super) after: Option<TaskKey>,
+}
+
+/// When a task has failed, as far as its limits need to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failures {
+    /// The latest failures, for `failure_limit`; at most as many as the limit allows.
+    pub(super) latest: VecDeque<Time>,
+    /// The first failure of the streak, for `give_up_after`; of an earlier streak if there is none.
+    first: Option<Time>,
 }
 
 impl Task {
@@ -263,15 +271,19 @@ impl Task {
 
     /// Whether a failure at this time may be retried.
     pub(super) fn may_retry(&self, at: Time) -> bool {
+        let failures = self.failures.as_deref();
         // If there are as many failures as the limit allows, one more is final until the oldest of
         // them drops out of the window.
         let exhausted = self.plan.failure_limit.is_some_and(|limit| {
-            let failures = self.failures.as_deref();
-            let full = failures.map_or(0, VecDeque::len) >= limit.failures as usize;
-            let oldest = failures.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
+            let latest = failures.map(|failures| &failures.latest);
+            let full = latest.map_or(0, VecDeque::len) >= limit.failures as usize;
+            let oldest = latest.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
             full && at < oldest.after(limit.within)
         });
-        !self.finality().failure && !exhausted
+        let first = failures.and_then(|failures| failures.first).filter(|_| self.streak > 0);
+        let gives_up = self.plan.give_up_after.zip(first);
+        let gives_up = gives_up.is_some_and(|(span, first)| at > first.after(span));
+        !self.finality().failure && !exhausted && !gives_up
     }
 
     /// Whether a stable moment ends the streak. A body with a timeout, or one that ends with its
@@ -311,19 +323,26 @@ impl Task {
 
     /// Counts a failure.
     pub(super) fn count_failure(&mut self, at: Time) {
+        let is_first = self.streak == 0;
         self.streak = self.streak.saturating_add(1);
         if self.short_runs < u8::MAX {
             self.short_runs = 0;
         }
+        if self.plan.failure_limit.is_none() && self.plan.give_up_after.is_none() {
+            return;
+        }
 
+        let failures = self.failures.get_or_insert_with(Box::default);
+        if is_first {
+            failures.first = Some(at);
+        }
         // Only as many failures as the limit allows matter, so no more are kept.
         if let Some(limit) = self.plan.failure_limit {
-            let failures = self.failures.get_or_insert_with(Box::default);
-            if failures.len() >= limit.failures as usize {
-                failures.pop_front();
+            if failures.latest.len() >= limit.failures as usize {
+                failures.latest.pop_front();
             }
             if limit.failures > 0 {
-                failures.push_back(at);
+                failures.latest.push_back(at);
             }
         }
     }
@@ -364,14 +383,15 @@ impl Task {
         }
     }
 
-    /// When the retry is due after a failure at `at` with the backoff `delay`.
+    /// When the retry is due after a failure at `at`, with the `delay` of the backoff or the error.
     pub(super) fn retry_at(&self, at: Time, delay: Duration) -> Time {
         match self.plan.pause {
+            Pause::Delay(_) | Pause::Rate(_) if self.plan.retry_early => at.after(delay),
             Pause::None => at.after(delay),
             Pause::Delay(pause) => at.after(delay.max(pause)),
             Pause::Rate(step) => {
                 let earliest = at.after(delay);
-                // A point of the grid at the very end of the backoff is not missed.
+                // A point of the grid at the very end of the delay is not missed.
                 let just_before = Time::from_nanos(earliest.as_nanos().saturating_sub(1));
                 just_before.next_tick(self.anchor.unwrap_or(at), step)
             }

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::platform::chain::chain;
 use crate::platform::user_value::UserValue;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::nanos;
 
 /// The result of a body. See [`TaskError`] for how other errors become one.
 pub type TaskResult<T = ()> = Result<T, TaskError>;
@@ -54,6 +56,8 @@ pub struct TaskError(Arc<Inner>);
 struct Inner {
     kind: Kind,
     exit_code: Option<u8>,
+    /// In nanoseconds, which take less memory than a `Duration`.
+    retry_after: Option<NonZeroU64>,
     source: Option<UserValue<Box<dyn Error + Send + Sync>>>,
 }
 
@@ -67,7 +71,8 @@ enum Kind {
 
 impl TaskError {
     fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::new(Inner { kind, exit_code: None, source: source.map(UserValue::new) }))
+        let source = source.map(UserValue::new);
+        Self(Arc::new(Inner { kind, exit_code: None, retry_after: None, source }))
     }
 
     /// Creates a failure that may be retried, as `?` does.
@@ -113,21 +118,53 @@ impl TaskError {
     /// as 1. That of a child process fits: `error.with_exit_code(status.code().unwrap_or(1))`.
     #[doc(alias = "exit_status")]
     pub fn with_exit_code(self, code: impl TryInto<u8>) -> Self {
-        let exit_code = Some(code.try_into().map_or(1, |code: u8| code.max(1)));
-        match Arc::try_unwrap(self.0) {
-            Ok(inner) => Self(Arc::new(Inner { exit_code, ..inner })),
-            // Other clones keep their code: this becomes a new error that wraps the shared one.
-            Err(shared) => Self(Arc::new(Inner {
-                kind: shared.kind,
-                exit_code,
-                source: Some(UserValue::new(Box::new(Shared(Self(shared))))),
-            })),
-        }
+        let code = code.try_into().map_or(1, |code: u8| code.max(1));
+        self.change(|inner| inner.exit_code = Some(code))
+    }
+
+    /// Sets the delay before the retry of this failure, in place of that of the
+    /// [backoff](crate::TaskSpec::backoff): for a server that says when to come back. There is no
+    /// jitter, and the backoff goes on where it was with the next failure that asks for no delay.
+    /// At least 1 ms.
+    ///
+    /// Nothing else changes: whether there is a retry is decided as for any failure, and under
+    /// `repeat_after` and `every` the delay counts as that of a backoff does. If the error is not
+    /// followed by a retry, the delay has no meaning.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// let poll = |status: u16| match status {
+    ///     429 => Err(TaskError::fail("too busy").retry_after(Duration::from_secs(90))),
+    ///     _ => Ok(()),
+    /// };
+    /// assert_eq!(poll(429).unwrap_err().retry_delay(), Some(Duration::from_secs(90)));
+    /// ```
+    pub fn retry_after(self, delay: Duration) -> Self {
+        self.change(|inner| inner.retry_after = NonZeroU64::new(nanos(delay).max(1)))
+    }
+
+    fn change(self, change: impl FnOnce(&mut Inner)) -> Self {
+        // Other clones stay as they are: this becomes a new error that wraps the shared one.
+        let mut inner = Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {
+            kind: shared.kind,
+            exit_code: shared.exit_code,
+            retry_after: shared.retry_after,
+            source: Some(UserValue::new(Box::new(Shared(Self(shared))))),
+        });
+        change(&mut inner);
+        Self(Arc::new(inner))
     }
 
     /// Returns the exit code; `None` if none was set.
     pub fn exit_code(&self) -> Option<u8> {
         self.0.exit_code
+    }
+
+    /// Returns the delay that [`retry_after`](Self::retry_after) has set; `None` if the backoff
+    /// decides.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.0.retry_after.map(|nanos| Duration::from_nanos(nanos.get()))
     }
 
     /// Returns whether this error ends the task under every restart policy.
@@ -413,6 +450,21 @@ mod tests {
     #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
     fn a_task_error_is_one_pointer_wide() {
         assert_eq!(std::mem::size_of::<TaskError>(), std::mem::size_of::<usize>());
+    }
+
+    #[test]
+    fn a_delay_is_kept_beside_the_exit_code_and_clones_stay_as_they_are() {
+        let delay = Duration::from_millis(1500);
+        let error = TaskError::fail("busy").with_exit_code(3).retry_after(delay);
+        let other = error.clone().retry_after(Duration::MAX).with_exit_code(4);
+        assert_eq!((error.retry_delay(), error.exit_code()), (Some(delay), Some(3)));
+        let longest = Some(Duration::from_nanos(u64::MAX));
+        assert_eq!((other.retry_delay(), other.exit_code()), (longest, Some(4)));
+        assert_eq!(other.to_string(), "busy");
+        assert_eq!(TaskError::fail("busy").retry_delay(), None);
+        // It asks for no delay, not for that of the backoff.
+        let hasty = TaskError::fail("busy").retry_after(Duration::ZERO);
+        assert!(hasty.retry_delay() < Some(Duration::from_millis(1)));
     }
 
     #[test]

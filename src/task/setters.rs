@@ -65,6 +65,26 @@ macro_rules! setters {
                 self.with(Setting::MaxRetries(most.into()))
             }
 
+            /// Sets for how long a streak of failures is retried: a failure that comes later than
+            /// `span` after the first of its streak ends the task. Time in which the task waits
+            /// counts, too. What ends a streak also ends this span: a success, and see
+            /// [`stable_after`](Self::stable_after). Default: `None`, no limit.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::prelude::*;
+            /// # let supervisor = Supervisor::builder().start()?;
+            /// let upload = TaskSpec::new("upload", |_| Err("no route to host")?)
+            ///     .backoff(BackoffPolicy::constant(Duration::from_millis(2)))
+            ///     .give_up_after(Duration::from_millis(20));
+            /// let outcome = supervisor.handle().add(upload)?.wait()?;
+            /// assert!(matches!(outcome, Outcome::Failed { .. }));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn give_up_after(self, span: impl Into<Option<Duration>>) -> Self {
+                self.with(Setting::GiveUpAfter(span.into()))
+            }
+
             /// Sets how long an attempt must run until it is stable, counted from the moment a
             /// thread takes it up, or from the last time that it responded after a silence.
             ///

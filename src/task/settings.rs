@@ -21,6 +21,7 @@ pub(super) enum Setting {
     Every(Duration),
     ExpiresIn(Option<Duration>),
     FailureLimit(Option<FailureLimit>),
+    GiveUpAfter(Option<Duration>),
     Grace(Duration),
     InitialDelay(Duration),
     MaxRetries(Option<u32>),
@@ -28,6 +29,7 @@ pub(super) enum Setting {
     PanicPolicy(PanicPolicy),
     RepeatAfter(Duration),
     Restart(RestartPolicy),
+    RetryEarly,
     ShutdownOnEnd,
     StableAfter(Duration),
     Timeout(Option<Duration>),
@@ -54,7 +56,9 @@ impl Settings {
             pause: Pause::None,
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::default(),
+            retry_early: false,
             max_retries: None,
+            give_up_after: None,
             stable_after: STABLE_AFTER,
             stable_is_stated: self.0.iter().any(|it| matches!(it, Setting::StableAfter(_))),
             failure_limit: None,
@@ -82,6 +86,7 @@ impl Settings {
                 }
                 Setting::ExpiresIn(span) => plan.expires_in = span,
                 Setting::FailureLimit(limit) => plan.failure_limit = limit,
+                Setting::GiveUpAfter(span) => plan.give_up_after = span,
                 Setting::Grace(span) => plan.grace = span,
                 Setting::InitialDelay(delay) => plan.initial_delay = delay,
                 Setting::MaxRetries(most) => plan.max_retries = most,
@@ -91,6 +96,7 @@ impl Settings {
                     (plan.pause, plan.restart) = (Pause::Delay(delay), RestartPolicy::Always);
                 }
                 Setting::Restart(policy) => plan.restart = policy,
+                Setting::RetryEarly => plan.retry_early = true,
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
                 Setting::StableAfter(span) => plan.stable_after = span,
                 Setting::Timeout(limit) => plan.timeout = limit,
@@ -151,6 +157,9 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     }
     if plan.expires_in == Some(Duration::ZERO) {
         return Err(InvalidSetting::new("expires_in", Duration::ZERO, no_span));
+    }
+    if plan.give_up_after == Some(Duration::ZERO) {
+        return Err(InvalidSetting::new("give_up_after", Duration::ZERO, no_span));
     }
     if let Some(most) = plan.max_timeout.filter(|most| Some(*most) < plan.timeout) {
         return Err(InvalidSetting::new("max_timeout", most, "give at least `timeout`"));

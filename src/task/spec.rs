@@ -168,6 +168,14 @@ impl TaskSpec {
         self.with(Setting::Every(interval))
     }
 
+    /// Lets the retry of a failed run come after its backoff alone, and not only with the next run
+    /// of [`every`](Self::every) or [`repeat_after`](Self::repeat_after): for a daily job that may
+    /// have failed only for a moment. The grid of `every` does not move. Without this setting, a
+    /// retry does not come before the next run would.
+    pub fn retry_early(self) -> Self {
+        self.with(Setting::RetryEarly)
+    }
+
     /// Delays the first attempt by `delay` after admission. During the delay, the task owns its
     /// slot but holds no thread and no permit. Default: zero.
     pub fn initial_delay(self, delay: Duration) -> Self {

@@ -48,12 +48,20 @@ pub(crate) struct FailureLimit {
 
 /// Everything about a task that is not a user value, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "settings that have nothing to do with each other"
+)]
 pub(crate) struct Plan {
     pub(crate) restart: RestartPolicy,
     pub(crate) pause: Pause,
     pub(crate) initial_delay: Duration,
     pub(crate) backoff: BackoffPolicy,
+    /// Whether a retry comes after its delay alone, without regard to the pause.
+    pub(crate) retry_early: bool,
     pub(crate) max_retries: Option<u32>,
+    /// A failure later than this after the first of its streak is not retried.
+    pub(crate) give_up_after: Option<Duration>,
     pub(crate) stable_after: Duration,
     /// Whether the spec itself states `stable_after`.
     pub(crate) stable_is_stated: bool,

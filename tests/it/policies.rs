@@ -300,6 +300,7 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("every", "0ns", || task().every(ZERO));
     refused("timeout", "0ns", || task().timeout(ZERO));
     refused("expires_in", "0ns", || task().expires_in(ZERO));
+    refused("give_up_after", "0ns", || task().give_up_after(ZERO));
     refused("failure_limit", "0", || task().failure_limit(0, LONG));
     refused("failure_limit", "0ns", || task().failure_limit(1, ZERO));
     refused("backoff.first", "2s", || task().backoff(backoff(ms(2000), ms(1000))));
@@ -361,7 +362,8 @@ fn none_is_no_limit_wherever_there_is_a_limit() {
     let builder = Supervisor::builder().max_concurrent(None).max_tasks(None).max_slot_queue(None);
     let supervisor = builder.max_abandoned(None).grace(None).start().unwrap();
     let forever = resident("task").max_retries(None).timeout(None).max_timeout(None).grace(None);
-    let forever = forever.expires_in(None).watchdog(None).failure_limit(None, ZERO);
+    let forever =
+        forever.expires_in(None).give_up_after(None).watchdog(None).failure_limit(None, ZERO);
     let task = supervisor.handle().add(forever).unwrap();
     let queued = supervisor.handle().submit(resident("task"), AdmissionPolicy::Queue).unwrap();
     assert_eq!(queued.wait_decided().unwrap(), Decision::Queued { ahead: 0 });

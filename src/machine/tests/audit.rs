@@ -123,7 +123,7 @@ fn audit_task(machine: &Machine, task: &Task) {
     assert!(task.since <= machine.now && task.last_start <= machine.now);
     let window = task.plan.failure_limit.map_or(0, |limit| limit.failures as usize);
     assert!(
-        task.failures.as_ref().map_or(0, |it| it.len()) <= window,
+        task.failures.as_ref().map_or(0, |it| it.latest.len()) <= window,
         "the window of failures outgrew its limit"
     );
     if let State::Abandoned { stop: Some(_), over, .. } = task.state {

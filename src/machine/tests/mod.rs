@@ -20,6 +20,7 @@ mod audit_face;
 pub(crate) mod cell_model;
 pub(crate) mod dice;
 mod reference;
+mod orders;
 mod render;
 mod rig;
 mod rules;

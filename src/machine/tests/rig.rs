@@ -10,6 +10,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::audit::audit;
+pub(super) use super::orders::Orders;
 use super::render::{show, Names};
 pub(super) use super::spec::{ms, task, Spec};
 use crate::machine::{Effect, Finality, Input, Machine, Notice, Submission};
@@ -18,61 +19,6 @@ use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Time;
-
-/// What one or several steps ordered, written out.
-#[must_use]
-pub(super) struct Orders(Vec<String>);
-
-impl Orders {
-    /// Compares everything, events included.
-    #[track_caller]
-    pub(super) fn gives(&self, expected: &str) {
-        compare(&self.0, expected);
-    }
-
-    /// Compares everything but the events.
-    #[track_caller]
-    pub(super) fn orders(&self, expected: &str) {
-        let orders: Vec<_> = self.0.iter().filter(|line| !line.starts_with('*')).cloned().collect();
-        compare(&orders, expected);
-    }
-
-    /// Looks for one line.
-    #[track_caller]
-    pub(super) fn has(&self, line: &str) {
-        assert!(self.0.iter().any(|found| found == line), "no {line:?} in {:#?}", self.0);
-    }
-
-    #[track_caller]
-    pub(super) fn has_none(&self, start: &str) {
-        assert!(!self.0.iter().any(|found| found.starts_with(start)), "{start:?} in {:#?}", self.0);
-    }
-
-    pub(super) fn mentions(&self, text: &str) -> bool {
-        self.0.iter().any(|found| found.contains(text))
-    }
-
-    /// What follows `start` in the first line that begins so.
-    pub(super) fn after(&self, start: &str) -> Option<&str> {
-        self.0.iter().find_map(|line| line.strip_prefix(start))
-    }
-
-    /// Lets it be whatever it is: the step is not what the script is about.
-    #[allow(clippy::unused_self, reason = "that nothing is compared is the point")]
-    pub(super) fn whatever(self) {}
-}
-
-#[track_caller]
-fn compare(found: &[String], expected: &str) {
-    let expected: Vec<_> =
-        expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert!(
-        found == expected,
-        "\nordered:\n    {}\nexpected:\n    {}\n",
-        found.join("\n    "),
-        expected.join("\n    ")
-    );
-}
 
 /// What the script has said of an attempt. A script answers for the cell, right or wrong: it also
 /// says what late, lost and repeated messages say.
@@ -92,6 +38,8 @@ pub(super) struct Rig {
     shows_notes: bool,
     /// The next return says that the body is dropped.
     dropped: bool,
+    /// The error of the next return asks for this delay.
+    retry_after: Option<Duration>,
 }
 
 impl Rig {
@@ -110,6 +58,7 @@ impl Rig {
             said: BTreeMap::new(),
             shows_notes: false,
             dropped: false,
+            retry_after: None,
         }
     }
 
@@ -255,8 +204,14 @@ impl Rig {
         let at = self.now;
         let claimed_at = self.said(attempt).claimed_at.unwrap_or(at);
         self.said(attempt).told = told;
-        let dropped = mem::take(&mut self.dropped);
-        self.input(Input::Returned { attempt, claimed_at, at, told, ret, dropped })
+        let (dropped, retry_after) = (mem::take(&mut self.dropped), self.retry_after.take());
+        self.input(Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after })
+    }
+
+    /// As [`returns`](Self::returns), with an error that asks for a delay before its retry.
+    pub(super) fn fails_for(&mut self, name: &str, delay: Duration) -> Orders {
+        self.retry_after = Some(delay);
+        self.returns(name, Return::Failed)
     }
 
     /// As [`returns`](Self::returns), from a worker that has dropped the body.

@@ -37,7 +37,9 @@ pub(super) fn task(name: &'static str) -> Spec {
             pause: Pause::None,
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::constant(ms(10)),
+            retry_early: false,
             max_retries: None,
+            give_up_after: None,
             stable_after: ms(60_000),
             stable_is_stated: false,
             failure_limit: None,
@@ -133,6 +135,14 @@ impl Spec {
 
     pub(super) fn max_retries(self, most: u32) -> Self {
         self.plan(|plan| plan.max_retries = Some(most))
+    }
+
+    pub(super) fn give_up_after(self, span: Duration) -> Self {
+        self.plan(|plan| plan.give_up_after = Some(span))
+    }
+
+    pub(super) fn retry_early(self) -> Self {
+        self.plan(|plan| plan.retry_early = true)
     }
 
     pub(super) fn failure_limit(self, failures: u32, within: Duration) -> Self {

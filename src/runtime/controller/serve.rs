@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Controller, IdleWaiter};
 use crate::machine::{Answer, Input, State, Submission};
+use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel::Sender;
@@ -76,6 +77,7 @@ impl Controller {
     /// Takes a returned attempt's values back, and passes its facts to the machine.
     fn take_home(&mut self, mut returned: Returned) {
         let attempt = returned.attempt;
+        let retry_after = returned.error.as_ref().and_then(TaskError::retry_delay);
         let mut dropped = true;
         if let Some(released) = self.released.find_mut(attempt, false) {
             released.error = returned.error.take();
@@ -83,7 +85,7 @@ impl Controller {
             dropped = belongings.take_home(&mut returned);
         }
         let Returned { claimed_at, at, told, ret, .. } = returned;
-        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after });
     }
 
     /// A thread was examined: the result belongs to the attempt that it runs.

@@ -34,7 +34,8 @@ pub fn run(actor: &Actor, ctx: &TaskContext, dice: &mut Dice) -> TaskResult {
 
 fn end(world: &Arc<World>, ctx: &TaskContext, dice: &mut Dice) -> TaskResult {
     match dice.below(100) {
-        0..=9 => Err("a failure".into()),
+        0..=7 => Err("a failure".into()),
+        8 | 9 => Err(TaskError::fail("busy").retry_after(dice.up_to_ms(10))),
         10..=14 => Err(world.value("error", dice.one_in(2)).into()),
         15 | 16 => Err(TaskError::fatal(world.value("error", false))),
         17 | 18 => Err(TaskError::cancelled()),

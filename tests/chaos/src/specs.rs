@@ -69,6 +69,12 @@ fn restarts(spec: TaskSpec, dice: &mut Dice) -> TaskSpec {
     if dice.one_in(8) {
         spec = spec.failure_limit(1 + u32::try_from(dice.below(5)).unwrap_or_default(), MS * 50);
     }
+    if dice.one_in(8) {
+        spec = spec.give_up_after(dice.up_to_ms(60) + MS);
+    }
+    if dice.one_in(6) {
+        spec = spec.retry_early();
+    }
     spec.backoff(match dice.below(4) {
         0 => BackoffPolicy::constant(dice.up_to_ms(10)).jitter(JitterPolicy::Full),
         1 => BackoffPolicy::exponential(MS, MS * 20).factor(1.5),

@@ -223,7 +223,10 @@ impl History {
         let returns =
             [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked];
         if let Some(attempt) = self.one_of(bytes, Cell::runs) {
-            self.returns(attempt, bytes.pick(&returns));
+            let (ret, asks) = (bytes.pick(&returns), bytes.seldom());
+            let has_error = !matches!(ret, Return::Ok | Return::Panicked);
+            let retry_after = (asks && has_error).then(|| bytes.span());
+            self.returns(attempt, ret, retry_after);
         } else {
             self.close_one(bytes);
         }
@@ -248,13 +251,14 @@ impl History {
         }
     }
 
-    fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
+    fn returns(&mut self, attempt: AttemptAddr, ret: Return, retry_after: Option<Duration>) {
         let Cell { shared, finality, .. } = self.cells.get(attempt);
         let is_final = |told, abandoned| finality.is_final(told, ret, abandoned);
         let Seen { claimed_at, told, last: dropped } = shared.returned(is_final);
         shared.left();
         let at = self.now;
-        self.under_way.push(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
+        let report = Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after };
+        self.under_way.push(report);
     }
 
     fn extend_one(&mut self, bytes: &mut Bytes<'_>) {
@@ -329,7 +333,7 @@ impl History {
             }
             self.deliver_one(&mut nothing);
             if let Some(attempt) = self.one_of(&mut nothing, Cell::runs) {
-                self.returns(attempt, Return::Ok);
+                self.returns(attempt, Return::Ok, None);
             }
         }
         assert!(self.finished, "the shutdown does not end");

@@ -46,9 +46,11 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         pause,
         initial_delay: if bytes.seldom() { bytes.span() } else { Duration::ZERO },
         backoff: backoff(bytes),
+        retry_early: bytes.seldom(),
         max_retries: bytes.maybe(|bytes| bytes.byte().into()),
         stable_after: bytes.span(),
         stable_is_stated: bytes.flag(),
+        give_up_after: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
         failure_limit: bytes.maybe(|bytes| FailureLimit {
             failures: u32::from(bytes.byte()).max(1),
             within: bytes.span().max(MOMENT),

@@ -14,7 +14,7 @@ const MS: Duration = Duration::from_millis(1);
 /// One of the setters that a spec and the defaults share.
 macro_rules! set_one {
     ($bytes:ident, $set:ident, $into:ident) => {
-        match $bytes.byte() % 12 {
+        match $bytes.byte() % 13 {
             0 => $into.backoff($set.backoff($bytes)),
             1 => $into.max_retries($bytes.maybe(|bytes| bytes.byte().into())),
             2 => $into.stable_after($bytes.span()),
@@ -45,7 +45,11 @@ macro_rules! set_one {
             } else {
                 WatchdogPolicy::Report
             }),
-            10 => $into.abandon_policy(if $bytes.flag() {
+            10 => {
+                $set.give_up_after = $bytes.maybe(Bytes::span);
+                $into.give_up_after($set.give_up_after)
+            }
+            11 => $into.abandon_policy(if $bytes.flag() {
                 AbandonPolicy::Release
             } else {
                 AbandonPolicy::Hold
@@ -150,6 +154,7 @@ pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
                 spec.every(span)
             }
             4 => spec.initial_delay(bytes.span()),
+            5 if bytes.flag() => spec.retry_early(),
             5 => spec.shutdown_on_end(),
             6 => spec.dedicated_thread(options(bytes)),
             7 => {
@@ -186,6 +191,7 @@ struct Set {
     max_timeout: Option<Duration>,
     expires_in: Option<Duration>,
     watchdog: Option<Duration>,
+    give_up_after: Option<Duration>,
 }
 
 impl Set {
@@ -203,6 +209,7 @@ impl Set {
         }
         add(self.timeout == Some(Duration::ZERO), "timeout");
         add(self.expires_in == Some(Duration::ZERO), "expires_in");
+        add(self.give_up_after == Some(Duration::ZERO), "give_up_after");
         add(self.watchdog.is_some_and(|silence| silence < 4 * MS), "watchdog");
         let most = self.max_timeout.unwrap_or(Duration::MAX);
         add(self.timeout.is_some_and(|timeout| most < timeout), "max_timeout");

@@ -64,6 +64,68 @@ fn a_window_of_failures_passes_with_the_clock() {
     assert!(rare.outcome().is_none());
 }
 
+/// Subscribes to the delays before retries and runs.
+fn delays(log: &Arc<Mutex<Vec<Duration>>>) -> impl FnMut(&Event) {
+    let log = Arc::clone(log);
+    move |event| {
+        if let EventKind::RetryScheduled { delay, .. } | EventKind::RunScheduled { delay, .. } =
+            event.kind
+        {
+            log.lock().unwrap().push(delay);
+        }
+    }
+}
+
+#[test]
+fn an_error_says_when_to_come_back() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (clock, supervisor) = started(|it| it.on_event(delays(&log)));
+    let busy = TaskSpec::new("busy", |ctx| match ctx.attempt() {
+        1 => Err("no route".into()),
+        2 => Err(TaskError::fail("too busy").retry_after(secs(90))),
+        3 => Ok(ctx.sleep(secs(60))?),
+        // It was told of its deadline, but knows what it knows.
+        4 => ctx.sleep(secs(60)).map_err(|_| TaskError::fail("busy").retry_after(secs(7))),
+        _ => Ok(()),
+    });
+    let busy = busy.backoff(BackoffPolicy::constant(secs(1))).timeout(secs(20));
+    let busy = supervisor.handle().add(busy).unwrap();
+    clock.advance(secs(600));
+    assert!(busy.outcome().unwrap().is_success());
+    assert_eq!(*log.lock().unwrap(), [secs(1), secs(90), secs(1), secs(7)]);
+}
+
+#[test]
+fn a_streak_is_given_up_after_its_span() {
+    let (clock, supervisor) =
+        started(|it| it.defaults(TaskDefaults::new().give_up_after(secs(60))));
+    let failing = |name: &'static str| {
+        TaskSpec::new(name, |_| Err("no".into())).backoff(BackoffPolicy::constant(secs(25)))
+    };
+    let by_default = supervisor.handle().add(failing("by_default")).unwrap();
+    let never = supervisor.handle().add(failing("never").give_up_after(None)).unwrap();
+    clock.advance(secs(74));
+    assert!(by_default.outcome().is_none());
+    clock.advance(secs(1));
+    assert_eq!(by_default.outcome().unwrap().label(), "failed");
+    clock.advance(secs(600));
+    assert!(never.outcome().is_none());
+}
+
+#[test]
+fn a_daily_job_that_failed_for_a_moment_need_not_wait_for_the_next_day() {
+    let (log, day) = (Arc::new(Mutex::new(Vec::new())), secs(86_400));
+    let (clock, supervisor) = started(|it| it.on_event(delays(&log)));
+    let daily = TaskSpec::new("daily", |ctx| match ctx.attempt() {
+        1 => Err("no link yet".into()),
+        _ => Ok(()),
+    });
+    let daily = daily.every(day).backoff(BackoffPolicy::constant(secs(30)));
+    supervisor.handle().add(daily.retry_early()).unwrap();
+    clock.advance(secs(60));
+    assert_eq!(*log.lock().unwrap(), [secs(30), secs(86_370)]);
+}
+
 #[test]
 fn a_body_submits_another_task_and_sleeps() {
     let (clock, supervisor) = started(|it| it);

@@ -42,7 +42,7 @@ type Set = fn(TaskSpec, Duration) -> TaskSpec;
 
 /// The setting, a value, a body, and what happens.
 #[rustfmt::skip]
-const ROWS: [(&str, Duration, Body, Set, Happens); 50] = [
+const ROWS: [(&str, Duration, Body, Set, Happens); 53] = [
     ("timeout", ZERO, Succeeds, |spec, it| spec.timeout(it), Refused("timeout")),
     ("timeout", NANO, Sleeps, |spec, it| spec.timeout(it).max_retries(0), Ends("timed_out")),
     ("timeout", MICRO, Sleeps, |spec, it| spec.timeout(it).max_retries(0), Ends("timed_out")),
@@ -84,6 +84,9 @@ const ROWS: [(&str, Duration, Body, Set, Happens); 50] = [
     ("failure_limit", ZERO, Fails, |spec, it| spec.failure_limit(1, it), Refused("failure_limit")),
     ("failure_limit", NANO, Fails, |spec, it| spec.failure_limit(1, it), Ends("completed")),
     ("failure_limit", MAX, Fails, |spec, it| spec.failure_limit(1, it), Ends("completed")),
+    ("give_up_after", ZERO, Fails, |spec, it| spec.give_up_after(it), Refused("give_up_after")),
+    ("give_up_after", NANO, Fails, |spec, it| spec.give_up_after(it), Ends("completed")),
+    ("give_up_after", MAX, Fails, |spec, it| spec.give_up_after(it), Ends("completed")),
     ("expires_in", ZERO, Succeeds, |spec, it| spec.expires_in(it), Refused("expires_in")),
     ("expires_in", NANO, Succeeds, |spec, it| spec.expires_in(it), Ends("rejected")),
     ("expires_in", MAX, Succeeds, |spec, it| spec.expires_in(it), Ends("completed")),

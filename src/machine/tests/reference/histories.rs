@@ -45,7 +45,8 @@ enum Act {
     Await(usize),
     Leave(usize),
     Claim(usize),
-    Return(usize, Return),
+    /// With the delay that its error asks for.
+    Return(usize, Return, Option<Duration>),
     /// What was released returns.
     ReturnLate(usize, Return),
     /// A body is dropped, or its drop takes long.
@@ -144,16 +145,16 @@ impl Pair {
                 assert!(self.cell(attempt).claim(at, timeout, None));
                 self.feed(Input::Claimed { attempt, at });
             }
-            Act::Return(which, ret) => {
+            Act::Return(which, ret, asked) => {
                 let there = [Place::Running, Place::Stopping, Place::Abandoned];
                 let Some(attempt) = self.pick(which, &there) else { return };
-                self.returns(attempt, ret);
+                self.returns(attempt, ret, asked);
             }
             Act::ReturnLate(which, ret) => {
                 let released = &self.model.released;
                 let late = released.get(which % released.len().max(1));
                 let Some(&(id, attempt)) = late else { return };
-                self.returns(AttemptAddr { task: addr(id), number: attempt }, ret);
+                self.returns(AttemptAddr { task: addr(id), number: attempt }, ret, None);
             }
             Act::Drop(_) | Act::Hang(_) | Act::DropLate(_) => self.act_on_drop(act),
             Act::Pass(span) => self.pass(span),
@@ -201,8 +202,10 @@ impl Pair {
         }
     }
 
-    fn returns(&mut self, attempt: AttemptAddr, ret: Return) {
+    fn returns(&mut self, attempt: AttemptAddr, ret: Return, asked: Option<Duration>) {
         let at = self.model.now;
+        // What succeeds or panics has no error.
+        let retry_after = asked.filter(|_| !matches!(ret, Return::Ok | Return::Panicked));
         let (cell, finality) = self.cells.get_mut(&(attempt.task.id, attempt.number)).expect("it");
         let is_final = |told, given_up| finality.is_final(told, ret, given_up);
         let Seen { claimed_at, told, last } = cell.returned(is_final);
@@ -211,8 +214,8 @@ impl Pair {
         let job = self.model.jobs.iter().find(|job| job.id == attempt.task.id);
         let plan = job.map(|job| (job.plan.body, job.plan.abandon));
         let dropped = last && plan != Some((BodyKind::Shared, AbandonPolicy::Release));
-        self.model.returned(attempt.task.id, attempt.number, ret, dropped);
-        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped });
+        self.model.returned(attempt.task.id, attempt.number, (ret, retry_after), dropped);
+        self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after });
     }
 
     fn cell(&mut self, attempt: AttemptAddr) -> &mut CellModel {
@@ -358,9 +361,11 @@ fn plan(dice: &mut Dice) -> Plan {
         pause: if restart == RestartPolicy::Always { dice.one_of(&pauses) } else { Pause::None },
         initial_delay: if dice.chance(15) { moment(dice, ms(10)) } else { Duration::ZERO },
         backoff: backoff.jitter(JitterPolicy::None).factor(dice.one_of(&[1.0, 2.0])),
+        retry_early: dice.chance(20),
         max_retries: dice.chance(40).then(|| dice.below(3)),
         stable_after: moment(dice, ms(20)),
         stable_is_stated: dice.chance(40),
+        give_up_after: dice.chance(20).then(|| moment(dice, ms(60))),
         failure_limit: dice.chance(20).then_some(limit),
         timeout: dice.chance(40).then(|| moment(dice, ms(15))),
         max_timeout: None,
@@ -407,7 +412,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         34..=39 => Act::Skip(which),
         40..=45 => Act::Restart(which),
         46..=64 => Act::Claim(which),
-        65..=78 => Act::Return(which, ret),
+        65..=78 => Act::Return(which, ret, dice.chance(30).then(|| moment(dice, ms(30)))),
         79..=81 => Act::ReturnLate(which, ret),
         82 if dice.chance(20) => Act::ShutDown,
         83..=84 => Act::Await(which),

@@ -99,7 +99,14 @@ impl Job {
         plan.body != BodyKind::Once
             && plan.restart != RestartPolicy::Never
             && plan.max_retries.map_or(true, |most| self.streak < most)
+            && plan.give_up_after.map_or(true, |it| at <= self.first_failure(at).after(it))
             && plan.failure_limit.map_or(true, |it| recent(it.within) < it.failures as usize)
+    }
+
+    /// The first failure of the streak, which may be one at `at`.
+    fn first_failure(&self, at: Time) -> Time {
+        let earlier = self.failures.len() - self.streak as usize;
+        self.failures.get(earlier).copied().unwrap_or(at)
     }
 
     /// Points of the grid are tried one by one.

@@ -321,7 +321,7 @@ impl Model {
         if job.plan.abandon == AbandonPolicy::Release && !crowded {
             let (attempt, shared) = (job.attempt, job.plan.body == BodyKind::Shared);
             self.released.push((id, attempt));
-            return if follows && shared { self.retry(id) } else { self.finish(id, end) };
+            return if follows && shared { self.retry(id, None) } else { self.finish(id, end) };
         }
         self.put(id, Place::Abandoned, Time::NEVER);
         if !follows {

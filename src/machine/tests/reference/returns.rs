@@ -15,7 +15,14 @@ use crate::vocabulary::reason::{CancelReason, FailureCause, StopReason};
 use crate::vocabulary::time::Time;
 
 impl Model {
-    pub(super) fn returned(&mut self, id: TaskId, attempt: u64, ret: Return, dropped: bool) {
+    /// With the delay that the error asks for.
+    pub(super) fn returned(
+        &mut self,
+        id: TaskId,
+        attempt: u64,
+        (ret, delay): (Return, Option<Duration>),
+        dropped: bool,
+    ) {
         if self.released.contains(&(id, attempt)) {
             return self.released.retain(|released| *released != (id, attempt));
         }
@@ -27,7 +34,7 @@ impl Model {
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),
             (Return::Fatal, _) if job.place == Place::Abandoned => self.end(id, End::Fatal),
-            _ if job.place == Place::Abandoned => self.retry(id),
+            _ if job.place == Place::Abandoned => self.retry(id, None),
             (Return::Fatal, _) => self.end(id, End::Fatal),
             (Return::Panicked, _)
                 if job.plan.panic != PanicPolicy::Failure || told_to_stop.is_some() =>
@@ -37,13 +44,13 @@ impl Model {
             _ if told.is_some() => self.end(id, told.expect("it was")),
             // A stop on top of an interruption.
             _ if asked.is_some() => self.end(id, asked.expect("it was")),
-            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut),
-            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked),
+            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut, delay),
+            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked, None),
             (_, Some(_)) => self.go_on(id, self.now),
             (Return::Cancelled, _) => {
                 self.end(id, End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) });
             }
-            (Return::Failed, _) => self.fail(id, FailureCause::Failed),
+            (Return::Failed, _) => self.fail(id, FailureCause::Failed, delay),
             (Return::Ok, _) => self.succeed(id),
         }
     }
@@ -63,30 +70,31 @@ impl Model {
         self.go_on(id, due);
     }
 
-    fn fail(&mut self, id: TaskId, cause: FailureCause) {
+    fn fail(&mut self, id: TaskId, cause: FailureCause, asked: Option<Duration>) {
         let now = self.now;
         let job = self.job(id);
         let may_retry = job.may_retry(now);
         job.streak += 1;
         job.failures.push(now);
         match cause {
-            _ if may_retry => self.retry(id),
+            _ if may_retry => self.retry(id, asked),
             FailureCause::Panicked => self.end(id, End::Panicked),
             FailureCause::TimedOut => self.end(id, End::TimedOut),
             _ => self.end(id, End::Failed),
         }
     }
 
-    pub(super) fn retry(&mut self, id: TaskId) {
+    pub(super) fn retry(&mut self, id: TaskId, asked: Option<Duration>) {
         let now = self.now;
         let job = self.job(id);
         let backoff = job.plan.backoff;
         let factor = if backoff.factor > 1.0 { 2 } else { 1 };
         let grow = |delay: Duration, _| delay.saturating_mul(factor).min(backoff.max);
         let grown = (0..job.n_delays).fold(backoff.first, grow);
-        let delay = grown.min(backoff.max).max(ms(1));
-        job.n_delays += 1;
+        let delay = asked.unwrap_or_else(|| grown.min(backoff.max)).max(ms(1));
+        job.n_delays += u32::from(asked.is_none());
         let due = match job.plan.pause {
+            _ if job.plan.retry_early => now.after(delay),
             Pause::None => now.after(delay),
             Pause::Delay(pause) => now.after(delay.max(pause)),
             Pause::Rate(step) => job.tick_after(now.after(delay), step),

@@ -318,6 +318,7 @@ fn what_is_said_about_an_earlier_attempt_is_stale() {
             told: None,
             ret: Return::Ok,
             dropped: false,
+            retry_after: None,
         },
         Input::RevokeAnswered { attempt, answer: RevokeAnswer::Revoked },
         Input::TellAnswered { attempt, answer: TellAnswer::AlreadyReturned },

@@ -67,7 +67,9 @@ impl Line {
         let (attempt, at) = (attempt(task), Time::ZERO);
         self.input(Input::Claimed { attempt, at });
         let ret = Return::Ok;
-        let input = Input::Returned { attempt, claimed_at: at, at, told: None, ret, dropped: true };
+        let (told, dropped, retry_after) = (None, true, None);
+        let input =
+            Input::Returned { attempt, claimed_at: at, at, told, ret, dropped, retry_after };
         self.input(input);
     }
 }

@@ -11,6 +11,7 @@ mod permits;
 mod pool;
 mod release;
 mod restarts;
+mod retries;
 mod shutdown;
 mod stable;
 mod states_and_events;

@@ -108,7 +108,8 @@ fn a_claim_that_comes_with_the_return_counts_the_same() {
     let (attempt, claimed_at) = (rig.attempt("t"), rig.now());
     let at = rig.late_at(ms(120)).now();
     let ret = Failed;
-    rig.input(Input::Returned { attempt, claimed_at, at, told: None, ret, dropped: false }).gives(
+    let (told, dropped, retry_after) = (None, false, None);
+    rig.input(Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after }).gives(
         "* t/2 starting
         * t/2 stable after 1 failures
         * t/2 failed after 110ms

@@ -37,6 +37,8 @@ pub(super) struct Body {
     /// When it falls silent and for how long, counted from its claim.
     pub(super) silence: Option<(Duration, Duration)>,
     pub(super) extension: Option<Extension>,
+    /// The delay that its error asks for.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// How a body asks for more time.
@@ -53,6 +55,7 @@ pub(super) struct Returned {
     pub(super) claimed_at: Time,
     pub(super) told: Option<CancelReason>,
     pub(super) ret: Return,
+    pub(super) retry_after: Option<Duration>,
     /// It will not run again, so that its worker drops it.
     pub(super) last: bool,
     pub(super) released: bool,
@@ -76,7 +79,13 @@ impl Cells {
             shared: CellModel::offered(),
             finality,
             released: false,
-            body: Body { ret: Return::Ok, obeys: None, silence: None, extension: None },
+            body: Body {
+                ret: Return::Ok,
+                obeys: None,
+                silence: None,
+                extension: None,
+                retry_after: None,
+            },
             returned_at: Time::NEVER,
             last_look: Time::ZERO,
             misses: 0,
@@ -120,7 +129,10 @@ impl Cells {
         (cell.returned_at, cell.carries_body) = (at, !seen.last);
         let (released, claim_arrives) = (cell.released, cell.claim_arrives);
         let Seen { claimed_at, told, last } = seen;
-        Some(Returned { claimed_at, told, ret, last, released, claim_arrives })
+        // What panics or succeeds has no error.
+        let has_error = !matches!(ret, Return::Ok | Return::Panicked);
+        let retry_after = cell.body.retry_after.filter(|_| has_error);
+        Some(Returned { claimed_at, told, ret, retry_after, last, released, claim_arrives })
     }
 
     /// Whether a report brings its body home, and whether anybody waits for it there.

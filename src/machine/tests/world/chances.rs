@@ -61,6 +61,8 @@ impl Dice {
         let (retries, is_bounded) = (self.below(4), self.chance(profile.budgets));
         let limit = FailureLimit { failures: self.below(4), within: self.span(ms(60)) };
         let is_limited = self.chance(profile.budgets / 2);
+        let (patience, gives_up) = (self.span(ms(60)), self.chance(profile.budgets / 2));
+        let early = self.chance(profile.budgets);
         let (timeout, has_timeout) = (ms(1) + self.span(ms(30)), self.chance(profile.timeout));
         let (expires_in, expires) = (ms(1) + self.span(ms(40)), self.chance(profile.expires));
         let (watchdog, is_watched) = (self.watchdog(), self.chance(profile.watched));
@@ -70,7 +72,9 @@ impl Dice {
             pause: if always && families.have(Family::Pauses) { pause } else { Pause::None },
             initial_delay: if is_delayed { initial_delay } else { Duration::ZERO },
             backoff: self.backoff(),
+            retry_early: early,
             max_retries: is_bounded.then_some(retries),
+            give_up_after: gives_up.then_some(patience),
             stable_after: self.one_of(&[ms(5), ms(60_000)]),
             stable_is_stated: self.chance(40),
             failure_limit: is_limited.then_some(limit),
@@ -113,6 +117,7 @@ impl Dice {
             (4, _) => plan.backoff = BackoffPolicy::constant(time).factor(f64::MAX),
             (5, Pause::Delay(_)) => plan.pause = Pause::Delay(time),
             (5, Pause::Rate(_)) => plan.pause = Pause::Rate(time),
+            (6, _) if self.chance(50) => plan.give_up_after = Some(time),
             (6, _) => plan.failure_limit = Some(FailureLimit { failures: 1, within: time }),
             _ => {
                 if let Some(watchdog) = &mut plan.watchdog {
@@ -175,11 +180,15 @@ impl Dice {
             by: ms(2) + self.span(ms(15)),
             most: self.span(ms(80)),
         };
+        let delays = [Duration::ZERO, ms(3), self.span(ms(40)), ms(1_000_000)];
+        let delay = self.one_of(&delays);
+        let asks = self.chance(profile.asks);
         let body = Body {
             ret,
             obeys,
             silence: silent.then_some(silence),
             extension: extends.then_some(extension),
+            retry_after: asks.then_some(delay),
         };
         (body, (!hangs).then_some(if short { Duration::ZERO } else { runs }))
     }

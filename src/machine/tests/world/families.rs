@@ -34,6 +34,8 @@ families! {
     Extremes,
     /// A body asks for more time.
     Extensions,
+    /// An error asks for the delay of its retry.
+    ErrorDelays,
     /// A body does not succeed.
     Failures,
     /// The supervisor's grace has to do: nothing returns of its own accord once the end has begun.
@@ -107,6 +109,7 @@ pub(super) struct Profile {
     pub(super) stuck_hook: u32,
     pub(super) stalls: u32,
     pub(super) fails: u32,
+    pub(super) asks: u32,
     pub(super) panics: u32,
     pub(super) hangs: u32,
     pub(super) deaf: u32,
@@ -145,6 +148,7 @@ impl Profile {
             stuck_hook: chance(Family::Hooks, &[40, 100]),
             stalls: chance(Family::Stalls, &[30, 100]),
             fails: chance(Family::Failures, &[20, 50, 80]),
+            asks: chance(Family::ErrorDelays, &[20, 60]),
             panics: chance(Family::Panics, &[20, 50]),
             hangs: chance(Family::Hangs, &[3, 15, 40]),
             deaf: chance(Family::Deaf, &[10, 60]),

@@ -1,5 +1,7 @@
 //! All that a world was told about one attempt, and what must hold of it.
 
+use core::time::Duration;
+
 use crate::machine::tests::as_stop;
 use crate::machine::Ending;
 use crate::vocabulary::answer::{Return, TellAnswer};
@@ -29,6 +31,8 @@ pub(super) struct SeenAttempt {
     is_told: bool,
     pub(super) told_in_time: Option<CancelReason>,
     ret: Option<Return>,
+    /// The delay that its error asked for.
+    pub(super) retry_after: Option<Duration>,
     grace_until: Option<Time>,
     /// A stop came after the token was told.
     pub(super) finalized: bool,
@@ -222,9 +226,17 @@ impl SeenAttempt {
     }
 
     /// The machine is told of the return.
-    pub(super) fn reported(&mut self, at: Time, told: Option<CancelReason>, ret: Return) {
+    pub(super) fn reported(
+        &mut self,
+        at: Time,
+        told: Option<CancelReason>,
+        ret: Return,
+        retry_after: Option<Duration>,
+    ) {
         assert_eq!(self.returned_at.replace(at), None, "the world reports a return twice");
         (self.told_in_time, self.ret) = (told, Some(ret));
+        // What comes back after the abandonment says nothing.
+        self.retry_after = retry_after.filter(|_| self.abandoned_at.is_none());
     }
 
     /// The one event of an attempt that has returned.

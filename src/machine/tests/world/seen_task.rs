@@ -24,7 +24,7 @@ pub(super) struct SeenTask {
     pub(super) policy: AdmissionPolicy,
     pub(super) plan: Plan,
     /// The next attempt may not be ordered before; zero once somebody was in a hurry.
-    not_before: Time,
+    pub(super) not_before: Time,
     pub(super) gives_back: bool,
     expires_at: Time,
     /// How long an initial delay lasts that nobody cut short, once it has begun.
@@ -38,17 +38,21 @@ pub(super) struct SeenTask {
     pub(super) attempt: u64,
     /// Bodies that wait for it.
     pub(super) awaited: u32,
-    attempts: BTreeMap<u64, SeenAttempt>,
-    first_claim: Option<Time>,
+    pub(super) attempts: BTreeMap<u64, SeenAttempt>,
+    pub(super) first_claim: Option<Time>,
     last_claim: Option<Time>,
-    streak: u32,
+    pub(super) streak: u32,
     /// Short successes in a row, without a pause.
-    n_short: u32,
-    failures: Vec<Time>,
+    pub(super) n_short: u32,
+    pub(super) failures: Vec<Time>,
+    /// The first failure of the streak.
+    pub(super) first_failure: Option<Time>,
+    /// Whether the latest failure came too late after that.
+    pub(super) has_given_up: bool,
     /// Whether the latest failure may be retried.
-    may_retry: bool,
+    pub(super) may_retry: bool,
     /// The latest failure, until its error is noted.
-    unnoted: Option<(u64, FailureCause)>,
+    pub(super) unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
     stop: Option<StopReason>,
 }
@@ -81,6 +85,8 @@ impl SeenTask {
             streak: 0,
             n_short: 0,
             failures: Vec::new(),
+            first_failure: None,
+            has_given_up: false,
             may_retry: false,
             unnoted: None,
             stop: submission.cancelled.then_some(StopReason::Stop),
@@ -268,63 +274,6 @@ impl SeenTask {
     pub(super) fn note(&mut self, attempt: u64, cause: FailureCause) {
         let latest = self.unnoted.take();
         assert_eq!(latest, Some((attempt, cause)), "another failure of {:?} is noted", self.task);
-    }
-
-    /// A failure: whether it may be retried, by the rules as they stand in `guide::rules`.
-    fn fail(&mut self, at: Time, cause: FailureCause) {
-        assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
-        self.unnoted = Some((self.attempt, cause));
-        let plan = &self.plan;
-        let budget = plan.max_retries.map_or(true, |most| self.streak < most);
-        let window = plan.failure_limit.map_or(true, |limit| {
-            let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
-            recent.count() < limit.failures as usize
-        });
-        let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
-        self.may_retry = restarts && budget && window;
-        self.streak += 1;
-        self.n_short = 0;
-        self.failures.push(at);
-    }
-
-    pub(super) fn retry(&mut self, attempt: u64, delay: Duration, cause: FailureCause) {
-        let task = self.task;
-        assert!(self.may_retry, "{task:?} is retried once too often");
-        assert_eq!(self.unnoted, None, "{task:?} is retried before its failure is noted");
-        let panic = self.plan.panic;
-        let attempt = self.attempt(attempt);
-        assert!(!attempt.is_final(panic), "{task:?} is retried after what is final");
-        assert_eq!(attempt.abandoned_at.is_some(), cause == FailureCause::Abandoned);
-        let (at, beside) = (attempt.freed_at(), attempt.is_released);
-        assert!(
-            !beside || self.plan.body == BodyKind::Shared,
-            "the body of {task:?} would run twice at a time"
-        );
-        self.wait(at, delay);
-        assert!(delay >= ms(1), "{task:?} is retried at once");
-        assert!(
-            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) < at.after(pause))
-        );
-    }
-
-    pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
-        let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
-        assert!(self.plan.restart == RestartPolicy::Always && self.plan.body != BodyKind::Once);
-        assert!(
-            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
-        );
-        self.wait(at, delay);
-    }
-
-    fn wait(&mut self, at: Time, delay: Duration) {
-        self.not_before = at.after(delay);
-        if self.not_before.is_never() {
-            return;
-        }
-        if let (Pause::Rate(step), Some(anchor)) = (self.plan.pause, self.first_claim) {
-            let off = anchor.until(self.not_before).as_nanos() % step.as_nanos();
-            assert_eq!(off, 0, "{:?} leaves its grid", self.task);
-        }
     }
 
     pub(super) const fn is_announced(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The threads of a world: they take up attempts sooner or later, run their bodies, and report.
 
+use super::cells::Returned;
 use super::{Chance, Happening, World, MAX_DELAY, MAX_REACTION};
 use crate::machine::tests::rig::ms;
 use crate::machine::{Finality, Input};
@@ -54,8 +55,8 @@ impl World {
         }
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Return);
         let arrives = at.after(dice.delay(MAX_DELAY)).max(returned.claim_arrives);
-        let (claimed_at, told, ret) = (returned.claimed_at, returned.told, returned.ret);
-        let report = Input::Returned { attempt, claimed_at, at, told, ret, dropped: returned.last };
+        let Returned { claimed_at, told, ret, retry_after, last: dropped, .. } = returned;
+        let report = Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after };
         self.schedule_at(arrives, Happening::Message(report));
     }
 }

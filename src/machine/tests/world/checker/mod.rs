@@ -160,8 +160,9 @@ impl Checker {
                 all.filter(|record| record.slot_key == Some(slot))
                     .for_each(|record| record.asked(StopReason::Stop));
             }
-            Input::Returned { attempt, at, told, ret, .. } => {
-                self.record(attempt.task).attempt(attempt.number).reported(at, told, ret);
+            Input::Returned { attempt, at, told, ret, retry_after, .. } => {
+                let seen = self.record(attempt.task).attempt(attempt.number);
+                seen.reported(at, told, ret, retry_after);
                 if self.stuck.is_released(attempt) {
                     let noted = matches!(
                         effects,
@@ -259,7 +260,12 @@ impl Checker {
                 self.record(attempt.task).note(attempt.number, cause);
             }
             Effect::Close { attempt, .. } => self.record(attempt.task).close_ordered(),
-            Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
+            Effect::Deliver { task, end, streak } => {
+                self.deliver(task, end, streak);
+                if self.records[&task.id].has_given_up {
+                    self.sight("gave up after its span");
+                }
+            }
             Effect::Forget { task } => {
                 let record = self.record(task);
                 record.forget();

@@ -33,7 +33,8 @@ impl Checker {
             | Notice::AttemptAbandoned { .. }
             | Notice::AttemptReturned { .. } => self.attempt_notice(notice),
             Notice::RetryScheduled { attempt, delay, cause } => {
-                self.record(attempt.task).retry(attempt.number, delay, cause);
+                let sights = self.record(attempt.task).retry(attempt.number, delay, cause);
+                self.sights.extend(sights);
             }
             Notice::RunScheduled { attempt, delay } => {
                 self.record(attempt.task).pause(attempt.number, delay);

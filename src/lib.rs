@@ -36,6 +36,7 @@
 //! - A program that adds tasks as it goes: [`Supervisor::handle`], [`SupervisorHandle::add`],
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
+//! - A value that a body returns: [`TaskOutput`], and [`guide::results`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`].
 //! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
@@ -125,6 +126,7 @@ pub use api::refused::{AddError, SubmitError};
 pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
+pub use api::task_output::TaskOutput;
 pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, StartError, TaskError, TaskResult, WaitError,
     WouldDeadlock,
@@ -133,7 +135,7 @@ pub use output::event::{Event, EventKind, HookSource, Subscribe};
 pub use output::line::LogEvents;
 pub use output::mark::Mark;
 pub use output::not_quiet::{BusyAttempt, NotQuiet};
-pub use output::outcome::{NotCompleted, Outcome};
+pub use output::outcome::{NotCompleted, Outcome, TaskOutputError};
 pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
     StuckSignalHook, TroubledTask,

@@ -1,5 +1,5 @@
-//! The types that users hold: the supervisor, its builder, and the handles to the supervisor and to
-//! one task.
+//! The types that users hold: the supervisor, its builder, the handles to the supervisor and to
+//! one task, and the output of a task.
 //!
 //! Each module uses only those listed below it.
 
@@ -11,4 +11,6 @@ pub(crate) mod manual_clock;
 pub(crate) mod supervisor_handle;
 
 pub(crate) mod refused;
+pub(crate) mod task_output;
+
 pub(crate) mod task_handle;

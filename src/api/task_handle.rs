@@ -354,7 +354,7 @@ impl Drop for Awaiting<'_> {
 
 /// Waits on a channel on which nothing is ever sent. Returns true once it disconnects, false once
 /// `span` has passed.
-fn wait_for_disconnect<T>(
+pub(super) fn wait_for_disconnect<T>(
     end: &Receiver<T>,
     token: Option<&CancelToken>,
     span: Duration,

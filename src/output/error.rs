@@ -93,17 +93,6 @@ impl TaskError {
         Self::new(Kind::Cancelled, None)
     }
 
-    /// Whether the body only passed on that it was told, or ended its task on purpose: such an
-    /// error adds nothing to the reason.
-    pub(crate) fn is_passed_on(&self) -> bool {
-        let Some(error) = self.as_error() else { return true };
-        let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);
-        error.is::<Cancelled>()
-            || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)
-            || matches!(error.downcast_ref(), Some(WaitError::Cancelled(_)))
-            || matches!(error.downcast_ref(), Some(ExtendError::Cancelled(_)))
-    }
-
     /// Reads an error that was the payload of a panic.
     pub(crate) fn text_of_payload(payload: &(dyn Any + Send)) -> Option<String> {
         payload.downcast_ref::<Self>().map(ToString::to_string)
@@ -391,9 +380,9 @@ pub enum WaitError {
     /// The waiting attempt was told to return; pass the error on with `?`.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// The supervisor has ended, or this process was forked from that of the supervisor: the wait
-    /// would never be answered.
-    #[error("the supervisor has ended")]
+    /// The supervisor has ended, or this process was forked from that of the supervisor, or no body
+    /// is left that fills the output: the wait would never be answered.
+    #[error("nobody is left to wait for: the supervisor, or the body, has ended")]
     Closed,
     /// The caller would wait for itself; wait on another thread.
     #[error("the caller would wait for itself: wait on another thread")]

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::output::error::{debug_is_display, TaskError, TaskResult};
+use crate::output::error::{
+    debug_is_display, Cancelled, ExtendError, TaskError, TaskResult, WaitError,
+};
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::label::labels;
 use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
@@ -242,7 +244,43 @@ impl Error for NotCompleted {
     }
 }
 
-debug_is_display!(NotCompleted);
+/// An error returned from [`TaskOutput::wait`](crate::TaskOutput::wait) and
+/// [`TaskOutput::wait_timeout`](crate::TaskOutput::wait_timeout): there is no value for the caller.
+/// It holds no value itself, so that `?` works for every type of value.
+#[derive(Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskOutputError {
+    /// The task has another outcome than `Completed`. A value that it has left even so can be
+    /// [taken](crate::TaskOutput::take).
+    #[error(transparent)]
+    NotCompleted(#[from] NotCompleted),
+    /// The task completed, and its value was taken before.
+    #[error("the task's value was taken before")]
+    Taken,
+    /// The wait ended early. A body that was told to return passes the error on with `?`.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    /// The task completed, but the newest value is not its own. Pass the handle of the task whose
+    /// body fills the output.
+    #[error("the newest value is not that of this task: wait for the task that fills the output")]
+    WrongTask,
+}
+
+debug_is_display!(NotCompleted, TaskOutputError);
+
+impl TaskError {
+    /// Whether the body only passed on that it was told, or ended its task on purpose: such an
+    /// error adds nothing to the reason.
+    pub(crate) fn is_passed_on(&self) -> bool {
+        let Some(error) = self.as_error() else { return true };
+        let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);
+        error.is::<Cancelled>()
+            || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)
+            || matches!(error.downcast_ref(), Some(WaitError::Cancelled(_)))
+            || matches!(error.downcast_ref(), Some(ExtendError::Cancelled(_)))
+            || matches!(error.downcast_ref(), Some(TaskOutputError::Wait(WaitError::Cancelled(_))))
+    }
+}
 
 /// "Internal software error" in the BSD `sysexits.h`: abandoned threads may still run and hold
 /// state, or the error is a bug in this crate.

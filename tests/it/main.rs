@@ -17,6 +17,7 @@ mod predecessors;
 mod program;
 mod promises;
 mod reports;
+mod results;
 mod run;
 mod runner;
 mod shutdown;

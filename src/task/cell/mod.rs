@@ -301,6 +301,16 @@ impl Cell {
         }
     }
 
+    /// Body: runs `store`, unless what the body returns does not count, because the attempt was
+    /// abandoned or told of something that makes it a failure. No such order comes in between.
+    pub(crate) fn store_if_it_counts(&self, store: impl FnOnce()) {
+        let state = self.state.lock();
+        let fails = [CancelReason::Timeout, CancelReason::Unresponsive].map(Some);
+        if !state.abandoned && !fails.contains(&self.reason()) {
+            store();
+        }
+    }
+
     /// Body: moves the deadline to `span` from now, unless it is already later.
     pub(crate) fn extend(&self, span: Duration) -> Result<(), ExtendError> {
         let mut state = self.state.lock();

@@ -6,3 +6,5 @@ pub(crate) mod refused;
 pub(crate) mod supervisor_handle;
 #[path = "../../../src/api/task_handle.rs"]
 pub(crate) mod task_handle;
+#[path = "../../../src/api/task_output.rs"]
+pub(crate) mod task_output;

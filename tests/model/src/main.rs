@@ -42,6 +42,7 @@ fn main() -> std::process::ExitCode {
         checks::nudges::CHECKS,
         checks::parking::CHECKS,
         checks::record::CHECKS,
+        checks::output::CHECKS,
         checks::door::CHECKS,
         #[cfg(not(feature = "loom"))]
         runtime::lane_checks::CHECKS,

@@ -7,6 +7,7 @@ pub(crate) mod attempt;
 pub(crate) mod door;
 pub(crate) mod hooks;
 pub(crate) mod nudges;
+pub(crate) mod output;
 pub(crate) mod parking;
 pub(crate) mod record;
 pub(crate) mod token;

@@ -1,0 +1,417 @@
+//! [`TaskOutput`]: the value that the body of a task has returned.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::api::task_handle::{wait_for_disconnect, TaskHandle};
+use crate::output::error::{TaskResult, WaitError};
+use crate::output::outcome::{Outcome, TaskOutputError};
+use crate::platform::model_clock::ModelClock;
+use crate::platform::sync::Mutex;
+use crate::platform::user_value::{self, UserValue};
+use crate::task::cell::Parked;
+use crate::task::context::TaskContext;
+use crate::task::current;
+use crate::task::end_channel::EndChannel;
+use crate::task::fact::Fact;
+use crate::task::record::Record;
+
+/// Receives the values that the body of a task returns, and keeps the newest of them until it is
+/// taken.
+///
+/// [`fill`](Self::fill) turns a body that returns a value into one for
+/// [`TaskSpec::new`](crate::TaskSpec::new); [`fill_once`](Self::fill_once) and
+/// [`fill_shared`](Self::fill_shared) do so for the other kinds. The spec is an ordinary spec, and
+/// the task an ordinary task.
+///
+/// The value is there before the task's outcome is. Each success replaces the value of the one
+/// before; a failed attempt leaves it, and so does one that was told of its deadline or was
+/// abandoned before its body returned. The page [`guide::results`](crate::guide::results) shows
+/// which call is for which task.
+///
+/// A value that nobody takes is dropped by the thread that replaces it or, at the end, by the one
+/// that drops the output: a worker or a thread of yours, never the controller. Once the output is
+/// dropped, values are dropped as soon as they are returned. A panic of a value's destructor is
+/// caught and reported, as that of a body is.
+///
+/// `T` must be `Send`, because the value comes from another thread; it need not be `Sync`. The
+/// output is `Send` and `Sync`, and one pointer wide.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// use threadvisor::TaskOutput;
+///
+/// # let supervisor = Supervisor::builder().start()?;
+/// let sum = TaskOutput::new();
+/// let spec = TaskSpec::new("sum", sum.fill(|ctx| {
+///     let mut sum = 0_u64;
+///     for n in 1..=100 {
+///         ctx.check()?;
+///         sum += n;
+///     }
+///     Ok(sum)
+/// }));
+/// let task = supervisor.handle().add(spec.timeout(Duration::from_secs(5)))?;
+/// assert_eq!(sum.wait(&task)?, 5050);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The compiler refuses a value that must stay on its thread:
+///
+/// ```compile_fail
+/// # use std::rc::Rc;
+/// # use threadvisor::{TaskOutput, TaskSpec};
+/// let shared = TaskOutput::new();
+/// let spec = TaskSpec::new("shared", shared.fill(|_| Ok(Rc::new(1))));
+/// ```
+#[doc(alias = "JoinHandle")]
+#[doc(alias = "Future")]
+#[must_use = "without its output, a task's values are dropped"]
+pub struct TaskOutput<T: Send + 'static>(Arc<Place<T>>);
+
+type Place<T> = Mutex<State<Option<UserValue<Box<T>>>>>;
+
+#[derive(Default)]
+struct State<V> {
+    value: V,
+    /// The task that returned the newest value, even if that was taken.
+    from: Weak<Record>,
+    /// The task whose body began last.
+    begun: Weak<Record>,
+    /// The process of the bodies.
+    process: u32,
+    /// Those that wait for a value, in both ways.
+    change: EndChannel,
+    parked: Parked,
+}
+
+impl<T: Send + 'static> TaskOutput<T> {
+    /// Creates an output without a value.
+    ///
+    /// ```
+    /// # use threadvisor::TaskOutput;
+    /// assert_eq!(TaskOutput::<u64>::new().take(), None);
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes of a body that returns a value one for [`TaskSpec::new`](crate::TaskSpec::new), whose
+    /// values come here.
+    ///
+    /// Several bodies may fill one output, also those of different tasks: the newest value counts.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// let size = TaskOutput::new();
+    /// let mut body = size.fill(|_| Ok(std::fs::metadata("/")?.len()));
+    /// let (ctx, _canceller) = TaskContext::detached(); // or `TaskSpec::new("size", body)`
+    /// assert!(body(&ctx).is_ok());
+    /// assert!(size.take().is_some());
+    /// ```
+    pub fn fill(
+        &self,
+        mut body: impl FnMut(&TaskContext) -> TaskResult<T> + Send + 'static,
+    ) -> impl FnMut(&TaskContext) -> TaskResult + Send + 'static {
+        let filler = Filler::new(self);
+        move |ctx| filler.run(ctx, &mut body)
+    }
+
+    /// Makes of a body that returns a value one for [`TaskSpec::once`](crate::TaskSpec::once),
+    /// whose value comes here.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (sorted, mut words) = (TaskOutput::new(), vec!["b", "a"]);
+    /// let spec = TaskSpec::once("sort", sorted.fill_once(move |_| {
+    ///     words.sort_unstable();
+    ///     Ok(words)
+    /// }));
+    /// let task = supervisor.handle().add(spec)?;
+    /// assert_eq!(sorted.wait(&task)?, ["a", "b"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fill_once(
+        &self,
+        body: impl FnOnce(&TaskContext) -> TaskResult<T> + Send + 'static,
+    ) -> impl FnOnce(&TaskContext) -> TaskResult + Send + 'static {
+        let filler = Filler::new(self);
+        move |ctx| filler.run(ctx, body)
+    }
+
+    /// Makes of a body that returns a value one for [`TaskSpec::shared`](crate::TaskSpec::shared),
+    /// whose values come here. Once an attempt is abandoned, its value no longer counts.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let host = TaskOutput::new(); let spec = TaskSpec::shared("host", host.fill_shared(|_|
+    /// Ok(std::net::Ipv4Addr::LOCALHOST))); let task =
+    /// supervisor.handle().add(spec.abandon_policy(AbandonPolicy::Release))?;
+    /// assert!(host.wait(&task)?.is_loopback());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fill_shared(
+        &self,
+        body: impl Fn(&TaskContext) -> TaskResult<T> + Send + Sync + 'static,
+    ) -> impl Fn(&TaskContext) -> TaskResult + Send + Sync + 'static {
+        let filler = Filler::new(self);
+        move |ctx| filler.run(ctx, &body)
+    }
+
+    /// Takes the newest value out; `None` if there is none, or it was taken. Returns immediately.
+    ///
+    /// This is for tasks that run again and again, and for a value that a task has left although it
+    /// did not complete.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let count = TaskOutput::new();
+    /// let spec = TaskSpec::new("count", count.fill(|ctx| match ctx.attempt() {
+    ///     3 => Err(TaskError::fatal("no more")),
+    ///     attempt => Ok(attempt),
+    /// }));
+    /// let task = supervisor.handle().add(spec.restart(RestartPolicy::Always))?;
+    /// assert!(task.wait()?.is_fatal());
+    /// assert_eq!((count.take(), count.take()), (Some(2), None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take(&self) -> Option<T> {
+        let value = self.0.lock().value.take();
+        value.and_then(unwrap)
+    }
+
+    /// Waits for the outcome of `task`, the task that fills this output, through all attempts and
+    /// retries, and takes its value. A body may wait, as with [`TaskHandle::wait`].
+    ///
+    /// A task that runs for ever has no outcome until it is stopped: use [`take`](Self::take) or
+    /// [`wait_value`](Self::wait_value). On a thread that a body has started itself, use
+    /// [`TaskContext::wait_for`] and then `take`.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// use threadvisor::{TaskOutput, TaskOutputError};
+    ///
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let port = TaskOutput::<u16>::new();
+    /// let spec = TaskSpec::once("port", port.fill_once(|_| Ok("8o80".parse()?)));
+    /// let error = port.wait(&supervisor.handle().add(spec)?).unwrap_err();
+    /// let TaskOutputError::NotCompleted(NotCompleted(outcome)) = error else { panic!("{error}") };
+    /// assert_eq!(outcome.to_string(), "failed: invalid digit found in string");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// After an error, the value that there may be is still there for [`take`](Self::take).
+    /// - `NotCompleted`: the task has another outcome than `Completed`, which the error holds. If
+    ///   it was stopped and its body returned `Ok` even so, that value is there.
+    /// - `Taken`: its value was taken before.
+    /// - `WrongTask`: the task completed, but the newest value is not its own; pass the handle of
+    ///   the task whose body fills this output.
+    /// - `Wait`: the wait ended early, as that of [`TaskHandle::wait`] does. A body that was told
+    ///   to return passes the error on with `?`.
+    #[doc(alias = "join")]
+    pub fn wait(&self, task: &TaskHandle) -> Result<T, TaskOutputError> {
+        let outcome = task.wait()?;
+        self.value_of(task, outcome)
+    }
+
+    /// Waits for at most `span`, like [`wait`](Self::wait); returns `None` if the task has not
+    /// ended by then. With a `span` of zero it only looks.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let answer = TaskOutput::<u32>::new();
+    /// let spec = TaskSpec::new("deep thought", answer.fill(|ctx| {
+    ///     ctx.sleep(Duration::MAX)?;
+    ///     Ok(42)
+    /// }));
+    /// let task = supervisor.handle().add(spec)?;
+    /// assert_eq!(answer.wait_timeout(&task, Duration::from_millis(1))?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(
+        &self,
+        task: &TaskHandle,
+        span: Duration,
+    ) -> Result<Option<T>, TaskOutputError> {
+        let outcome = task.wait_timeout(span)?;
+        outcome.map(|outcome| self.value_of(task, outcome)).transpose()
+    }
+
+    fn value_of(&self, task: &TaskHandle, outcome: Outcome) -> Result<T, TaskOutputError> {
+        outcome.into_result()?;
+        let value = {
+            let mut state = self.0.lock();
+            if Weak::as_ptr(&state.from) != Arc::as_ptr(task.record()) {
+                return Err(TaskOutputError::WrongTask);
+            }
+            state.value.take()
+        };
+        value.and_then(unwrap).ok_or(TaskOutputError::Taken)
+    }
+
+    /// Takes the newest value, or waits for the next one for at most `span`; returns `None` if
+    /// there is none by then. It does not wait for an outcome, so it is for tasks that run again
+    /// and again. `Duration::MAX` means for ever. If several threads wait, each value goes to one
+    /// of them.
+    ///
+    /// The wait of a body ends early when its attempt is told to return. The body keeps its permit,
+    /// and the body that it waits for needs one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::TaskOutput;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let fix = TaskOutput::new();
+    /// let spec = TaskSpec::new("gps", fix.fill(|ctx| Ok(("N 52.5", "E 13.4", ctx.attempt()))));
+    /// let gps = supervisor.handle().add(spec.every(Duration::from_millis(10)))?;
+    /// let first = fix.wait_value(Duration::from_secs(60))?.expect("no fix for a minute");
+    /// let second = fix.wait_value(Duration::from_secs(60))?.expect("no fix for a minute");
+    /// assert!(second.2 > first.2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - `Closed`: there is no value, and none can come, because no body is left that fills this
+    ///   output, or this process was forked from that of the body.
+    /// - `WouldDeadlock`: the caller is the body that fills this output.
+    /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    pub fn wait_value(&self, span: Duration) -> Result<Option<T>, WaitError> {
+        let token = current::token();
+        let clock = token.as_ref().map(|token| token.0.clock().clone());
+        let clock = clock.unwrap_or_else(ModelClock::start_now);
+        let due = clock.now().after(span);
+        let is_own = |task: &Weak<Record>| {
+            token.as_ref().is_some_and(|own| Weak::as_ptr(task) == Arc::as_ptr(&own.0.record))
+        };
+        loop {
+            // The time is read first, so that a value which came in time is not missed.
+            let left = clock.remaining(due).unwrap_or(Duration::MAX);
+            let mut state = self.0.lock();
+            if let Some(value) = state.value.take() {
+                drop(state);
+                return Ok(unwrap(value));
+            }
+            if Arc::weak_count(&self.0) == 0 || state.process != std::process::id() {
+                return Err(WaitError::Closed);
+            }
+            if is_own(&state.begun) {
+                return Err(WaitError::WouldDeadlock);
+            }
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // Whoever brings a value from here on wakes this thread.
+            if let (Some(token), Some(seat)) = (&token, clock.seat()) {
+                state.parked.add(&token.0);
+                drop(state);
+                token.0.park(seat, due, || {
+                    self.0.lock().value.is_some() || Arc::weak_count(&self.0) == 0
+                })?;
+            } else {
+                let change = state.change.receiver(false);
+                drop(state);
+                wait_for_disconnect(&change, token.as_ref(), left)?;
+            }
+        }
+    }
+}
+
+/// Wakes those that wait, to look again. The other lock of a body is not taken under this one.
+fn wake<T: Send + 'static>(place: &Place<T>) {
+    let mut state = place.lock();
+    state.change = EndChannel::default();
+    let parked = std::mem::take(&mut state.parked);
+    drop(state);
+    parked.wake_all();
+}
+
+/// What a body needs to fill an output. It does not keep the output alive, so that a value whose
+/// output is gone is not kept either. As long as it lives, another value may come.
+struct Filler<T: Send + 'static>(Weak<Place<T>>);
+
+impl<T: Send + 'static> Filler<T> {
+    fn new(output: &TaskOutput<T>) -> Self {
+        output.0.lock().process = std::process::id();
+        Self(Arc::downgrade(&output.0))
+    }
+
+    fn run(
+        &self,
+        ctx: &TaskContext,
+        body: impl FnOnce(&TaskContext) -> TaskResult<T>,
+    ) -> TaskResult {
+        // The output may be dropped meanwhile, which leaves its value to this thread.
+        report_drops(ctx, || {
+            if let Some(place) = self.0.upgrade() {
+                place.lock().begun = Arc::downgrade(ctx.record());
+            }
+        });
+        let value = UserValue::new(Box::new(body(ctx)?));
+        report_drops(ctx, || self.store(ctx, Some(value)));
+        Ok(())
+    }
+
+    /// Puts the value into the output's place. What was there, or is not wanted, is dropped here,
+    /// without a lock.
+    fn store(&self, ctx: &TaskContext, mut value: Option<UserValue<Box<T>>>) {
+        let Some(place) = self.0.upgrade() else { return };
+        ctx.token().0.store_if_it_counts(|| {
+            let mut state = place.lock();
+            std::mem::swap(&mut state.value, &mut value);
+            state.from = Arc::downgrade(ctx.record());
+        });
+        wake(&place);
+    }
+}
+
+impl<T: Send + 'static> Drop for Filler<T> {
+    fn drop(&mut self) {
+        let place = std::mem::take(&mut self.0).upgrade();
+        // Only now, when this is counted no more, may those that wait look.
+        if let Some(place) = place {
+            wake(&place);
+        }
+    }
+}
+
+/// Panics of destructors are events, as elsewhere on a worker.
+fn report_drops(ctx: &TaskContext, drops: impl FnOnce()) {
+    for message in user_value::panics_of(drops) {
+        ctx.record().door.post(Fact::DropPanicked { message });
+    }
+}
+
+fn unwrap<T: Send + 'static>(mut value: UserValue<Box<T>>) -> Option<T> {
+    value.take().map(|value| *value)
+}
+
+impl<T: Send + 'static> Default for TaskOutput<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+/// Shows whether there is a value, which need not be `Debug` itself.
+impl<T: Send + 'static> fmt::Debug for TaskOutput<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_value = self.0.lock().value.is_some();
+        f.debug_struct("TaskOutput").field("has_value", &has_value).finish_non_exhaustive()
+    }
+}

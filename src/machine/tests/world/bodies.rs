@@ -32,6 +32,8 @@ struct Body {
     is_untaken: bool,
     /// With released attempts.
     n_lost: u32,
+    /// The latest attempt was released: what it has left may go any time.
+    is_left: bool,
 }
 
 #[derive(Default)]
@@ -64,6 +66,7 @@ impl Bodies {
             is_stuck: false,
             is_untaken: false,
             n_lost: 0,
+            is_left: false,
         };
         assert!(self.0.insert(task, body).is_none(), "an id is used twice");
     }
@@ -74,8 +77,7 @@ impl Bodies {
         let slot = self.body(task).slot;
         let before = self.0.iter().filter(|(_, body)| body.is_owner && body.slot == slot);
         let open = before.clone().find(|(_, body)| {
-            // What a released attempt left may go any time.
-            !body.is_gone() && !body.is_stuck && body.n_lost == 0
+            !body.is_gone() && !body.is_stuck && !body.is_left && body.n_lost == 0
         });
         assert!(slot.is_none() || open.is_none(), "{task} is admitted while {open:?} is open");
         self.body(task).is_owner = true;
@@ -91,7 +93,7 @@ impl Bodies {
         let body = self.body(task);
         assert!(body.on_shelf && !body.is_away, "{task} is started without its body");
         assert!(body.n_lost == 0 || body.is_copied, "{task} runs twice at a time");
-        (body.on_shelf, body.is_away) = (body.is_copied, true);
+        (body.on_shelf, body.is_away, body.is_left) = (body.is_copied, true, false);
     }
 
     /// The offer was taken back.
@@ -115,6 +117,7 @@ impl Bodies {
     pub(super) fn is_released(&mut self, task: TaskId) {
         let body = self.body(task);
         body.n_lost += u32::from(mem::replace(&mut body.is_away, false));
+        body.is_left = true;
     }
 
     /// The report of the return has come, with the body or without. Gives whether none is left.

@@ -293,8 +293,16 @@ impl SupervisorBuilder {
     /// On Linux, a signal that is ignored at the start stays ignored. Elsewhere, every signal is
     /// taken to have had its default effect.
     ///
-    /// This setting needs Unix and the feature `signals`; otherwise [`start`](Self::start) returns
-    /// `Unsupported`.
+    /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
+    /// signal 2 (SIGINT). Their former effect cannot be had back: they go to the supervisors that
+    /// listen, and once none does, to nobody, so that they no longer end the program. Windows ends
+    /// a program right after it was told that its console is closed or that the user logs off:
+    /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
+    /// the crate `ctrlc` installs. A program that has used that crate itself gets the error
+    /// `Signals`.
+    ///
+    /// This setting needs Unix or Windows, and the feature `signals`; otherwise
+    /// [`start`](Self::start) returns `Unsupported`.
     pub fn shutdown_on_signals(mut self) -> Self {
         self.signals = true;
         self
@@ -358,8 +366,8 @@ impl SupervisorBuilder {
     /// - `Signals`: the signal handlers could not be installed.
     /// - `SignalBlocked`: this thread blocks one of these signals, so it would never arrive;
     ///   unblock it first.
-    /// - `Unsupported`: this system or build does not support signals; enable the feature
-    ///   `signals`.
+    /// - `Unsupported`: this system or build does not support this setting for signals; enable the
+    ///   feature `signals`.
     #[doc(alias = "build")]
     pub fn start(mut self) -> Result<Supervisor, StartError> {
         self.check()?;

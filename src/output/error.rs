@@ -368,8 +368,11 @@ pub enum StartError {
     /// it. Linux only; elsewhere a blocked signal is not noticed.
     #[error("signal {0} is blocked on this thread and would never arrive: unblock it first")]
     SignalBlocked(i32),
-    /// A setting is not supported by this build or system.
-    #[error("{0} is not supported here: it needs Unix and the feature `signals`")]
+    /// This setting is not supported by this build or system.
+    #[error(
+        "{0} is not supported here: it needs the feature `signals` and Unix; \
+         on Windows there is only shutdown_on_signals"
+    )]
     Unsupported(&'static str),
 }
 

@@ -1,12 +1,34 @@
 //! Signals, in processes of their own: nothing unasked, a clean stop when asked, and a way out.
 
-#[cfg(not(all(unix, feature = "signals")))]
+#[cfg(not(all(any(unix, windows), feature = "signals")))]
 #[test]
 fn where_signals_are_not_supported_asking_for_them_is_a_typed_error() {
     use threadvisor::{StartError, Supervisor};
 
     let error = Supervisor::builder().shutdown_on_signals().start().unwrap_err();
     assert!(matches!(error, StartError::Unsupported("shutdown_on_signals")), "{error}");
+}
+
+#[cfg(all(windows, feature = "signals"))]
+mod windows {
+    use threadvisor::{StartError, Supervisor};
+
+    /// The handler is installed once in a process, so a second supervisor must not ask for it.
+    #[test]
+    fn one_supervisor_after_the_other_and_two_at_once_listen() {
+        let listening = || Supervisor::builder().shutdown_on_signals().start().unwrap();
+        listening().shutdown().unwrap();
+        let (one, other) = (listening(), listening());
+        one.shutdown().unwrap();
+        other.shutdown().unwrap();
+    }
+
+    #[test]
+    fn a_callback_is_a_typed_error_beside_a_shutdown_too() {
+        let builder = Supervisor::builder().shutdown_on_signals().on_signal(2, |_| {});
+        let error = builder.start().unwrap_err();
+        assert!(matches!(error, StartError::Unsupported("on_signal")), "{error}");
+    }
 }
 
 #[cfg(all(unix, feature = "signals"))]

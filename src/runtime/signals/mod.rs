@@ -6,17 +6,23 @@
 #[cfg(all(unix, feature = "signals"))]
 mod unix;
 
+#[cfg(all(windows, feature = "signals"))]
+mod windows;
+
 #[cfg(all(unix, feature = "signals"))]
 mod masks;
 
 #[cfg(all(unix, feature = "signals"))]
 pub(crate) use unix::Listener;
 
+#[cfg(all(windows, feature = "signals"))]
+pub(crate) use windows::Listener;
+
 /// This system or this build has no signals.
-#[cfg(not(all(unix, feature = "signals")))]
+#[cfg(not(all(any(unix, windows), feature = "signals")))]
 pub(crate) enum Listener {}
 
-#[cfg(not(all(unix, feature = "signals")))]
+#[cfg(not(all(any(unix, windows), feature = "signals")))]
 impl Listener {
     pub(crate) fn start(
         shutdown: bool,

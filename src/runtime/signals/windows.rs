@@ -1,0 +1,66 @@
+//! Ctrl-C of a Windows console. The crate `ctrlc` can install its handler once in a process and
+//! never removes it, so the handler stays, and tells all supervisors that listen.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::output::error::StartError;
+use crate::platform::sync::Mutex;
+use crate::platform::threads::ThreadSetup;
+use crate::task::door::Door;
+use crate::task::request::Request;
+
+/// What C calls Ctrl-C on Windows, too. Which of the console's events came is not known.
+const SIGINT: i32 = 2;
+
+/// Listens for Ctrl-C until dropped. If nobody listens, Ctrl-C has no effect.
+pub(crate) struct Listener(Arc<Door>);
+
+struct Process {
+    handled: bool,
+    listeners: Vec<Arc<Door>>,
+}
+
+/// The console belongs to the process, so all its supervisors share this.
+static PROCESS: Mutex<Process> = Mutex::new(Process { handled: false, listeners: Vec::new() });
+
+impl Listener {
+    pub(crate) fn start(
+        _shutdown: bool,
+        hooks: &[i32],
+        _options: &ThreadSetup,
+        door: &Arc<Door>,
+    ) -> Result<Self, StartError> {
+        if !hooks.is_empty() {
+            return Err(StartError::Unsupported("on_signal"));
+        }
+        let mut process = PROCESS.lock();
+        if !process.handled {
+            ctrlc::set_handler(tell_listeners).map_err(|error| match error {
+                ctrlc::Error::System(error) => StartError::Signals(error),
+                other => StartError::Signals(io::Error::new(io::ErrorKind::Other, other)),
+            })?;
+            process.handled = true;
+        }
+        process.listeners.push(Arc::clone(door));
+        Ok(Self(Arc::clone(door)))
+    }
+}
+
+/// On the thread of `ctrlc`. No reference to a door is taken, because the last one runs the
+/// destructors of users.
+fn tell_listeners() {
+    for door in &PROCESS.lock().listeners {
+        door.send(Request::Signal(SIGINT));
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut process = PROCESS.lock();
+        let at = process.listeners.iter().position(|door| Arc::ptr_eq(door, &self.0));
+        let door = at.map(|at| process.listeners.swap_remove(at));
+        drop(process);
+        drop(door);
+    }
+}

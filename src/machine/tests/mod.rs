@@ -9,7 +9,8 @@
 //! What several of them need stands here: `rig` drives a machine by a script of `spec`s and
 //! `render`s what it orders; `audit` looks at the machine's whole state after each step of them
 //! all, and `audit_face` at what shows from outside; `cell_model` is the cell of an attempt without
-//! threads; `dice` are the random numbers, and `shrinking` finds the least that fails.
+//! threads; `grammar` is the order of events that the page gives; `dice` are the random numbers,
+//! and `shrinking` finds the least that fails.
 
 use std::env;
 
@@ -19,6 +20,7 @@ mod audit;
 mod audit_face;
 pub(crate) mod cell_model;
 pub(crate) mod dice;
+pub(crate) mod grammar;
 mod reference;
 mod orders;
 mod render;

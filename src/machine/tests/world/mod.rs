@@ -3,9 +3,9 @@
 //!
 //! `recipe` says what its users ask for, `families` which faults there are, `chances` what chance
 //! decides; `users`, `threads` and `cells` are those who act. What must hold is looked after by
-//! four that know nothing of each other: `checker` with what it has seen of tasks, attempts and
-//! `queues` and of what is `stuck`, `waits`, `events` and `bodies`. `coverage` counts what was met,
-//! and `simulation` is the test.
+//! five that know nothing of each other: `checker` with what it has seen of tasks, attempts and
+//! `queues` and of what is `stuck`, `waits`, `events`, `bodies`, and `said` with the grammar of the
+//! page. `coverage` counts what was met, and `simulation` is the test.
 
 mod bodies;
 mod cells;
@@ -19,6 +19,7 @@ mod pairs;
 mod queues;
 mod recipe;
 mod repeats;
+mod said;
 mod seen_attempt;
 mod seen_delays;
 mod seen_task;
@@ -55,6 +56,7 @@ use coverage::Coverage;
 use events::Events;
 use families::{Families, Family, Profile};
 use recipe::{Recipe, Request};
+use said::Story;
 use waits::Waits;
 
 /// No message takes longer than this.
@@ -77,6 +79,7 @@ struct World {
     checker: Checker,
     waits: Waits,
     events: Events,
+    story: Story,
     coverage: Coverage,
     bodies: Bodies,
     now: Time,
@@ -153,6 +156,7 @@ impl World {
             checker: Checker::new(limits.clone()),
             waits: Waits::new(limits.clone(), obedient),
             events: Events::new(limits.max_concurrent),
+            story: Story::default(),
             coverage: Coverage::default(),
             bodies: Bodies::default(),
             now: Time::ZERO,
@@ -215,6 +219,7 @@ impl World {
         self.bodies.finish();
         self.waits.finish();
         self.events.finish();
+        self.story.finish();
         self.checker.finish();
         Life { steps: self.steps, coverage: self.coverage }
     }
@@ -351,6 +356,7 @@ impl World {
         self.coverage.after(effects);
         for effect in &*effects {
             if let Effect::Publish(notice) = effect {
+                self.story.add(*notice);
                 self.events.see(*notice);
             }
         }

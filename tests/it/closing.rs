@@ -183,6 +183,77 @@ fn a_destructor_that_hangs_keeps_no_other_and_is_named() {
     assert!(rig.handle.snapshot().unwrap().is_healthy());
 }
 
+/// No message comes that could wake the controller while the drop hangs.
+#[test]
+fn a_drop_that_hangs_is_noticed_though_nothing_else_happens() {
+    let rig = Rig::start(Supervisor::builder().grace(100 * MS));
+    for _ in 0..3 {
+        let (hangs, dropping, may) = slow_to_drop();
+        let task = rig.handle.add(TaskSpec::new("hangs", hangs).initial_delay(LONG)).unwrap();
+        task.cancel();
+        next(&dropping);
+        assert_eq!(outcome_of(&task).to_string(), "abandoned after being told: stop");
+        drop(may);
+        rig.until(&task, "closing_returned");
+    }
+}
+
+/// Eight errands may run at a time, but slow ones do not count.
+#[test]
+fn a_tenth_hook_runs_in_time_beside_nine_that_hang() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG));
+    let mut gate = Gate::new();
+    let (start, started) = unbounded();
+    let bad = |n: u32| {
+        let (hook, body, start) = (gate.hold(), gate.hold(), start.clone());
+        TaskSpec::once(format!("bad {n}"), move |ctx| {
+            let _hook = ctx.on_cancel(hook);
+            start.send(())?;
+            body();
+            Ok(())
+        })
+    };
+    let bad = rig.handle.add_all((0..9).map(bad)).unwrap();
+    let good = TaskSpec::once("good", move |ctx| {
+        let (wake, woken) = bounded::<()>(0);
+        let _hook = ctx.on_cancel(move || drop(wake));
+        start.send(())?;
+        let _ = woken.recv();
+        Ok(())
+    });
+    let good = rig.handle.add(good).unwrap();
+    (0..10).for_each(|_| next(&started));
+    rig.handle.request_shutdown();
+    assert_eq!(outcome_of(&good).to_string(), "cancelled (shutdown), the body returned ok");
+    assert!(bad.iter().all(|task| task.outcome().is_none()));
+    gate.open();
+}
+
+/// As with hooks; and attempts run, too.
+#[test]
+fn a_tenth_body_is_dropped_beside_nine_whose_drops_hang() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG));
+    let closes = |body| {
+        let task = rig.handle.add(TaskSpec::new("task", body).initial_delay(LONG).no_slot());
+        let task = task.unwrap();
+        task.cancel();
+        task
+    };
+    let hang = |_| {
+        let (hangs, dropping, may) = slow_to_drop();
+        (closes(hangs), dropping, may)
+    };
+    let bad: Vec<_> = (0..9).map(hang).collect();
+    let (good, _dropping, _) = slow_to_drop();
+    let good = closes(good);
+    assert!(outcome_of(&rig.handle.add(no_op("plain")).unwrap()).is_success());
+    for (_, dropping, _) in &bad {
+        next(dropping);
+    }
+    assert_eq!(outcome_of(&good).to_string(), "cancelled (stop)");
+    assert!(bad.iter().all(|(task, ..)| task.outcome().is_none()));
+}
+
 /// A cancel whose drop hangs is an abandonment, and the slot stays held until the drop returns.
 #[test]
 fn a_hanging_drop_keeps_the_slot_unless_the_policy_releases_it() {

@@ -12,9 +12,10 @@ use super::Pool;
 use crate::platform::user_value::Kept;
 use crate::task::cell::{Cell, Thread};
 use crate::task::current;
-use crate::task::fact::{Fact, HookOwner, Role};
+use crate::task::fact::{Fact, HookOwner, Returned, Role};
 use crate::task::on_signal::SignalHook;
 use crate::task::token::CancelToken;
+use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::time::RealTime;
 
 /// Hooks that no thread has taken for this long go to the thread of last resort.
@@ -128,6 +129,8 @@ impl Pool {
         }
         if takeable > 0 {
             self.wake_by(next_slow);
+            // A thread takes it up after this look. It may hang, and nothing else may happen.
+            self.wake_by(now.after(SLOW));
         }
 
         let Some(oldest) = oldest_hook else { return };
@@ -249,12 +252,24 @@ impl Shared {
         self.drop_value(cell);
     }
 
-    /// Drops what a returned attempt left, whose end does not wait for it.
-    pub(super) fn drop_left<T>(&self, cell: &Arc<Cell>, value: T, thread: &Thread) {
-        let (of, now) = (Of::Left(Arc::clone(cell)), &self.door.clock);
-        self.state.lock().errands.begin(of, thread, now);
-        self.drop_value(value);
-        self.end_errand(thread, None);
+    /// Reports an attempt, and drops what it left: its end does not wait for that.
+    pub(super) fn report_and_drop<T>(
+        &self,
+        returned: Returned,
+        cell: &Arc<Cell>,
+        left: Option<T>,
+        thread: &Thread,
+    ) {
+        // Noted first, so that whoever serves the report notices if the drop hangs.
+        if left.is_some() {
+            let of = Of::Left(Arc::clone(cell));
+            self.state.lock().errands.begin(of, thread, &self.door.clock);
+        }
+        self.door.post(Fact::Returned(returned));
+        if let Some(left) = left {
+            self.drop_value(left);
+            self.end_errand(thread, None);
+        }
     }
 
     /// The thread has done its errand. Hooks may be to run `again`.

@@ -61,10 +61,7 @@ impl Shared {
         let error = error.filter(|error| told.is_none() || !error.is_passed_on());
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
-        self.door.post(Fact::Returned(returned));
-        if let Some(payload) = payload {
-            self.drop_left(&job.cell, payload, thread);
-        }
+        self.report_and_drop(returned, &job.cell, payload, thread);
         // By now this may be the last reference to the attempt.
         self.drop_value(job);
     }

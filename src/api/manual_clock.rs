@@ -188,7 +188,7 @@ impl ManualClock {
         self.advance(Duration::ZERO);
     }
 
-    /// Does not wait for the bodies of this task any more, for one that blocks for good reason.
+    /// Does not wait for this task any more, whose body, hook or destructor blocks for good reason.
     /// What it does has no certain moment then.
     pub fn ignore(&self, task: &TaskHandle) {
         // An attempt that begins from now on sees it, and a running one is told by the request.
@@ -350,6 +350,7 @@ impl<'a> Mover<'a> {
             let Some(unsettled) = door.ask(Request::Unsettled) else { continue };
             found.busy.extend(unsettled.busy);
             found.signals.extend(unsettled.signals);
+            found.drops += unsettled.drops;
             found.unstarted += unsettled.unstarted;
             found.lanes += unsettled.lanes;
         }

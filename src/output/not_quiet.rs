@@ -8,8 +8,8 @@ use crate::output::mark::Mark;
 use crate::platform::stall::Stall;
 use crate::vocabulary::id::TaskRef;
 
-/// Describes a body or a cancel hook that runs while a [`ManualClock`](crate::ManualClock) waits
-/// for quiet.
+/// Describes a body, a cancel hook or a destructor that runs while a
+/// [`ManualClock`](crate::ManualClock) waits for quiet.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BusyAttempt {
@@ -19,6 +19,9 @@ pub struct BusyAttempt {
     pub attempt: u64,
     /// Whether a cancel hook of the attempt runs, and not its body.
     pub hook: bool,
+    /// Whether the body is being dropped, or something that it left. The number of the attempt is
+    /// that of the last one then; 0 if there was none.
+    pub closing: bool,
     /// The name of the thread it runs on.
     pub thread: Option<Arc<str>>,
     /// The kernel's id of that thread. Linux only.
@@ -31,8 +34,11 @@ pub struct BusyAttempt {
 
 impl fmt::Display for BusyAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hook = if self.hook { "a hook of " } else { "" };
-        write!(f, "{hook}{} attempt {}", self.task, self.attempt)?;
+        match (self.hook, self.closing) {
+            (_, true) => write!(f, "a destructor of {}", self.task)?,
+            (true, _) => write!(f, "a hook of {} attempt {}", self.task, self.attempt)?,
+            (false, _) => write!(f, "{} attempt {}", self.task, self.attempt)?,
+        }
         if let Some(thread) = &self.thread {
             write!(f, " on thread {thread}")?;
         }
@@ -54,10 +60,12 @@ pub struct NotQuiet {
     pub steps: u64,
     /// What it shows: where it stopped.
     pub now: Duration,
-    /// The bodies and hooks that run.
+    /// The bodies, hooks and destructors that run.
     pub busy: Vec<BusyAttempt>,
     /// The signals whose callbacks run.
     pub signals: Vec<i32>,
+    /// The number of destructors that run and belong to no attempt, such as those of errors.
+    pub drops: u32,
     /// The number of attempts, hooks and drops for which no thread could be had yet.
     pub unstarted: usize,
     /// The number of lanes whose subscribers are not done with their events.
@@ -71,8 +79,8 @@ pub struct NotQuiet {
 impl NotQuiet {
     pub(crate) fn after(waited: Duration, steps: u64, now: Duration) -> Self {
         let (busy, signals) = (Vec::new(), Vec::new());
-        let (unstarted, lanes, detached, own_thread) = (0, 0, 0, false);
-        Self { waited, steps, now, busy, signals, unstarted, lanes, detached, own_thread }
+        let (drops, unstarted, lanes, detached, own_thread) = (0, 0, 0, 0, false);
+        Self { waited, steps, now, busy, signals, drops, unstarted, lanes, detached, own_thread }
     }
 
     pub(crate) fn own_thread(now: Duration) -> Self {
@@ -98,6 +106,9 @@ impl fmt::Display for NotQuiet {
         for signal in &self.signals {
             write!(f, "; the callback of signal {signal} runs")?;
         }
+        if self.drops > 0 {
+            write!(f, "; {} other destructors run", self.drops)?;
+        }
         if self.unstarted > 0 {
             write!(f, "; {} wait for a thread", self.unstarted)?;
         }
@@ -111,11 +122,11 @@ impl fmt::Display for NotQuiet {
                 "; {count} detached {them} busy: each must sleep, or have dropped its context"
             )?;
         }
-        if self.busy.iter().any(|busy| !busy.hook) {
+        if self.busy.iter().any(|busy| !busy.hook && !busy.closing) {
             f.write_str("; let a body wait by `sleep`, or `ignore` its task: see guide::testing")?;
         }
         let named = self.busy.len() + self.signals.len();
-        if named + self.unstarted + self.lanes + self.detached == 0 {
+        if named + self.unstarted + self.lanes + self.detached == 0 && self.drops == 0 {
             f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
         }
         Ok(())

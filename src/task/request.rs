@@ -83,6 +83,8 @@ pub(crate) struct Unsettled {
     pub(crate) busy: Vec<BusyAttempt>,
     /// The signals whose callbacks run.
     pub(crate) signals: Vec<i32>,
+    /// How many other destructors run.
+    pub(crate) drops: u32,
     /// Attempts, hooks and drops that no thread has taken.
     pub(crate) unstarted: usize,
     /// Lanes that have not called back all their events.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Controller;
 use crate::output::not_quiet::BusyAttempt;
 use crate::platform::sync::channel::Sender;
+use crate::runtime::pool::Of;
 use crate::task::cell::{Cell, Thread};
 use crate::task::fact::HookOwner;
 use crate::task::record::Record;
@@ -73,18 +74,26 @@ impl Controller {
     pub(super) fn unsettled(&self) -> Unsettled {
         let owned = self.values.iter().filter_map(|belongings| belongings.cell.as_ref());
         let released = self.released.iter().map(|it| &it.cell);
-        let bodies = owned.chain(released).filter(|cell| cell.is_busy());
-        let bodies = bodies.map(|cell| busy(cell, cell.thread(), false));
-        let (mut busy_now, mut signals) = (bodies.collect::<Vec<_>>(), Vec::new());
-        for (owner, thread) in self.pool.running_hooks() {
-            match owner {
-                HookOwner::Attempt(cell) => busy_now.push(busy(&cell, Some(thread), true)),
-                HookOwner::Signal(hook) => signals.push(hook.signal),
+        let bodies = owned.chain(released).filter(|cell| !cell.closing && cell.is_busy());
+        let bodies = bodies.map(|cell| busy(cell, cell.thread()));
+        let (mut busy_now, mut signals, mut drops) = (bodies.collect::<Vec<_>>(), Vec::new(), 0);
+        for (errand, thread) in self.pool.running_errands() {
+            let busy = |cell: &Cell| busy(cell, Some(thread));
+            match errand {
+                Of::Hooks(HookOwner::Attempt(cell)) => {
+                    busy_now.push(BusyAttempt { hook: true, ..busy(&cell) });
+                }
+                Of::Hooks(HookOwner::Signal(hook)) => signals.push(hook.signal),
+                Of::Close(cell) | Of::Left(cell) => {
+                    busy_now.push(BusyAttempt { closing: true, ..busy(&cell) });
+                }
+                Of::Value => drops += 1,
             }
         }
         Unsettled {
             busy: busy_now,
             signals,
+            drops,
             unstarted: self.pool.unstarted(),
             lanes: self.publisher.lanes_at_work(),
             next: self.next_due(),
@@ -92,11 +101,12 @@ impl Controller {
     }
 }
 
-fn busy(cell: &Cell, thread: Option<Thread>, hook: bool) -> BusyAttempt {
+fn busy(cell: &Cell, thread: Option<Thread>) -> BusyAttempt {
     BusyAttempt {
         task: cell.record.task_ref(),
         attempt: cell.attempt.number,
-        hook,
+        hook: false,
+        closing: false,
         tid: thread.as_ref().and_then(|thread| thread.tid),
         thread: thread.map(|thread| thread.name),
         mark: cell.pulse.last_mark(),

@@ -46,7 +46,8 @@ struct Run {
 }
 
 /// What a run is about.
-pub(super) enum Of {
+#[derive(Clone)]
+pub(in crate::runtime) enum Of {
     Hooks(HookOwner),
     Close(Arc<Cell>),
     /// Something that an attempt left.
@@ -68,6 +69,18 @@ impl Errand {
             Self::Hooks(owner) => Of::Hooks(owner.clone()),
             Self::Close(cell) => Of::Close(Arc::clone(cell)),
             Self::Drop(_) => Of::Value,
+        }
+    }
+}
+
+impl Of {
+    /// Whether a manual clock does not wait for it.
+    fn is_ignored(&self) -> bool {
+        match self {
+            Self::Hooks(HookOwner::Attempt(cell)) | Self::Close(cell) | Self::Left(cell) => {
+                cell.record.is_ignored()
+            }
+            Self::Hooks(HookOwner::Signal(_)) | Self::Value => false,
         }
     }
 }
@@ -199,13 +212,16 @@ impl Errands {
         self.waiting_hooks().1.into_iter().chain(drop).min()
     }
 
-    /// Whose hooks are running, and the threads that run them.
-    pub(super) fn running_hooks(&self) -> Vec<(HookOwner, Thread)> {
-        let hooks = self.runs.iter().filter_map(|run| match &run.of {
-            Of::Hooks(owner) => Some((owner.clone(), run.thread.clone())),
-            Of::Close(_) | Of::Left(_) | Of::Value => None,
-        });
-        hooks.collect()
+    /// What is being run that a manual clock waits for, and the threads that run it.
+    pub(super) fn running(&self) -> Vec<(Of, Thread)> {
+        let awaited = self.runs.iter().filter(|run| !run.of.is_ignored());
+        awaited.map(|run| (run.of.clone(), run.thread.clone())).collect()
+    }
+
+    /// How many threads run what a manual clock does not wait for.
+    pub(super) fn ignored(&self) -> u32 {
+        let ignored = self.runs.iter().filter(|run| run.of.is_ignored()).count();
+        u32::try_from(ignored).unwrap_or(u32::MAX)
     }
 
     /// What counts as abandoned and belongs to an attempt.

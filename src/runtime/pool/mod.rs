@@ -27,9 +27,10 @@ use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value;
 use crate::task::cell::Thread;
 use crate::task::door::Door;
-use crate::task::fact::{Fact, HookOwner, Role};
+use crate::task::fact::{Fact, Role};
 use crate::vocabulary::time::RealTime;
 
+pub(super) use errands::Of;
 pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
 use shared::{Call, Group, Shared, State};
 
@@ -176,10 +177,10 @@ impl Pool {
         untaken + self.kept_back() == 0 && working == resting()
     }
 
-    /// Whose hooks are running, and the threads that run them.
-    pub(super) fn running_hooks(&self) -> Vec<(HookOwner, Thread)> {
+    /// The errands that are being run and that a manual clock waits for, and their threads.
+    pub(super) fn running_errands(&self) -> Vec<(Of, Thread)> {
         let state = self.shared.state.lock();
-        state.errands.running_hooks()
+        state.errands.running()
     }
 
     /// Offers this turn's work, and starts or retires threads. Returns facts for the controller.

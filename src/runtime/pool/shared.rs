@@ -222,9 +222,11 @@ impl State {
         self.threads.pooled + self.threads.dedicated + self.threads.last_resort
     }
 
-    /// The number of threads that run something. A dedicated thread does from its start.
+    /// The number of threads that run something that a manual clock waits for. A dedicated thread
+    /// does from its start.
     pub(super) fn working(&self) -> u32 {
-        self.busy + self.threads.dedicated + u32::from(self.last_resort_busy)
+        let working = self.busy + self.threads.dedicated + u32::from(self.last_resort_busy);
+        working - self.errands.ignored()
     }
 
     /// How many attempts, hooks and drops no thread has taken.

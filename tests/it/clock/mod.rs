@@ -1,5 +1,6 @@
 //! Tasks on a manual clock: what is promised about time that a test moves.
 
+mod closing;
 mod edges;
 mod moments;
 mod quiet;

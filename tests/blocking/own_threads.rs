@@ -10,7 +10,7 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
 
-use crate::support::{no_op, outcome_of, thread_name, Gate};
+use crate::support::{no_op, outcome_of, Gate};
 use crate::{ms, Stage};
 
 #[test]
@@ -148,7 +148,7 @@ fn a_task_that_is_stopped_during_its_hook_does_not_begin() {
 mod shown {
     use super::*;
     use crate::deaf;
-    use crate::support::next;
+    use crate::support::{next, thread_name};
     use threadvisor::crossbeam_channel::Sender;
 
     /// What the system shows for a thread of this process.

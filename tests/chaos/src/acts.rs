@@ -107,8 +107,40 @@ pub fn meddle(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
         18 => drop(handle.task(task.id())),
         19 => drop(handle.flush_events()),
         20 => drop(format!("{task:?} {handle:?}")),
-        21 => drop(handle.is_shutting_down()),
+        21 | 22 => check_closed(world, handle, &task),
         _ => snapshot(world, handle),
+    }
+}
+
+/// Cancels a task, which must then end soon, whatever hangs. Not for threads of the supervisor.
+pub fn end_one(world: &World, handle: &SupervisorHandle, dice: &mut Dice) {
+    if !world.prompt.load(Ordering::SeqCst) {
+        return;
+    }
+    let Some(task) = world.recent(|len| dice.below(len)) else { return };
+    task.cancel();
+    for _ in 0..60 {
+        if handle.is_shutting_down() {
+            return;
+        }
+        if !matches!(task.wait_timeout(Duration::from_secs(1)), Ok(None)) {
+            return check_closed(world, handle, &task);
+        }
+    }
+    world.fault(format!("{task:?} was cancelled a minute ago and has no outcome"));
+}
+
+/// Whoever sees an outcome finds the body dropped, or named as stuck.
+fn check_closed(world: &World, handle: &SupervisorHandle, task: &TaskHandle) {
+    let Some(outcome) = task.outcome() else { return };
+    // The end of a shutdown's grace does not wait for destructors.
+    if matches!(outcome, Outcome::Abandoned { .. }) || handle.is_shutting_down() {
+        return;
+    }
+    let Ok(snapshot) = handle.snapshot() else { return };
+    let is_named = snapshot.abandoned.iter().any(|it| it.task.id == task.id());
+    if world.has_body(task) && !is_named {
+        world.fault(format!("{task:?} ended as {outcome} before its body was dropped"));
     }
 }
 

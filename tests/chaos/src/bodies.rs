@@ -24,7 +24,7 @@ const MS: Duration = Duration::from_millis(1);
 
 pub fn run(actor: &Actor, ctx: &TaskContext, dice: &mut Dice) -> TaskResult {
     let world = actor.value.world();
-    let _inside = world.enter(actor.slot);
+    let _inside = world.enter(actor.slot, &actor.value);
     let mut guards = Vec::new();
     for _ in 0..dice.below(4) {
         act(world, ctx, dice, &mut guards)?;
@@ -36,11 +36,11 @@ fn end(world: &Arc<World>, ctx: &TaskContext, dice: &mut Dice) -> TaskResult {
     match dice.below(100) {
         0..=7 => Err("a failure".into()),
         8 | 9 => Err(TaskError::fail("busy").retry_after(dice.up_to_ms(10))),
-        10..=14 => Err(world.value("error", dice.one_in(2)).into()),
+        10..=14 => Err(world.value("error", dice.one_in(2)).slow(dice).into()),
         15 | 16 => Err(TaskError::fatal(world.value("error", false))),
         17 | 18 => Err(TaskError::cancelled()),
         19..=22 => resume_unwind(Box::new("a body")),
-        23 | 24 => resume_unwind(Box::new(world.value("payload", dice.one_in(2)))),
+        23 | 24 => resume_unwind(Box::new(world.value("payload", dice.one_in(2)).slow(dice))),
         25 if world.may_hang && dice.one_in(4) => {
             world.hang(None);
             Ok(())
@@ -77,7 +77,7 @@ fn act(
         13 => hook(world, ctx, dice).forget(),
         14 => drop(hook(world, ctx, dice).disarm()),
         15 => {
-            let value = world.value("nudge", dice.one_in(8));
+            let value = world.value("nudge", dice.one_in(8)).slow(dice);
             let period = dice.up_to_ms(3);
             guards.push(ctx.on_cancel_every(period, move || {
                 let _owned = &value;
@@ -121,9 +121,10 @@ fn act(
 
 fn hook(world: &Arc<World>, ctx: &TaskContext, dice: &mut Dice) -> CancelGuard {
     let (value, handle, mut dice) =
-        (world.value("hook", dice.one_in(8)), ctx.handle(), dice.child());
+        (world.value("hook", dice.one_in(8)).slow(dice), ctx.handle(), dice.child());
     ctx.on_cancel(move || match dice.below(12) {
-        0 => value.world().hang(Some(dice.up_to_ms(60))),
+        0 if value.world().may_hang && dice.one_in(8) => value.world().hang(None),
+        0 => value.world().hang(Some(dice.up_to_ms(150))),
         1 => resume_unwind(Box::new("a hook")),
         2 => acts::submit(value.world(), &handle, &mut dice),
         3 | 4 => acts::meddle(value.world(), &handle, &mut dice),

@@ -28,6 +28,9 @@ enum What {
     Ended(u64),
     Abandoned(u64),
     Returned(u64),
+    Closing,
+    ClosingAbandoned,
+    ClosingReturned,
     Over(&'static str),
     ShutdownEnded,
     Other,
@@ -45,6 +48,9 @@ fn what(kind: &EventKind) -> What {
         | EventKind::AttemptUnresponsive { attempt, .. } => What::Ended(*attempt),
         EventKind::AttemptAbandoned { attempt, .. } => What::Abandoned(*attempt),
         EventKind::AttemptReturned { attempt, .. } => What::Returned(*attempt),
+        EventKind::TaskClosing => What::Closing,
+        EventKind::ClosingAbandoned { .. } => What::ClosingAbandoned,
+        EventKind::ClosingReturned { .. } => What::ClosingReturned,
         EventKind::TaskEnded { outcome } => What::Over(outcome.label()),
         EventKind::Rejected { .. } => What::Over("rejected"),
         EventKind::ShutdownEnded => What::ShutdownEnded,
@@ -108,6 +114,8 @@ struct Story {
     running: Option<u64>,
     last: u64,
     stuck: Vec<u64>,
+    /// Whether its body is being dropped, and whether that is abandoned, and over.
+    closing: Option<What>,
     over: Option<&'static str>,
 }
 
@@ -123,7 +131,7 @@ impl Story {
             What::Started(attempt) => {
                 held(self.running.is_none(), "started while another attempt runs")?;
                 held(attempt > self.last, "started with an old number")?;
-                held(self.over.is_none(), "started when over")?;
+                held(self.over.is_none() && self.closing.is_none(), "started when over")?;
                 (self.running, self.last) = (Some(attempt), attempt);
                 Ok(())
             }
@@ -139,6 +147,18 @@ impl Story {
                 held(found.is_some(), "returned without being abandoned")?;
                 self.stuck.swap_remove(found.unwrap_or_default());
                 Ok(())
+            }
+            What::Closing => {
+                held(self.running.is_none(), "closed while it runs")?;
+                held(self.closing.replace(what).is_none(), "closed twice")
+            }
+            What::ClosingAbandoned => {
+                let before = self.closing.replace(what);
+                held(before == Some(What::Closing), "a closing abandoned that is none")
+            }
+            What::ClosingReturned => {
+                let before = self.closing.replace(what);
+                held(before == Some(What::ClosingAbandoned), "a closing returned in time")
             }
             What::Over(label) => {
                 held(self.running.is_none(), "over while it runs")?;

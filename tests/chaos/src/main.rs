@@ -1,7 +1,9 @@
 //! Chaos: for a given time, supervisors are started, used by threads that do everything that can be
-//! done, and ended in every way, while bodies, hooks and subscribers fail, panic, hang and meddle,
-//! and threads are refused. In the end everything accepted has one outcome, and nothing is left: no
-//! value, no thread, no descriptor, no memory.
+//! done, and ended in every way, while bodies, hooks, destructors and subscribers fail, panic, hang
+//! and meddle, and threads are refused. Meanwhile a slot never passes on, and no outcome is seen,
+//! before a body is dropped or named as stuck; and what is cancelled, and the supervisor itself,
+//! ends soon whatever hangs. In the end everything accepted has one outcome, and nothing is left:
+//! no value, no thread, no descriptor, no memory.
 //!
 //! `cargo run --release -- [SECONDS] [MODE]...`, each mode for so many seconds (5), in a process of
 //! its own; one line each.

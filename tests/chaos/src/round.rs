@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -48,6 +48,12 @@ struct Known {
     shutdown: Option<ShutdownReport>,
 }
 
+impl Known {
+    fn report(&self) -> Option<&ShutdownReport> {
+        self.run.as_ref().map(|run| &run.shutdown).or(self.shutdown.as_ref())
+    }
+}
+
 /// One supervisor from beginning to end; the faults come back.
 pub fn play(
     arena: usize,
@@ -83,6 +89,7 @@ pub fn play(
     let known = drive(&world, supervisor, &handle, &mut dice);
     watch.note(arena, seed, "ends", Some(&handle));
     await_end(&world, &handle);
+    check_closings(&world, &known);
     world.open_gate();
     contained(|| drop(handle));
     watch.note(arena, seed, "has ended", None);
@@ -104,17 +111,20 @@ fn builder(
 ) -> SupervisorBuilder {
     let grace = match dice.below(6) {
         0 => Duration::ZERO,
-        // Only where every body comes back by itself.
-        1 if !world.may_hang => Duration::MAX,
+        // Only where every body comes back by itself, and is dropped by a thread.
+        1 if !world.may_hang && !wishes.scarce => Duration::MAX,
         2 => MS * 200,
         _ => dice.up_to_ms(40),
     };
+    let max_abandoned = dice.pick(&[0, 2, 16, 1000]);
+    let _ = world.grace.set(grace);
+    world.prompt.store(max_abandoned == 1000 && !wishes.scarce, Ordering::SeqCst);
     let mut builder = Supervisor::builder()
         .thread_name(name_of(world.seed))
         .max_concurrent(world.max_concurrent)
         .max_slot_queue(dice.pick(&[1, 3, 100]))
         .max_tasks(dice.pick(&[5, 50, 1_000_000, 1_000_000, 1_000_000, 1_000_000]))
-        .max_abandoned(dice.pick(&[0, 2, 16, 1000]))
+        .max_abandoned(max_abandoned)
         .intake_capacity(dice.pick(&[1, 8, 1024]))
         .event_capacity(dice.pick(&[1, 16, 1024]))
         .grace(grace)
@@ -129,17 +139,27 @@ fn builder(
     if dice.one_in(6) {
         builder = builder.shutdown_on_signals();
     }
+    if dice.one_in(4) {
+        builder = builder.name_threads_by_task();
+    }
     if dice.one_in(2) {
         world.refusals.store(dice.pick(&[0, 10, 60]), Ordering::SeqCst);
         let (refuse, stop) =
             (world.value("start hook", dice.one_in(2)), world.value("stop hook", dice.one_in(2)));
-        let start = move || match clock_free_chance(refuse.world()) {
+        let start = move || match start_of_thread(refuse.world()) {
             0 => Ok(()),
             1 => Err(std::io::Error::other("no thread for you")),
             _ => resume_unwind(Box::new("a start hook")),
         };
+        let stops = Mutex::new(dice.child());
         builder = builder.on_thread_start(start).on_thread_stop(move || {
-            let _owned = &stop;
+            let mut dice = lock(&stops).child();
+            match dice.below(100) {
+                0 => resume_unwind(Box::new("a stop hook")),
+                1 if stop.world().may_hang => stop.world().hang(None),
+                1..=4 => stop.world().hang(Some(dice.up_to_ms(60))),
+                _ => {}
+            }
         });
     }
     let nuisance = |dice: &mut Dice| Nuisance {
@@ -161,11 +181,19 @@ fn builder(
     builder
 }
 
-/// Whether a thread is refused, and how. The threads share no dice, so they count.
-fn clock_free_chance(world: &World) -> usize {
+/// Whether a thread is refused, and how, perhaps after a while. The threads share no dice, so they
+/// count.
+fn start_of_thread(world: &World) -> usize {
     let refusals = world.refusals.load(Ordering::SeqCst);
     let number = world.starts.fetch_add(1, Ordering::SeqCst);
-    let roll = Dice::new(world.seed ^ number as u64).below(100);
+    let mut dice = Dice::new(world.seed ^ number as u64);
+    let roll = dice.below(100);
+    match dice.below(400) {
+        // Long enough to count as slow.
+        0 => world.hang(Some(MS * 1100)),
+        1..=20 => world.hang(Some(dice.up_to_ms(30))),
+        _ => {}
+    }
     usize::from(roll < refusals) + usize::from(roll < refusals / 4)
 }
 
@@ -185,6 +213,9 @@ fn drive(
                         contained(|| acts::act(world, handle, &mut dice));
                         if dice.one_in(20) {
                             nap(dice.up_to_ms(4));
+                        }
+                        if dice.one_in(60) {
+                            acts::end_one(world, handle, &mut dice);
                         }
                         if handle.is_shutting_down() && dice.one_in(10) {
                             break;
@@ -282,6 +313,23 @@ fn await_end(world: &World, handle: &SupervisorHandle) {
     world.fault("it never ended");
 }
 
+/// While all that hangs still hangs: it has delayed nothing for longer than a grace, and the report
+/// knows of it.
+fn check_closings(world: &World, known: &Known) {
+    let Some(report) = known.report() else { return };
+    let bound = world.grace.get().and_then(|grace| grace.checked_add(OVERSLEPT));
+    if bound.is_some_and(|bound| report.elapsed > bound) {
+        world.fault(format!("with a grace of {:?} the end took {:?}", world.grace, report.elapsed));
+    }
+    let (left, named) = (world.unclosed(), report.abandoned.len() + report.values_leaked);
+    if left > named {
+        world.fault(format!("{left} bodies are left, {named} are in the report: {report}"));
+    }
+}
+
+/// How late a thread may be on a busy machine.
+const OVERSLEPT: Duration = Duration::from_secs(15);
+
 /// Everything accepted has its outcome, the books agree, and no value is left.
 fn settle(world: &Arc<World>, known: Known, tally: &mut Tally) {
     let tasks = world.take_ledger();
@@ -324,7 +372,7 @@ fn check_report(
     known: &Known,
     outcomes: &BTreeMap<&'static str, usize>,
 ) -> Option<usize> {
-    let shutdown = known.run.as_ref().map(|run| &run.shutdown).or(known.shutdown.as_ref())?;
+    let shutdown = known.report()?;
     if shutdown.cause == ShutdownCause::ControllerPanicked {
         world.fault("the controller panicked");
     }

@@ -1,5 +1,6 @@
 //! Specs of every kind, most of them valid.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
     let slot = Some(dice.below(world.slots())).filter(|_| !dice.one_in(8));
     let name = format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let panics = dice.one_in(10);
-    let actor = Actor { value: world.value("body", panics), slot };
+    let actor = Actor { value: world.body(&name, panics).slow(dice), slot };
     let mut own = dice.child();
     let mut once = false;
     let mut spec = match dice.below(5) {
@@ -49,10 +50,33 @@ pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
         spec = restarts(spec, dice);
     }
     spec = limits(spec, dice, world.may_hang);
+    if dice.one_in(20) {
+        spec = spec.dedicated_thread(own_thread(world, dice));
+    }
     if dice.one_in(60) {
         spec = invalid(spec, dice);
     }
     spec
+}
+
+fn own_thread(world: &Arc<World>, dice: &mut Dice) -> ThreadOptions {
+    let options = ThreadOptions::new().name("own").stack_size(256 * 1024);
+    if dice.one_in(2) {
+        return options;
+    }
+    let value = world.value("start hook of a task", dice.one_in(8)).slow(dice);
+    let own = Mutex::new(dice.child());
+    options.on_start(move || {
+        let mut dice = lock(&own).child();
+        match dice.below(12) {
+            0 => return Err(std::io::Error::other("no rights")),
+            1 => resume_unwind(Box::new("a start hook of a task")),
+            2 if value.world().may_hang && dice.one_in(8) => value.world().hang(None),
+            2 => value.world().hang(Some(dice.up_to_ms(60))),
+            _ => {}
+        }
+        Ok(())
+    })
 }
 
 fn restarts(spec: TaskSpec, dice: &mut Dice) -> TaskSpec {
@@ -117,9 +141,6 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
     if dice.one_in(8) {
         let forever = dice.one_in(6);
         spec = spec.initial_delay(if forever { Duration::MAX } else { dice.up_to_ms(30) });
-    }
-    if dice.one_in(20) {
-        spec = spec.dedicated_thread(ThreadOptions::new().name("own").stack_size(256 * 1024));
     }
     if dice.one_in(2000) {
         spec = spec.shutdown_on_end();

@@ -36,6 +36,8 @@ pub(super) struct Rig {
     names: Names,
     said: BTreeMap<(TaskId, u64), Said>,
     shows_notes: bool,
+    /// How many waits of bodies have begun.
+    n_waits: usize,
     /// The next return says that the body is dropped.
     dropped: bool,
     /// The error of the next return asks for this delay.
@@ -57,6 +59,7 @@ impl Rig {
             names: Names::default(),
             said: BTreeMap::new(),
             shows_notes: false,
+            n_waits: 0,
             dropped: false,
             retry_after: None,
         }
@@ -146,7 +149,7 @@ impl Rig {
     pub(super) fn input(&mut self, input: Input) -> Orders {
         let mut effects = Vec::new();
         self.machine.step(self.now, input, &mut effects);
-        audit(&self.machine);
+        audit(&self.machine, self.n_waits);
         let is_note = |effect: &Effect| matches!(effect, Effect::NoteFailure { .. });
         effects.retain(|effect| self.shows_notes || !is_note(effect));
         Orders(effects.into_iter().map(|effect| self.perform(effect)).collect())
@@ -339,6 +342,7 @@ impl Rig {
     /// A body waits for a task.
     pub(super) fn awaits(&mut self, name: &str) -> Orders {
         let task = self.task(name);
+        self.n_waits += 1;
         self.input(Input::WaitBegan(task))
     }
 

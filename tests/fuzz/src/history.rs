@@ -292,7 +292,7 @@ impl History {
         let mut effects = Vec::new();
         self.machine.step(self.now, input.clone(), &mut effects);
         assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
-        audit_face(&self.machine);
+        audit_face(&self.machine, 0);
     }
 
     fn pass(&mut self, span: Duration) {
@@ -353,7 +353,7 @@ impl History {
             assert!(self.steps < MAX_STEPS, "it does not end");
             let mut effects = Vec::new();
             self.machine.step(self.now, input.clone(), &mut effects);
-            audit_face(&self.machine);
+            audit_face(&self.machine, 0);
             assert!(
                 input != Input::TimerDue || self.machine.deadline() > self.now,
                 "a timer that was due is still set"

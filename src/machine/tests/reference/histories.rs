@@ -241,7 +241,7 @@ impl Pair {
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
             self.machine.step(self.model.now, input, &mut effects);
-            audit(&self.machine);
+            audit(&self.machine, self.model.n_waits);
             for effect in effects {
                 match effect {
                     Effect::Start { attempt, finality } => {

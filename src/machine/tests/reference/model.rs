@@ -25,6 +25,8 @@ pub(super) struct Model {
     pub(super) ended: Vec<(TaskId, End)>,
     /// When the grace of the shutdown ends that has begun.
     pub(super) closes: Option<Time>,
+    /// How many waits of bodies have begun.
+    pub(super) n_waits: usize,
     n_set: u64,
 }
 
@@ -40,6 +42,7 @@ impl Model {
             released_drops: Vec::new(),
             ended: Vec::new(),
             closes: None,
+            n_waits: 0,
             n_set: 0,
         }
     }
@@ -184,6 +187,7 @@ impl Model {
 
     pub(super) fn wait_began(&mut self, id: TaskId) {
         self.job(id).awaited += 1;
+        self.n_waits += 1;
         self.settle();
     }
 

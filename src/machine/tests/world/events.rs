@@ -5,7 +5,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::machine::{Ending, Notice};
+use crate::machine::{Ending, Input, Notice};
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,11 @@ struct Story {
     place: Place,
     attempt: u64,
     waits_for_permit: bool,
+    /// How many bodies wait for it.
+    awaited: u32,
+    /// Its next attempt, or the one that runs, may need no permit: a body waits, or has waited, for
+    /// the task or for one in the queue of its slot.
+    is_urgent: bool,
     is_silent: bool,
     is_terminating: bool,
     was_warned: bool,
@@ -55,6 +60,8 @@ pub(super) struct Events {
     owners: BTreeMap<u32, TaskId>,
     queued: BTreeMap<u32, u32>,
     running: usize,
+    /// So many of those that run may have needed no permit.
+    urgent: usize,
     has_begun_to_end: bool,
     has_ended: bool,
 }
@@ -67,14 +74,44 @@ impl Events {
             owners: BTreeMap::new(),
             queued: BTreeMap::new(),
             running: 0,
+            urgent: 0,
             has_begun_to_end: false,
             has_ended: false,
         }
     }
 
-    /// What bodies wait for needs no permit.
-    pub(super) fn lift_limit(&mut self) {
-        self.max_concurrent = usize::MAX;
+    /// Waits of bodies are no events, but decide who needs a permit.
+    pub(super) fn input(&mut self, input: &Input) {
+        match *input {
+            Input::WaitBegan(task) => {
+                let story = self.story(task);
+                story.awaited += 1;
+                let owner = story.slot.filter(|_| story.place == Place::Queued);
+                let owner = owner.and_then(|slot| self.owners.get(&slot).copied());
+                let first = self.stories.get_mut(&owner.unwrap_or(task.id));
+                let first = first.expect("a task that was submitted");
+                // One that runs has the permit that it needed; only what follows is urgent.
+                first.is_urgent |= first.place != Place::Runs && first.held.is_none();
+            }
+            Input::WaitEnded(task) => self.story(task).awaited -= 1,
+            _ => {}
+        }
+    }
+
+    /// Whether a body waits for an owner, or for a task in the queue of its slot.
+    fn is_awaited(&self, task: TaskId) -> bool {
+        let story = &self.stories[&task];
+        let queued = |it: &&Story| it.slot == story.slot && it.place == Place::Queued;
+        let mut queue = self.stories.values().filter(queued);
+        story.awaited > 0 || (story.slot.is_some() && queue.any(|it| it.awaited > 0))
+    }
+
+    /// An attempt is in nobody's way any more.
+    fn makes_way(&mut self, task: TaskId) {
+        let is_awaited = self.is_awaited(task);
+        let story = self.stories.get_mut(&task).expect("a task that was submitted");
+        self.running -= 1;
+        self.urgent -= usize::from(core::mem::replace(&mut story.is_urgent, is_awaited));
     }
 
     pub(super) fn submitted(&mut self, task: TaskId, slot: Option<u32>) {
@@ -83,6 +120,8 @@ impl Events {
             place: Place::Ended,
             attempt: 0,
             waits_for_permit: false,
+            awaited: 0,
+            is_urgent: false,
             is_silent: false,
             is_terminating: false,
             was_warned: false,
@@ -125,6 +164,8 @@ impl Events {
                 let between = matches!(story.place, Place::Owner | Place::Between(_));
                 assert!(between && !story.waits_for_permit, "{story:?}");
                 (story.waits_for_permit, story.place) = (true, Place::Owner);
+                story.is_urgent = false;
+                assert!(!self.is_awaited(task.id), "{task:?} waits, and a body waits for it");
             }
             Notice::SlotTransition { task, terminating } => {
                 let story = self.story(task);
@@ -187,23 +228,8 @@ impl Events {
     }
 
     fn see_attempt(&mut self, notice: Notice) {
-        let limit = self.max_concurrent;
         match notice {
-            Notice::AttemptStarting { attempt } => {
-                let story = self.story(attempt.task);
-                assert!(!story.is_closing, "{story:?}");
-                let goes_on = matches!(
-                    story.place,
-                    Place::Owner | Place::Between(Between::Other | Between::Success)
-                );
-                assert!(goes_on, "{story:?}");
-                assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
-                story.attempt += 1;
-                (story.place, story.waits_for_permit, story.is_silent) =
-                    (Place::Runs, false, false);
-                self.running += 1;
-                assert!(self.running <= limit, "too many attempts run");
-            }
+            Notice::AttemptStarting { attempt } => self.starts(attempt),
             Notice::AttemptOverdue { attempt, .. } => _ = self.runs(attempt),
             Notice::AttemptStable { attempt, .. } => {
                 assert!(!self.runs(attempt).is_silent, "stable while it is silent");
@@ -229,13 +255,13 @@ impl Events {
                         Between::Failure
                     }
                 });
-                self.running -= 1;
+                self.makes_way(attempt.task.id);
             }
             Notice::AttemptAbandoned { attempt, released: true, .. } => {
                 let story = self.runs(attempt);
                 story.place = Place::Between(Between::Failure);
                 story.released.push(attempt.number);
-                self.running -= 1;
+                self.makes_way(attempt.task.id);
             }
             Notice::AttemptAbandoned { attempt, released: false, .. } => {
                 let story = self.runs(attempt);
@@ -259,6 +285,21 @@ impl Events {
         }
     }
 
+    fn starts(&mut self, attempt: AttemptAddr) {
+        let story = self.story(attempt.task);
+        assert!(!story.is_closing, "{story:?}");
+        let goes_on =
+            matches!(story.place, Place::Owner | Place::Between(Between::Other | Between::Success));
+        assert!(goes_on, "{story:?}");
+        assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
+        story.attempt += 1;
+        (story.place, story.waits_for_permit, story.is_silent) = (Place::Runs, false, false);
+        let is_urgent = story.is_urgent;
+        self.running += 1;
+        self.urgent += usize::from(is_urgent);
+        assert!(self.running - self.urgent <= self.max_concurrent, "too many attempts run");
+    }
+
     fn admitted(&mut self, task: TaskAddr) {
         assert!(!self.has_begun_to_end, "{task:?} is admitted in a shutdown");
         let story = self.story(task);
@@ -275,6 +316,9 @@ impl Events {
         let before = self.owners.insert(slot, task.id);
         assert_eq!(before, None, "slot {slot} has two owners");
         *self.queued.entry(slot).or_default() -= u32::from(was_queued);
+        if self.is_awaited(task.id) {
+            self.story(task).is_urgent = true;
+        }
     }
 
     fn ends(&mut self, task: TaskAddr) {
@@ -306,7 +350,7 @@ impl Events {
             } else {
                 story.place = Place::Between(Between::Failure);
             }
-            self.running -= 1;
+            self.makes_way(attempt.task.id);
         } else {
             let at = story.released.iter().position(|released| *released == attempt.number);
             story.released.swap_remove(at.expect("only what was given up is noted"));
@@ -326,7 +370,7 @@ impl Events {
 
     /// After the last step of all.
     pub(super) fn finish(&self) {
-        assert!(self.has_ended && self.running == 0 && self.owners.is_empty());
+        assert!(self.has_ended && (self.running, self.urgent) == (0, 0) && self.owners.is_empty());
         for (task, story) in &self.stories {
             let left = story.held.is_some() || !story.released.is_empty() || story.is_terminating;
             assert!(story.place == Place::Ended && !left, "{task} has no end: {story:?}");

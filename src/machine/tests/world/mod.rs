@@ -350,10 +350,10 @@ impl World {
                 writeln!(journal, "    {effect:?}").expect("a string takes it");
             }
         }
-        audit(&self.machine);
         let still_due = self.machine.deadline() <= now;
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
+        self.events.input(input);
         for effect in &*effects {
             if let Effect::Publish(notice) = effect {
                 self.story.add(*notice);
@@ -362,6 +362,7 @@ impl World {
         }
         self.waits.step(now, input, effects);
         self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
+        audit(&self.machine, self.checker.beyond());
     }
 
     fn perform(&mut self, effect: Effect) -> Option<(AttemptAddr, Input)> {

@@ -173,9 +173,14 @@ impl Permits {
         full
     }
 
+    /// How many did not have to wait.
+    pub(super) fn beyond(&self) -> usize {
+        self.beyond.len()
+    }
+
     /// How many may run at once now.
     pub(super) fn most(&self) -> u64 {
-        u64::from(self.limit) + self.beyond.len() as u64
+        u64::from(self.limit) + self.beyond() as u64
     }
 
     pub(super) fn line(&self) -> impl Iterator<Item = TaskId> + '_ {

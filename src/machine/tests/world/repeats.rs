@@ -40,7 +40,7 @@ impl World {
         self.machine.step(self.now, input.clone(), &mut effects);
         assert!(effects.is_empty(), "a stale {input:?} led to {effects:?}");
         assert_eq!(self.machine.stale, stale + 1, "{input:?} was not seen to be stale");
-        audit(&self.machine);
+        audit(&self.machine, self.checker.beyond());
     }
 }
 

@@ -32,7 +32,6 @@ impl World {
             Wish::Await(target, span) => {
                 if let Some(task) = self.find(target) {
                     self.schedule(span, Happening::Message(Input::WaitEnded(task)));
-                    self.events.lift_limit();
                     self.feed(Input::WaitBegan(task));
                 }
             }

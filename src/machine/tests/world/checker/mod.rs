@@ -61,6 +61,11 @@ impl Checker {
         self.records[&task].slot
     }
 
+    /// How many attempts that are not over started beyond the limit, because bodies wait for them.
+    pub(super) fn beyond(&self) -> usize {
+        self.permits.beyond()
+    }
+
     /// Whether the machine was told all that there is to say about an attempt.
     pub(super) fn is_over(&self, attempt: AttemptAddr) -> bool {
         self.records[&attempt.task.id].is_over(attempt.number)

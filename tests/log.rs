@@ -178,6 +178,31 @@ fn where_warnings_are_not_wanted_they_are_not_made() {
     assert!(lines.iter().all(|(level, _)| *level == Level::Error), "{lines:?}");
 }
 
+/// How many lanes the supervisors of this name have.
+#[cfg(target_os = "linux")]
+fn lanes(name: &str) -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|it| std::fs::read_to_string(it.path().join("comm")).ok());
+    names.filter(|it| it.trim_end() == format!("ev-{name}")).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_lane_is_started_before_there_is_a_warning_that_somebody_wants() {
+    for (max, wanted) in [(LevelFilter::Trace, 1), (LevelFilter::Off, 0)] {
+        let _turn = begin(max);
+        let supervisor = Supervisor::builder().thread_name("lazy").start().unwrap();
+        let tasks = supervisor.handle();
+        let fine = TaskSpec::once("fine", |_| Ok(()));
+        assert!(tasks.add(fine).unwrap().wait().unwrap().is_success());
+        tasks.flush_events().unwrap();
+        assert_eq!(lanes("lazy"), 0, "{max}: nothing is to be said");
+        run_failing_tasks(&tasks);
+        assert_eq!(lanes("lazy"), wanted, "{max}");
+        supervisor.shutdown().unwrap();
+    }
+}
+
 #[test]
 fn with_a_subscriber_nothing_is_logged_unasked() {
     let _turn = begin(LevelFilter::Trace);

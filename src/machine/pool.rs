@@ -26,7 +26,7 @@ const THREAD_PATIENCE: Duration = Duration::from_millis(100);
 /// A requested thread that takes longer than this may never come: its set-up may hang.
 pub(crate) const SLOW_SET_UP: Duration = Duration::from_secs(1);
 /// The most slow threads in whose place others are started. If all of them hang, more would too.
-const MAX_REPLACED: u32 = 8;
+pub(crate) const MAX_REPLACED: u32 = 8;
 const FIRST_STEP: u32 = 4;
 /// The most threads started in one turn of the controller, so that a large step does not delay
 /// cancels by much.

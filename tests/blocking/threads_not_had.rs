@@ -92,17 +92,31 @@ fn until(stage: &Stage, fits: fn(&Snapshot) -> bool) {
 
 #[test]
 fn another_is_started_in_place_of_a_thread_whose_set_up_hangs() {
-    let calls = AtomicUsize::new(0);
-    let builder = Supervisor::builder().grace(ms(100)).on_thread_start(move || {
-        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
-            let _ = never::<()>().recv();
-        }
-        Ok(())
-    });
-    let stage = Stage::start(builder);
-    let alone = stage.add(no_op("alone"));
-    assert!(outcome_of(&alone).is_success());
-    assert!(stage.snapshot().is_healthy(), "no work waits any more");
+    for dedicated in [false, true] {
+        let (go_on, held) = unbounded::<()>();
+        let calls = AtomicUsize::new(0);
+        let builder = Supervisor::builder().on_thread_start(move || {
+            if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+                let _ = held.recv();
+            }
+            Ok(())
+        });
+        let runs = Arc::new(AtomicUsize::new(0));
+        let run = Arc::clone(&runs);
+        let alone = TaskSpec::new("alone", move |_| {
+            run.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        let own = ThreadOptions::new();
+        let stage = Stage::start(builder);
+        let alone = stage.add(if dedicated { alone.dedicated_thread(own) } else { alone });
+        assert!(outcome_of(&alone).is_success());
+        assert!(stage.snapshot().is_healthy(), "no work waits any more");
+        // Whoever comes late finds nothing to do.
+        drop(go_on);
+        stage.supervisor.shutdown().unwrap();
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]

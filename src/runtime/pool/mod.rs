@@ -118,12 +118,13 @@ impl Pool {
 
     /// Whether work has waited for over a second while no thread can be started.
     pub(super) fn is_starving(&self, now: RealTime) -> bool {
+        let (oldest, slow) = (self.dedicated.oldest(), self.dedicated.is_any_slow(now));
         let state = self.shared.state.lock();
-        let oldest = state.oldest().into_iter().chain(self.dedicated.oldest()).min();
+        let oldest = state.oldest().into_iter().chain(oldest).min();
         // `None` comes before every time.
         let none_comes = self.last_refused.is_some() && self.last_refused >= state.arrived_at;
         let is_late = oldest.is_some_and(|oldest| oldest.until(now) > SLOW_SET_UP);
-        is_late && (none_comes || state.slow(now) > 0)
+        is_late && (none_comes || slow || state.slow(now) > 0)
     }
 
     /// Waits until the threads that were started are set up, but no longer than a thread may take

@@ -44,6 +44,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
     Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
     Check::some("pool: who cannot begin counts no more", 1000, who_cannot_begin_counts_no_more),
+    Check::some("pool: who hangs at first holds nothing", 500, who_hangs_at_first_holds_nothing),
 ];
 
 /// The controller's part: it offers, hears, and waits no longer than it should.
@@ -454,4 +455,37 @@ fn who_cannot_begin_counts_no_more() {
     // Somebody has to drop the body.
     refuses.store(false, Ordering::Relaxed);
     assert_eq!(ground.close(), 0);
+}
+
+/// The set-up of the first dedicated thread hangs, or that of all: others are started for the
+/// attempt, at most eight, and who comes late finds nothing to do.
+fn who_hangs_at_first_holds_nothing() {
+    let hanging = if world::coin() { 1 } else { usize::MAX };
+    let (go_on, held) = channel::unbounded::<()>();
+    let calls = AtomicUsize::new(0);
+    let mut ground = Ground::with(move || {
+        if calls.fetch_add(1, Ordering::Relaxed) < hanging {
+            let _ = held.recv();
+        }
+        Ok(())
+    });
+    ground.push_to(Some(ThreadOptions::new()), |_| Ok(()));
+    for _ in 0..12 {
+        ground.manage();
+        thread::yield_now();
+        world::advance(Duration::from_secs(1));
+    }
+    assert!(ground.pool.threads() <= 9, "{} threads", ground.pool.threads());
+    if hanging > 1 {
+        assert_eq!(ground.pool.threads(), 9);
+        assert!(ground.pool.is_starving(ground.door.clock.real.now()));
+        drop(go_on);
+        assert_eq!(ground.until_returned(1).len(), 1);
+    } else {
+        assert_eq!(ground.until_returned(1).len(), 1);
+        drop(go_on);
+    }
+    let due = ground.door.clock.real.now().after(HOUR);
+    assert_eq!(ground.pool.close(0, due), 0);
+    assert_eq!(ground.runs.load(Ordering::Relaxed), 1);
 }

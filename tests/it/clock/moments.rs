@@ -46,6 +46,36 @@ fn an_hour_of_backoff_has_each_attempt_at_its_second() {
     moments.assert_eq(&expected.into_iter().map(secs).collect::<Vec<_>>());
 }
 
+/// The clock moves on while a body waits for a start, and not before the body has gone on.
+#[test]
+fn a_body_that_waits_for_a_start_goes_on_at_its_moment() {
+    let (clock, supervisor) = started(|it| it.max_concurrent(1));
+    let (moments, watch) = (Moments::default(), clock.clone());
+    let noted = moments.clone();
+    let waits = TaskSpec::once("waits", move |ctx| {
+        let sleeps = TaskSpec::once("sleeps", |ctx| Ok(ctx.sleep(secs(5))?));
+        let late = ctx.handle().add(sleeps.initial_delay(secs(10)))?;
+        assert!(late.wait_started()?);
+        noted.note(&watch);
+        assert!(late.outcome().is_none(), "it has begun, and not ended");
+
+        // One that ends without an attempt: it expires in the queue behind the other.
+        let expires = TaskSpec::once("expires", |_| Ok(())).slot("sleeps").expires_in(secs(2));
+        let never = ctx.handle().submit(expires, AdmissionPolicy::Queue)?;
+        assert!(!never.wait_started()?);
+        noted.note(&watch);
+
+        let distant = TaskSpec::once("distant", |_| Ok(())).initial_delay(secs(1000));
+        let told = ctx.handle().add(distant)?.wait_started();
+        noted.note(&watch);
+        Ok(told.map(drop)?)
+    });
+    let waits = supervisor.handle().add(waits.timeout(secs(100))).unwrap();
+    clock.advance(secs(200));
+    moments.assert_eq(&[secs(10), secs(12), secs(100)]);
+    assert_eq!(waits.outcome().unwrap().label(), "timed_out");
+}
+
 #[test]
 fn a_big_step_is_as_many_ticks() {
     let (clock, supervisor) = started(|it| it);

@@ -128,8 +128,8 @@ pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
 pub use api::task_output::TaskOutput;
 pub use output::error::{
-    Cancelled, Closed, ExtendError, InvalidSetting, StartError, TaskError, TaskResult, WaitError,
-    WouldDeadlock,
+    Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,
+    WaitError, WouldDeadlock,
 };
 pub use output::event::{Event, EventKind, HookSource, Subscribe};
 pub use output::line::LogEvents;

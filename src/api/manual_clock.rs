@@ -25,13 +25,14 @@ use crate::vocabulary::time::RealTime;
 ///
 /// Give it to a supervisor with [`SupervisorBuilder::clock`](crate::SupervisorBuilder::clock). The
 /// tasks run on real threads as always, but whatever waits for time waits for this clock: initial
-/// delays, backoff, intervals, timeouts, graces, watchdogs, expiry, [`TaskContext::sleep`], and a
-/// body's waits for other tasks. [`advance`](Self::advance) moves it from one due moment to the
-/// next, and at each of them waits until everything that it brought about has happened and all is
-/// quiet again. The page [`guide::testing`](crate::guide::testing) shows how to use it.
+/// delays, backoff, intervals, timeouts, graces, watchdogs, expiry, [`TaskContext::sleep`],
+/// [`TaskContext::recv`], and a body's waits for other tasks. [`advance`](Self::advance) moves it
+/// from one due moment to the next, and at each of them waits until everything that it brought
+/// about has happened and all is quiet again. The page [`guide::testing`](crate::guide::testing)
+/// shows how to use it.
 ///
-/// A body that blocks elsewhere, in `thread::sleep`, a socket or a channel, is busy: the clock
-/// waits for it in real time, at most for its [`patience`](Self::patience).
+/// A body that blocks elsewhere, in `thread::sleep`, a socket or a channel's own `recv`, is busy:
+/// the clock waits for it in real time, at most for its [`patience`](Self::patience).
 ///
 /// Threads themselves live in real time: the growth of the pool, slow hooks, the waits of callers
 /// (such as [`TaskHandle::wait_timeout`] on the test's own thread), the last events of a shutdown,
@@ -314,9 +315,9 @@ impl<'a> Mover<'a> {
                 next = earlier(next, seat.on_clock(settled.next));
             }
             // A supervisor that had settled may have heard of another one since, or of a detached
-            // body that it had woken.
+            // body that it had woken; its bodies may have received something.
+            let alone = inputs.len() <= 1 && !self.manual().has_detached();
             let heard = (self.manual().roused(), inputs);
-            let alone = matches!(&heard, (0, inputs) if inputs.len() <= 1);
             let calm = alone || before.as_ref() == Some(&heard);
             if calm && self.manual().detached() == 0 {
                 return Ok(earlier(next, self.manual().next()));
@@ -376,8 +377,8 @@ impl fmt::Debug for ManualClock {
 impl TaskContext {
     /// Creates a context for a body without a supervisor, whose time is that of the clock: to test
     /// a body that sleeps. Run the body on a thread of its own and advance the clock from the test.
-    /// It counts as busy until it sleeps or the context is dropped, so move the context into it.
-    /// Any thread that sleeps on its token counts as the body.
+    /// It counts as busy until it sleeps, receives, or the context is dropped, so move the context
+    /// into it. Any thread that sleeps or receives by its token counts as the body.
     ///
     /// ```
     /// use std::time::Duration;

@@ -310,6 +310,19 @@ pub enum ExtendError {
     NoMaxTimeout,
 }
 
+/// An error returned from [`TaskContext::recv`](crate::TaskContext::recv) and
+/// [`TaskContext::recv_timeout`](crate::TaskContext::recv_timeout). No message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The attempt was told to return; pass the error on with `?`.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// The channel is empty and all its senders are gone: no message will ever come.
+    #[error("the channel is empty and all its senders are gone")]
+    Disconnected,
+}
+
 /// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
 /// [`TaskSpec::validate`](crate::TaskSpec::validate).

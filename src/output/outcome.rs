@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::output::error::{
-    debug_is_display, Cancelled, ExtendError, TaskError, TaskResult, WaitError,
+    debug_is_display, Cancelled, ExtendError, RecvError, TaskError, TaskResult, WaitError,
 };
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::label::labels;
@@ -278,6 +278,7 @@ impl TaskError {
             || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)
             || matches!(error.downcast_ref(), Some(WaitError::Cancelled(_)))
             || matches!(error.downcast_ref(), Some(ExtendError::Cancelled(_)))
+            || matches!(error.downcast_ref(), Some(RecvError::Cancelled(_)))
             || matches!(error.downcast_ref(), Some(TaskOutputError::Wait(WaitError::Cancelled(_))))
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! A body that waits in a way that the supervisor can see is *parked*. Whoever wakes it takes the
 //! mark away first, under the lock of its cell, so that a body that runs never counts as parked.
+//! One that waits for a channel can be woken by anybody. It takes its own mark away before it takes
+//! a message, so as long as it has not, the message lies there to be seen.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::platform::clock::RealClock;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread_local, Condvar, Mutex};
 use crate::vocabulary::time::{RealTime, Time};
 
@@ -52,15 +56,35 @@ struct State {
     number: u64,
     /// Detached bodies that are not parked.
     detached: u32,
-    /// How often a detached body began to run; wraps around.
+    /// Whether there ever was a detached body.
+    has_detached: bool,
+    /// How often a body that was parked, or is detached, began to run; wraps around.
     roused: u32,
+    /// The threads that wait for a channel.
+    listeners: BTreeMap<u64, Listener>,
 }
 
 impl State {
-    fn rouse(&mut self) {
-        self.detached += 1;
+    fn rouse(&mut self, detached: bool) {
+        self.detached += u32::from(detached);
+        self.has_detached |= detached;
         self.roused = self.roused.wrapping_add(1);
     }
+
+    /// Those of some seats whose channels have something for them.
+    fn with_news(&self, of: impl Fn(&Weak<Seat>) -> bool) -> Vec<Weak<dyn Sleeper>> {
+        let heard = self.listeners.values().filter(|it| of(&it.seat) && (it.has_news)());
+        heard.map(|it| Weak::clone(&it.sleeper)).collect()
+    }
+}
+
+struct Listener {
+    seat: Weak<Seat>,
+    sleeper: Weak<dyn Sleeper>,
+    /// Whether its channel has something for it, unless nobody waits for it anyway.
+    has_news: Box<dyn Fn() -> bool + Send>,
+    /// Dropped to wake the thread.
+    bell: Option<Sender<Infallible>>,
 }
 
 /// Something that sleeps until the clock wakes it.
@@ -102,13 +126,24 @@ impl Manual {
         }
     }
 
-    /// The number of detached bodies that are not parked.
+    /// The number of detached bodies that are not parked, or are about to be woken by a channel.
     pub(crate) fn detached(&self) -> u32 {
-        self.state.lock().detached
+        let is_detached = |seat: &Weak<Seat>| {
+            seat.upgrade().is_some_and(|seat| seat.detached.load(Ordering::Relaxed))
+        };
+        let state = self.state.lock();
+        let (heard, detached) = (state.with_news(is_detached), state.detached);
+        drop(state);
+        wake_all(&heard);
+        detached.max(u32::from(!heard.is_empty()))
     }
 
-    /// How often a detached body began to run; wraps around. If it is the same as before, none has
-    /// run in between.
+    pub(crate) fn has_detached(&self) -> bool {
+        self.state.lock().has_detached
+    }
+
+    /// How often a body that was parked, or is detached, began to run; wraps around. If it is the
+    /// same as before, none of them has run in between.
     pub(crate) fn roused(&self) -> u32 {
         self.state.lock().roused
     }
@@ -155,7 +190,7 @@ impl Seat {
 
     /// The place of a body without a supervisor, which counts as busy from now on.
     pub(crate) fn detached(manual: Arc<Manual>) -> Self {
-        manual.state.lock().rouse();
+        manual.state.lock().rouse(true);
         Self { detached: AtomicBool::new(true), ..Self::new(manual) }
     }
 
@@ -175,9 +210,19 @@ impl Seat {
         !self.manual.ignores_events.load(Ordering::Relaxed)
     }
 
-    /// How many bodies are parked.
+    /// How many bodies are parked, if no channel is about to wake one of them: else none, and those
+    /// are woken. Each of them comes to rest again, and says so.
     pub(crate) fn parked(&self) -> u32 {
-        self.parked.load(Ordering::SeqCst)
+        let state = self.manual.state.lock();
+        let heard = state.with_news(|seat| std::ptr::eq(seat.as_ptr(), self));
+        let parked = self.parked.load(Ordering::SeqCst);
+        drop(state);
+        wake_all(&heard);
+        if heard.is_empty() {
+            parked
+        } else {
+            0
+        }
     }
 
     /// A body parks.
@@ -193,9 +238,7 @@ impl Seat {
     /// A body is about to be woken.
     pub(crate) fn unpark(&self) {
         let mut state = self.manual.state.lock();
-        if self.detached.load(Ordering::Relaxed) {
-            state.rouse();
-        }
+        state.rouse(self.detached.load(Ordering::Relaxed));
         self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -203,9 +246,33 @@ impl Seat {
     pub(crate) fn leave(&self) {
         let mut state = self.manual.state.lock();
         self.detached.store(false, Ordering::Relaxed);
-        if self.parked() == 0 {
+        if self.parked.load(Ordering::SeqCst) == 0 {
             state.detached -= 1;
             self.manual.rested.notify_all();
+        }
+    }
+
+    /// Notes that this thread waits for a channel, until the guard is dropped.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        sleeper: Weak<dyn Sleeper>,
+        has_news: Box<dyn Fn() -> bool + Send>,
+    ) -> Listening<'_> {
+        let seat = Arc::downgrade(self);
+        let mut state = self.manual.state.lock();
+        state.number += 1;
+        let key = state.number;
+        state.listeners.insert(key, Listener { seat, sleeper, has_news, bell: None });
+        Listening { manual: &self.manual, key }
+    }
+
+    /// Wakes the threads of this sleeper that wait for channels.
+    pub(crate) fn ring(&self, sleeper: *const ()) {
+        let mut state = self.manual.state.lock();
+        for listener in state.listeners.values_mut() {
+            if listener.sleeper.as_ptr().cast() == sleeper {
+                listener.bell = None;
+            }
         }
     }
 
@@ -230,6 +297,34 @@ impl Drop for Alarm<'_> {
         let sleeper = self.manual.state.lock().sleepers.remove(&self.key);
         drop(sleeper);
     }
+}
+
+/// A thread that waits for a channel.
+pub(crate) struct Listening<'a> {
+    manual: &'a Manual,
+    key: u64,
+}
+
+impl Listening<'_> {
+    /// A channel that disconnects when the sleeper is woken.
+    pub(crate) fn bell(&self) -> Receiver<Infallible> {
+        let (bell, rung) = channel::bounded(0);
+        if let Some(listener) = self.manual.state.lock().listeners.get_mut(&self.key) {
+            listener.bell = Some(bell);
+        }
+        rung
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        let listener = self.manual.state.lock().listeners.remove(&self.key);
+        drop(listener);
+    }
+}
+
+fn wake_all(sleepers: &[Weak<dyn Sleeper>]) {
+    sleepers.iter().filter_map(Weak::upgrade).for_each(|sleeper| sleeper.wake());
 }
 
 impl std::fmt::Debug for Seat {

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::output::error::{Cancelled, ExtendError, TaskError};
+use crate::output::error::{Cancelled, ExtendError, RecvError, TaskError};
 use crate::platform::manual::Seat;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::Receiver;
@@ -151,6 +151,55 @@ impl TaskContext {
     /// pass it on with `?`.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.token.sleep(span)
+    }
+
+    /// Receives the next message of a channel, or ends when the attempt is told to return. The
+    /// thread does not wake up in between.
+    ///
+    /// The token counts first: once the attempt was told, the call takes no message, even if some
+    /// lie there. A message that was taken is always returned.
+    ///
+    /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
+    /// [`ManualClock`](crate::ManualClock).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::crossbeam_channel::unbounded;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (jobs, queue) = unbounded();
+    /// let worker = supervisor.handle().add(TaskSpec::new("worker", move |ctx| loop {
+    ///     let job: String = ctx.recv(&queue)?;
+    ///     println!("{job}");
+    /// }))?;
+    /// jobs.send("sweep".to_owned())?;
+    /// worker.cancel();
+    /// assert!(matches!(worker.wait()?, Outcome::Cancelled { returned: None, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
+    ///   failure like any other.
+    #[doc(alias = "select")]
+    pub fn recv<T: Send + 'static>(&self, channel: &Receiver<T>) -> Result<T, RecvError> {
+        self.token.recv(channel)
+    }
+
+    /// Receives the next message of a channel like [`recv`](Self::recv), but waits for at most
+    /// `span`; returns `None` if none has come by then. With a `span` of zero it only looks;
+    /// `Duration::MAX` means for ever.
+    ///
+    /// # Errors
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
+    ///   failure like any other.
+    pub fn recv_timeout<T: Send + 'static>(
+        &self,
+        channel: &Receiver<T>,
+        span: Duration,
+    ) -> Result<Option<T>, RecvError> {
+        self.token.recv_timeout(channel, span)
     }
 
     /// Returns why the attempt was told to return; if there were several reasons, the first. `None`

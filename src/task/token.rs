@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::output::error::Cancelled;
+use crate::output::error::{Cancelled, RecvError};
 use crate::platform::sync::channel::Receiver;
 use crate::task::cell::Cell;
 use crate::task::guards::CancelGuard;
@@ -55,6 +55,41 @@ impl CancelToken {
     /// pass it on with `?`.
     pub fn sleep(&self, span: Duration) -> Result<(), Cancelled> {
         self.0.sleep(span)
+    }
+
+    /// Receives the next message of a channel, or ends when the attempt is told to return. The
+    /// thread does not wake up in between.
+    ///
+    /// The token counts first: once the attempt was told, the call takes no message, even if some
+    /// lie there. A message that was taken is always returned.
+    ///
+    /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
+    /// [`ManualClock`](crate::ManualClock).
+    ///
+    /// # Errors
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
+    ///   failure like any other.
+    #[doc(alias = "select")]
+    pub fn recv<T: Send + 'static>(&self, channel: &Receiver<T>) -> Result<T, RecvError> {
+        // Without a limit there is no `None`.
+        self.0.receive(channel, Duration::MAX)?.ok_or(RecvError::Disconnected)
+    }
+
+    /// Receives the next message of a channel like [`recv`](Self::recv), but waits for at most
+    /// `span`; returns `None` if none has come by then. With a `span` of zero it only looks;
+    /// `Duration::MAX` means for ever.
+    ///
+    /// # Errors
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
+    ///   failure like any other.
+    pub fn recv_timeout<T: Send + 'static>(
+        &self,
+        channel: &Receiver<T>,
+        span: Duration,
+    ) -> Result<Option<T>, RecvError> {
+        self.0.receive(channel, span)
     }
 
     /// Returns why the attempt was told to return; if there were several reasons, the first. `None`

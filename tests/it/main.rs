@@ -17,6 +17,7 @@ mod policies;
 mod predecessors;
 mod program;
 mod promises;
+mod recv;
 mod reports;
 mod results;
 mod run;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 use super::{Cell, Phase, State};
 use crate::output::error::Cancelled;
 use crate::platform::manual::{self, Seat, Sleeper};
+use crate::platform::sync::channel::{Receiver, Select, TryRecvError};
+use crate::platform::sync::{Mutex, MutexGuard};
 use crate::task::fact::Fact;
 use crate::vocabulary::time::Time;
 
@@ -31,8 +33,22 @@ impl Cell {
         due: Time,
         done: impl Fn() -> bool,
     ) -> Result<bool, Cancelled> {
-        // A helper thread of the body does not keep the body from running.
-        let is_body = self.is_detached() || manual::runs_body(Arc::as_ptr(self) as usize);
+        let wait = |mut state| {
+            self.changed.wait(&mut state);
+            state
+        };
+        self.park_by(seat, due, done, wait)
+    }
+
+    /// Does the same where `wait` waits for what `done` looks at, and for [`wake`](Sleeper::wake).
+    fn park_by<'a>(
+        self: &'a Arc<Self>,
+        seat: &Seat,
+        due: Time,
+        done: impl Fn() -> bool,
+        wait: impl Fn(MutexGuard<'a, State>) -> MutexGuard<'a, State>,
+    ) -> Result<bool, Cancelled> {
+        let is_body = self.is_on_body();
         let weak = Arc::downgrade(self);
         let _alarm = seat.alarm(due, weak);
         let mut state = self.state.lock();
@@ -51,15 +67,57 @@ impl Cell {
                 seat.park();
                 self.door().post(Fact::CameToRest);
             }
-            self.changed.wait(&mut state);
+            state = wait(state);
         };
         // A helper must not take away the mark of its body, which sleeps on.
         if is_body && state.rest == Rest::Parked {
             self.unpark(&mut state);
             // Another thread with a detached token may have set it, and sets it again.
-            self.changed.notify_all();
+            self.rouse();
         }
         found
+    }
+
+    /// Body: waits until the channel has something (true), `due` has come (false), or the token is
+    /// cancelled. It is taken only when the mark is gone. The clock may have taken a message first,
+    /// in any case.
+    pub(super) fn park_for<T: Send + 'static>(
+        self: &Arc<Self>,
+        seat: &Arc<Seat>,
+        channel: &Receiver<T>,
+        due: Time,
+        taken: &Arc<Mutex<Option<T>>>,
+    ) -> Result<bool, Cancelled> {
+        let (told, woken) = (self.told_channel(), std::cell::Cell::new(false));
+        let (counts, record) = (self.is_on_body(), Arc::clone(&self.record));
+        let (own, hand) = (channel.clone(), Arc::clone(taken));
+        let news = move || counts && !record.is_ignored() && has_news(&own, &hand);
+        let listening = seat.listen(Arc::downgrade(self) as Weak<Self>, Box::new(news));
+        let wait = |state| {
+            // Made under the lock, so that no wake-up is missed.
+            let bell = listening.bell();
+            drop(state);
+            let mut select = Select::new();
+            select.recv(channel);
+            select.recv(&told);
+            select.recv(&bell);
+            woken.set(select.ready() == 0);
+            self.state.lock()
+        };
+        self.park_by(seat, due, || woken.get() || taken.lock().is_some(), wait)
+    }
+
+    /// Whether this thread is the body's. A helper thread does not keep the body from running.
+    fn is_on_body(self: &Arc<Self>) -> bool {
+        self.is_detached() || manual::runs_body(Arc::as_ptr(self) as usize)
+    }
+
+    /// Wakes every thread that sleeps here.
+    fn rouse(&self) {
+        self.changed.notify_all();
+        if let Some(seat) = self.clock().seat() {
+            seat.ring(std::ptr::addr_of!(*self).cast());
+        }
     }
 
     /// Takes the mark away; the body is about to run.
@@ -115,6 +173,23 @@ impl Cell {
     }
 }
 
+/// Whether a channel has a message or is disconnected. No channel says the latter unless it is
+/// asked for a message; what it gives goes into the hand of the body.
+fn has_news<T>(channel: &Receiver<T>, hand: &Mutex<Option<T>>) -> bool {
+    let mut hand = hand.lock();
+    if hand.is_some() || !channel.is_empty() {
+        return true;
+    }
+    match channel.try_recv() {
+        Ok(message) => {
+            *hand = Some(message);
+            true
+        }
+        Err(TryRecvError::Disconnected) => true,
+        Err(TryRecvError::Empty) => false,
+    }
+}
+
 impl State {
     /// Only a thread can rest.
     const fn may_rest(&self) -> bool {
@@ -126,7 +201,7 @@ impl Sleeper for Cell {
     fn wake(&self) {
         let mut state = self.state.lock();
         self.unpark(&mut state);
-        self.changed.notify_all();
+        self.rouse();
     }
 }
 

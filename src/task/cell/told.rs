@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cell;
-use crate::output::error::Cancelled;
+use crate::output::error::{Cancelled, RecvError};
 use crate::platform::sync::atomic::{AtomicU8, Ordering};
-use crate::platform::sync::channel::Receiver;
+use crate::platform::sync::channel::{select, Receiver, TryRecvError};
 use crate::vocabulary::reason::CancelReason;
 
 /// The reason for a cancel, once there is one: written under the cell's lock, read without it.
@@ -81,6 +81,36 @@ impl Cell {
                     self.changed.wait_until(&mut state, instant);
                 }
             }
+        }
+    }
+
+    /// Receives a message; `None` if `span` has passed.
+    pub(crate) fn receive<T: Send + 'static>(
+        self: &Arc<Self>,
+        channel: &Receiver<T>,
+        span: Duration,
+    ) -> Result<Option<T>, RecvError> {
+        let seat = self.clock().seat();
+        let due = seat.map(|seat| seat.now().after(span));
+        loop {
+            self.check()?;
+            match channel.try_recv() {
+                Ok(message) => return Ok(Some(message)),
+                Err(TryRecvError::Disconnected) => return Err(RecvError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let Some((seat, due)) = seat.zip(due) else { break };
+            let taken = Arc::default();
+            let woken = self.park_for(seat, channel, due, &taken);
+            let taken = taken.lock().take();
+            if taken.is_some() || !woken? {
+                return Ok(taken);
+            }
+        }
+        select! {
+            recv(channel) -> message => message.map(Some).map_err(|_| RecvError::Disconnected),
+            recv(self.told_channel()) -> _ => self.check().map(|()| None).map_err(RecvError::from),
+            default(span) => Ok(None),
         }
     }
 

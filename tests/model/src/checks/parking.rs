@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{attempt, body, load, me, record_of, LONG};
-use crate::output::error::Cancelled;
+use crate::output::error::{Cancelled, RecvError};
 use crate::output::outcome::Outcome;
 use crate::platform::manual::{Manual, Seat};
 use crate::platform::model_clock::ModelClock;
-use crate::platform::sync::thread;
+use crate::platform::sync::{channel, thread};
 use crate::runner::Check;
 use crate::task::cell::{Allowance, Cell};
 use crate::task::door::{Door, Inbox};
@@ -24,6 +24,10 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("parking: each lap is seen to park", 1500, each_lap_is_seen_to_park),
     Check::some("parking: an outcome, a tell and the clock", 3000, an_outcome_a_tell_and_the_clock),
     Check::some("parking: a helper leaves the mark alone", 3000, a_helper_leaves_the_mark_alone),
+    Check::some("parking: a message is seen", 3000, a_message_is_seen),
+    Check::some("parking: a stolen message is forgotten", 3000, a_stolen_message_is_forgotten),
+    Check::some("parking: what a helper hears does not count", 3000, a_helper_hears_for_itself),
+    Check::some("parking: a message, a tell and the clock", 3000, a_message_a_tell_and_the_clock),
     Check::some("parking: a claim is told before it rests", 3000, a_claim_is_told_before_it_rests),
     Check::some("parking: ignored at any time", 1500, ignored_at_any_time),
 ];
@@ -54,16 +58,28 @@ impl Ground {
         ground
     }
 
+    /// Another attempt of the same supervisor.
+    fn beside(&self) -> Self {
+        let load = load(body(), Allowance::default());
+        let record = record_of(&self.cell.record.door);
+        record.set_key(TaskKey(1));
+        let cell = Arc::new(Cell::offer(record, attempt(2), load));
+        assert!(cell.claim(&me()).is_some());
+        let (manual, seat) = (Arc::clone(&self.manual), Arc::clone(&self.seat));
+        let (_, inbox) = Door::new(ModelClock::start_now(), 1);
+        Self { manual, seat, cell, inbox }
+    }
+
     /// What a body does on its own thread.
     fn body<T: Send + 'static>(
         &self,
         run: impl FnOnce(&Arc<Cell>) -> T + Send + 'static,
     ) -> thread::JoinHandle<T> {
-        let (cell, seat) = (Arc::clone(&self.cell), Arc::clone(&self.seat));
+        let cell = Arc::clone(&self.cell);
         thread::spawn(move || {
             let here = cell.enter_body();
             let found = run(&cell);
-            assert_eq!(seat.parked(), 0, "a body that runs counts as parked");
+            assert!(cell.is_busy(), "a body that runs counts as parked");
             drop(here);
             found
         })
@@ -159,6 +175,89 @@ fn a_helper_leaves_the_mark_alone() {
     }
     ground.move_to(LONG * 2);
     assert_eq!(body.join().unwrap(), Ok(false));
+    assert_eq!(ground.seat.parked(), 0);
+}
+
+/// Whoever finds all bodies parked finds them with nothing to receive.
+fn a_message_is_seen() {
+    let ground = Ground::running();
+    let beside = ground.beside();
+    let (send, from) = channel::unbounded();
+    let received = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&received);
+    let receiver = ground.body(move |cell| {
+        assert_eq!(cell.receive(&from, LONG), Ok(Some(7)));
+        noted.store(true, Ordering::SeqCst);
+        until_long(cell)
+    });
+    let sender = beside.body(move |cell| {
+        send.send(7).map_err(drop).unwrap();
+        until_long(cell)
+    });
+    while ground.seat.parked() < 2 {
+        ground.wait_parked();
+    }
+    assert!(received.load(Ordering::SeqCst), "the clock would move on");
+    ground.move_to(LONG);
+    assert_eq!((receiver.join().unwrap(), sender.join().unwrap()), (Ok(false), Ok(false)));
+    assert_eq!(ground.seat.parked(), 0);
+}
+
+/// Whoever was woken for a message that another thread took says that it came to rest again.
+fn a_stolen_message_is_forgotten() {
+    let ground = Ground::running();
+    let (send, from) = channel::unbounded();
+    let stolen = from.clone();
+    let receiver = ground.body(move |cell| {
+        let found = cell.receive(&from, LONG);
+        until_long(cell).unwrap();
+        found
+    });
+    let thief = thread::spawn(move || {
+        send.send(7).map_err(drop).unwrap();
+        let taken = stolen.try_recv().is_ok();
+        (taken, send)
+    });
+    while ground.seat.parked() == 0 {
+        ground.wait_parked();
+    }
+    let (taken, _send) = thief.join().unwrap();
+    ground.move_to(LONG);
+    assert_eq!(receiver.join().unwrap(), Ok(Some(7).filter(|_| !taken)));
+    assert_eq!(ground.seat.parked(), 0);
+}
+
+/// The body sleeps on, whatever lies in the channel of another thread of it.
+fn a_helper_hears_for_itself() {
+    let ground = Ground::running();
+    let body = ground.body(until_long);
+    let (send, from) = channel::unbounded();
+    let cell = Arc::clone(&ground.cell);
+    let helper = thread::spawn(move || cell.receive(&from, LONG));
+    ground.wait_parked();
+    send.send(7).map_err(drop).unwrap();
+    assert_eq!(ground.seat.parked(), 1);
+    assert_eq!(helper.join().unwrap(), Ok(Some(7)));
+    ground.move_to(LONG);
+    assert_eq!(body.join().unwrap(), Ok(false));
+}
+
+fn a_message_a_tell_and_the_clock() {
+    let ground = Ground::running();
+    let (send, from) = channel::unbounded();
+    let rest = from.clone();
+    let body = ground.body(move |cell| cell.receive(&from, LONG));
+    let sender = thread::spawn(move || send.send(7).map_err(drop).unwrap());
+    let cell = Arc::clone(&ground.cell);
+    let teller = thread::spawn(move || cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER));
+    // The clock looks, and may take the message.
+    ground.seat.parked();
+    ground.move_to(LONG);
+    sender.join().unwrap();
+    let _ = teller.join().unwrap();
+    let found = body.join().unwrap();
+    assert_ne!(found, Err(RecvError::Disconnected), "the message came first");
+    assert_eq!(rest.len(), usize::from(found != Ok(Some(7))), "the message is lost");
     assert_eq!(ground.seat.parked(), 0);
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Stage, LONG};
-use crate::platform::sync::thread;
+use crate::output::error::RecvError;
+use crate::platform::sync::{channel, thread};
 use crate::runner::Check;
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::reason::CancelReason;
@@ -17,6 +18,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::every("token: a sleep for ever ends when told", a_sleep_ends_when_told),
     Check::every("token: a sleep for a while ends when told", a_timed_sleep_ends_when_told),
     Check::some("token: all who sleep are woken", 1500, all_who_sleep_are_woken),
+    Check::some("token: a receive ends when told", 1500, a_receive_ends_when_told),
+    Check::some("token: a message or the cancel", 1500, a_message_or_the_cancel),
     Check::some("token: a sleep ends when it is over", 1500, a_sleep_ends_when_it_is_over).timed(),
     Check::some("token: done disconnects", 1500, done_disconnects),
     Check::some("token: done disconnects for all", 1500, done_disconnects_for_all),
@@ -40,6 +43,31 @@ fn sleep_until_told(span: Duration) {
     assert_eq!(cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER), TellAnswer::Told);
     let woken = sleeper.join().unwrap();
     assert_eq!(woken.unwrap_err().reason(), CancelReason::Stop);
+}
+
+fn a_receive_ends_when_told() {
+    let Stage { cell, .. } = Stage::running();
+    let (_send, from) = channel::unbounded::<u32>();
+    let body = Arc::clone(&cell);
+    let body = thread::spawn(move || body.receive(&from, Duration::MAX));
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    assert!(matches!(body.join().unwrap(), Err(RecvError::Cancelled(_))));
+}
+
+/// The message is returned, or still lies there.
+fn a_message_or_the_cancel() {
+    let Stage { cell, .. } = Stage::running();
+    let (send, from) = channel::unbounded();
+    let rest = from.clone();
+    let body = Arc::clone(&cell);
+    let body = thread::spawn(move || body.receive(&from, Duration::MAX));
+    let sender = thread::spawn(move || send.send(7).is_ok());
+    cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    assert!(sender.join().unwrap());
+    match body.join().unwrap() {
+        Ok(message) => assert_eq!((message, rest.len()), (Some(7), 0)),
+        Err(error) => assert!(matches!(error, RecvError::Cancelled(_)) && rest.len() == 1),
+    }
 }
 
 fn all_who_sleep_are_woken() {

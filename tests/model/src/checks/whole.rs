@@ -28,6 +28,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("whole: the successor replaces", 500, the_successor_replaces).timed(),
     Check::some("whole: a destructor asks at the end", 500, a_destructor_asks_at_the_end),
     Check::some("whole: a period is a tick more", 500, a_period_is_a_tick_more),
+    Check::some("whole: two who talk are not quiet", 500, two_who_talk_are_not_quiet),
 ];
 
 /// Where timers fire at any time, a grace would as well, before the body could return.
@@ -127,6 +128,40 @@ fn a_period_is_a_tick_more() {
     clock.settle();
     assert!(tick.outcome().is_some());
     drop(supervisor.shutdown().unwrap().shutdown);
+}
+
+/// Bodies of two supervisors on one clock send each other messages, of which neither hears.
+fn two_who_talk_are_not_quiet() {
+    let clock = ManualClock::new().patience(Duration::MAX);
+    let supervisors = [0, 1].map(|_| builder().clock(&clock).start().unwrap());
+    let ((ping, pings), (pong, pongs)) = (channel::unbounded(), channel::unbounded());
+    let done = Arc::new(Mutex::new(false));
+    let noted = Arc::clone(&done);
+    let serves = TaskSpec::once("serves", move |ctx| {
+        ctx.sleep(Duration::from_secs(1))?;
+        for volley in 0..8 {
+            ping.send(volley).map_err(|_| "gone")?;
+            assert_eq!(ctx.recv(&pongs), Ok(volley));
+            (0..9).for_each(|_| thread::yield_now());
+        }
+        *noted.lock().unwrap() = true;
+        resident(ctx)
+    });
+    let returns = TaskSpec::once("returns", move |ctx| loop {
+        let volley = ctx.recv(&pings)?;
+        (0..9).for_each(|_| thread::yield_now());
+        pong.send(volley).map_err(|_| "gone")?;
+    });
+    let tasks = [
+        supervisors[0].handle().add(serves).unwrap(),
+        supervisors[1].handle().add(returns).unwrap(),
+    ];
+    clock.advance(Duration::from_secs(1));
+    assert!(*done.lock().unwrap(), "the clock would move on");
+    tasks.iter().for_each(|task| task.cancel());
+    clock.settle();
+    assert!(tasks.iter().all(|task| task.outcome().is_some()));
+    supervisors.iter().for_each(|it| drop(it.shutdown().unwrap().shutdown));
 }
 
 /// The deadline and the return, in either order: one outcome that fits what the body saw.

@@ -1,0 +1,170 @@
+//! A body that waits for the message of a channel, or for its token.
+
+use std::thread;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
+use threadvisor::prelude::*;
+use threadvisor::RecvError;
+
+use crate::support::{in_time, next, on_thread, outcome_of, Rig};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+/// A task that passes on what comes, until its channel or its token ends it.
+fn relay(from: Receiver<u32>) -> (TaskSpec, Receiver<u32>) {
+    let (pass, passed) = unbounded();
+    let relay = TaskSpec::new("relay", move |ctx| loop {
+        pass.send(ctx.recv(&from)?)?;
+    });
+    (relay.restart(RestartPolicy::Never), passed)
+}
+
+#[test]
+fn a_message_ends_the_wait_in_the_order_in_which_it_was_sent() {
+    let rig = Rig::new();
+    let (send, from) = unbounded();
+    let (spec, passed) = relay(from);
+    send.send(1).unwrap();
+    let task = rig.handle.add(spec).unwrap();
+    assert_eq!(next(&passed), 1);
+    for n in 2..100 {
+        send.send(n).unwrap();
+        assert_eq!(next(&passed), n);
+    }
+    task.cancel();
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: None, .. }));
+}
+
+#[test]
+fn a_sender_that_waits_for_its_receiver_is_heard() {
+    let rig = Rig::new();
+    let (send, from) = bounded(0);
+    let (spec, passed) = relay(from);
+    rig.handle.add(spec).unwrap();
+    let sender = on_thread(move || (0..100).try_for_each(|n| send.send(n)));
+    assert_eq!((0..100).map(|_| next(&passed)).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    assert_eq!(next(&sender), Ok(()));
+}
+
+#[test]
+fn a_body_that_was_told_takes_no_message() {
+    let (ctx, canceller) = TaskContext::detached();
+    let (send, queue) = unbounded();
+    send.send("here").unwrap();
+    canceller.cancel_for(CancelReason::Shutdown);
+    let error = ctx.recv(&queue).unwrap_err();
+    assert!(matches!(error, RecvError::Cancelled(it) if it.reason() == CancelReason::Shutdown));
+    assert_eq!(ctx.recv_timeout(&queue, SHORT), Err(error));
+    assert_eq!(queue.len(), 1);
+    drop((send, queue.recv()));
+    assert_eq!(ctx.recv(&queue), Err(error));
+}
+
+#[test]
+fn a_channel_without_senders_fails_the_attempt_like_any_other_error() {
+    let rig = Rig::new();
+    let (send, from) = unbounded();
+    send.send(7).unwrap();
+    drop(send);
+    let (spec, passed) = relay(from);
+    let task = rig.handle.add(spec).unwrap();
+    let Outcome::Failed { error, .. } = outcome_of(&task) else { panic!("{task:?}") };
+    assert_eq!(error.downcast_ref(), Some(&RecvError::Disconnected));
+    assert_eq!(next(&passed), 7);
+
+    // What is only known after the tell is not passed on, but an error of its own.
+    let (send, from) = bounded::<()>(0);
+    let (start, started) = bounded(1);
+    let late = TaskSpec::once("late", move |ctx| {
+        start.send(())?;
+        let _ = ctx.sleep(Duration::MAX);
+        let (other, _canceller) = TaskContext::detached();
+        Ok(other.recv(&from)?)
+    });
+    let late = rig.handle.add(late).unwrap();
+    drop(send);
+    next(&started);
+    late.cancel();
+    assert!(matches!(outcome_of(&late), Outcome::Cancelled { returned: Some(Err(_)), .. }));
+}
+
+#[test]
+fn a_time_limit_ends_the_wait_without_an_error() {
+    let (ctx, canceller) = TaskContext::detached();
+    let (send, queue) = unbounded();
+    assert_eq!(ctx.recv_timeout(&queue, Duration::ZERO), Ok(None));
+    assert_eq!(ctx.recv_timeout(&queue, SHORT), Ok(None));
+    send.send(1).unwrap();
+    send.send(2).unwrap();
+    assert_eq!(ctx.recv_timeout(&queue, Duration::ZERO), Ok(Some(1)));
+    assert_eq!(ctx.recv_timeout(&queue, Duration::MAX), Ok(Some(2)));
+    let waits = on_thread(move || (ctx.recv_timeout(&queue, Duration::MAX), queue));
+    canceller.cancel();
+    let (found, _queue) = next(&waits);
+    assert!(matches!(found, Err(RecvError::Cancelled(_))));
+    drop(send);
+}
+
+#[test]
+fn the_token_alone_receives_as_well() {
+    let (ctx, canceller) = TaskContext::detached();
+    let (send, queue) = unbounded();
+    let token = ctx.token().clone();
+    send.send(1).unwrap();
+    let (say, said) = bounded(1);
+    let helper = on_thread(move || {
+        say.send(token.recv_timeout(&queue, Duration::ZERO)).unwrap();
+        token.recv(&queue)
+    });
+    assert_eq!(next(&said), Ok(Some(1)));
+    canceller.cancel();
+    assert!(matches!(next(&helper), Err(RecvError::Cancelled(_))));
+    drop(send);
+}
+
+/// However the cancel meets the messages, what the body did not return lies in the channel.
+#[test]
+fn no_message_is_lost_to_a_cancel() {
+    for round in 0..300_u32 {
+        let (ctx, canceller) = TaskContext::detached();
+        let (send, queue) = unbounded();
+        let rest = queue.clone();
+        let body = on_thread(move || {
+            let mut got = Vec::new();
+            loop {
+                match if round % 2 == 0 {
+                    ctx.recv(&queue).map(Some)
+                } else {
+                    ctx.recv_timeout(&queue, SHORT)
+                } {
+                    Ok(message) => got.extend(message),
+                    Err(error) => return (got, error),
+                }
+            }
+        });
+        for n in 0..20 {
+            send.send(n).unwrap();
+            if n == round % 20 {
+                canceller.cancel();
+            }
+            (0..round % 7).for_each(|_| thread::yield_now());
+        }
+        let (mut got, error) = next(&body);
+        assert!(matches!(error, RecvError::Cancelled(_)));
+        got.extend(rest.try_iter());
+        assert_eq!(got, (0..20).collect::<Vec<_>>());
+    }
+}
+
+/// `main` and logs show it.
+#[test]
+fn the_errors_say_what_happened() {
+    let (ctx, canceller) = TaskContext::detached();
+    let (send, queue) = unbounded::<()>();
+    canceller.cancel();
+    assert_eq!(ctx.recv(&queue).unwrap_err().to_string(), "cancelled: stop");
+    drop(send);
+    let text = in_time(move || TaskContext::detached().0.recv(&queue).unwrap_err().to_string());
+    assert_eq!(text, "the channel is empty and all its senders are gone");
+}

@@ -133,7 +133,7 @@ pub use output::error::{
 };
 pub use output::event::{Event, EventKind, HookSource, Subscribe};
 pub use output::line::LogEvents;
-pub use output::mark::Mark;
+pub use output::mark::{Mark, Progress};
 pub use output::not_quiet::{BusyAttempt, NotQuiet};
 pub use output::outcome::{NotCompleted, Outcome, TaskOutputError};
 pub use output::report::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
-use crate::output::mark::Mark;
+use crate::output::mark::{Mark, Progress};
 use crate::output::report::{AbandonedAttempt, StuckSignalHook};
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::{TaskId, TaskRef};
@@ -107,6 +107,8 @@ pub struct TaskSnapshot {
     pub(crate) at: Duration,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
+    /// How far the body of the attempt [has got](crate::TaskContext::progress), if it says so.
+    pub progress: Option<Progress>,
 }
 
 impl TaskSnapshot {
@@ -210,6 +212,9 @@ impl fmt::Display for Snapshot {
             }
             if let Some(mark) = &task.mark {
                 write!(f, ", at {mark}")?;
+            }
+            if let Some(progress) = task.progress {
+                write!(f, ", done {progress}")?;
             }
             if let Some(failure) = &task.last_failure {
                 write!(f, ", last failure: {}", Escaped(failure))?;

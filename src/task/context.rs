@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::output::error::{Cancelled, ExtendError, RecvError, TaskError};
+use crate::output::mark::Progress;
 use crate::platform::manual::Seat;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::Receiver;
@@ -314,6 +315,27 @@ impl TaskContext {
     #[doc(alias = "checkpoint")]
     pub fn mark(&self, label: impl Into<Cow<'static, str>>) {
         self.cell().pulse.mark(label.into(), self.cell().clock().now());
+    }
+
+    /// Gives a heartbeat that also says how far the body has got: `done` of `total`, in any unit;
+    /// with `None` the total is not known. The latest progress of the attempt appears in snapshots;
+    /// there is no event. The call takes a lock, which nobody holds for long.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let copy = TaskSpec::once("copy", |ctx| {
+    ///     ctx.progress(3, 10);
+    ///     let snapshot = ctx.handle().snapshot()?;
+    ///     let progress = snapshot.task(ctx.id()).and_then(|task| task.progress);
+    ///     assert_eq!(progress.map(|it| (it.done, it.total)), Some((3, Some(10))));
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(copy)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn progress(&self, done: u64, total: impl Into<Option<u64>>) {
+        self.cell().pulse.note_progress(Progress::new(done, total.into()));
     }
 
     /// Keeps the watchdog quiet for `span`, or until the guard is dropped: for a call that is known

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::output::mark::Mark;
+use crate::output::mark::{Mark, Progress};
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::Mutex;
 use crate::task::numbered::Numbered;
@@ -17,6 +17,7 @@ pub(crate) struct Pulse {
 #[derive(Debug, Default)]
 struct Detail {
     mark: Option<Mark>,
+    progress: Option<Progress>,
     /// Until when silence is allowed, for each guard that is held.
     allowed: Numbered<Time>,
 }
@@ -30,6 +31,15 @@ impl Pulse {
         let mut detail = self.detail.lock();
         detail.get_or_insert_with(Box::default).mark = Some(Mark { label, at: now.since_start() });
         self.beat();
+    }
+
+    pub(crate) fn note_progress(&self, progress: Progress) {
+        self.detail.lock().get_or_insert_with(Box::default).progress = Some(progress);
+        self.beat();
+    }
+
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.detail.lock().as_ref().and_then(|detail| detail.progress)
     }
 
     pub(crate) fn last_mark(&self) -> Option<Mark> {

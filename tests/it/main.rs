@@ -16,6 +16,7 @@ mod panics;
 mod policies;
 mod predecessors;
 mod program;
+mod progress;
 mod promises;
 mod recv;
 mod reports;

@@ -140,6 +140,7 @@ impl Controller {
             stable: health.is_some_and(|health| health.is_stable(self.now)),
             at: Duration::ZERO,
             mark: cell.and_then(|cell| cell.pulse.last_mark()),
+            progress: cell.and_then(|cell| cell.pulse.progress()),
         })
     }
 }

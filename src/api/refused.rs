@@ -78,8 +78,9 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
     }
 }
 
-/// An error returned from [`SupervisorHandle::submit`](crate::SupervisorHandle::submit) and
-/// [`SupervisorHandle::try_submit`](crate::SupervisorHandle::try_submit). It gives back `S`, the
+/// An error returned from [`SupervisorHandle::submit`](crate::SupervisorHandle::submit),
+/// [`submit_all`](crate::SupervisorHandle::submit_all) and
+/// [`try_submit`](crate::SupervisorHandle::try_submit). It gives back `S`, the
 /// spec that was handed in. Its `Debug` is its message and the name of the task.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

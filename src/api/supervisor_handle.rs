@@ -153,6 +153,36 @@ impl SupervisorHandle {
         self.hand_over(spec, policy, WhenFull::Wait)
     }
 
+    /// Submits several tasks with one policy, each by itself, as [`submit`](Self::submit) does, and
+    /// returns in their order the handle of each that was taken and the error of each that was not.
+    /// The refusal of one says nothing of the others; [`add_all`](Self::add_all) adds all or none.
+    ///
+    /// Blocks while the intake is full, so there may be more tasks than it has room for.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let names = ["north", "", "south"];
+    /// let syncs = names.map(|tenant| TaskSpec::once(tenant, |_| Ok(())));
+    /// let taken = supervisor.handle().submit_all(syncs, AdmissionPolicy::KeepLatest);
+    /// let refused: Vec<_> = taken.iter().map(|it| it.is_err()).collect();
+    /// assert_eq!(refused, [false, true, false]); // a name cannot be empty
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Each error gives its spec back, and is one of those of [`submit`](Self::submit): `Invalid`
+    /// or, for this spec and all that follow, `Closed`.
+    #[doc(alias = "spawn")]
+    #[must_use = "the specs that were not taken are in it"]
+    pub fn submit_all(
+        &self,
+        specs: impl IntoIterator<Item = TaskSpec>,
+        policy: AdmissionPolicy,
+    ) -> Vec<Result<TaskHandle, SubmitError>> {
+        specs.into_iter().map(|spec| self.submit(spec, policy)).collect()
+    }
+
     /// Submits a task like [`submit`](Self::submit), but never blocks.
     ///
     /// # Errors

@@ -392,3 +392,36 @@ fn a_snapshot_shows_every_task_slot_and_permit_at_one_moment() {
     assert!(rig.handle.add(no_op("flaky")).unwrap().id() > waits.id());
     assert!(rig.handle.task(waits.id()).is_none() && rig.handle.task(runs.id()).is_some());
 }
+
+#[test]
+fn each_of_several_is_taken_or_given_back_by_itself() {
+    // Room for one at a time.
+    let rig = Rig::start(Supervisor::builder().intake_capacity(1).max_slot_queue(1));
+    let names = ["a", "", "b", "c", "d"];
+    let specs = names.map(|name| resident(name).slot("one"));
+    let taken = rig.handle.submit_all(specs, Queue);
+    let found: Vec<_> = taken
+        .iter()
+        .map(|it| match it {
+            Ok(task) => format!("{}: {}", task.name(), task.wait_decided().unwrap().label()),
+            Err(SubmitError::Invalid { error, spec }) => {
+                format!("{}: {}", spec.name(), error.field)
+            }
+            Err(error) => panic!("{error}"),
+        })
+        .collect();
+    assert_eq!(found, ["a: admitted", ": name", "b: queued", "c: rejected", "d: rejected"]);
+
+    let many = (0..500).map(|n| no_op(&n.to_string()));
+    for task in rig.handle.submit_all(many, Queue) {
+        assert!(outcome_of(&task.unwrap()).is_success());
+    }
+
+    rig.supervisor.shutdown().unwrap();
+    let late = rig.handle.submit_all(["x", "y"].map(no_op), Queue);
+    let back = late.into_iter().map(|it| match it {
+        Err(SubmitError::Closed { spec }) => spec.name().to_owned(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(back.collect::<Vec<_>>(), ["x", "y"]);
+}

@@ -296,6 +296,68 @@ fn a_shutdown_does_not_wait_for_drops_beyond_its_grace() {
     assert!(report.elapsed >= 150 * MS, "{report}");
 }
 
+/// They are as quickly done as many hands can do them, but few hands are hired for it.
+#[test]
+fn a_thousand_bodies_that_are_cancelled_at_once_are_dropped_by_few_threads() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG));
+    let shared = Arc::new(());
+    let spec = |n: u32| {
+        let owned = Arc::clone(&shared);
+        let body = move |_: &TaskContext| {
+            let _ = &owned;
+            Ok(())
+        };
+        TaskSpec::new(format!("task {n}"), body).initial_delay(LONG)
+    };
+    let tasks = rig.handle.add_all((0..1000).map(spec)).unwrap();
+    for task in &tasks {
+        task.cancel();
+    }
+    for (task, left) in tasks.iter().zip((1..=1000).rev()) {
+        let _ = outcome_of(task);
+        assert!(Arc::strong_count(&shared) <= left);
+    }
+    let threads = rig.handle.snapshot().unwrap().workers.threads;
+    assert!(threads <= 20, "{threads} threads");
+    // None of them counts as under way.
+    rig.handle.add_all((0..1000).map(spec)).unwrap();
+    let report = rig.supervisor.shutdown().unwrap().shutdown;
+    assert_eq!((report.stopped, report.values_leaked), (1000, 0), "{report}");
+    assert_eq!(Arc::strong_count(&shared), 1);
+}
+
+/// While no thread can be had, a closing waits; a shutdown does not.
+#[test]
+fn a_body_whose_thread_is_refused_is_dropped_when_one_can_be_had() {
+    for until_shutdown in [false, true] {
+        let refuse = Arc::new(AtomicBool::new(true));
+        let refuses = Arc::clone(&refuse);
+        let builder = Supervisor::builder().grace(if until_shutdown { 50 * MS } else { WATCHDOG });
+        let rig = Rig::start(builder.on_thread_start(move || {
+            if refuses.load(Ordering::SeqCst) {
+                Err(std::io::Error::other("no thread for you"))?;
+            }
+            Ok(())
+        }));
+        let device = Device::default();
+        let spec = TaskSpec::new("device", device.body(false)).initial_delay(LONG);
+        let task = rig.handle.add(spec).unwrap();
+        let heir = rig.handle.submit(no_op("device"), AdmissionPolicy::Queue).unwrap();
+        task.cancel();
+        rig.until(&task, "slot_transition true");
+        assert_eq!((task.state(), heir.state()), (TaskState::Closing, TaskState::Queued));
+        if until_shutdown {
+            let report = rig.supervisor.shutdown().unwrap().shutdown;
+            assert_eq!((report.abandoned.len(), report.values_leaked), (0, 1), "{report}");
+            assert_eq!(outcome_of(&task).to_string(), "cancelled (stop)");
+        } else {
+            refuse.store(false, Ordering::SeqCst);
+            device.is_closed_after(&task, "cancelled (stop)");
+            assert!(outcome_of(&heir).is_success());
+        }
+    }
+}
+
 /// Nothing that a destructor waits for may hold up the end of its own task.
 #[test]
 fn a_destructor_asks_but_does_not_wait() {

@@ -202,6 +202,24 @@ fn any_other_outcome_than_a_cancel_stays_what_it_is() {
     is_stuck(&mut rig).has("deliver t: rejected(expired)");
 }
 
+/// The end was its own, whatever becomes of the drop.
+#[test]
+fn a_stuck_drop_does_not_keep_the_end_of_its_task_from_ending_everything() {
+    let mut rig = Rig::new();
+    rig.run(task("t").open().shutdown_on_end().failure_limit(0, ms(1000)));
+    rig.returns("t", Return::Failed).has("close t, stop");
+    is_stuck(&mut rig).gives(
+        "* t closing abandoned
+        examine t/1
+        * t ended: failed
+        * shutdown requested: end of t
+        close door
+        deliver t: failed
+        * shutdown ended
+        flush events",
+    );
+}
+
 #[test]
 fn at_the_end_of_a_shutdown_no_drop_is_waited_for() {
     for (answer, end) in [

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::output::error::WaitError;
 use crate::output::outcome::Outcome;
-use crate::platform::sync::channel::{self, select, Receiver};
+use crate::platform::sync::channel::Receiver;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::record::Record;
@@ -145,13 +145,8 @@ impl TaskHandle {
         token: &CancelToken,
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
-        let cell = &token.0;
         let _awaiting = if span.is_zero() { None } else { self.await_in_body(token)? };
-        if let Some(seat) = cell.clock().seat() {
-            return self.record.wait_parked(cell, seat, span).map_err(WaitError::Cancelled);
-        }
-        wait_for_disconnect(&self.record.ended(), Some(token), span)?;
-        Ok(self.outcome())
+        Ok(self.record.wait_in_body(&token.0, span)?)
     }
 
     /// Notes that the body of the token waits for this task, if both have the same supervisor.
@@ -196,14 +191,9 @@ impl TaskHandle {
             return Err(WaitError::Closed);
         }
 
-        let token = current::token();
-        let _awaiting = token.as_ref().map(|token| self.await_in_body(token)).transpose()?;
-        let cell = token.as_ref().map(|token| &token.0);
-        if let Some((cell, seat)) = cell.and_then(|cell| Some((cell, cell.clock().seat()?))) {
-            self.record.wait_started_parked(cell, seat).map_err(WaitError::Cancelled)?;
-        } else {
-            wait_for_disconnect(&self.record.start_channel(), token.as_ref(), Duration::MAX)?;
-        }
+        let token = current::token_to_wait_with();
+        let _awaiting = self.await_in_body(&token)?;
+        self.record.wait_started(&token.0)?;
         Ok(self.record.started().unwrap_or(false))
     }
 
@@ -349,24 +339,5 @@ impl<'a> Awaiting<'a> {
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
         self.0.door.send(Request::WaitEnded(Arc::clone(self.0)));
-    }
-}
-
-/// Waits on a channel on which nothing is ever sent. Returns true once it disconnects, false once
-/// `span` has passed.
-pub(super) fn wait_for_disconnect<T>(
-    end: &Receiver<T>,
-    token: Option<&CancelToken>,
-    span: Duration,
-) -> Result<bool, WaitError> {
-    let cancelled = token.map_or_else(channel::never, CancelToken::cancelled);
-
-    select! {
-        recv(end) -> _ => Ok(true),
-        recv(cancelled) -> _ => match token.map(CancelToken::check) {
-            Some(Err(cancelled)) => Err(WaitError::Cancelled(cancelled)),
-            Some(Ok(())) | None => Ok(false),
-        },
-        default(span) => Ok(false),
     }
 }

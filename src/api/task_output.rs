@@ -4,16 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::api::task_handle::{wait_for_disconnect, TaskHandle};
+use crate::api::task_handle::TaskHandle;
 use crate::output::error::{TaskResult, WaitError};
 use crate::output::outcome::{Outcome, TaskOutputError};
-use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::Mutex;
 use crate::platform::user_value::{self, UserValue};
-use crate::task::cell::Parked;
+use crate::task::cell::Waiting;
 use crate::task::context::TaskContext;
 use crate::task::current;
-use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
 use crate::task::record::Record;
 
@@ -82,9 +80,8 @@ struct State<V> {
     begun: Weak<Record>,
     /// The process of the bodies.
     process: u32,
-    /// Those that wait for a value, in both ways.
-    change: EndChannel,
-    parked: Parked,
+    /// Those that wait for a value.
+    waiting: Waiting,
 }
 
 impl<T: Send + 'static> TaskOutput<T> {
@@ -293,16 +290,12 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// - `WouldDeadlock`: the caller is the body that fills this output.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     pub fn wait_value(&self, span: Duration) -> Result<Option<T>, WaitError> {
-        let token = current::token();
-        let clock = token.as_ref().map(|token| token.0.clock().clone());
-        let clock = clock.unwrap_or_else(ModelClock::start_now);
-        let due = clock.now().after(span);
-        let is_own = |task: &Weak<Record>| {
-            token.as_ref().is_some_and(|own| Weak::as_ptr(task) == Arc::as_ptr(&own.0.record))
-        };
+        let token = current::token_to_wait_with();
+        let (cell, task) = (&token.0, Arc::as_ptr(&token.0.record));
+        let due = cell.clock().now().after(span);
         loop {
             // The time is read first, so that a value which came in time is not missed.
-            let left = clock.remaining(due).unwrap_or(Duration::MAX);
+            let late = cell.clock().now() >= due;
             let mut state = self.0.lock();
             if let Some(value) = state.value.take() {
                 drop(state);
@@ -311,35 +304,25 @@ impl<T: Send + 'static> TaskOutput<T> {
             if Arc::weak_count(&self.0) == 0 || state.process != std::process::id() {
                 return Err(WaitError::Closed);
             }
-            if is_own(&state.begun) {
+            if Weak::as_ptr(&state.begun) == task {
                 return Err(WaitError::WouldDeadlock);
             }
-            if left.is_zero() {
+            if late {
                 return Ok(None);
             }
-            // Whoever brings a value from here on wakes this thread.
-            if let (Some(token), Some(seat)) = (&token, clock.seat()) {
-                state.parked.add(&token.0);
-                drop(state);
-                token.0.park(seat, due, || {
-                    self.0.lock().value.is_some() || Arc::weak_count(&self.0) == 0
-                })?;
-            } else {
-                let change = state.change.receiver(false);
-                drop(state);
-                wait_for_disconnect(&change, token.as_ref(), left)?;
-            }
+            // Whoever changes anything from here on takes the list and wakes this thread, which
+            // may find that another was faster.
+            state.waiting.add(cell);
+            drop(state);
+            cell.wait_until(due, || !self.0.lock().waiting.contains(cell))?;
         }
     }
 }
 
-/// Wakes those that wait, to look again. The other lock of a body is not taken under this one.
+/// Wakes those that wait, to look again. The locks of their cells are not taken under this one.
 fn wake<T: Send + 'static>(place: &Place<T>) {
-    let mut state = place.lock();
-    state.change = EndChannel::default();
-    let parked = std::mem::take(&mut state.parked);
-    drop(state);
-    parked.wake_all();
+    let waiting = std::mem::take(&mut place.lock().waiting);
+    waiting.wake_all();
 }
 
 /// What a body needs to fill an output. It does not keep the output alive, so that a value whose
@@ -357,27 +340,25 @@ impl<T: Send + 'static> Filler<T> {
         ctx: &TaskContext,
         body: impl FnOnce(&TaskContext) -> TaskResult<T>,
     ) -> TaskResult {
-        // The output may be dropped meanwhile, which leaves its value to this thread.
-        report_drops(ctx, || {
-            if let Some(place) = self.0.upgrade() {
-                place.lock().begun = Arc::downgrade(ctx.record());
-            }
-        });
-        let value = UserValue::new(Box::new(body(ctx)?));
-        report_drops(ctx, || self.store(ctx, Some(value)));
-        Ok(())
-    }
+        if let Some(place) = self.0.upgrade() {
+            place.lock().begun = Arc::downgrade(ctx.record());
+        }
+        let mut value = Some(UserValue::new(Box::new(body(ctx)?)));
 
-    /// Puts the value into the output's place. What was there, or is not wanted, is dropped here,
-    /// without a lock.
-    fn store(&self, ctx: &TaskContext, mut value: Option<UserValue<Box<T>>>) {
-        let Some(place) = self.0.upgrade() else { return };
-        ctx.token().0.store_if_it_counts(|| {
-            let mut state = place.lock();
-            std::mem::swap(&mut state.value, &mut value);
-            state.from = Arc::downgrade(ctx.record());
-        });
-        wake(&place);
+        let place = self.0.upgrade();
+        if let Some(place) = &place {
+            ctx.token().0.store_if_it_counts(|| {
+                let mut state = place.lock();
+                std::mem::swap(&mut state.value, &mut value);
+                state.from = Arc::downgrade(ctx.record());
+            });
+            wake(place);
+        }
+        // What was there or is not wanted, and what the output has left if it was just dropped.
+        for message in user_value::panics_of(|| drop((value, place))) {
+            ctx.record().door.post(Fact::DropPanicked { message });
+        }
+        Ok(())
     }
 }
 
@@ -388,13 +369,6 @@ impl<T: Send + 'static> Drop for Filler<T> {
         if let Some(place) = place {
             wake(&place);
         }
-    }
-}
-
-/// Panics of destructors are events, as elsewhere on a worker.
-fn report_drops(ctx: &TaskContext, drops: impl FnOnce()) {
-    for message in user_value::panics_of(drops) {
-        ctx.record().door.post(Fact::DropPanicked { message });
     }
 }
 

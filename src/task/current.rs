@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::platform::sync::thread_local;
+use crate::task::context::TaskContext;
 use crate::task::door::Door;
 use crate::task::record::Record;
 use crate::task::token::CancelToken;
@@ -55,6 +56,12 @@ pub(crate) fn runs(record: &Arc<Record>) -> bool {
 /// The token of the body that runs on this thread.
 pub(crate) fn token() -> Option<CancelToken> {
     with(|current| current.attempt.clone()).flatten()
+}
+
+/// The token with which this thread waits: that of its body or, if it runs none, one that nobody
+/// cancels.
+pub(crate) fn token_to_wait_with() -> CancelToken {
+    token().unwrap_or_else(|| TaskContext::detached().0.token().clone())
 }
 
 /// `None` while the thread locals are being destroyed; user code may still call this crate then.

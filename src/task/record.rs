@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use crate::output::error::Cancelled;
 use crate::output::outcome::Outcome;
-use crate::platform::manual::Seat;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::user_value;
-use crate::task::cell::{Cell, Parked};
+use crate::task::cell::{Cell, Waiting};
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
@@ -51,10 +50,9 @@ struct State {
 #[derive(Default)]
 struct Waiters {
     channel: EndChannel,
-    parked: Parked,
+    waiting: Waiting,
     /// Those that wait only for the first attempt.
-    start: EndChannel,
-    parked_for_start: Parked,
+    waiting_for_start: Waiting,
 }
 
 const NO_KEY: u32 = u32::MAX;
@@ -119,9 +117,8 @@ impl Record {
             drop(state);
             if let Some(mut ended) = ended {
                 ended.channel.disconnect();
-                ended.start.disconnect();
-                ended.parked.wake_all();
-                ended.parked_for_start.wake_all();
+                ended.waiting.wake_all();
+                ended.waiting_for_start.wake_all();
             }
         }
     }
@@ -130,14 +127,12 @@ impl Record {
     pub(crate) fn note_started(&self) {
         let mut state = self.state.lock();
         state.started = true;
-        let parked = state.ended.as_mut().map(|waiters| {
-            waiters.start.disconnect();
-            std::mem::take(&mut waiters.parked_for_start)
-        });
+        let waiters = state.ended.as_mut();
+        let waiting = waiters.map(|waiters| std::mem::take(&mut waiters.waiting_for_start));
         // A cell has a lock of its own, under which this one is taken.
         drop(state);
-        if let Some(parked) = parked {
-            parked.wake_all();
+        if let Some(waiting) = waiting {
+            waiting.wake_all();
         }
     }
 
@@ -147,21 +142,10 @@ impl Record {
         (state.started || state.outcome.is_some()).then_some(state.started)
     }
 
-    /// A channel that disconnects when that is known.
-    pub(crate) fn start_channel(&self) -> Receiver<Infallible> {
-        let mut state = self.state.lock();
-        let known = state.started || state.outcome.is_some();
-        state.ended.get_or_insert_with(Box::default).start.receiver(known)
-    }
-
-    /// Body, where a manual clock holds the time: waits until that is known.
-    pub(crate) fn wait_started_parked(
-        &self,
-        cell: &Arc<Cell>,
-        seat: &Seat,
-    ) -> Result<(), Cancelled> {
-        self.state.lock().ended.get_or_insert_with(Box::default).parked_for_start.add(cell);
-        cell.park(seat, Time::NEVER, || self.started().is_some()).map(|_| ())
+    /// Waits until that is known, or the token of the cell is cancelled.
+    pub(crate) fn wait_started(&self, cell: &Arc<Cell>) -> Result<(), Cancelled> {
+        self.state.lock().ended.get_or_insert_with(Box::default).waiting_for_start.add(cell);
+        cell.wait_until(Time::NEVER, || self.started().is_some())
     }
 
     /// Blocks until decided; `None` if the controller ended without a decision.
@@ -215,16 +199,16 @@ impl Record {
         state.ended.get_or_insert_with(Box::default).channel.receiver(over)
     }
 
-    /// Body, where a manual clock holds the time: waits for the outcome, at most for `span`.
-    pub(crate) fn wait_parked(
+    /// Body: waits for the outcome, at most for `span`, or until the token of its cell is
+    /// cancelled.
+    pub(crate) fn wait_in_body(
         &self,
         cell: &Arc<Cell>,
-        seat: &Seat,
         span: Duration,
     ) -> Result<Option<Outcome>, Cancelled> {
-        self.state.lock().ended.get_or_insert_with(Box::default).parked.add(cell);
-        let due = seat.now().after(span);
-        cell.park(seat, due, || self.state.lock().outcome.is_some())?;
+        self.state.lock().ended.get_or_insert_with(Box::default).waiting.add(cell);
+        let due = cell.clock().now().after(span);
+        cell.wait_until(due, || self.state.lock().outcome.is_some())?;
         Ok(self.outcome())
     }
 

@@ -34,7 +34,7 @@ use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 pub(crate) use hooks::Registered;
-pub(crate) use parking::Parked;
+pub(crate) use parking::Waiting;
 
 pub(crate) struct Cell {
     pub(crate) record: Arc<Record>,

@@ -1,5 +1,6 @@
 //! How a body waits where a manual clock holds the time. While it waits, the cell marks it as
-//! parked, so that the clock knows that nothing runs.
+//! parked, so that the clock knows that nothing runs. Also the list by which those that wait for
+//! something are woken, whatever the clock.
 
 use std::sync::{Arc, Weak};
 
@@ -205,16 +206,20 @@ impl Sleeper for Cell {
     }
 }
 
-/// The cells of bodies that wait for the outcome of a task.
+/// The cells of those that wait for something to become known.
 #[derive(Default)]
-pub(crate) struct Parked(Vec<Weak<Cell>>);
+pub(crate) struct Waiting(Vec<Weak<Cell>>);
 
-impl Parked {
+impl Waiting {
     pub(crate) fn add(&mut self, cell: &Arc<Cell>) {
         // A body that waits again and again is in the list once.
         let weak = Arc::downgrade(cell);
         self.0.retain(|it| it.strong_count() > 0 && !Weak::ptr_eq(it, &weak));
         self.0.push(weak);
+    }
+
+    pub(crate) fn contains(&self, cell: &Arc<Cell>) -> bool {
+        self.0.iter().any(|it| Weak::as_ptr(it) == Arc::as_ptr(cell))
     }
 
     pub(crate) fn wake_all(self) {

@@ -9,6 +9,7 @@ use crate::output::error::{Cancelled, RecvError};
 use crate::platform::sync::atomic::{AtomicU8, Ordering};
 use crate::platform::sync::channel::{select, Receiver, TryRecvError};
 use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::time::Time;
 
 /// The reason for a cancel, once there is one: written under the cell's lock, read without it.
 pub(super) struct Told(AtomicU8);
@@ -67,13 +68,27 @@ impl Cell {
     /// Sleeps until `span` has passed, or the token is cancelled.
     pub(crate) fn sleep(self: &Arc<Self>, span: Duration) -> Result<(), Cancelled> {
         let due = self.clock().now().after(span);
+        self.wait_until(due, || false)
+    }
+
+    /// Waits until `done` says so, `due` has come, or the token is cancelled. `done` is called
+    /// under the lock of this cell, and whoever changes what it looks at has to
+    /// [`wake`](super::Waiting::wake_all) the cell.
+    pub(crate) fn wait_until(
+        self: &Arc<Self>,
+        due: Time,
+        done: impl Fn() -> bool,
+    ) -> Result<(), Cancelled> {
         if let Some(seat) = self.clock().seat() {
-            return self.park(seat, due, || false).map(|_| ());
+            return self.park(seat, due, done).map(drop);
         }
         let instant = self.clock().instant(due);
         let mut state = self.state.lock();
         loop {
             self.check()?;
+            if done() {
+                return Ok(());
+            }
             match instant {
                 None => self.changed.wait(&mut state),
                 Some(_) if self.clock().now() >= due => return Ok(()),

@@ -14,7 +14,7 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn the_value_is_there_when_the_outcome_is() {
-    let rounds = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let rounds = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
     let supervisor = Supervisor::builder().start().unwrap();
     let handle = supervisor.handle();
     for round in 0..rounds {

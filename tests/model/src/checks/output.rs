@@ -29,7 +29,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("output: a fill meets the end of its output", 1500, a_fill_meets_the_end),
     Check::some("output: a fill meets an abandonment", 3000, a_fill_meets_an_abandonment),
     Check::some("output: a fill meets a deadline", 3000, a_fill_meets_a_deadline),
-    Check::some("output: a parked wait, a value and a tell", 3000, a_parked_wait),
+    Check::some("output: a parked wait and a value", 3000, a_parked_wait_and_a_value),
+    Check::some("output: a parked wait, a value and a tell", 3000, a_parked_wait_and_a_tell),
 ];
 
 /// A value that counts how often it is dropped.
@@ -169,8 +170,17 @@ fn a_fill_meets_a_deadline() {
     assert!(then.is_some() || output.take().is_none(), "it came after the deadline was told");
 }
 
+fn a_parked_wait_and_a_value() {
+    assert_eq!(a_parked_wait(false), Ok(Some(1)));
+}
+
+fn a_parked_wait_and_a_tell() {
+    let found = a_parked_wait(true);
+    assert!(matches!(found, Ok(Some(1)) | Err(WaitError::Cancelled(_))), "{found:?}");
+}
+
 /// On a manual clock: whatever wakes the body takes its mark away.
-fn a_parked_wait() {
+fn a_parked_wait(told: bool) -> Result<Option<u32>, WaitError> {
     let seat = Arc::new(Seat::new(Arc::new(Manual::default())));
     let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1);
     let attempt = || {
@@ -184,6 +194,7 @@ fn a_parked_wait() {
     let (filling, waiting) = (attempt(), attempt());
     let output = TaskOutput::new();
     let body = output.fill_once(|_| Ok(1));
+    let unused = output.fill_once(|_| Ok(2));
     let waiter = {
         let (cell, seat) = (Arc::clone(&waiting), Arc::clone(&seat));
         thread::spawn(move || {
@@ -196,11 +207,16 @@ fn a_parked_wait() {
         })
     };
     let ctx = TaskContext::new(filling, 0, None);
-    let filler = thread::spawn(move || assert!(body(&ctx).is_ok()));
-    waiting.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    let filler = thread::spawn(move || {
+        drop(unused);
+        assert!(body(&ctx).is_ok());
+    });
+    if told {
+        waiting.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    }
     filler.join().unwrap();
     let found = waiter.join().unwrap();
-    assert!(matches!(found, Ok(Some(1)) | Err(WaitError::Cancelled(_))), "{found:?}");
     assert_eq!(seat.parked(), 0);
     drop(inbox);
+    found
 }

@@ -145,8 +145,8 @@ fn each_lap_is_seen_to_park() {
 fn an_outcome_a_tell_and_the_clock() {
     let ground = Ground::running();
     let awaited = record_of(&ground.cell.record.door);
-    let (record, seat) = (Arc::clone(&awaited), Arc::clone(&ground.seat));
-    let body = ground.body(move |cell| record.wait_parked(cell, &seat, LONG));
+    let record = Arc::clone(&awaited);
+    let body = ground.body(move |cell| record.wait_in_body(cell, LONG));
     let ender = thread::spawn(move || awaited.end(Outcome::Completed));
     let cell = Arc::clone(&ground.cell);
     let teller = thread::spawn(move || cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER));

@@ -90,7 +90,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
 
 fn retries_and_runs(rig: &Rig) {
     let (spec, puppet) = Puppet::new("retried");
-    let spec = spec.backoff(BackoffPolicy::constant(MS)).stable_after(MS);
+    let spec = spec.backoff(BackoffPolicy::constant(MS)).stable_after(300 * MS);
     let task = rig.handle.add(spec).unwrap();
     for end in [End::Fail, End::Panic] {
         puppet.started();

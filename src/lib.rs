@@ -123,6 +123,7 @@ pub use crossbeam_channel;
 pub use api::builder::SupervisorBuilder;
 pub use api::manual_clock::ManualClock;
 pub use api::refused::{AddError, SubmitError};
+pub use api::subscribe::Subscribe;
 pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
@@ -131,7 +132,7 @@ pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,
     WaitError, WouldDeadlock,
 };
-pub use output::event::{Event, EventKind, HookSource, Subscribe};
+pub use output::event::{Event, EventKind, HookSource};
 pub use output::line::LogEvents;
 pub use output::mark::{Mark, Progress};
 pub use output::not_quiet::{BusyAttempt, NotQuiet};

@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub(crate) mod supervisor;
 
 pub(crate) mod manual_clock;
+pub(crate) mod subscribe;
 pub(crate) mod supervisor_handle;
 
 pub(crate) mod refused;

@@ -7,48 +7,10 @@ use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
-use crate::platform::user_value::UserValue;
 use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
-
-/// Receives events, on a thread of the supervisor that runs only subscribers.
-///
-/// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
-/// lose events. It never delays a task. A panic in a callback is caught and reported as an event.
-/// Callbacks may use a [`SupervisorHandle`](crate::SupervisorHandle), but a wait for the supervisor
-/// itself fails with `WouldDeadlock`.
-///
-/// ```
-/// # use std::sync::{Arc, Mutex};
-/// # use threadvisor::prelude::*;
-/// struct Names(Arc<Mutex<Vec<&'static str>>>);
-/// impl Subscribe for Names {
-///     fn on_event(&mut self, event: &Event) {
-///         self.0.lock().unwrap().push(event.kind.label());
-///     }
-/// }
-/// let names = Arc::new(Mutex::new(Vec::new()));
-/// let supervisor = Supervisor::builder().subscriber(Names(Arc::clone(&names))).start()?;
-/// supervisor.run([TaskSpec::once("a", |_| Ok(()))])?;
-/// assert!(names.lock().unwrap().contains(&"attempt_succeeded"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait Subscribe: Send {
-    /// Called for each event, one at a time, in the order of [`Event::seq`], except that
-    /// [`EventKind::SubscriberOverflow`] comes as soon as the lane moves again.
-    fn on_event(&mut self, event: &Event);
-
-    /// Returns the name that events about this subscriber show. It is read once, at the start.
-    /// Default: the name of the type.
-    fn name(&self) -> &str {
-        std::any::type_name::<Self>()
-    }
-}
-
-/// A subscriber that a supervisor keeps.
-pub(crate) type Subscriber = UserValue<Box<dyn Subscribe>>;
 
 /// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::output::error::TaskError;
 use crate::output::event::EventKind as E;
-use crate::output::event::{Event, EventKind, HookSource, Subscribe};
+use crate::output::event::{Event, EventKind, HookSource};
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
@@ -241,14 +241,8 @@ impl LogEvents {
     pub const fn new() -> Self {
         Self(())
     }
-}
 
-impl Subscribe for LogEvents {
-    fn on_event(&mut self, event: &Event) {
+    pub(crate) fn log(event: &Event) {
         log::log!(target: "threadvisor", event.kind.level(), "{event}");
-    }
-
-    fn name(&self) -> &'static str {
-        "LogEvents"
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use crate::output::event::{Event, EventKind, Subscriber};
+use crate::output::event::{Event, EventKind};
 use crate::platform::clock::RealClock;
 use crate::platform::linger::Linger;
 use crate::platform::model_clock::ModelClock;
@@ -14,9 +14,19 @@ use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{Condvar, Mutex};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
+use crate::platform::user_value::UserValue;
 use crate::task::current;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
+
+/// A subscriber as its lane knows it: what `Subscribe` is to users.
+pub(crate) trait Listen: Send {
+    fn on_start(&mut self, door: &Arc<Door>);
+    fn on_event(&mut self, event: &Event);
+    fn name(&self) -> &str;
+}
+
+pub(crate) type Subscriber = UserValue<Box<dyn Listen>>;
 
 pub(super) struct Lane {
     shared: Arc<Shared>,
@@ -163,7 +173,7 @@ impl Lane {
 }
 
 impl Shared {
-    fn serve(&self, subscribers: Vec<Subscriber>, door: &Door) {
+    fn serve(&self, subscribers: Vec<Subscriber>, door: &Arc<Door>) {
         let mut subscribers: Vec<_> = subscribers
             .into_iter()
             .map(|subscriber| {
@@ -171,6 +181,11 @@ impl Shared {
                 Named { name: name.unwrap_or_else(|_| Arc::from("unnamed")), subscriber }
             })
             .collect();
+        for Named { subscriber, name } in &mut subscribers {
+            if let Err(message) = unwind::catch(|| subscriber.on_start(door)) {
+                door.post(Fact::SubscriberPanicked { subscriber: Arc::clone(name), message });
+            }
+        }
         let mut hand = VecDeque::new();
         loop {
             match self.next(&mut hand, door) {

@@ -39,4 +39,5 @@ mod lane;
 mod pool;
 pub(crate) mod signals;
 
+pub(crate) use lane::{Listen, Subscriber};
 pub(crate) use publish::Subscribers;

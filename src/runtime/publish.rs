@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::lane::Lane;
+use super::lane::{Lane, Subscriber};
 use super::notice;
 use crate::machine::{Machine, Notice};
-use crate::output::event::{Event, EventKind, Subscriber};
+use crate::output::event::{Event, EventKind};
 use crate::output::line::LogEvents;
 use crate::platform::clock::RealClock;
 use crate::platform::sync::channel::Receiver;

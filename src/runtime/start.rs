@@ -16,6 +16,7 @@ use crate::platform::unwind;
 use crate::platform::user_value;
 use crate::task::current;
 use crate::task::door::{Door, Inbox};
+use crate::task::envelope::Envelope;
 use crate::task::on_signal::SignalHook;
 use crate::task::settings::Settings;
 use crate::vocabulary::escaped::Escaped;
@@ -60,7 +61,13 @@ pub(super) fn start_with(
     let subscribers = std::mem::take(&mut setup.subscribers);
     let publisher = match Publisher::start(subscribers, Arc::clone(door), threads.clone()) {
         Ok(publisher) => publisher,
-        Err(error) => return refused(error),
+        Err(error) => {
+            // A subscriber that has started may have submitted something.
+            door.close();
+            door.empty_intake().for_each(Envelope::refuse);
+            door.end(RunReport::of_nothing(ShutdownCause::Requested));
+            return refused(error);
+        }
     };
     let started = match threads.stack_size {
         // Otherwise only the first task would find out, and wait for ever.

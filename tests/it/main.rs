@@ -12,6 +12,7 @@ mod idle;
 mod lifecycle;
 mod misuse;
 mod on_signal;
+mod on_start;
 mod panics;
 mod policies;
 mod predecessors;

@@ -3,14 +3,14 @@
 use super::*;
 use crate::api::refused::AddError;
 use crate::api::supervisor_handle::SupervisorHandle;
-use crate::output::event::{Event, Subscribe};
+use crate::output::event::Event;
 use crate::output::outcome::Outcome;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start_with, Setup};
-use crate::runtime::Subscribers;
+use crate::runtime::{Listen, Subscribers};
 use crate::task::door::Door;
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
@@ -33,9 +33,15 @@ fn run_with_a_bug(controller: &mut Controller) {
 
 struct Listens(Sender<&'static str>);
 
-impl Subscribe for Listens {
+impl Listen for Listens {
+    fn on_start(&mut self, _: &Arc<Door>) {}
+
     fn on_event(&mut self, event: &Event) {
         let _ = self.0.send(event.kind.label());
+    }
+
+    fn name(&self) -> &'static str {
+        "listens"
     }
 }
 
@@ -48,7 +54,7 @@ impl Drop for Token {
     }
 }
 
-fn setup(subscriber: impl Subscribe + 'static) -> Setup {
+fn setup(subscriber: impl Listen + 'static) -> Setup {
     let shared = vec![UserValue::new(Box::new(subscriber) as _)];
     Setup {
         limits: Limits {

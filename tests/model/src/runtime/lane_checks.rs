@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::lane::Lane;
-use crate::output::event::{Event, EventKind, Subscribe};
+use super::lane::{Lane, Listen};
+use crate::api::subscribe::Subscribe;
+use crate::output::event::{Event, EventKind};
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread, Mutex};
@@ -97,7 +98,7 @@ fn threads() -> ThreadSetup {
     ThreadSetup { name: "model".to_owned(), stack_size: None, by_task: false, callbacks: None }
 }
 
-fn start(subscribers: Vec<Box<dyn Subscribe>>, capacity: usize) -> (Lane, Receiver<Fact>) {
+fn start(subscribers: Vec<Box<dyn Listen>>, capacity: usize) -> (Lane, Receiver<Fact>) {
     let (door, inbox) = Door::new(ModelClock::start_now(), 1);
     let subscribers = subscribers.into_iter().map(UserValue::new).collect();
     let lane = Lane::start("ev", move || subscribers, capacity, &threads(), &door).unwrap();

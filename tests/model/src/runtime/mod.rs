@@ -29,4 +29,5 @@ mod tally;
 #[path = "../../../../src/runtime/values.rs"]
 mod values;
 
+pub(crate) use lane::{Listen, Subscriber};
 pub(crate) use publish::Subscribers;

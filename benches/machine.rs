@@ -141,6 +141,7 @@ impl Stepper {
             max_tasks: u32::MAX,
             max_abandoned: 16,
             grace: HOUR,
+            signal_drain: None,
             event_flush: HOUR,
         };
         let machine = Machine::new(limits, 1);
@@ -270,6 +271,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         watchdog: None,
         needs_drop: false,
         shutdown_on_end: false,
+        stop_at_drain: false,
         body: BodyKind::Repeat,
     })
 }

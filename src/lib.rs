@@ -37,6 +37,8 @@
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
 //! - A value that a body returns: [`TaskOutput`], and [`guide::results`].
+//! - Ending without losing work in hand: [`Supervisor::drain`],
+//!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`].
 //! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
@@ -128,6 +130,7 @@ pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
 pub use api::task_output::TaskOutput;
+pub use output::drain_report::DrainReport;
 pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,
     WaitError, WouldDeadlock,

@@ -223,7 +223,7 @@ fn log_events_writes_every_event_at_the_level_of_its_weight() {
         .start()
         .unwrap();
     run_failing_tasks(&supervisor.handle());
-    drop(supervisor.shutdown().unwrap().shutdown);
+    drop(supervisor.drain(None).unwrap().shutdown);
     let lines = logged();
     let texts: Vec<_> = lines.iter().map(|(_, text)| text.clone()).collect();
     assert_eq!(texts, told.try_iter().collect::<Vec<_>>());
@@ -233,6 +233,7 @@ fn log_events_writes_every_event_at_the_level_of_its_weight() {
         ("attempt_succeeded", Level::Debug),
         ("attempt_failed", Level::Warn),
         ("retry_scheduled", Level::Info),
+        ("drain_requested", Level::Info),
         ("shutdown_requested", Level::Info),
     ] {
         let word = format!("event={label} ");

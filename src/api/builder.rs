@@ -3,7 +3,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::manual_clock::ManualClock;
@@ -15,11 +14,9 @@ use crate::output::event::Event;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::{StartCallback, ThreadSetup};
 use crate::platform::user_value::UserValue;
-use crate::runtime::signals::Listener;
 use crate::runtime::start::{start, Setup};
 use crate::runtime::{Subscriber, Subscribers};
 use crate::task::door::Door;
-use crate::task::on_signal::SignalHook;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
 
@@ -45,19 +42,21 @@ pub struct SupervisorBuilder {
     max_abandoned: Option<usize>,
     intake_capacity: usize,
     event_capacity: usize,
-    grace: Duration,
+    pub(super) grace: Duration,
     seed: Option<u64>,
     defaults: TaskDefaults,
-    threads: ThreadSetup,
+    pub(super) threads: ThreadSetup,
     prespawn: usize,
     shared: Vec<Subscriber>,
     dedicated: Vec<(Subscriber, usize)>,
-    signals: bool,
-    signal_hooks: Vec<(i32, SignalCallback)>,
+    /// The setting by which SIGINT and SIGTERM mean the end.
+    pub(super) signals: Option<&'static str>,
+    pub(super) signal_drain: Option<Duration>,
+    pub(super) signal_hooks: Vec<(i32, SignalCallback)>,
     clock: Option<ManualClock>,
 }
 
-type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
+pub(super) type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
 
 impl Supervisor {
     /// Returns a builder, in which every setting has its default. [`SupervisorBuilder::start`] then
@@ -89,7 +88,8 @@ impl SupervisorBuilder {
             prespawn: 0,
             shared: Vec::new(),
             dedicated: Vec::new(),
-            signals: false,
+            signals: None,
+            signal_drain: None,
             signal_hooks: Vec::new(),
             clock: None,
         }
@@ -280,79 +280,9 @@ impl SupervisorBuilder {
         self.dedicated_subscriber(Callback(callback), capacity)
     }
 
-    /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
-    /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
-    /// signals have the effect again that they had before. Without this setting, no handler is ever
-    /// installed.
-    ///
-    /// A handler that the program had installed before is called as well, before the supervisor
-    /// hears of the signal. One that the program installs later with `sigaction` takes the signal
-    /// away from the supervisor. Do not register one with the crate `signal-hook` while or after a
-    /// supervisor listens, for a signal that had its default effect until then: once the
-    /// supervisors have ended, that effect comes first.
-    ///
-    /// On Linux, a signal that is ignored at the start stays ignored. Elsewhere, every signal is
-    /// taken to have had its default effect.
-    ///
-    /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
-    /// signal 2 (SIGINT). Their former effect cannot be had back: they go to the supervisors that
-    /// listen, and once none does, to nobody, so that they no longer end the program. Windows ends
-    /// a program right after it was told that its console is closed or that the user logs off:
-    /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
-    /// the crate `ctrlc` installs. A program that has used that crate itself gets the error
-    /// `Signals`.
-    ///
-    /// This setting needs Unix or Windows, and the feature `signals`; otherwise
-    /// [`start`](Self::start) returns `Unsupported`.
-    pub fn shutdown_on_signals(mut self) -> Self {
-        self.signals = true;
-        self
-    }
-
-    /// Calls `callback` when the process gets the signal with this number, as `libc::SIGHUP` or
-    /// `signal_hook::consts` name it: for example to read the configuration anew.
-    ///
-    /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
-    /// it panicked or takes over 100 ms, and one that outlives the supervisor's
-    /// [`grace`](Self::grace) counts as stuck and is named in the
-    /// [snapshot](crate::Snapshot::stuck_signal_hooks) and the
-    /// [report](crate::ShutdownReport::stuck_signal_hooks). For each signal one call runs at a
-    /// time; a signal that comes in the meantime is remembered once. No call starts once a shutdown
-    /// has begun.
-    ///
-    /// For the effect that the signal has after the supervisor, for ignored signals and for other
-    /// handlers, the same holds as for [`shutdown_on_signals`](Self::shutdown_on_signals).
-    /// Real-time signals need a handler of the program, because their default effect cannot be
-    /// restored. This setting needs Unix and the feature `signals`; otherwise
-    /// [`start`](Self::start) returns `Unsupported`.
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// const SIGHUP: i32 = 1;
-    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
-    /// let supervisor = Supervisor::builder()
-    ///     .shutdown_on_signals()
-    ///     .on_signal(SIGHUP, |supervisor| {
-    ///         if let Some(server) = supervisor.owner("server") {
-    ///             server.restart();
-    ///         }
-    ///     })
-    ///     .start()?;
-    /// assert!(supervisor.handle().snapshot()?.stuck_signal_hooks.is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn on_signal(
-        mut self,
-        signal: i32,
-        callback: impl FnMut(&SupervisorHandle) + Send + 'static,
-    ) -> Self {
-        self.signal_hooks.push((signal, UserValue::new(Box::new(callback))));
-        self
-    }
-
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
-    /// [`shutdown_on_signals`](Self::shutdown_on_signals) or [`on_signal`](Self::on_signal) is set,
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals,
     /// and the workers that
     /// [`prespawn`](Self::prespawn) asks for. Other workers are started when there is work for
     /// them.
@@ -379,6 +309,7 @@ impl SupervisorBuilder {
             max_tasks: limit(self.max_tasks).min(u32::MAX - 1),
             max_abandoned: limit(self.max_abandoned),
             grace: self.grace,
+            signal_drain: self.signal_drain,
             event_flush: EVENT_FLUSH,
         };
 
@@ -409,22 +340,6 @@ impl SupervisorBuilder {
             clock.attach(&door);
         }
         Ok(Supervisor { door, patience, clock: self.clock })
-    }
-
-    fn listen(
-        &mut self,
-        door: &Arc<Door>,
-    ) -> Result<(Option<Listener>, Vec<Arc<SignalHook>>), StartError> {
-        if !self.signals && self.signal_hooks.is_empty() {
-            return Ok((None, Vec::new()));
-        }
-        let signals: Vec<_> = self.signal_hooks.iter().map(|(signal, _)| *signal).collect();
-        let listener = Listener::start(self.signals, &signals, &self.threads, door)?;
-        let hooks = self.signal_hooks.drain(..).map(|(signal, mut callback)| {
-            let handle = SupervisorHandle::new(Arc::clone(door));
-            Arc::new(SignalHook::new(signal, self.grace, move || callback(&handle)))
-        });
-        Ok((Some(listener), hooks.collect()))
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {

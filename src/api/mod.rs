@@ -3,6 +3,8 @@
 //!
 //! Each module uses only those listed below it.
 
+mod signals;
+
 pub(crate) mod builder;
 
 pub(crate) mod supervisor;

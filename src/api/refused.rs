@@ -16,8 +16,8 @@ use crate::vocabulary::reason::{Decision, Rejection};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
-    /// The supervisor is shutting down, and nothing was started. Only another supervisor can take
-    /// the specs.
+    /// The supervisor is shutting down or draining, and nothing was started. Only another
+    /// supervisor can take the specs.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.
@@ -85,7 +85,7 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
-    /// The supervisor is shutting down. Only another supervisor can take the spec.
+    /// The supervisor is shutting down or draining. Only another supervisor can take the spec.
     #[error("the supervisor is shutting down and takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.

@@ -58,9 +58,9 @@ impl Supervisor {
     /// It also waits for tasks that are added in the meantime. It returns earlier if a shutdown is
     /// requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
-    /// these. If a shutdown was requested even before the call, `run` drops the specs, which the
-    /// report counts as rejected, and returns the report once the shutdown has ended. If the caller
-    /// is a body of another supervisor and is told to return, `run` shuts down
+    /// these. If a drain or a shutdown was requested even before the call, `run` drops the specs,
+    /// which the report counts as rejected, and returns the report once the shutdown has ended. If
+    /// the caller is a body of another supervisor and is told to return, `run` shuts down
     /// ([`ShutdownCause::CallerTold`]).
     ///
     /// # Errors
@@ -181,6 +181,51 @@ impl Supervisor {
         }
         self.door.request_shutdown(ShutdownCause::Requested);
         Ok(RunReport::clone(&self.door.wait_ended()))
+    }
+
+    /// Lets the work that will end by itself end, then shuts the supervisor down, waits until it
+    /// has ended, and returns the report.
+    ///
+    /// From the request on, only the supervisor's own bodies may hand over tasks, on the threads
+    /// that run them, so that none fails because of the drain; for all others, the door is closed.
+    /// Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are stopped. All others go on, retries
+    /// and backoff included. The drain waits for every task except those that never end by
+    /// themselves: those under [`RestartPolicy::Always`](crate::RestartPolicy::Always) that nobody
+    /// has asked to stop. What waits in the queue of such a task is rejected, and so are tasks
+    /// under
+    /// `Always` that wait in any queue. When there is nothing left to wait for, or `limit` has
+    /// passed, the shutdown begins. `None` sets no limit.
+    ///
+    /// A request for a shutdown, or the end of a task with
+    /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another
+    /// supervisor, the drain ends with that body's attempt, as [`run`](Self::run) does. Blocks for
+    /// at most `limit` and the time of a [`shutdown`](Self::shutdown). The
+    /// [report](crate::DrainReport) names what was not finished.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let job = TaskSpec::once("job", |ctx| Ok(ctx.sleep(Duration::from_millis(20))?));
+    /// let job = handle.add(job)?;
+    /// let pulse = TaskSpec::new("pulse", |_| Ok(())).every(Duration::from_secs(1));
+    /// handle.add(pulse)?; // is not waited for, but goes on meanwhile
+    /// let report = supervisor.drain(Duration::from_secs(30))?;
+    /// assert!(job.wait()?.is_success());
+    /// assert_eq!(report.shutdown.drain.map(|drain| drain.unfinished), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
+    /// [`SupervisorHandle::request_drain`] there.
+    pub fn drain(&self, limit: impl Into<Option<Duration>>) -> Result<RunReport, WouldDeadlock> {
+        if self.would_wait_for_ever() {
+            return Err(WouldDeadlock);
+        }
+        self.handle().request_drain(limit);
+        Ok(self.shut_down_after(Until::Shutdown))
     }
 
     /// Shuts down like [`shutdown`](Self::shutdown), where `clock` holds the time: moves it on if

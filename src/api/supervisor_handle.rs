@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::refused::{reclaim, refusal, AddError, Refusal, SubmitError};
 use crate::api::task_handle::TaskHandle;
@@ -61,7 +62,7 @@ impl SupervisorHandle {
     /// - `Rejected`: the slot is busy, or a limit is reached; wait for the owner that the error
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
-    /// - `Closed`: the supervisor is shutting down.
+    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate() {
@@ -69,7 +70,8 @@ impl SupervisorHandle {
         }
 
         let policy = AdmissionPolicy::DropIfRunning;
-        let record = match self.door.hand_over(spec, policy, OnRefusal::GiveBack, WhenFull::Wait) {
+        let (back, own) = (OnRefusal::GiveBack, current::runs_body_of);
+        let record = match self.door.hand_over(spec, policy, back, WhenFull::Wait, own) {
             Ok(record) => record,
             // `Full` cannot occur here, because this call waits for room.
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
@@ -92,7 +94,7 @@ impl SupervisorHandle {
     /// Each error gives all specs back, in their order, and none of the tasks is started.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Rejected`: one of the tasks was refused; the error names the task and the reason.
-    /// - `Closed`: the supervisor is shutting down.
+    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
     #[doc(alias = "spawn")]
     pub fn add_all(
         &self,
@@ -107,7 +109,7 @@ impl SupervisorHandle {
         }
 
         let policy = AdmissionPolicy::DropIfRunning;
-        let records = match self.door.hand_over_batch(specs, policy) {
+        let records = match self.door.hand_over_batch(specs, policy, current::runs_body_of) {
             Ok(records) => records,
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
                 return Err(AddError::Closed { spec });
@@ -143,7 +145,7 @@ impl SupervisorHandle {
     /// # Errors
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down.
+    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
     #[doc(alias = "spawn")]
     pub fn submit(
         &self,
@@ -189,7 +191,7 @@ impl SupervisorHandle {
     /// Each error gives the spec back.
     /// - `Full`: the intake is full; try again later, or raise `intake_capacity`.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down.
+    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
     pub fn try_submit(
         &self,
         spec: TaskSpec,
@@ -208,7 +210,8 @@ impl SupervisorHandle {
             return Err(SubmitError::Invalid { error, spec });
         }
 
-        match self.door.hand_over(spec, policy, OnRefusal::Drop, when_full) {
+        let own = current::runs_body_of;
+        match self.door.hand_over(spec, policy, OnRefusal::Drop, when_full, own) {
             Ok(record) => Ok(TaskHandle { record }),
             Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed { spec }),
             Err(NotTaken::Full(spec)) => Err(SubmitError::Full { spec }),
@@ -272,6 +275,18 @@ impl SupervisorHandle {
     #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
         self.door.request_shutdown(ShutdownCause::Requested);
+    }
+
+    /// Requests a [drain](crate::Supervisor::drain) and returns immediately. `None` sets no limit.
+    /// Of several drains, the one that ends first counts. Once a shutdown was requested, this
+    /// changes nothing.
+    pub fn request_drain(&self, limit: impl Into<Option<Duration>>) {
+        self.door.request_drain(limit.into().unwrap_or(Duration::MAX));
+    }
+
+    /// Returns whether a drain was requested, and no shutdown since then. Returns immediately.
+    pub fn is_draining(&self) -> bool {
+        self.door.is_draining()
     }
 
     /// Returns whether a shutdown was requested or the supervisor has ended. Returns immediately.

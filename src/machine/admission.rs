@@ -63,7 +63,7 @@ impl Machine {
 
     /// Why a submission cannot be admitted now, if `ahead` others are admitted before it.
     fn refusal(&self, submission: &Submission, ahead: u32) -> Option<Rejection> {
-        if !self.is_running() {
+        if !self.is_running() || self.drain_refuses(submission) {
             return Some(Rejection::ShuttingDown);
         }
         // Reasons in the submission itself come before limits.

@@ -57,6 +57,10 @@ pub(crate) enum Effect {
     Answer(Answer),
     /// Publish an event to the subscribers.
     Publish(Notice),
+    /// From now on, accept only what the supervisor's own bodies hand over. The drain ends then.
+    BeginDrain { until: Time },
+    /// The drain has waited for this task in vain.
+    NoteUnfinished { task: TaskAddr },
     /// Accept nothing from now on, and refuse the submissions in the intake.
     CloseDoor { cause: ShutdownCause },
     /// Signals have their default effect again.
@@ -165,6 +169,10 @@ pub(crate) enum Notice {
     TaskEnded {
         task: TaskAddr,
         end: End,
+    },
+    DrainRequested {
+        cause: ShutdownCause,
+        limit: Duration,
     },
     ShutdownRequested {
         cause: ShutdownCause,

@@ -30,6 +30,10 @@ pub(crate) enum Input {
     WaitBegan(TaskAddr),
     /// That wait is over.
     WaitEnded(TaskAddr),
+    /// A drain was requested.
+    DrainRequested { cause: ShutdownCause, limit: Duration },
+    /// A drain waits for no task, and no submission waits to be decided.
+    IntakeEmpty,
     /// A shutdown was requested.
     ShutdownRequested(ShutdownCause),
     /// The process received a signal that means "end".

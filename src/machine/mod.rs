@@ -30,13 +30,15 @@
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
 //! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
 //! tables, `table` the memory of the tasks, `list` and `timer` the queues, `ending` the table of
-//! how attempts end, `admission`, `attempt`, `watch`, `abandon`, `closing` and `stop` the rules.
+//! how attempts end, `admission`, `attempt`, `watch`, `abandon`, `closing`, `drain` and `stop` the
+//! rules.
 //! `pool`, the arithmetic of worker threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;
 mod attempt;
 mod closing;
+mod drain;
 mod stop;
 mod watch;
 

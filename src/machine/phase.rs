@@ -2,14 +2,19 @@
 //!
 //! ```text
 //! Running ─► Stopping (grace) ─► Flushing (events) ─► Ended
+//!    └─► Draining ─▲
 //! ```
 
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
 /// How far the supervisor's own life has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
+    /// The door is closed for all but the supervisor's own bodies; what will end may end.
+    Draining(Drain),
     /// The door is closed; every task has been asked to stop.
     Stopping {
         began: Time,
@@ -22,12 +27,24 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// A drain under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Drain {
+    pub(super) cause: ShutdownCause,
+    /// When the shutdown begins at the latest.
+    pub(super) until: Time,
+    /// When a signal came that counted.
+    pub(super) signalled: Option<Time>,
+    /// One of the tasks that it waits for; `None` if there is none.
+    pub(super) waits_for: Option<TaskKey>,
+}
+
 impl Phase {
     /// When the phase ends by itself. Stopping does not: it ends with the last outcome, and the
     /// grace of each attempt has its own timer.
     pub(super) const fn deadline(self) -> Time {
         match self {
-            Self::Flushing { until } => until,
+            Self::Draining(Drain { until, .. }) | Self::Flushing { until } => until,
             Self::Running | Self::Stopping { .. } | Self::Ended => Time::NEVER,
         }
     }
@@ -36,7 +53,14 @@ impl Phase {
     pub(super) const fn grace_until(self) -> Time {
         match self {
             Self::Stopping { grace_until, .. } => grace_until,
-            Self::Running | Self::Flushing { .. } | Self::Ended => Time::NEVER,
+            Self::Running | Self::Draining(_) | Self::Flushing { .. } | Self::Ended => Time::NEVER,
+        }
+    }
+
+    pub(super) const fn drain(self) -> Option<Drain> {
+        match self {
+            Self::Draining(drain) => Some(drain),
+            Self::Running | Self::Stopping { .. } | Self::Flushing { .. } | Self::Ended => None,
         }
     }
 }

@@ -109,6 +109,8 @@ impl Machine {
                     self.wait_ended(key);
                 }
             }
+            Input::DrainRequested { cause, limit } => self.begin_drain(cause, limit, out),
+            Input::IntakeEmpty => self.intake_empty(out),
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
             Input::SignalReceived(number) => self.signal(number, out),
 
@@ -173,7 +175,7 @@ impl Machine {
 
     /// Whether no shutdown has begun.
     pub(crate) const fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Running)
+        matches!(self.phase, Phase::Running | Phase::Draining(_))
     }
 
     pub(crate) const fn limits(&self) -> &Limits {
@@ -261,6 +263,7 @@ impl Machine {
         }
 
         if self.phase.deadline() <= self.now {
+            self.end_drain(out);
             self.end_flush(out);
         }
     }

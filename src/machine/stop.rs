@@ -11,9 +11,9 @@ use super::task::{State, Stop};
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
 
-/// A signal this soon after the shutdown began is the same keystroke, delivered twice: to the
-/// process group, and by a parent process that forwards it.
-const SIGNAL_ECHO: Duration = Duration::from_millis(300);
+/// A signal this soon after the shutdown began, or after the last that counted, is the same
+/// keystroke, delivered twice: to the process group, and by a parent process that forwards it.
+pub(super) const SIGNAL_ECHO: Duration = Duration::from_millis(300);
 
 impl Machine {
     /// Asks a task to stop, in whatever state it is. The first stop counts.
@@ -108,26 +108,11 @@ impl Machine {
             self.end(waiting, End::Rejected(Rejection::Removed), out);
         }
         let owner = self.slots.get(slot).owner;
-        let owner_asked = owner.is_some_and(|owner| !self.stop_recorded(owner));
+        let owner_asked = owner.is_some_and(|owner| !self.tasks[owner].state.stop_recorded());
         if let Some(owner) = owner {
             self.stop(owner, StopReason::Stop, out);
         }
         out.push(Effect::Answer(Answer::SlotCancelled(SlotCancelled { owner_asked, removed })));
-    }
-
-    /// Whether a stop of this owner would change nothing.
-    fn stop_recorded(&self, key: TaskKey) -> bool {
-        match self.tasks[key].state {
-            State::Starting { stop, .. } | State::Stopping { stop, .. } => stop.is_some(),
-            State::Abandoned { stop, over, .. } => stop.is_some() || over,
-            State::Closing(_) => true,
-            State::Intake
-            | State::Queued
-            | State::Runnable
-            | State::Running { .. }
-            | State::Waiting(_)
-            | State::Over => false,
-        }
     }
 
     /// Begins the shutdown if a task with `shutdown_on_end` has ended by itself.
@@ -144,6 +129,7 @@ impl Machine {
         if !self.is_running() {
             return;
         }
+        self.note_unfinished(out);
         let grace_until = self.now.after(self.limits.grace);
         self.phase = Phase::Stopping { began: self.now, grace_until };
         Self::publish(out, Notice::ShutdownRequested { cause });
@@ -160,10 +146,12 @@ impl Machine {
         }
     }
 
-    /// Begins a shutdown, or makes it urgent.
+    /// Begins a drain or a shutdown, or makes it urgent.
     pub(super) fn signal(&mut self, number: i32, out: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Running => self.begin_shutdown(ShutdownCause::Signal(number), out),
+            Phase::Running | Phase::Draining(_) => {
+                self.signal_end(ShutdownCause::Signal(number), out);
+            }
             Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
                 self.phase = Phase::Stopping { began, grace_until: self.now };
                 out.push(Effect::RestoreSignals);
@@ -178,6 +166,7 @@ impl Machine {
 
     /// Once every outcome is delivered, lets the lanes serve the last events.
     pub(super) fn advance_shutdown(&mut self, out: &mut Vec<Effect>) {
+        self.advance_drain();
         if let (Phase::Stopping { .. }, true) = (self.phase, self.is_idle()) {
             self.phase = Phase::Flushing { until: self.now.after(self.limits.event_flush) };
             Self::publish(out, Notice::ShutdownEnded);
@@ -190,6 +179,23 @@ impl Machine {
         if let Phase::Flushing { .. } = self.phase {
             self.phase = Phase::Ended;
             out.push(Effect::Finish);
+        }
+    }
+}
+
+impl State {
+    /// Whether a stop of an owner in this state would change nothing.
+    pub(super) const fn stop_recorded(self) -> bool {
+        match self {
+            Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.is_some(),
+            Self::Abandoned { stop, over, .. } => stop.is_some() || over,
+            Self::Closing(_) => true,
+            Self::Intake
+            | Self::Queued
+            | Self::Runnable
+            | Self::Running { .. }
+            | Self::Waiting(_)
+            | Self::Over => false,
         }
     }
 }

@@ -37,6 +37,13 @@ impl<T> Table<T> {
         self.blocks.get_mut(block)?[place].as_mut()
     }
 
+    /// The values from this key on, in the order of their keys.
+    pub(crate) fn iter_from(&self, key: u32) -> impl Iterator<Item = &T> {
+        let (block, place) = split(key);
+        let own = self.blocks.get(block).into_iter().flat_map(move |own| own[place..].iter());
+        own.chain(self.blocks.iter().skip(block + 1).flat_map(|it| it.iter())).flatten()
+    }
+
     /// All values, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.blocks.iter().flat_map(|block| block.iter().flatten())
@@ -66,6 +73,9 @@ mod tests {
             assert_eq!(table.insert(key, key), None);
         }
         assert_eq!(table.iter().copied().collect::<Vec<_>>(), vec![0, 15, 16, 1000]);
+        let from = |key| table.iter_from(key).copied().collect::<Vec<_>>();
+        assert_eq!((from(0), from(15)), (vec![0, 15, 16, 1000], vec![15, 16, 1000]));
+        assert_eq!((from(17), from(1001), from(u32::MAX)), (vec![1000], vec![], vec![]));
         *table.get_mut(15).expect("it was put there") = 7;
         assert_eq!(
             (table.insert(15, 8), table.remove(15), table.remove(15)),

@@ -436,6 +436,12 @@ impl Tasks {
         self.get(task.key).filter(|found| found.addr.id == task.id).map(|_| task.key)
     }
 
+    /// A task of this kind: the first from this key on, or else the first of all.
+    pub(super) fn find_from(&self, key: TaskKey, is: fn(&Task) -> bool) -> Option<TaskKey> {
+        let all = self.entries.iter_from(key.0).chain(self.entries.iter());
+        all.filter(|task| is(task)).map(|task| task.addr.key).next()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.entries.iter()
     }

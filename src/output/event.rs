@@ -304,10 +304,18 @@ pub enum EventKind {
         /// The message of the panic.
         message: Arc<str>,
     },
+    /// A drain began, or one that ends earlier was requested. Only the supervisor's own bodies may
+    /// hand over tasks now.
+    DrainRequested {
+        /// Who asked for it.
+        cause: ShutdownCause,
+        /// How long it may take; `None` for no limit.
+        limit: Option<Duration>,
+    },
     /// The supervisor begins to shut down: it takes no more submissions, and every task is asked to
     /// stop.
     ShutdownRequested {
-        /// The first request for a shutdown.
+        /// The first request for a shutdown, or the drain that it ends.
         cause: ShutdownCause,
     },
     /// Every task has its outcome. This is the last event of a supervisor, except for events about
@@ -359,6 +367,7 @@ labels!(EventKind {
     Self::ThreadRefused { .. } => "thread_refused",
     Self::SubscriberOverflow { .. } => "subscriber_overflow",
     Self::SubscriberPanicked { .. } => "subscriber_panicked",
+    Self::DrainRequested { .. } => "drain_requested",
     Self::ShutdownRequested { .. } => "shutdown_requested",
     Self::ShutdownEnded => "shutdown_ended",
 });
@@ -403,6 +412,7 @@ impl EventKind {
             | Self::ThreadRefused { .. }
             | Self::SubscriberOverflow { .. }
             | Self::SubscriberPanicked { .. }
+            | Self::DrainRequested { .. }
             | Self::ShutdownRequested { .. }
             | Self::ShutdownEnded => None,
         }

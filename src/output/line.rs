@@ -9,6 +9,7 @@ use crate::output::event::{Event, EventKind, HookSource};
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
@@ -109,6 +110,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::SubscriberPanicked { subscriber, message } => {
                 self.text("subscriber", subscriber).text("message", message)
             }
+            E::DrainRequested { cause, limit } => self.drain(cause, *limit),
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
@@ -118,6 +120,11 @@ impl<'a, 'b> Line<'a, 'b> {
             | E::ShutdownEnded => self,
         }
         .result
+    }
+
+    fn drain(&mut self, cause: &ShutdownCause, limit: Option<Duration>) -> &mut Self {
+        let limit = limit.map(|limit| format!("{}s", Seconds(limit)));
+        self.text("cause", cause).maybe("limit", limit)
     }
 
     /// The attempt or the signal that the event is about.
@@ -204,6 +211,7 @@ impl EventKind {
             | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }
             | Self::TaskEnded { .. }
+            | Self::DrainRequested { .. }
             | Self::ShutdownRequested { .. }
             | Self::ShutdownEnded => log::Level::Info,
             Self::Submitted { .. }
@@ -223,7 +231,7 @@ impl EventKind {
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
 /// attempts that are too short, panics, refused threads and lost events are warnings; other
-/// outcomes, rejections, retries, attempts that are stable, respond or return after all, and the
+/// outcomes, rejections, retries, attempts that are stable, respond or return after all, drain and
 /// shutdown are information; the rest is for debugging.
 ///
 /// ```

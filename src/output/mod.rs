@@ -10,6 +10,8 @@ pub(crate) mod snapshot;
 pub(crate) mod not_quiet;
 pub(crate) mod report;
 
+pub(crate) mod drain_report;
+
 pub(crate) mod outcome;
 
 pub(crate) mod error;

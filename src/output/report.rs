@@ -6,6 +6,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::drain_report::DrainReport;
 use crate::output::error::TaskError;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
@@ -23,6 +24,8 @@ pub struct ShutdownReport {
     pub cause: ShutdownCause,
     /// The time from the first request until every task had its outcome.
     pub elapsed: Duration,
+    /// The drain that came before it; `None` if there was none.
+    pub drain: Option<DrainReport>,
     /// The number of tasks that have ended since the shutdown began; abandoned ones are not
     /// counted.
     pub stopped: usize,
@@ -121,6 +124,9 @@ impl fmt::Display for AbandonedAttempt {
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(drain) = &self.drain {
+            writeln!(f, "{drain}")?;
+        }
         write!(
             f,
             "shutdown ({}) took {} s: {} stopped, {} rejected, {} abandoned",
@@ -300,8 +306,9 @@ pub(crate) struct ExitFacts {
 /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) and
 /// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
 ///
-/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0 and no
-/// task is [troubled](Self::troubled), prints the report to standard error.
+/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, no
+/// task is [troubled](Self::troubled) and no drain was unfinished, prints the report to standard
+/// error.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -339,6 +346,7 @@ impl RunReport {
             shutdown: ShutdownReport {
                 cause,
                 elapsed: Duration::ZERO,
+                drain: None,
                 stopped: 0,
                 rejected: 0,
                 abandoned: Vec::new(),
@@ -412,11 +420,12 @@ impl From<&RunReport> for ExitCode {
 }
 
 /// Lets `main` return its report. The process exits with the report's exit code and, unless that is
-/// 0 and no task is troubled, prints the report to standard error.
+/// 0, no task is troubled and no drain was unfinished, prints the report to standard error.
 impl Termination for RunReport {
     fn report(self) -> ExitCode {
         let code = self.exit_code();
-        if code != 0 || !self.troubled.is_empty() {
+        let unfinished = self.shutdown.drain.as_ref().is_some_and(|drain| drain.unfinished > 0);
+        if code != 0 || unfinished || !self.troubled.is_empty() {
             // `eprintln` would panic, and change the code, if nobody reads.
             let _ = writeln!(io::stderr(), "{self}");
         }

@@ -32,6 +32,9 @@ use crate::vocabulary::time::Seconds;
 pub struct Snapshot {
     /// When the snapshot was taken. No time in it is later, except `next_wake`.
     pub at: Duration,
+    /// Whether a drain is under way: until what will end has ended, only the supervisor's own
+    /// bodies may hand over tasks.
+    pub draining: bool,
     /// Whether the supervisor is shutting down and takes no more tasks.
     pub shutting_down: bool,
     /// Every task the supervisor knows, in the order of their ids.

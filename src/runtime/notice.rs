@@ -59,6 +59,7 @@ pub(super) fn is_worth_a_warning(
         | Notice::AttemptReturned { .. }
         | Notice::TaskClosing { .. }
         | Notice::ClosingReturned { .. }
+        | Notice::DrainRequested { .. }
         | Notice::ShutdownRequested { .. }
         | Notice::ShutdownEnded => false,
     }
@@ -88,7 +89,9 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::TaskClosing { attempt }
         | Notice::ClosingAbandoned { attempt }
         | Notice::ClosingReturned { attempt, .. } => Some(attempt.task),
-        Notice::ShutdownRequested { .. } | Notice::ShutdownEnded => None,
+        Notice::DrainRequested { .. }
+        | Notice::ShutdownRequested { .. }
+        | Notice::ShutdownEnded => None,
     }
 }
 
@@ -148,6 +151,10 @@ pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> Event
         Notice::ClosingReturned { late_by, .. } => EventKind::ClosingReturned { late_by },
         Notice::TaskEnded { end, .. } => {
             EventKind::TaskEnded { outcome: outcome_of(end, details.error) }
+        }
+        Notice::DrainRequested { cause, limit } => {
+            let limit = Some(limit).filter(|&limit| limit < Duration::MAX);
+            EventKind::DrainRequested { cause, limit }
         }
         Notice::ShutdownRequested { cause } => EventKind::ShutdownRequested { cause },
         Notice::ShutdownEnded => EventKind::ShutdownEnded,

@@ -1,13 +1,19 @@
 //! How far the shutdown of a supervisor has got, and what its report says about it.
 
+use std::time::Duration;
+
 use super::signals::Listener;
+use super::tally::MOST;
 use crate::machine::End;
+use crate::output::drain_report::DrainReport;
 use crate::output::report::{AbandonedAttempt, ShutdownReport};
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::{RealTime, Time};
 
 pub(super) struct Shutdown {
+    /// The drain under way or before, and when it began.
+    drain: Option<(Time, DrainReport)>,
     progress: Option<Progress>,
     /// Signals have their default effect again once this is dropped.
     pub(super) signals: Option<Listener>,
@@ -39,11 +45,38 @@ struct Progress {
 
 impl Shutdown {
     pub(super) const fn new(signals: Option<Listener>) -> Self {
-        Self { progress: None, signals, lanes: Lanes::Serving, finished: false, completed_at: None }
+        Self {
+            drain: None,
+            progress: None,
+            signals,
+            lanes: Lanes::Serving,
+            finished: false,
+            completed_at: None,
+        }
+    }
+
+    /// A drain begins, or is to end earlier.
+    pub(super) fn begin_drain(&mut self, until: Time, now: Time) {
+        let none =
+            DrainReport { limit: None, elapsed: Duration::ZERO, unfinished: 0, tasks: Vec::new() };
+        let (began, drain) = self.drain.get_or_insert((now, none));
+        drain.limit = (!until.is_never()).then(|| began.until(until));
+    }
+
+    /// The drain has waited for this task in vain.
+    pub(super) fn note_unfinished(&mut self, task: impl FnOnce() -> Option<TaskRef>) {
+        let Some((_, drain)) = &mut self.drain else { return };
+        drain.unfinished += 1;
+        if drain.tasks.len() < MOST {
+            drain.tasks.extend(task());
+        }
     }
 
     /// A shutdown begins.
     pub(super) fn begin(&mut self, cause: ShutdownCause, now: Time) {
+        if let Some((began, drain)) = &mut self.drain {
+            drain.elapsed = began.until(now);
+        }
         self.progress = Some(Progress { cause, began: now, ended: now, stopped: 0, rejected: 0 });
     }
 
@@ -129,6 +162,7 @@ impl Shutdown {
         ShutdownReport {
             cause,
             elapsed,
+            drain: self.drain.map(|(_, drain)| drain),
             stopped,
             rejected,
             abandoned,

@@ -12,7 +12,7 @@ use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{Rejection, StopReason};
 
 /// How many tasks each list of a report names.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// The counts so far.
 #[derive(Clone, Debug, Default)]

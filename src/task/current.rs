@@ -53,6 +53,12 @@ pub(crate) fn runs(record: &Arc<Record>) -> bool {
     with(|current| current.attempt.as_ref().is_some_and(is_it)).unwrap_or(false)
 }
 
+/// Whether this thread runs a body of that supervisor.
+pub(crate) fn runs_body_of(door: &Arc<Door>) -> bool {
+    let is_it = |token: &CancelToken| Arc::ptr_eq(&token.0.record.door, door);
+    with(|current| current.attempt.as_ref().is_some_and(is_it)).unwrap_or(false)
+}
+
 /// The token of the body that runs on this thread.
 pub(crate) fn token() -> Option<CancelToken> {
     with(|current| current.attempt.clone()).flatten()

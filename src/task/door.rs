@@ -33,6 +33,7 @@ pub(crate) struct Door {
     behind_door: Receiver<Envelope>,
     requests: Sender<Request>,
     facts: Sender<Fact>,
+    drain_asked: AtomicBool,
     shutdown_asked: AtomicBool,
     /// Whether the thread of last resort for hooks exists or was asked for.
     last_resort_asked: AtomicBool,
@@ -45,12 +46,24 @@ pub(crate) struct Door {
 /// Ids are drawn together with the check that the door is open. This is a lock, because not every
 /// platform has 64-bit atomics.
 struct Latch {
-    closed: bool,
+    open_for: OpenFor,
     next_id: u64,
     /// The number of submissions that callers have answered instead of the controller, and of those
     /// among them whose specs nobody got back.
     refused: (usize, usize),
 }
+
+/// From whom submissions are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenFor {
+    Everybody,
+    /// A drain is under way.
+    OwnBodies,
+    Nobody,
+}
+
+/// Says whether this thread runs a body of the supervisor.
+pub(crate) type IsOwnBody = fn(&Arc<Door>) -> bool;
 
 /// The first id of the next supervisor of this process, so that the ids of two of them differ.
 fn first_id() -> u64 {
@@ -100,11 +113,16 @@ impl Door {
             clock,
             process: std::process::id(),
             linger: Linger::default(),
-            latch: Mutex::new(Latch { closed: false, next_id: first_id(), refused: (0, 0) }),
+            latch: Mutex::new(Latch {
+                open_for: OpenFor::Everybody,
+                next_id: first_id(),
+                refused: (0, 0),
+            }),
             intake,
             behind_door,
             requests,
             facts,
+            drain_asked: AtomicBool::new(false),
             shutdown_asked: AtomicBool::new(false),
             last_resort_asked: AtomicBool::new(false),
             nobody_listens: AtomicBool::new(false),
@@ -136,11 +154,12 @@ impl Door {
         policy: AdmissionPolicy,
         refused: OnRefusal,
         when_full: WhenFull,
+        is_own: IsOwnBody,
     ) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
         if refused == OnRefusal::GiveBack && self.is_forked() {
             return Err(NotTaken::Closed(spec));
         }
-        let Some(id) = self.draw_ids(1) else { return Err(NotTaken::Closed(spec)) };
+        let Some(id) = self.draw_ids(1, is_own) else { return Err(NotTaken::Closed(spec)) };
         let first = Entry::new(self, id, spec, refused);
         let record = Arc::clone(&first.promise.0);
         self.put(first, Vec::new(), policy, when_full)
@@ -154,8 +173,10 @@ impl Door {
         self: &Arc<Self>,
         specs: Vec<TaskSpec>,
         policy: AdmissionPolicy,
+        is_own: IsOwnBody,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
-        let first_id = if self.is_forked() { None } else { self.draw_ids(specs.len()) };
+        let count = specs.len();
+        let first_id = if self.is_forked() { None } else { self.draw_ids(count, is_own) };
         let Some(first_id) = first_id else { return Err(NotTaken::Closed(specs)) };
         let entries = (first_id..).zip(specs);
         let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, OnRefusal::GiveBack));
@@ -188,7 +209,7 @@ impl Door {
                 WhenFull::GiveUp => {
                     // Behind a closed door, everything in the intake will be refused, so trying
                     // again is pointless.
-                    let closed = self.latch.lock().closed;
+                    let closed = self.latch.lock().open_for == OpenFor::Nobody;
                     let why = if closed { NotTaken::Closed } else { NotTaken::Full };
                     return Err(why(envelope));
                 }
@@ -197,11 +218,16 @@ impl Door {
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
-    fn draw_ids(&self, count: usize) -> Option<u64> {
+    fn draw_ids(self: &Arc<Self>, count: usize, is_own: IsOwnBody) -> Option<u64> {
         let mut latch = self.latch.lock();
         let first = latch.next_id;
         latch.next_id += count as u64;
-        (!latch.closed).then_some(first)
+        let open = match latch.open_for {
+            OpenFor::Everybody => true,
+            OpenFor::OwnBodies => is_own(self),
+            OpenFor::Nobody => false,
+        };
+        open.then_some(first)
     }
 
     /// If the door has closed since a submission began, the controller may have looked into the
@@ -209,7 +235,7 @@ impl Door {
     /// answers every submission it finds; its own is returned.
     fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
         let mut latch = self.latch.lock();
-        if !latch.closed {
+        if latch.open_for != OpenFor::Nobody {
             return None;
         }
         // Under the lock, so that a count finds each of them either here or in the intake.
@@ -231,10 +257,20 @@ impl Door {
         self.latch.lock().refused
     }
 
+    /// From now on only the supervisor's own bodies may hand something over. What others have begun
+    /// to hand over before is taken.
+    pub(crate) fn close_to_others(&self) {
+        self.drain_asked.store(true, Ordering::Release);
+        let open_for = &mut self.latch.lock().open_for;
+        if *open_for == OpenFor::Everybody {
+            *open_for = OpenFor::OwnBodies;
+        }
+    }
+
     /// From now on nothing is accepted. The controller empties the intake after this.
     pub(crate) fn close(&self) {
         self.shutdown_asked.store(true, Ordering::Release);
-        self.latch.lock().closed = true;
+        self.latch.lock().open_for = OpenFor::Nobody;
     }
 
     /// Takes the submissions out of the intake, for the controller to refuse.
@@ -278,6 +314,16 @@ impl Door {
     /// The thread was refused: the next hook asks again.
     pub(crate) fn last_resort_refused(&self) {
         self.last_resort_asked.store(false, Ordering::Release);
+    }
+
+    /// Requests a drain.
+    pub(crate) fn request_drain(&self, limit: Duration) {
+        self.drain_asked.store(true, Ordering::Release);
+        self.send(Request::Drain(limit));
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_asked.load(Ordering::Acquire) && !self.is_shutting_down()
     }
 
     /// Requests a shutdown; only the first call sends the request.

@@ -1,6 +1,7 @@
 //! Requests of callers to the controller. Each reply is sent without blocking.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::output::not_quiet::BusyAttempt;
 use crate::output::snapshot::Snapshot;
@@ -30,6 +31,8 @@ pub(crate) enum Request {
     /// A body waits for this task, or no longer does.
     WaitBegan(Arc<Record>),
     WaitEnded(Arc<Record>),
+    /// Let what will end by itself end, for at most so long, then shut down.
+    Drain(Duration),
     /// Shut down.
     Shutdown(ShutdownCause),
     /// The process received a signal that means "end".

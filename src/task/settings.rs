@@ -32,6 +32,7 @@ pub(super) enum Setting {
     RetryEarly,
     ShutdownOnEnd,
     StableAfter(Duration),
+    StopAtDrain,
     Timeout(Option<Duration>),
     Watchdog(Option<Duration>),
     WatchdogPolicy(WatchdogPolicy),
@@ -70,6 +71,7 @@ impl Settings {
             abandon: AbandonPolicy::default(),
             watchdog: None,
             shutdown_on_end: false,
+            stop_at_drain: false,
             body,
             needs_drop: true,
         };
@@ -99,6 +101,7 @@ impl Settings {
                 Setting::RetryEarly => plan.retry_early = true,
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
                 Setting::StableAfter(span) => plan.stable_after = span,
+                Setting::StopAtDrain => plan.stop_at_drain = true,
                 Setting::Timeout(limit) => plan.timeout = limit,
                 Setting::Watchdog(max_silence) => silence = max_silence,
                 Setting::WatchdogPolicy(policy) => watchdog_policy = policy,

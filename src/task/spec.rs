@@ -188,6 +188,32 @@ impl TaskSpec {
         self.with(Setting::ShutdownOnEnd)
     }
 
+    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does: for a
+    /// task that takes in work from outside, such as one that accepts connections, so that it does
+    /// not bring work to a door that closes. What its body still hands over until it returns is
+    /// taken, and the drain waits for it. During a drain, no such task is admitted.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let accept = TaskSpec::new("accept", |ctx| {
+    ///     ctx.cancelled().recv().unwrap_err(); // as an acceptor that is told to return
+    ///     let last = TaskSpec::once("connection", |_| Ok(()));
+    ///     ctx.handle().add(last)?;
+    ///     Ok(())
+    /// })
+    /// .stop_at_drain();
+    /// let accept = supervisor.handle().add(accept)?;
+    /// accept.wait_started()?;
+    /// let report = supervisor.drain(None)?;
+    /// assert!(matches!(accept.wait()?, Outcome::Cancelled { reason: StopReason::Stop, .. }));
+    /// assert_eq!(report.outcomes.completed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop_at_drain(self) -> Self {
+        self.with(Setting::StopAtDrain)
+    }
+
     /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
     /// keep state in thread-locals, or for a stack size, a priority or processors of its own.
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {

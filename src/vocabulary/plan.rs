@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) abandon: AbandonPolicy,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) shutdown_on_end: bool,
+    /// Whether it is stopped when a drain begins.
+    pub(crate) stop_at_drain: bool,
     pub(crate) body: BodyKind,
     /// Whether dropping the body may run code.
     pub(crate) needs_drop: bool,
@@ -91,6 +93,8 @@ pub(crate) struct Limits {
     pub(crate) max_abandoned: u32,
     /// Bounds a shutdown as a whole.
     pub(crate) grace: Duration,
+    /// What a drain may take that a signal begins; `None` if it begins a shutdown instead.
+    pub(crate) signal_drain: Option<Duration>,
     /// Bounds the delivery of the last events after that.
     pub(crate) event_flush: Duration,
 }

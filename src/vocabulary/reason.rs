@@ -111,7 +111,7 @@ pub enum Rejection {
     },
     /// It was cancelled before it was admitted.
     Removed,
-    /// The supervisor was shutting down.
+    /// The supervisor was shutting down, or a drain would not have let it come to anything.
     ShuttingDown,
     /// The slot has an owner, and the policy was `DropIfRunning`.
     SlotBusy {

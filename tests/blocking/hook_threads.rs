@@ -71,7 +71,7 @@ fn wait_for(stage: &Stage, entries: usize) -> Option<AbandonedAttempt> {
 }
 
 #[test]
-fn a_hook_that_hangs_does_not_keep_a_shutdown_beyond_grace_and_drain() {
+fn a_hook_that_hangs_does_not_keep_a_shutdown_beyond_grace_and_flush() {
     let gate = Gate::new();
     let stage = Stage::start(Supervisor::builder().grace(ms(50)));
     let (enter, entered) = unbounded();

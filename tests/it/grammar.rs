@@ -57,7 +57,8 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     closings(&rig);
     hooks(&rig);
 
-    // A shutdown finds tasks in all states, and what is stuck comes back when it has ended.
+    // A drain and then a shutdown find tasks in all states, and what is stuck comes back when it
+    // has ended.
     let submit = |spec: TaskSpec| rig.handle.submit(spec, AdmissionPolicy::Queue).unwrap();
     let (hangs, dropping, may_drop) = slow_to_drop();
     let tasks = [
@@ -67,6 +68,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
         submit(TaskSpec::new("stuck", stuck.body()).grace(MS)),
     ];
     stuck.wait_entered();
+    rig.handle.request_drain(None);
     rig.handle.request_shutdown();
     next(&dropping);
     while next(&told) != "shutdown_ended" {}

@@ -7,6 +7,7 @@ mod cancel;
 mod clock;
 mod closing;
 mod concurrency;
+mod drain;
 mod grammar;
 mod idle;
 mod lifecycle;

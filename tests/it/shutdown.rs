@@ -339,7 +339,7 @@ fn a_dropped_supervisor_waits_for_its_bodies_and_their_destructors() {
 }
 
 #[test]
-fn a_drop_waits_no_longer_than_grace_and_drain() {
+fn a_drop_waits_no_longer_than_grace_and_flush() {
     let gate = Gate::new();
     let hold = gate.hold();
     let supervisor = Supervisor::builder().grace(GRACE).on_event(move |_| hold()).start().unwrap();

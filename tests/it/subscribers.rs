@@ -353,7 +353,7 @@ fn a_flush_ends_with_its_supervisor_even_if_a_subscriber_never_returns() {
 }
 
 #[test]
-fn a_blocked_subscriber_delays_the_end_by_the_drain_only_and_its_events_are_counted() {
+fn a_blocked_subscriber_delays_the_end_by_the_flush_only_and_its_events_are_counted() {
     let mut gate = Gate::new();
     let hold = gate.hold();
     let seen = Arc::new(Mutex::new(Vec::new()));

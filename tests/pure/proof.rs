@@ -26,6 +26,7 @@ fn main() {
         max_tasks: 1,
         max_abandoned: 1,
         grace: core::time::Duration::ZERO,
+        signal_drain: None,
         event_flush: core::time::Duration::ZERO,
     };
     let mut effects = alloc::vec::Vec::new();

@@ -11,7 +11,7 @@ use crate::machine::task::{Health, State, Task, Watch, LOOKS};
 use crate::machine::Machine;
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::BodyKind;
-use crate::vocabulary::policy::WatchdogPolicy;
+use crate::vocabulary::policy::{RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::time::Time;
 
 /// Panics unless every invariant of the machine holds. At most so many attempts have started beyond
@@ -25,6 +25,7 @@ pub(super) fn audit(machine: &Machine, beyond: usize) {
         audit_task(machine, task);
     }
     audit_stuck(machine);
+    audit_drain(machine);
     let open = machine.tasks.iter().filter(|task| !is_over(task)).count();
     assert_eq!(machine.open as usize, open, "tasks without outcome are miscounted");
     assert_eq!(machine.tasks.len() as usize, machine.tasks.iter().count());
@@ -41,6 +42,32 @@ pub(super) fn audit_empty(machine: &Machine) {
     assert_eq!(machine.runnable.len, 0, "somebody waits for a permit");
     assert!(machine.slots.iter().all(|(_, slot)| slot.is_vacant()), "a slot is left");
     assert_eq!((machine.stuck, machine.released.len()), (0, 0), "something is stuck for ever");
+}
+
+/// Whatever waits in a queue will have its turn.
+fn audit_drain(machine: &Machine) {
+    let Some(drain) = machine.phase.drain() else { return };
+    let ends = |task: &Task| {
+        let stopped = match task.state {
+            State::Starting { stop, .. } | State::Stopping { stop, .. } => stop.is_some(),
+            State::Abandoned { stop, over, .. } => stop.is_some() || over,
+            State::Closing(_) => true,
+            _ => false,
+        };
+        stopped || task.plan.restart != RestartPolicy::Always
+    };
+    for (_, slot) in machine.slots.iter() {
+        for key in members(machine, slot.queue) {
+            let owner = &machine.tasks[slot.owner.expect("somebody waits for it")];
+            let task = &machine.tasks[key];
+            assert!(ends(owner), "{task:?} waits for ever, for {owner:?}");
+            assert!(ends(task) && !task.plan.stop_at_drain, "{task:?} waits in vain");
+        }
+    }
+    let mut waited_for = machine.tasks.iter().filter(|task| ends(task) && !is_over(task));
+    let known = drain.waits_for.map(|key| &machine.tasks[key]);
+    assert_eq!(known.is_some(), waited_for.next().is_some(), "what the drain waits for");
+    assert!(known.map_or(true, |task| ends(task) && !is_over(task)), "{known:?} is waited for");
 }
 
 fn audit_queues(machine: &Machine) {

@@ -107,6 +107,8 @@ impl Names {
                 format!("answer owner_asked={} removed={}", found.owner_asked, found.removed)
             }
             Effect::Publish(notice) => format!("* {}", self.notice(notice)),
+            Effect::BeginDrain { until } => format!("drain until {}", show(until)),
+            Effect::NoteUnfinished { task } => format!("unfinished {}", self.task(task.id)),
             Effect::CloseDoor { .. } => "close door".to_owned(),
             Effect::RestoreSignals => "restore signals".to_owned(),
             Effect::FlushEvents => "flush events".to_owned(),
@@ -173,6 +175,9 @@ impl Names {
                 format!("{} closed, late by {late_by:?}", name(attempt.task))
             }
             Notice::TaskEnded { task, end } => format!("{} ended: {}", name(task), self.end(end)),
+            Notice::DrainRequested { cause, limit } => {
+                format!("drain requested: {cause}, limit {limit:?}")
+            }
             Notice::ShutdownRequested { cause: ShutdownCause::TaskEnded(id) } => {
                 format!("shutdown requested: end of {}", self.task(id))
             }

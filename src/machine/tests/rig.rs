@@ -45,7 +45,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Plenty of permits, 3 places in a queue, 20 tasks, 1 s of grace, 250 ms to drain.
+    /// Plenty of permits, 3 places in a queue, 20 tasks, 1 s of grace, 250 ms to flush.
     pub(super) fn new() -> Self {
         Self::with(|_| ())
     }
@@ -81,6 +81,7 @@ impl Rig {
             max_tasks: 20,
             max_abandoned: 16,
             grace: ms(1000),
+            signal_drain: None,
             event_flush: ms(250),
         }
     }
@@ -351,6 +352,15 @@ impl Rig {
         self.input(Input::WaitEnded(task))
     }
 
+    pub(super) fn drain(&mut self, limit: Duration) -> Orders {
+        self.input(Input::DrainRequested { cause: ShutdownCause::Requested, limit })
+    }
+
+    /// No submission waits to be decided.
+    pub(super) fn intake_empty(&mut self) -> Orders {
+        self.input(Input::IntakeEmpty)
+    }
+
     pub(super) fn shutdown(&mut self) -> Orders {
         self.input(Input::ShutdownRequested(ShutdownCause::Requested))
     }
@@ -359,7 +369,7 @@ impl Rig {
         self.input(Input::SignalReceived(15))
     }
 
-    pub(super) fn drained(&mut self) -> Orders {
+    pub(super) fn flushed(&mut self) -> Orders {
         self.input(Input::EventsFlushed)
     }
 
@@ -397,6 +407,10 @@ impl Rig {
     /// How much is stuck, and how many attempts of that are released.
     pub(super) fn stuck(&self) -> (u32, usize) {
         (self.machine.stuck, self.machine.released.len())
+    }
+
+    pub(super) fn has_drained(&self) -> bool {
+        self.machine.has_drained()
     }
 
     pub(super) fn is_idle(&self) -> bool {

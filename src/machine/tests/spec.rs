@@ -51,6 +51,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             abandon: AbandonPolicy::Hold,
             watchdog: None,
             shutdown_on_end: false,
+            stop_at_drain: false,
             body: BodyKind::Repeat,
             needs_drop: false,
         },
@@ -185,6 +186,10 @@ impl Spec {
     pub(super) fn guarded(self, max_silence: Duration) -> Self {
         let policy = WatchdogPolicy::Cancel;
         self.plan(|plan| plan.watchdog = Some(Watchdog { max_silence, policy }))
+    }
+
+    pub(super) fn stop_at_drain(self) -> Self {
+        self.plan(|plan| plan.stop_at_drain = true)
     }
 
     pub(super) fn shutdown_on_end(self) -> Self {

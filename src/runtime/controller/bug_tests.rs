@@ -63,6 +63,7 @@ fn setup(subscriber: impl Listen + 'static) -> Setup {
             max_tasks: 9,
             max_abandoned: 9,
             grace: WATCHDOG,
+            signal_drain: None,
             event_flush: WATCHDOG,
         },
         seed: 1,

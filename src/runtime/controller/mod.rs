@@ -136,6 +136,10 @@ impl Controller {
             let Ok(request) = self.inbox.requests.try_recv() else { break };
             self.serve_request(request);
         }
+        // What a body hands over before it returns is in the intake by now.
+        if self.machine.has_drained() && self.inbox.intake.is_empty() {
+            self.feed(Input::IntakeEmpty);
+        }
         self.serve_threads();
         self.answer_idle_waiters();
         self.answer_settling();
@@ -241,7 +245,9 @@ impl Controller {
     }
 
     fn answer_idle_waiters(&mut self) {
-        let (idle, stopping) = (self.machine.is_idle(), !self.machine.is_running());
+        // What lies in the intake may have been handed over by a body that has returned.
+        let idle = self.machine.is_idle() && self.inbox.intake.is_empty();
+        let stopping = !self.machine.is_running();
         self.idle_waiters.retain(|waiter| {
             let answered = match waiter.until {
                 Until::Idle => idle,

@@ -5,6 +5,7 @@ use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
 use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
+use crate::runtime::values::Belongings;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
@@ -65,6 +66,8 @@ impl Controller {
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
+            Effect::BeginDrain { until } => self.begin_drain(until),
+            Effect::NoteUnfinished { task } => self.note_unfinished(task),
             Effect::CloseDoor { cause } => {
                 self.shutdown.begin(cause, self.now);
                 self.close_door();
@@ -76,6 +79,16 @@ impl Controller {
             }
             Effect::Finish => self.shutdown.finished = true,
         }
+    }
+
+    fn begin_drain(&mut self, until: Time) {
+        self.shutdown.begin_drain(until, self.now);
+        self.door.close_to_others();
+    }
+
+    fn note_unfinished(&mut self, task: TaskAddr) {
+        let belongings = self.values.get(task.key);
+        self.shutdown.note_unfinished(|| belongings.map(Belongings::task_ref));
     }
 
     fn start(&mut self, attempt: AttemptAddr, finality: Finality) {

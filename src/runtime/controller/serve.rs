@@ -14,7 +14,7 @@ use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::SlotCancelled;
+use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 use crate::vocabulary::time::Time;
 
 impl Controller {
@@ -153,6 +153,10 @@ impl Controller {
             }
             Request::Ignore(record) => self.ignore(&record),
             Request::Settle(reply) => self.settling.add(reply),
+            Request::Drain(limit) => {
+                let cause = ShutdownCause::Requested;
+                self.feed(Input::DrainRequested { cause, limit });
+            }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
             Request::Signal(number) => self.serve_signal(number),
             Request::SkipWait(record, reply) => {

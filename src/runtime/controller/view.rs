@@ -70,6 +70,7 @@ impl Controller {
         }
         Snapshot {
             at,
+            draining: machine.is_draining(),
             shutting_down: !machine.is_running(),
             tasks,
             slots: self.slot_snapshots(),

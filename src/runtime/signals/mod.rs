@@ -25,15 +25,11 @@ pub(crate) enum Listener {}
 #[cfg(not(all(any(unix, windows), feature = "signals")))]
 impl Listener {
     pub(crate) fn start(
-        shutdown: bool,
+        end: Option<&'static str>,
         _hooks: &[i32],
         _options: &crate::platform::threads::ThreadSetup,
         _door: &std::sync::Arc<crate::task::door::Door>,
     ) -> Result<Self, crate::output::error::StartError> {
-        Err(crate::output::error::StartError::Unsupported(if shutdown {
-            "shutdown_on_signals"
-        } else {
-            "on_signal"
-        }))
+        Err(crate::output::error::StartError::Unsupported(end.unwrap_or("on_signal")))
     }
 }

@@ -24,13 +24,14 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// With `end`, the setting that asks for it, SIGINT and SIGTERM mean the end.
     pub(crate) fn start(
-        shutdown: bool,
+        end: Option<&'static str>,
         hooks: &[i32],
         options: &ThreadSetup,
         door: &Arc<Door>,
     ) -> Result<Self, StartError> {
-        let mut wanted = if shutdown { vec![SIGINT, SIGTERM] } else { Vec::new() };
+        let mut wanted = if end.is_some() { vec![SIGINT, SIGTERM] } else { Vec::new() };
         for &signal in hooks {
             wanted.push(check(signal, &wanted)?);
         }

@@ -26,7 +26,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process { handled: false, listeners:
 
 impl Listener {
     pub(crate) fn start(
-        _shutdown: bool,
+        _end: Option<&'static str>,
         hooks: &[i32],
         _options: &ThreadSetup,
         door: &Arc<Door>,

@@ -254,7 +254,11 @@ fn end(
     dice: &mut Dice,
 ) -> Known {
     let mut known = Known::default();
-    match dice.below(8) {
+    if dice.one_in(4) {
+        handle.request_drain(dice.up_to_ms(200));
+        nap(dice.up_to_ms(20));
+    }
+    match dice.below(10) {
         0 => drop(supervisor),
         1 => {
             handle.request_shutdown();
@@ -295,6 +299,7 @@ fn end(
             known.shutdown = supervisor.shutdown().ok().map(|report| report.shutdown);
             drop(other.map(thread::ScopedJoinHandle::join));
         }),
+        6 | 7 => known.run = supervisor.drain(dice.up_to_ms(200)).ok(),
         _ => known.shutdown = supervisor.shutdown().ok().map(|report| report.shutdown),
     }
     known

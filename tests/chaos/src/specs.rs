@@ -145,6 +145,9 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
     if dice.one_in(2000) {
         spec = spec.shutdown_on_end();
     }
+    if dice.one_in(10) {
+        spec = spec.stop_at_drain();
+    }
     spec
 }
 

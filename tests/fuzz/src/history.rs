@@ -52,7 +52,8 @@ struct History {
     answers_at_once: bool,
     stuck_hooks: u32,
     closed: bool,
-    draining: bool,
+    drains: bool,
+    flushing: bool,
     finished: bool,
     steps: u32,
 }
@@ -88,7 +89,8 @@ impl History {
             answers_at_once: !bytes.flag(),
             stuck_hooks: 0,
             closed: false,
-            draining: false,
+            drains: false,
+            flushing: false,
             finished: false,
             steps: 0,
         }
@@ -138,8 +140,15 @@ impl History {
             4 => self.step(Input::SignalReceived(15)),
             5 => self.step(Input::ShutdownRequested(ShutdownCause::Requested)),
             6 => self.close_one(bytes),
-            // Somebody wakes too soon, or for nothing.
-            _ => self.step(Input::TimerDue),
+            _ => match bytes.byte() % 4 {
+                1 => {
+                    let (cause, limit) = (ShutdownCause::Requested, bytes.span());
+                    self.step(Input::DrainRequested { cause, limit });
+                }
+                2 => self.step(Input::IntakeEmpty),
+                // Somebody wakes too soon, or for nothing.
+                _ => self.step(Input::TimerDue),
+            },
         }
     }
 
@@ -155,7 +164,11 @@ impl History {
         };
         let policy = plans::admission(bytes);
         let id = task.id.get();
-        let plan = Arc::new(Plan { needs_drop: id % 3 == 1, ..plans::plan(bytes) });
+        let plan = Arc::new(Plan {
+            needs_drop: id % 3 == 1,
+            stop_at_drain: id % 5 == 2,
+            ..plans::plan(bytes)
+        });
         let gives_back = id % 4 == 1;
         let known = Known {
             task,
@@ -437,17 +450,26 @@ impl History {
                 self.free_slots.push(slot);
             }
             Effect::Publish(notice) => self.hear(notice),
+            Effect::BeginDrain { .. } => {
+                assert!(!self.closed, "a drain begins in a shutdown");
+                self.drains = true;
+            }
+            Effect::NoteUnfinished { task } => {
+                let known = self.known(task);
+                assert!(known.decided && !known.delivered, "{task:?} is finished");
+                assert!(self.drains && !self.closed, "{task:?} is unfinished without a drain");
+            }
             Effect::CloseDoor { .. } => {
                 assert!(!self.closed, "the door closes twice");
                 self.closed = true;
             }
             Effect::FlushEvents => {
-                assert!(self.closed && !self.draining && self.machine.is_idle());
-                self.draining = true;
+                assert!(self.closed && !self.flushing && self.machine.is_idle());
+                self.flushing = true;
                 self.under_way.push(Input::EventsFlushed);
             }
             Effect::Finish => {
-                assert!(self.draining && !self.finished, "the end comes too soon, or twice");
+                assert!(self.flushing && !self.finished, "the end comes too soon, or twice");
                 self.finished = true;
             }
             Effect::Examine { .. }

@@ -12,14 +12,18 @@ use crate::vocabulary::policy::{
 const MOMENT: Duration = Duration::from_nanos(1);
 
 pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
-    Limits {
+    let limits = Limits {
         max_concurrent: bytes.pick(&[None, Some(1), Some(2), Some(5)]),
         max_slot_queue: bytes.pick(&[100, 1, 2, u32::MAX]),
         max_tasks: bytes.pick(&[u32::MAX - 1, 1, 3, 10]),
         max_abandoned: bytes.pick(&[16, 0, 1, 2]),
         grace: bytes.span(),
+        signal_drain: None,
         event_flush: Duration::from_millis(250),
-    }
+    };
+    // No byte of its own, or the histories that are kept would mean something else.
+    let signal_drain = (limits.max_slot_queue == 2).then_some(Duration::from_millis(20));
+    Limits { signal_drain, ..limits }
 }
 
 pub(crate) fn admission(bytes: &mut Bytes<'_>) -> AdmissionPolicy {
@@ -67,6 +71,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
             policy: bytes.pick(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]),
         }),
         shutdown_on_end: bytes.seldom(),
+        stop_at_drain: false,
         body: match once {
             true => BodyKind::Once,
             false if bytes.flag() => BodyKind::Shared,

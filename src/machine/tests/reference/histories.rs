@@ -55,6 +55,8 @@ enum Act {
     /// A drop that was released is over.
     DropLate(usize),
     Pass(Duration),
+    Drain(Duration),
+    IntakeEmpty,
     ShutDown,
 }
 
@@ -158,6 +160,15 @@ impl Pair {
             }
             Act::Drop(_) | Act::Hang(_) | Act::DropLate(_) => self.act_on_drop(act),
             Act::Pass(span) => self.pass(span),
+            Act::Drain(limit) => {
+                self.model.begin_drain(limit);
+                let cause = ShutdownCause::Requested;
+                self.feed(Input::DrainRequested { cause, limit });
+            }
+            Act::IntakeEmpty => {
+                self.model.intake_empty();
+                self.feed(Input::IntakeEmpty);
+            }
             Act::ShutDown => {
                 self.model.shut_down();
                 self.feed(Input::ShutdownRequested(ShutdownCause::Requested));
@@ -315,6 +326,8 @@ impl Pair {
         let released: Vec<_> = released.iter().map(|it| (it.task.id, it.number)).collect();
         assert_eq!(released, expected, "what is released");
         assert_eq!(machine.is_running(), model.closes.is_none(), "the door");
+        assert_eq!(machine.is_draining(), model.drain.is_some(), "the drain");
+        assert_eq!(machine.has_drained(), model.has_drained(), "what the drain waits for");
         let by_id = |ended: &[(TaskId, End)]| {
             let mut ended: Vec<_> = ended.iter().map(|(id, end)| (*id, label(*end))).collect();
             ended.sort_unstable();
@@ -376,6 +389,7 @@ fn plan(dice: &mut Dice) -> Plan {
         watchdog: None,
         needs_drop: dice.chance(50),
         shutdown_on_end: dice.chance(1),
+        stop_at_drain: dice.chance(5),
         body: match once {
             true => BodyKind::Once,
             false if dice.chance(60) => BodyKind::Shared,
@@ -415,6 +429,10 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         65..=78 => Act::Return(which, ret, dice.chance(30).then(|| moment(dice, ms(30)))),
         79..=81 => Act::ReturnLate(which, ret),
         82 if dice.chance(20) => Act::ShutDown,
+        82 if dice.chance(50) => {
+            Act::Drain(if dice.chance(30) { Duration::MAX } else { moment(dice, ms(100)) })
+        }
+        82 | 93 => Act::IntakeEmpty,
         83..=84 => Act::Await(which),
         85 => Act::Leave(which),
         86..=90 => Act::Drop(which),
@@ -433,6 +451,7 @@ fn history(seed: u64) -> (Limits, Vec<Act>) {
         max_tasks: dice.one_of(&[6, 1000]),
         max_abandoned: dice.one_of(&[0, 1, 3, 1000]),
         grace: dice.one_of(&[Duration::ZERO, ms(5), Duration::MAX]),
+        signal_drain: None,
         event_flush: Duration::MAX,
     };
     let n_acts = 20 + u64::from(dice.below(80));

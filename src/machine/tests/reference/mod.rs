@@ -2,6 +2,7 @@
 //! and this reference live through side by side.
 
 mod closing;
+mod drain;
 mod histories;
 mod job;
 mod model;

@@ -23,6 +23,8 @@ pub(super) struct Model {
     pub(super) released: Vec<(TaskId, u64)>,
     pub(super) released_drops: Vec<TaskId>,
     pub(super) ended: Vec<(TaskId, End)>,
+    /// When the drain ends that has begun.
+    pub(super) drain: Option<Time>,
     /// When the grace of the shutdown ends that has begun.
     pub(super) closes: Option<Time>,
     /// How many waits of bodies have begun.
@@ -41,6 +43,7 @@ impl Model {
             released: Vec::new(),
             released_drops: Vec::new(),
             ended: Vec::new(),
+            drain: None,
             closes: None,
             n_waits: 0,
             n_set: 0,
@@ -87,7 +90,9 @@ impl Model {
         let queue = slot.and_then(|slot| self.queues.get(&slot)).cloned().unwrap_or_default();
         let limit = self.limits.max_slot_queue as usize;
         let refusal = match (policy, owner) {
-            _ if self.closes.is_some() => Some(Rejection::ShuttingDown),
+            _ if self.closes.is_some() || self.is_refused(submission, owner) => {
+                Some(Rejection::ShuttingDown)
+            }
             _ if submission.cancelled => Some(Rejection::Removed),
             _ if expires_at <= self.now => Some(Rejection::Expired),
             _ if n_jobs >= self.limits.max_tasks as usize => {
@@ -287,7 +292,7 @@ impl Model {
         if self.closes.is_some() {
             return;
         }
-        self.closes = Some(self.now.after(self.limits.grace));
+        (self.drain, self.closes) = (None, Some(self.now.after(self.limits.grace)));
         let waits = |job: &Job| matches!(job.place, Place::Runnable | Place::Waiting);
         let ids = |of: &dyn Fn(&Job) -> bool| -> Vec<_> {
             let open = |job: &&Job| !job.over || job.place == Place::Closing;
@@ -400,6 +405,7 @@ impl Model {
         loop {
             let next = self.jobs.iter().map(|job| (job.due, job.set, job.id)).min();
             let Some((due, _, id)) = next.filter(|(due, ..)| *due <= until) else { break };
+            assert!(self.drain.map_or(true, |end| due <= end), "the drain ended before");
             self.now = self.now.max(due);
             let (place, deadline) = (self.job(id).place, self.job(id).deadline);
             match place {
@@ -415,5 +421,8 @@ impl Model {
             }
         }
         self.now = until;
+        if self.drain.is_some_and(|end| end <= until) {
+            self.shut_down();
+        }
     }
 }

@@ -30,6 +30,7 @@ impl Line {
             max_tasks: u32::MAX,
             max_abandoned: 16,
             grace: ms(1000),
+            signal_drain: None,
             event_flush: ms(250),
         };
         let plan = Arc::new(task("any").never().plan);

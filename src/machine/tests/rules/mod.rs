@@ -4,6 +4,7 @@
 mod admission;
 mod closing;
 mod deadlines;
+mod drain;
 mod effort;
 mod endings;
 mod extension;

@@ -410,7 +410,7 @@ fn a_shutdown_does_not_wait_for_what_was_released() {
     );
     // It may come back at any time.
     rig.at(ms(21)).returns("t", Return::Ok).has("forget released t/1");
-    rig.drained().gives("finish");
+    rig.flushed().gives("finish");
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn what_a_shutdown_gives_up_is_released_too() {
     orders.has("* t/1 abandoned after 5ms, shutdown, released");
     orders.has("deliver t: abandoned, shutdown, asked by shutdown");
     orders.has("flush events");
-    rig.drained().gives("finish");
+    rig.flushed().gives("finish");
     assert_eq!(rig.stuck(), (1, 1));
     rig.returns("t", Return::Ok).has("forget released t/1");
     assert_eq!(rig.stuck(), (0, 0));

@@ -10,7 +10,7 @@ use crate::vocabulary::answer::Return;
 use crate::vocabulary::reason::ShutdownCause;
 
 #[test]
-fn an_idle_supervisor_drains_and_finishes() {
+fn an_idle_supervisor_flushes_its_events_and_finishes() {
     let mut rig = Rig::new();
     rig.at(ms(3)).shutdown().gives(
         "* shutdown requested: requested
@@ -18,8 +18,8 @@ fn an_idle_supervisor_drains_and_finishes() {
         * shutdown ended
         flush events",
     );
-    rig.at(ms(4)).drained().gives("finish");
-    rig.drained().gives("");
+    rig.at(ms(4)).flushed().gives("finish");
+    rig.flushed().gives("");
     rig.idle();
 }
 
@@ -95,10 +95,10 @@ fn nothing_is_accepted_any_more() {
     rig.submit_all([task("c"), task("d")]).has("decide d: rejected(batch_refused for c)");
     rig.told("a").whatever();
     rig.returns("a", Return::Ok).has("flush events");
-    // The drain is a state in which requests are still answered.
+    // The flush is a state in which requests are still answered.
     rig.submit(task("e")).has("deliver e: rejected(shutting_down)");
     rig.skip("a").gives("answer false");
-    rig.drained().gives("finish");
+    rig.flushed().gives("finish");
 }
 
 #[test]

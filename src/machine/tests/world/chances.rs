@@ -28,6 +28,7 @@ impl Dice {
             max_tasks: self.one_of(&[5, 20, 1000]),
             max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
             grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
+            signal_drain: self.one_of(&[None, Some(ms(30)), Some(Duration::MAX)]),
             event_flush: self.one_of(&[ms(0), ms(20), ms(250)]),
         };
         let max_concurrent = self.one_of(&[Some(2), Some(6), None]);
@@ -86,6 +87,7 @@ impl Dice {
             abandon: AbandonPolicy::Hold,
             watchdog: is_watched.then_some(watchdog),
             shutdown_on_end: self.chance(profile.shutdown_on_end),
+            stop_at_drain: false,
             body: match (once, self.chance(profile.shared)) {
                 (true, _) => BodyKind::Once,
                 (false, true) => BodyKind::Shared,
@@ -98,6 +100,7 @@ impl Dice {
         }
         self.go_to_extremes(profile, &mut plan);
         plan.needs_drop = self.chance(profile.drops);
+        plan.stop_at_drain = self.chance(profile.stopped_at_drain);
         plan
     }
 

@@ -40,7 +40,8 @@ macro_rules! variants {
 variants! {
     Input {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
-        RestartRequested, WaitBegan, WaitEnded, ShutdownRequested, SignalReceived, Claimed,
+        RestartRequested, WaitBegan, WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested,
+        SignalReceived, Claimed,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
         HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
@@ -52,7 +53,8 @@ variants! {
     Effect {
         Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
         Release, ForgetReleased,
-        Close, AbandonClosing, Deliver, Forget, ForgetSlot, Answer, Publish, CloseDoor,
+        Close, AbandonClosing, Deliver, Forget, ForgetSlot, Answer, Publish, BeginDrain,
+        NoteUnfinished, CloseDoor,
         RestoreSignals, FlushEvents, Finish,
     }
     Decision { Admitted, Queued, Rejected }
@@ -62,7 +64,7 @@ variants! {
         AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
         AttemptResponsive, AttemptStable, AttemptsTooShort,
         AttemptAbandoned, AttemptReturned, TaskClosing, ClosingAbandoned, ClosingReturned,
-        TaskEnded, ShutdownRequested, ShutdownEnded,
+        TaskEnded, DrainRequested, ShutdownRequested, ShutdownEnded,
     }
     Ending { Succeeded, Cancelled, Failed, Panicked, TimedOut, Unresponsive }
     End {
@@ -136,14 +138,9 @@ impl Coverage {
             Input::SkipRequested(task) => self.task(machine, *task, "skip"),
             Input::RestartRequested(task) => self.task(machine, *task, "restart"),
             Input::WaitBegan(task) => self.task(machine, *task, "await"),
-            Input::ShutdownRequested(cause) => {
-                self.met("cause", cause.label());
-                self.all(machine, "shutdown");
-            }
-            Input::SignalReceived(_) => {
-                self.met("cause", ShutdownCause::Signal(0).label());
-                self.all(machine, if machine.is_running() { "shutdown" } else { "urgent" });
-            }
+            Input::DrainRequested { .. }
+            | Input::ShutdownRequested(_)
+            | Input::SignalReceived(_) => self.before_end(machine, input),
             Input::Claimed { attempt, .. } => self.attempt(machine, *attempt, "claim"),
             Input::Returned { attempt, ret, told, .. } => {
                 self.variant(ret);
@@ -185,9 +182,26 @@ impl Coverage {
                 due.for_each(|task| self.met(name(task.state), "timer"));
             }
             Input::WaitEnded(_)
+            | Input::IntakeEmpty
             | Input::HookAbandoned
             | Input::HookReturned
             | Input::EventsFlushed => {}
+        }
+    }
+
+    fn before_end(&mut self, machine: &Machine, input: &Input) {
+        match input {
+            Input::DrainRequested { .. } if machine.is_draining() => {}
+            Input::DrainRequested { .. } => self.all(machine, "drain"),
+            Input::ShutdownRequested(cause) => {
+                self.met("cause", cause.label());
+                self.all(machine, "shutdown");
+            }
+            Input::SignalReceived(_) => {
+                self.met("cause", ShutdownCause::Signal(0).label());
+                self.all(machine, if machine.is_running() { "shutdown" } else { "urgent" });
+            }
+            _ => unreachable!("{input:?} ends nothing"),
         }
     }
 
@@ -214,6 +228,7 @@ impl Coverage {
         let expiry = submission.plan.expires_in.map(|span| submission.submitted_at.after(span));
         match () {
             () if !machine.is_running() => self.met("intake", "shutdown"),
+            () if machine.is_draining() => self.met("intake", "drain"),
             () if submission.cancelled => self.met("intake", "stop"),
             () if expiry.is_some_and(|expiry| expiry <= now) => self.met("intake", "timer"),
             () => {}

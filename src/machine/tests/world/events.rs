@@ -185,6 +185,9 @@ impl Events {
             Notice::TaskClosing { .. }
             | Notice::ClosingAbandoned { .. }
             | Notice::ClosingReturned { .. } => self.see_closing(notice),
+            Notice::DrainRequested { .. } => {
+                assert!(!self.has_begun_to_end, "a drain begins in a shutdown");
+            }
             Notice::ShutdownRequested { .. } => {
                 assert!(!self.has_begun_to_end, "the shutdown begins twice");
                 self.has_begun_to_end = true;

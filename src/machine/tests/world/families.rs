@@ -24,6 +24,8 @@ families! {
     Deaf,
     /// A task begins later than it is admitted.
     Delays,
+    /// A drain is asked for, and tasks are stopped by it.
+    Drains,
     /// A body needs a drop.
     Drops,
     /// The end is asked for amid all this.
@@ -81,7 +83,7 @@ families! {
 
 /// Which of them there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Families(u32);
+pub(super) struct Families(u64);
 
 impl Families {
     pub(super) fn of(families: &[Family]) -> Self {
@@ -123,6 +125,7 @@ pub(super) struct Profile {
     pub(super) budgets: u32,
     pub(super) delays: u32,
     pub(super) extremes: u32,
+    pub(super) stopped_at_drain: u32,
     pub(super) drops: u32,
     pub(super) hung_drops: u32,
     pub(super) hard_end: bool,
@@ -162,6 +165,7 @@ impl Profile {
             delays: chance(Family::Delays, &[15, 60]),
             extremes: chance(Family::Extremes, &[5, 20]),
             shutdown_on_end: chance(Family::Significant, &[1, 3]),
+            stopped_at_drain: chance(Family::Drains, &[0, 10, 40]),
             drops: chance(Family::Drops, &[40, 100]),
             hung_drops: chance(Family::HungDrops, &[10, 60]),
             hard_end: families.have(Family::HardEnd),

@@ -71,6 +71,7 @@ const MAX_STEPS: u64 = 10_000;
 /// What a world was told and ordered, line by line; to be read when it is no more.
 type Journal = Rc<RefCell<String>>;
 
+#[allow(clippy::struct_excessive_bools, reason = "how far a world has got")]
 struct World {
     seed: u64,
     families: Families,
@@ -86,6 +87,8 @@ struct World {
     agenda: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
     answers_at_once: bool,
+    /// The intake is about to be looked into.
+    looks: bool,
     cells: Cells,
     closings: Closings,
     tasks: BTreeMap<TaskId, TaskAddr>,
@@ -163,6 +166,7 @@ impl World {
             agenda: BTreeMap::new(),
             sequence: 0,
             answers_at_once,
+            looks: false,
             cells: Cells::new(answers_at_once),
             closings: Closings::default(),
             tasks: BTreeMap::new(),
@@ -271,6 +275,7 @@ impl World {
             }
             Happening::Message(input) => {
                 let mut input = input;
+                self.looks &= input != Input::IntakeEmpty;
                 if let Input::Returned { attempt, dropped, .. } = &mut input {
                     let (carried, released) = self.cells.report(*attempt);
                     *dropped = self.bodies.comes_home(attempt.task.id, carried, released);
@@ -335,6 +340,16 @@ impl World {
                 }
             }
         }
+        self.look_into_intake();
+    }
+
+    /// What the drain has waited for is over; whether there is more is seen a little later.
+    fn look_into_intake(&mut self) {
+        if self.machine.has_drained() && !self.looks {
+            let mut dice = Dice::of(&[self.seed, 8, self.now.as_nanos()]);
+            self.looks = true;
+            self.schedule(dice.delay_in(50, MAX_DELAY), Happening::Message(Input::IntakeEmpty));
+        }
     }
 
     fn step(&mut self, input: &Input, effects: &mut Vec<Effect>) {
@@ -350,7 +365,9 @@ impl World {
                 writeln!(journal, "    {effect:?}").expect("a string takes it");
             }
         }
-        let still_due = self.machine.deadline() <= now;
+        // Without time for the events, that end is due at once.
+        let flush_begins = effects.contains(&Effect::FlushEvents);
+        let still_due = self.machine.deadline() <= now && !flush_begins;
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
         self.events.input(input);
@@ -425,6 +442,8 @@ impl World {
             }
             Effect::Decide { .. } | Effect::Publish(_) => self.note_bodies(effect),
             Effect::Answer(_)
+            | Effect::BeginDrain { .. }
+            | Effect::NoteUnfinished { .. }
             | Effect::CloseDoor { .. }
             | Effect::RestoreSignals
             | Effect::Examine { .. }

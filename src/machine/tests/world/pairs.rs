@@ -4,7 +4,7 @@
 /// What may happen to a task in each state: the table of `State × event` in `guide::rules`, with
 /// the answers to orders, and with the messages that come too late.
 pub(super) const PAIRS: &[(&str, &[&str])] = &[
-    ("intake", &["stop", "timer", "shutdown"]),
+    ("intake", &["stop", "timer", "drain", "shutdown"]),
     (
         "queued",
         &[
@@ -13,6 +13,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "timer",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "superseded",
             "await",
@@ -20,7 +21,17 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
     ),
     (
         "runnable",
-        &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown", "await"],
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "skip",
+            "restart",
+            "drain",
+            "shutdown",
+            "await",
+        ],
     ),
     (
         "starting",
@@ -32,6 +43,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "refusal",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "claim",
             "end",
@@ -45,6 +57,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "replace",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "claim",
             "end",
@@ -54,7 +67,17 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
     ),
     (
         "running",
-        &["stop", "stop of the slot", "replace", "timer", "end", "skip", "restart", "shutdown"],
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "timer",
+            "end",
+            "skip",
+            "restart",
+            "drain",
+            "shutdown",
+        ],
     ),
     (
         "watched",
@@ -66,6 +89,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "end",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "sign of life",
             "no sign of life",
@@ -81,6 +105,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "end",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "told",
             "already returned",
@@ -99,6 +124,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "end",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "told",
             "already returned",
@@ -108,12 +134,28 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "urgent",
         ],
     ),
-    ("abandoned", &["stop", "stop of the slot", "replace", "end", "skip", "restart", "shutdown"]),
+    (
+        "abandoned",
+        &["stop", "stop of the slot", "replace", "end", "skip", "restart", "drain", "shutdown"],
+    ),
     (
         "abandoned, over",
-        &["stop", "stop of the slot", "replace", "end", "skip", "restart", "shutdown", "urgent"],
+        &[
+            "stop",
+            "stop of the slot",
+            "replace",
+            "end",
+            "skip",
+            "restart",
+            "drain",
+            "shutdown",
+            "urgent",
+        ],
     ),
-    ("waiting", &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "shutdown"]),
+    (
+        "waiting",
+        &["stop", "stop of the slot", "replace", "timer", "skip", "restart", "drain", "shutdown"],
+    ),
     (
         "closing",
         &[
@@ -123,6 +165,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "timer",
             "skip",
             "restart",
+            "drain",
             "shutdown",
             "urgent",
             "slow",
@@ -134,7 +177,7 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
     ),
     (
         "closing, over",
-        &["stop", "stop of the slot", "replace", "skip", "restart", "shutdown", "closed"],
+        &["stop", "stop of the slot", "replace", "skip", "restart", "drain", "shutdown", "closed"],
     ),
     ("over", &["closed"]),
     ("over", &["stop", "skip", "restart", "claim", "end", "told", "revoked", "abandoned"]),
@@ -143,6 +186,9 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
         "sight",
         &[
             "a deadline was moved",
+            "a drain is complete",
+            "a drain is cut short",
+            "a drain is shortened",
             "a stop came before the news of a moved deadline",
             "a fatal error came late",
             "a place in the line is kept",
@@ -151,7 +197,9 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
             "gave up after its span",
             "held",
             "held at the cap",
+            "queued in vain",
             "refused because too much is stuck",
+            "refused in a drain",
             "released",
             "resumed",
             "retried early",

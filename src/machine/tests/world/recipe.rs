@@ -54,14 +54,17 @@ pub(super) enum Wish {
     Restart(Target),
     /// A body waits for a task, for so long.
     Await(Target, Duration),
+    Drain(ShutdownCause, Duration),
     End(ShutdownCause),
     Signal(i32),
     /// A message about an attempt that is over comes once more.
     Repeat(u64),
     /// Nothing is due.
     Wake,
-    /// Nobody was asked to drain anything, perhaps.
-    Drained,
+    /// Nobody was asked to flush anything, perhaps.
+    Flushed,
+    /// No drain is under way, perhaps.
+    IntakeEmpty,
     /// A hook outlives its grace, and returns so much later.
     Hook(Duration),
     /// The controller gets no processor for so long.
@@ -137,7 +140,7 @@ fn script(seed: u64, profile: &Profile, families: Families) -> Vec<Request> {
     // As when a key is pressed again, or a parent forwards what its group has got as well.
     let is_signal = |request: &&Request| matches!(request.wish, Wish::Signal(_));
     let first = requests.iter().find(is_signal).map(|request| request.at);
-    for delay in [ms(100), ms(350), ms(400)] {
+    for delay in [ms(100), ms(350), ms(400), ms(700)] {
         requests.extend(first.map(|at| Request { at: at.after(delay), wish: Wish::Signal(2) }));
     }
     requests.sort_by_key(|request| request.at);
@@ -179,11 +182,15 @@ fn wish(
             is(Family::Restarts, Wish::Await(target?, span))
         }
         92 => is(Family::Repeats, Wish::Wake),
-        93 => is(Family::Repeats, Wish::Drained),
+        93 => is(Family::Repeats, if dice.chance(50) { Wish::Flushed } else { Wish::IntakeEmpty }),
         94 => {
             let causes = [ShutdownCause::Requested, ShutdownCause::Dropped, ShutdownCause::Idle];
             let cause = dice.one_of(&causes);
-            (dice.chance(50) && families.have(Family::Ends)).then_some(Wish::End(cause))
+            let limit = dice.one_of(&[ms(0), ms(20), ms(20), ms(100), ms(1000), Duration::MAX]);
+            match dice.below(10) {
+                0..=4 => is(Family::Ends, Wish::End(cause)),
+                _ => is(Family::Drains, Wish::Drain(cause, limit)),
+            }
         }
         95 => (dice.chance(30) && families.have(Family::Signals)).then_some(Wish::Signal(15)),
         96..=97 => {

@@ -63,6 +63,8 @@ fn attempt_of(input: &Input) -> Option<AttemptAddr> {
         | Input::RestartRequested(_)
         | Input::WaitBegan(_)
         | Input::WaitEnded(_)
+        | Input::DrainRequested { .. }
+        | Input::IntakeEmpty
         | Input::ShutdownRequested(_)
         | Input::SignalReceived(_)
         | Input::HookAbandoned

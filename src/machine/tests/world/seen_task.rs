@@ -280,6 +280,15 @@ impl SeenTask {
         self.announced.is_some()
     }
 
+    pub(super) const fn is_decided(&self) -> bool {
+        self.decision.is_some()
+    }
+
+    /// Whether somebody asked it to stop.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.stop.is_some()
+    }
+
     /// Whether it ends for a successor, that takes its place.
     pub(super) fn is_replaced(&self) -> bool {
         self.stop == Some(StopReason::Replace)

@@ -41,11 +41,13 @@ impl World {
                     self.feed(Input::SlotStopRequested(slot));
                 }
             }
+            Wish::Drain(cause, limit) => self.feed(Input::DrainRequested { cause, limit }),
             Wish::End(cause) => self.feed(Input::ShutdownRequested(cause)),
             Wish::Signal(number) => self.feed(Input::SignalReceived(number)),
             Wish::Repeat(which) => self.repeat_a_message(which),
             Wish::Wake => self.feed(Input::TimerDue),
-            Wish::Drained => self.feed(Input::EventsFlushed),
+            Wish::Flushed => self.feed(Input::EventsFlushed),
+            Wish::IntakeEmpty => self.feed(Input::IntakeEmpty),
             Wish::Hook(span) => {
                 self.schedule(span, Happening::Message(Input::HookReturned));
                 self.feed(Input::HookAbandoned);

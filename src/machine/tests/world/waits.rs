@@ -52,6 +52,8 @@ pub(super) struct Waits {
     /// Those without outcome.
     tasks: BTreeMap<TaskId, Task>,
     ends: BTreeMap<(TaskId, Wait), Time>,
+    /// When a shutdown begins after a drain that has begun.
+    drain: Option<Time>,
     /// When a shutdown is over that has begun.
     shutdown: Time,
     finished: bool,
@@ -65,6 +67,7 @@ impl Waits {
             limits,
             tasks: BTreeMap::new(),
             ends: BTreeMap::new(),
+            drain: None,
             shutdown: Time::NEVER,
             finished: false,
         }
@@ -73,6 +76,7 @@ impl Waits {
     /// The controller sleeps, so that all it is to do is late.
     pub(super) fn stall(&mut self, span: Duration) {
         self.ends.values_mut().for_each(|end| *end = end.after(span));
+        self.drain = self.drain.map(|end| end.after(span));
         self.shutdown = self.shutdown.after(span);
     }
 
@@ -89,6 +93,11 @@ impl Waits {
         for ((task, wait), end) in &self.ends {
             assert!(now <= *end, "{task} waits too long: {wait:?} had to end by {end:?}");
         }
+        assert!(
+            self.drain.map_or(true, |end| now <= end),
+            "the drain had to end by {:?}",
+            self.drain
+        );
         assert!(now <= self.shutdown, "the shutdown had to end by {:?}", self.shutdown);
         self.input(now, input, effects);
         for &effect in effects {
@@ -151,7 +160,17 @@ impl Waits {
                 self.tasks.remove(&task.id);
                 self.ends.retain(|(of, _), _| *of != task.id);
             }
+            Effect::BeginDrain { until } => {
+                if self.drain.is_none() {
+                    let stopped = self.tasks.iter().filter(|(_, task)| task.plan.stop_at_drain);
+                    for task in stopped.map(|(id, _)| *id).collect::<Vec<_>>() {
+                        self.asked(now, task, Duration::MAX);
+                    }
+                }
+                self.drain = Some(slow(until));
+            }
             Effect::CloseDoor { .. } => {
+                self.drain = None;
                 let end = now.after(self.grace).after(self.limits.event_flush);
                 self.shutdown = slow(end);
                 self.ask_all(now, self.limits.grace);

@@ -19,12 +19,40 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("door: nothing is lost behind it", 2000, nothing_is_lost_behind_it),
     Check::some("door: nothing is lost in a crowd", 2000, nothing_is_lost_in_a_crowd),
     Check::some("door: whoever waits for room gets out", 2000, whoever_waits_for_room_gets_out),
+    Check::some("door: a drain lets own bodies in", 2000, a_drain_lets_own_bodies_in),
     Check::some("door: the end wakes who waits for it", 1500, the_end_wakes),
 ];
 
 fn submit(door: &Arc<Door>, when_full: WhenFull) -> Result<Arc<Record>, NotTaken<TaskSpec>> {
     let spec = TaskSpec::once("task", |_| Ok(()));
-    door.hand_over(spec, AdmissionPolicy::Queue, OnRefusal::Drop, when_full)
+    door.hand_over(spec, AdmissionPolicy::Queue, OnRefusal::Drop, when_full, |_| false)
+}
+
+/// Others get in before it closes to them, and then no more; own bodies get in until it closes.
+fn a_drain_lets_own_bodies_in() {
+    let (door, inbox) = Door::new(ModelClock::start_now(), 8);
+    let own = || {
+        let spec = TaskSpec::once("task", |_| Ok(()));
+        let (queue, drop) = (AdmissionPolicy::Queue, OnRefusal::Drop);
+        door.hand_over(spec, queue, drop, WhenFull::GiveUp, |_| true)
+    };
+    let others = Arc::clone(&door);
+    let others = thread::spawn(move || {
+        let first = submit(&others, WhenFull::GiveUp).is_ok();
+        (first, submit(&others, WhenFull::GiveUp).is_ok())
+    });
+    let before = own().is_ok();
+    door.close_to_others();
+    let (after, late) = (own().is_ok(), submit(&door, WhenFull::GiveUp).is_ok());
+    assert_eq!((before, after, late), (true, true, false));
+    assert!(door.is_draining());
+    let (first, second) = others.join().unwrap();
+    assert!(first || !second, "the door opened again");
+    assert_eq!(inbox.intake.len(), 2 + usize::from(first) + usize::from(second));
+    // A drain that comes late does not open it again.
+    close(&door, inbox);
+    door.close_to_others();
+    assert!(own().is_err() && !door.is_draining());
 }
 
 /// The controller closes the door, looks into the intake for the last time, and is gone. Says how

@@ -16,7 +16,7 @@ use crate::runner::Check;
 use crate::task::context::TaskContext;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::StopReason;
+use crate::vocabulary::reason::{Rejection, StopReason};
 use crate::world;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -26,6 +26,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("whole: submitted while it shuts down", 500, submitted_while_it_shuts_down).timed(),
     Check::some("whole: a timeout meets the return", 500, a_timeout_meets_the_return).timed(),
     Check::some("whole: the successor replaces", 500, the_successor_replaces).timed(),
+    Check::some("whole: a body hands over as it is drained", 500, a_body_hands_over).timed(),
+    Check::some("whole: submitted while it drains", 500, submitted_while_it_drains).timed(),
     Check::some("whole: a destructor asks at the end", 500, a_destructor_asks_at_the_end),
     Check::some("whole: a period is a tick more", 500, a_period_is_a_tick_more),
     Check::some("whole: two who talk are not quiet", 500, two_who_talk_are_not_quiet),
@@ -106,6 +108,47 @@ fn submitted_while_it_shuts_down() {
     for outcome in users.map(|user| user.join().unwrap()).into_iter().flatten() {
         assert!(matches!(outcome, Outcome::Cancelled { .. } | Outcome::Rejected(_)), "{outcome}");
     }
+}
+
+/// What the body brings is taken, whatever comes first: the drain, its return or what it brings.
+fn a_body_hands_over() {
+    let supervisor = builder().start().unwrap();
+    let (tell, told) = channel::bounded(1);
+    let parent = TaskSpec::once("parent", move |ctx| {
+        let last = TaskSpec::once("last", |_| Ok(()));
+        let _ = tell.send(ctx.handle().submit(last, AdmissionPolicy::Queue)?);
+        Ok(())
+    });
+    let parent = supervisor.handle().add(parent).unwrap();
+    let report = supervisor.drain(None).unwrap();
+    assert!(parent.outcome().unwrap().is_success());
+    assert!(told.recv().unwrap().outcome().unwrap().is_success());
+    assert_eq!((report.outcomes.completed, report.outcomes.total()), (2, 2));
+    assert_eq!(report.shutdown.drain.unwrap().unfinished, 0);
+}
+
+/// Others find the door open or closed; what is taken has an outcome.
+fn submitted_while_it_drains() {
+    let supervisor = builder().intake_capacity(1).start().unwrap();
+    let users = [(); 2].map(|()| {
+        let handle = supervisor.handle();
+        thread::spawn(move || {
+            let spec = TaskSpec::once("a", |_| Ok(())).no_slot();
+            match handle.submit(spec, AdmissionPolicy::Queue) {
+                Ok(task) => Some(task.wait().unwrap()),
+                Err(_closed) => None,
+            }
+        })
+    });
+    let report = supervisor.drain(None).unwrap();
+    let outcomes = users.map(|user| user.join().unwrap()).into_iter().flatten();
+    let mut completed = 0;
+    for outcome in outcomes {
+        let refused = matches!(outcome, Outcome::Rejected(Rejection::ShuttingDown));
+        assert!(outcome.is_success() || refused, "{outcome}");
+        completed += u64::from(outcome.is_success());
+    }
+    assert_eq!(report.outcomes.completed, completed);
 }
 
 /// The clock moves only when the body has returned and its next start is armed.

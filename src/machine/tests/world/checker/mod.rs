@@ -1,6 +1,7 @@
 //! What must hold of everything a world is told and ordered, kept apart from both the world and the
 //! machine: a record of each task, two of who waits where, and one of what is stuck.
 
+mod drains;
 mod notices;
 
 use alloc::collections::BTreeMap;
@@ -31,8 +32,9 @@ pub(super) struct Checker {
     n_claimed: u32,
     /// The rarer things that the step has met.
     sights: Vec<&'static str>,
+    drains: drains::Drains,
     closed_at: Option<Time>,
-    drained: bool,
+    flushed: bool,
     finished: bool,
 }
 
@@ -47,8 +49,9 @@ impl Checker {
             slots: Slots::default(),
             n_claimed: 0,
             sights: Vec::new(),
+            drains: drains::Drains::default(),
             closed_at: None,
-            drained: false,
+            flushed: false,
             finished: false,
         }
     }
@@ -145,6 +148,7 @@ impl Checker {
     }
 
     fn begin_step(&mut self, input: &Input, effects: &[Effect]) {
+        self.begin_drain_or_end(input, effects);
         match *input {
             Input::SkipRequested(task)
                 if effects.contains(&Effect::Answer(Answer::Taken(true))) =>
@@ -188,7 +192,7 @@ impl Checker {
             }
             Input::SignalReceived(_) => {
                 let urgent = self.closed_at.is_some_and(|at| at.until(self.now) > ms(300));
-                let urgent = urgent && !self.drained;
+                let urgent = urgent && !self.flushed;
                 assert_eq!(
                     effects.contains(&Effect::RestoreSignals),
                     urgent,
@@ -250,7 +254,15 @@ impl Checker {
             Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.number),
             Effect::Tell { attempt, reason, grace_until } => {
                 let at_once = effects.contains(&Effect::Abandon { attempt });
-                assert_eq!(at_once, grace_until <= now, "no grace is no time");
+                // A shutdown that begins in the same step may have taken the grace away.
+                let shortened = |effect: &Effect| match effect {
+                    Effect::Finalize { attempt: it, grace_until: until } => {
+                        *it == attempt && *until <= now
+                    }
+                    _ => false,
+                };
+                let no_grace = grace_until <= now || effects.iter().any(shortened);
+                assert_eq!(at_once, no_grace, "no grace is no time");
                 let latest = self.closed_at.map_or(Time::NEVER, |at| at.after(self.limits.grace));
                 assert!(grace_until <= latest, "the grace outlasts that of the shutdown");
                 self.record(attempt.task).tell(now, attempt.number, reason, grace_until);
@@ -289,21 +301,24 @@ impl Checker {
                 self.sight(if released { "a drop is released" } else { "a drop is held" });
             }
             Effect::Publish(notice) => self.notice(notice),
+            Effect::NoteUnfinished { task } => self.unfinished(task),
             Effect::CloseDoor { .. } => {
+                self.note_what_is_left();
                 assert_eq!(self.closed_at.replace(now), None, "the door is closed twice");
                 let held = self.records.values_mut().filter(|record| record.is_held());
                 held.for_each(|record| record.asked(StopReason::Shutdown));
             }
             Effect::FlushEvents => {
                 let open = self.records.values().filter(|record| record.is_open()).count();
-                assert_eq!(open, 0, "the drain begins before the last outcome");
-                self.drained = true;
+                assert_eq!(open, 0, "the flush begins before the last outcome");
+                self.flushed = true;
             }
             Effect::Finish => {
-                assert!(self.drained && !self.finished, "the end has come twice or too soon");
+                assert!(self.flushed && !self.finished, "the end has come twice or too soon");
                 self.finished = true;
             }
-            Effect::AbandonClosing { .. }
+            Effect::BeginDrain { .. }
+            | Effect::AbandonClosing { .. }
             | Effect::ForgetSlot { .. }
             | Effect::Answer(_)
             | Effect::RestoreSignals => {}
@@ -340,7 +355,11 @@ impl Checker {
         let closed = self.closed_at.is_some();
         let refused = decision == Decision::Rejected(Rejection::ShuttingDown);
         let with_batch = matches!(decision, Decision::Rejected(Rejection::BatchRefused { .. }));
-        assert!(with_batch || refused == closed, "{task:?}: {decision:?}");
+        let expected = closed || self.is_refused_in_drain(task);
+        assert!(with_batch || refused == expected, "{task:?}: {decision:?}");
+        if refused && !closed {
+            self.sight("refused in a drain");
+        }
         let crowded = self.stuck.is_above_cap();
         let too_many = matches!(decision, Decision::Rejected(Rejection::TooManyAbandoned { .. }));
         assert!(!crowded || matches!(decision, Decision::Rejected(_)), "{task:?}: {decision:?}");

@@ -50,6 +50,7 @@ impl Checker {
             | Notice::Submitted { .. }
             | Notice::Queued { .. }
             | Notice::SlotTransition { .. }
+            | Notice::DrainRequested { .. }
             | Notice::ShutdownRequested { .. }
             | Notice::ShutdownEnded => {}
         }

@@ -1,0 +1,124 @@
+//! The settings of a supervisor about signals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::builder::SupervisorBuilder;
+use crate::api::supervisor_handle::SupervisorHandle;
+use crate::output::error::StartError;
+use crate::platform::user_value::UserValue;
+use crate::runtime::signals::Listener;
+use crate::task::door::Door;
+use crate::task::on_signal::SignalHook;
+
+impl SupervisorBuilder {
+    /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
+    /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
+    /// signals have the effect again that they had before. Without this setting, no handler is ever
+    /// installed.
+    ///
+    /// A handler that the program had installed before is called as well, before the supervisor
+    /// hears of the signal. One that the program installs later with `sigaction` takes the signal
+    /// away from the supervisor. Do not register one with the crate `signal-hook` while or after a
+    /// supervisor listens, for a signal that had its default effect until then: once the
+    /// supervisors have ended, that effect comes first.
+    ///
+    /// On Linux, a signal that is ignored at the start stays ignored. Elsewhere, every signal is
+    /// taken to have had its default effect.
+    ///
+    /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
+    /// signal 2 (SIGINT). Their former effect cannot be had back: they go to the supervisors that
+    /// listen, and once none does, to nobody, so that they no longer end the program. Windows ends
+    /// a program right after it was told that its console is closed or that the user logs off:
+    /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
+    /// the crate `ctrlc` installs. A program that has used that crate itself gets the error
+    /// `Signals`.
+    ///
+    /// This setting needs Unix or Windows, and the feature `signals`; otherwise
+    /// [`start`](Self::start) returns `Unsupported`.
+    pub fn shutdown_on_signals(mut self) -> Self {
+        (self.signals, self.signal_drain) = (Some("shutdown_on_signals"), None);
+        self
+    }
+
+    /// Begins a [drain](crate::Supervisor::drain) on SIGINT and SIGTERM. A second signal, more than
+    /// 300 ms after the first, begins the shutdown at once. After that, everything is as with
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals): the next signal makes the grace zero. Of
+    /// these two settings, the last one counts. `None` sets no limit.
+    ///
+    /// What holds there of other handlers, of ignored signals and of Windows, holds here as well.
+    /// Give less than the time after which the service manager kills, less the
+    /// [`grace`](Self::grace) and the event flush.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
+    /// let supervisor = Supervisor::builder().drain_on_signals(Duration::from_secs(20)).start()?;
+    /// let server = TaskSpec::once("server", |_| Ok(())); // ends before any signal
+    /// assert!(supervisor.run([server])?.shutdown.drain.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain_on_signals(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        let limit = limit.into().unwrap_or(Duration::MAX);
+        (self.signals, self.signal_drain) = (Some("drain_on_signals"), Some(limit));
+        self
+    }
+
+    /// Calls `callback` when the process gets the signal with this number, as `libc::SIGHUP` or
+    /// `signal_hook::consts` name it: for example to read the configuration anew.
+    ///
+    /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
+    /// it panicked or takes over 100 ms, and one that outlives the supervisor's
+    /// [`grace`](Self::grace) counts as stuck and is named in the
+    /// [snapshot](crate::Snapshot::stuck_signal_hooks) and the
+    /// [report](crate::ShutdownReport::stuck_signal_hooks). For each signal one call runs at a
+    /// time; a signal that comes in the meantime is remembered once. No call starts once a shutdown
+    /// has begun.
+    ///
+    /// For the effect that the signal has after the supervisor, for ignored signals and for other
+    /// handlers, the same holds as for [`shutdown_on_signals`](Self::shutdown_on_signals).
+    /// Real-time signals need a handler of the program, because their default effect cannot be
+    /// restored. This setting needs Unix and the feature `signals`; otherwise
+    /// [`start`](Self::start) returns `Unsupported`.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// const SIGHUP: i32 = 1;
+    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
+    /// let supervisor = Supervisor::builder()
+    ///     .shutdown_on_signals()
+    ///     .on_signal(SIGHUP, |supervisor| {
+    ///         if let Some(server) = supervisor.owner("server") {
+    ///             server.restart();
+    ///         }
+    ///     })
+    ///     .start()?;
+    /// assert!(supervisor.handle().snapshot()?.stuck_signal_hooks.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_signal(
+        mut self,
+        signal: i32,
+        callback: impl FnMut(&SupervisorHandle) + Send + 'static,
+    ) -> Self {
+        self.signal_hooks.push((signal, UserValue::new(Box::new(callback))));
+        self
+    }
+
+    pub(super) fn listen(
+        &mut self,
+        door: &Arc<Door>,
+    ) -> Result<(Option<Listener>, Vec<Arc<SignalHook>>), StartError> {
+        if self.signals.is_none() && self.signal_hooks.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let signals: Vec<_> = self.signal_hooks.iter().map(|(signal, _)| *signal).collect();
+        let listener = Listener::start(self.signals, &signals, &self.threads, door)?;
+        let hooks = self.signal_hooks.drain(..).map(|(signal, mut callback)| {
+            let handle = SupervisorHandle::new(Arc::clone(door));
+            Arc::new(SignalHook::new(signal, self.grace, move || callback(&handle)))
+        });
+        Ok((Some(listener), hooks.collect()))
+    }
+}

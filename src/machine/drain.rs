@@ -1,0 +1,150 @@
+//! A drain: what will end by itself may end, before the shutdown begins. Like the shutdown, it is a
+//! state, never a wait.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::effect::{Effect, Notice};
+use super::ending::End;
+use super::input::Submission;
+use super::phase::{Drain, Phase};
+use super::step::Machine;
+use super::stop::SIGNAL_ECHO;
+use super::task::{State, Task};
+use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
+use crate::vocabulary::reason::{Rejection, ShutdownCause, StopReason};
+
+impl Machine {
+    /// Begins a drain. Of several, the one that ends first counts.
+    pub(super) fn begin_drain(
+        &mut self,
+        cause: ShutdownCause,
+        limit: Duration,
+        out: &mut Vec<Effect>,
+    ) {
+        let until = self.now.after(limit);
+        let drain = match self.phase {
+            Phase::Running => Drain { cause, until, signalled: None, waits_for: None },
+            Phase::Draining(drain) if until < drain.until => Drain { cause, until, ..drain },
+            Phase::Draining(_) | Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {
+                return
+            }
+        };
+        self.phase = Phase::Draining(drain);
+        Self::publish(out, Notice::DrainRequested { cause, limit });
+        out.push(Effect::BeginDrain { until });
+        // A second time this finds nothing, because nothing of that kind is taken meanwhile.
+        self.part_with_residents(out);
+    }
+
+    /// Refuses what would wait in a queue in vain, and stops the tasks that bring more work.
+    fn part_with_residents(&mut self, out: &mut Vec<Effect>) {
+        let pick = |is: &dyn Fn(&Task) -> bool| -> Vec<_> {
+            self.tasks.iter().filter(|task| is(task)).map(|task| task.addr.key).collect()
+        };
+        let queued = pick(&|task| task.state == State::Queued && self.queues_in_vain(task));
+        let told = pick(&|task| task.plan.stop_at_drain && task.state != State::Queued);
+        // The queues come first, so that no slot that becomes free below passes to a task that is
+        // to be refused.
+        for key in queued {
+            self.end(key, End::Rejected(Rejection::ShuttingDown), out);
+        }
+        for key in told {
+            self.stop(key, StopReason::Stop, out);
+        }
+    }
+
+    fn queues_in_vain(&self, task: &Task) -> bool {
+        let owner = task.slot.and_then(|slot| self.slots.get(slot).owner);
+        let owner = owner.map(|owner| &self.tasks[owner]);
+        let resident = task.plan.restart == RestartPolicy::Always;
+        let for_ever = owner.is_some_and(|it| !it.will_end() && !it.plan.stop_at_drain);
+        resident || task.plan.stop_at_drain || for_ever
+    }
+
+    /// Whether a drain refuses a submission, which comes from one of the supervisor's own bodies:
+    /// only if it would be stopped immediately, or wait in a queue in vain.
+    pub(super) fn drain_refuses(&self, submission: &Submission) -> bool {
+        let Phase::Draining(_) = self.phase else { return false };
+        let owner = submission.slot.and_then(|slot| self.slots.get(slot).owner);
+        let resident = submission.plan.restart == RestartPolicy::Always;
+        let in_vain = owner.is_some_and(|owner| match submission.policy {
+            // It is refused for a reason of its own.
+            AdmissionPolicy::DropIfRunning => false,
+            AdmissionPolicy::Replace => resident,
+            AdmissionPolicy::Queue | AdmissionPolicy::KeepLatest => {
+                resident || !self.tasks[owner].will_end()
+            }
+        });
+        submission.plan.stop_at_drain || in_vain
+    }
+
+    /// A signal before any shutdown: the first begins a drain, if signals do that here, and the
+    /// next one the shutdown.
+    pub(super) fn signal_end(&mut self, cause: ShutdownCause, out: &mut Vec<Effect>) {
+        let signalled = self.phase.drain().and_then(|drain| drain.signalled);
+        match (signalled, self.limits.signal_drain) {
+            (Some(last), _) if last.until(self.now) <= SIGNAL_ECHO => {}
+            (None, Some(limit)) => {
+                self.begin_drain(cause, limit, out);
+                if let Phase::Draining(drain) = &mut self.phase {
+                    drain.signalled = Some(self.now);
+                }
+            }
+            (Some(_), _) | (None, None) => self.begin_shutdown(cause, out),
+        }
+    }
+
+    /// Looks whether the drain still waits for a task. Mostly it is the same as before.
+    pub(super) fn advance_drain(&mut self) {
+        if let Phase::Draining(drain) = &mut self.phase {
+            let from = drain.waits_for.unwrap_or(TaskKey(0));
+            drain.waits_for = self.tasks.find_from(from, Task::is_waited_for);
+        }
+    }
+
+    /// Whether a drain waits for no task. A submission that is not decided yet may change that.
+    pub(crate) fn has_drained(&self) -> bool {
+        self.phase.drain().is_some_and(|drain| drain.waits_for.is_none())
+    }
+
+    /// Whether a drain is under way.
+    pub(crate) const fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining(_))
+    }
+
+    /// No submission waits to be decided. If the drain waits for no task either, it is over.
+    pub(super) fn intake_empty(&mut self, out: &mut Vec<Effect>) {
+        if self.has_drained() {
+            self.end_drain(out);
+        }
+    }
+
+    /// The drain is over, or its time is.
+    pub(super) fn end_drain(&mut self, out: &mut Vec<Effect>) {
+        if let Phase::Draining(drain) = self.phase {
+            self.begin_shutdown(drain.cause, out);
+        }
+    }
+
+    /// The shutdown begins: says for which tasks a drain has waited in vain.
+    pub(super) fn note_unfinished(&self, out: &mut Vec<Effect>) {
+        if self.is_draining() {
+            let unfinished = self.tasks.iter().filter(|task| task.is_waited_for());
+            out.extend(unfinished.map(|task| Effect::NoteUnfinished { task: task.addr }));
+        }
+    }
+}
+
+impl Task {
+    /// Whether it comes to an end by itself: unlike a resident, which runs until it is stopped.
+    fn will_end(&self) -> bool {
+        self.plan.restart != RestartPolicy::Always || self.state.stop_recorded()
+    }
+
+    /// Whether a drain waits for its outcome.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.will_end() && !self.state.is_over() && self.state != State::Over
+    }
+}

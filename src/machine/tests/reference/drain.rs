@@ -1,0 +1,67 @@
+//! What a drain refuses, stops and waits for.
+
+use core::time::Duration;
+
+use super::job::{Job, Place};
+use super::model::Model;
+use crate::machine::{End, Submission};
+use crate::vocabulary::id::TaskId;
+use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
+use crate::vocabulary::reason::{Rejection, StopReason};
+
+impl Model {
+    pub(super) fn begin_drain(&mut self, limit: Duration) {
+        let until = self.now.after(limit);
+        if self.closes.is_some() {
+            return;
+        }
+        let known = self.drain;
+        self.drain = Some(known.map_or(until, |known| known.min(until)));
+        if known.is_none() {
+            self.stop_for_drain();
+        }
+    }
+
+    fn stop_for_drain(&mut self) {
+        let all = self.jobs.clone();
+        let owner = |job: &Job| all.iter().find(|it| it.is_owner && it.slot == job.slot);
+        let goes_on = |job: &Job| !job.will_end() && !job.plan.stop_at_drain;
+        for job in all.iter().filter(|job| job.place == Place::Queued) {
+            let resident = job.plan.restart == RestartPolicy::Always;
+            if resident || job.plan.stop_at_drain || owner(job).is_some_and(goes_on) {
+                self.end(job.id, End::Rejected(Rejection::ShuttingDown));
+            }
+        }
+        for job in all.iter().filter(|job| job.place != Place::Queued && job.plan.stop_at_drain) {
+            self.stop(job.id, StopReason::Stop);
+        }
+    }
+
+    /// Of what is handed over in a drain.
+    pub(super) fn is_refused(&mut self, submission: &Submission, owner: Option<TaskId>) -> bool {
+        let resident = submission.plan.restart == RestartPolicy::Always;
+        let in_vain = owner.is_some_and(|owner| match submission.policy {
+            AdmissionPolicy::DropIfRunning => false,
+            AdmissionPolicy::Replace => resident,
+            _ => resident || !self.job(owner).will_end(),
+        });
+        self.drain.is_some() && (submission.plan.stop_at_drain || in_vain)
+    }
+
+    pub(super) fn has_drained(&self) -> bool {
+        self.drain.is_some() && !self.jobs.iter().any(|job| job.will_end() && !job.over)
+    }
+
+    pub(super) fn intake_empty(&mut self) {
+        if self.has_drained() {
+            self.shut_down();
+        }
+    }
+}
+
+impl Job {
+    fn will_end(&self) -> bool {
+        let stopped = self.stop.is_some() || self.place == Place::Closing || self.over;
+        stopped || self.plan.restart != RestartPolicy::Always
+    }
+}

@@ -1,0 +1,35 @@
+//! What became of a drain.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::time::Seconds;
+
+/// Describes how a [drain](crate::Supervisor::drain) went, as part of the
+/// [`ShutdownReport`](crate::ShutdownReport). What became of the unfinished tasks in the shutdown
+/// that followed is counted there, like all others.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// How long the drain could have taken; `None` for no limit.
+    pub limit: Option<Duration>,
+    /// The time from the first request until the shutdown began.
+    pub elapsed: Duration,
+    /// The number of tasks that the drain has waited for in vain: because its limit had passed, or
+    /// because a shutdown was requested in the meantime.
+    pub unfinished: usize,
+    /// Up to 64 of them.
+    pub tasks: Vec<TaskRef>,
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "drain took {} s", Seconds(self.elapsed))?;
+        if let Some(limit) = self.limit {
+            write!(f, " of {} s", Seconds(limit))?;
+        }
+        write!(f, ": {} unfinished", self.unfinished)?;
+        self.tasks.iter().try_for_each(|task| write!(f, "\n  unfinished: {task}"))
+    }
+}

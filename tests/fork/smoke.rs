@@ -79,6 +79,8 @@ fn in_the_child(
     assert!(handle.owner("resident").is_none() && handle.task(resident.id()).is_none());
     assert_eq!(handle.flush_events().unwrap_err(), WaitError::Closed);
     assert_eq!(supervisor.wait_idle().unwrap_err(), WaitError::Closed);
+    handle.request_drain(None);
+    supervisor.drain(None).unwrap_err();
     handle.request_shutdown();
     supervisor.shutdown().unwrap_err();
     drop(supervisor);

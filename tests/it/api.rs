@@ -11,11 +11,11 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::Receiver;
 use threadvisor::prelude::*;
 use threadvisor::{
-    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, ExtendError, FailedTask,
-    FailureCause, InvalidSetting, NotCompleted, OutcomeCounts, PermitCounts, RejectionCount,
-    RunReport, ShutdownCause, ShutdownReport, SlotCancelled, SlotSnapshot, SlotStatus, Snapshot,
-    StartError, SubmitError, SupervisorBuilder, TaskId, TaskRef, TaskSnapshot, TroubledTask,
-    WaitError, WorkerCounts, WouldDeadlock, PANIC_ISOLATION,
+    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, DrainReport,
+    ExtendError, FailedTask, FailureCause, InvalidSetting, NotCompleted, OutcomeCounts,
+    PermitCounts, RejectionCount, RunReport, ShutdownCause, ShutdownReport, SlotCancelled,
+    SlotSnapshot, SlotStatus, Snapshot, StartError, SubmitError, SupervisorBuilder, TaskId,
+    TaskRef, TaskSnapshot, TroubledTask, WaitError, WorkerCounts, WouldDeadlock, PANIC_ISOLATION,
 };
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
@@ -53,6 +53,7 @@ fn every_public_type_can_be_shared_and_printed() {
     cloned::<LogEvents>();
     cloned::<Snapshot>();
     cloned::<(TaskSnapshot, SlotSnapshot, SlotStatus, WorkerCounts, PermitCounts)>();
+    cloned::<DrainReport>();
     cloned::<(RunReport, ShutdownReport, AbandonedAttempt, FailedTask, OutcomeCounts)>();
     cloned::<(Outcome, Rejection, StopReason, CancelReason, ShutdownCause, FailureCause)>();
     cloned::<(RestartPolicy, AdmissionPolicy, PanicPolicy, BackoffPolicy, JitterPolicy)>();
@@ -65,6 +66,7 @@ fn every_public_type_can_be_shared_and_printed() {
     shown::<RejectionCount>();
     shown::<TroubledTask>();
     shown::<ShutdownReport>();
+    shown::<DrainReport>();
     shown::<TaskError>();
     shown::<TaskId>();
     shown::<TaskState>();

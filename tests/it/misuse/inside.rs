@@ -26,7 +26,7 @@ struct Actors {
 type Row = (&'static str, fn(&Actors) -> String, &'static str);
 
 #[rustfmt::skip]
-const ROWS: [Row; 40] = [
+const ROWS: [Row; 42] = [
     ("add", |it| added(it.handle.add(free("added"))), "added"),
     ("add, busy", |it| added(it.handle.add(no_op("other"))), "slot_busy"),
     ("add, invalid", |it| added(it.handle.add(no_op(""))), "invalid"),
@@ -41,10 +41,12 @@ const ROWS: [Row; 40] = [
     ("owner, idle", |it| format!("{:?}", it.handle.owner("ended").is_some()), "false"),
     ("cancel_slot", |it| format!("{:?}", it.handle.cancel_slot("ended").owner_asked), "false"),
     ("snapshot", |it| format!("{:?}", it.handle.snapshot().is_ok()), "true"),
+    ("is_draining", |it| format!("{:?}", it.handle.is_draining()), "false"),
     ("is_shutting_down", |it| format!("{:?}", it.handle.is_shutting_down()), "false"),
     ("flush_events", |it| format!("{:?}", it.handle.flush_events().is_err()), "true"),
     ("clone", |it| format!("{:?}", it.handle.clone().is_shutting_down()), "false"),
     ("shutdown", |it| own(it, |own| format!("{:?}", own.shutdown().is_err())), "true"),
+    ("drain", |it| own(it, |own| format!("{:?}", own.drain(None).is_err())), "true"),
     ("wait_idle", |it| own(it, |own| format!("{:?}", own.wait_idle().is_err())), "true"),
     ("handle", |it| own(it, |own| own.handle().is_shutting_down().to_string()), "false"),
     ("id", |it| format!("{:?}", it.other.id() == it.ended.id()), "false"),

@@ -42,7 +42,7 @@ fn growth(drop_guards: Way) -> f64 {
             drop_guards(count);
             began.elapsed()
         };
-        (0..5).map(time).min().unwrap()
+        (0..3).map(time).min().unwrap()
     };
     shortest(FEW * FACTOR).as_secs_f64() / shortest(FEW).as_secs_f64()
 }
@@ -78,10 +78,13 @@ fn each_of_many_guards_costs_as_much_as_each_of_few() {
             drop(guards);
         }),
     ];
-    let grown = ways.map(|(way, drop_guards)| (growth(drop_guards).round(), way));
-    // In proportion it is 16, with the square of the number 256.
-    let in_proportion = grown.iter().all(|(growth, _)| *growth < 64.0);
-    assert!(in_proportion, "{FACTOR} times as many guards take so many times as long: {grown:?}");
+    // In proportion it is 16, with the square of the number 256. Where many programs run at once, a
+    // try may go wrong; only one that is slow each time does more than its part.
+    let slow = ways.map(|(way, drop_guards)| {
+        let mut growth = (0..20).map(|_| growth(drop_guards));
+        growth.all(|growth| growth >= 64.0).then_some(way)
+    });
+    assert_eq!(slow.iter().flatten().next(), None, "{FACTOR} times as many take far longer");
 }
 
 #[test]

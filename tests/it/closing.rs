@@ -1,7 +1,7 @@
 //! An outcome means closed: the body of a task is dropped before its outcome is seen and before its
 //! slot passes on, however the task ended. A destructor that hangs keeps nothing else waiting.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,6 +227,35 @@ fn a_tenth_hook_runs_in_time_beside_nine_that_hang() {
     assert_eq!(outcome_of(&good).to_string(), "cancelled (shutdown), the body returned ok");
     assert!(bad.iter().all(|task| task.outcome().is_none()));
     gate.open();
+}
+
+/// A hundred hooks that are due at once do not start a hundred threads.
+#[test]
+fn few_threads_are_started_for_many_hooks() {
+    let threads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&threads);
+    let builder = Supervisor::builder().grace(WATCHDOG).on_thread_start(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let rig = Rig::start(builder);
+    let (start, started) = unbounded();
+    let spec = |n: u32| {
+        let start = start.clone();
+        TaskSpec::once(format!("task {n}"), move |ctx| {
+            let (wake, woken) = bounded::<()>(0);
+            let _hook = ctx.on_cancel(move || drop(wake));
+            start.send(())?;
+            let _ = woken.recv();
+            Ok(())
+        })
+    };
+    rig.handle.add_all((0..100).map(spec)).unwrap();
+    (0..100).for_each(|_| next(&started));
+    let before = threads.load(Ordering::SeqCst);
+    assert_eq!(rig.supervisor.shutdown().unwrap().shutdown.stopped, 100);
+    let more = threads.load(Ordering::SeqCst) - before;
+    assert!(more <= 20, "{more} threads were started for a hundred hooks");
 }
 
 /// As with hooks; and attempts run, too.

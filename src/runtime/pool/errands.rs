@@ -248,3 +248,58 @@ impl Errands {
         self.drops.len() + self.runs.iter().filter(unnamed).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::sync::Mutex;
+    use crate::platform::user_value::UserValue;
+    use crate::task::on_signal::SignalHook;
+
+    fn thread(n: usize) -> Thread {
+        Thread { name: format!("w{n}").into(), tid: None }
+    }
+
+    /// A drop that notes its number.
+    fn drop_of(n: u32, dropped: &Arc<Mutex<Vec<u32>>>) -> Errand {
+        struct Notes(u32, Arc<Mutex<Vec<u32>>>);
+        impl Drop for Notes {
+            fn drop(&mut self) {
+                self.1.lock().push(self.0);
+            }
+        }
+        Errand::Drop(UserValue::new(Box::new(Notes(n, Arc::clone(dropped)))))
+    }
+
+    #[test]
+    fn hooks_go_first_and_no_more_than_eight_drops_run_unless_they_are_slow() {
+        let (clock, mut errands) = (ModelClock::start_now(), Errands::default());
+        let (now, dropped) = (clock.real.now(), Arc::default());
+        for n in 0..20 {
+            errands.push_drop(drop_of(n, &dropped), now);
+        }
+        let hook = Arc::new(SignalHook::new(1, Duration::ZERO, || ()));
+        errands.push_hooks(HookOwner::Signal(hook), now);
+
+        let first = errands.take(&thread(0), false, &clock);
+        assert!(matches!(first, Some(Errand::Hooks(_))));
+        let take = |errands: &mut Errands, from: usize| {
+            let drops = (from..).map_while(|n| errands.take(&thread(n), false, &clock));
+            drops.take(50).count()
+        };
+        // The hook runs as well.
+        assert_eq!((take(&mut errands, 1), errands.takeable(), errands.room()), (7, 0, 0));
+        assert_eq!(*dropped.lock(), (0..7).collect::<Vec<_>>());
+
+        let mut facts = Vec::new();
+        let later = now.after(SLOW + SLOW);
+        errands.look(&clock, later, Duration::ZERO, &mut facts);
+        errands.crowded = true;
+        assert_eq!(take(&mut errands, 20), 0);
+        errands.crowded = false;
+        assert_eq!((take(&mut errands, 20), errands.waiting_drops()), (8, 5));
+        // At the end, all that is left is taken.
+        assert!(errands.take(&thread(30), true, &clock).is_some());
+        assert!(errands.take(&thread(31), false, &clock).is_none());
+    }
+}

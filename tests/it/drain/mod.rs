@@ -374,7 +374,9 @@ fn a_main_that_returns_a_report_with_something_unfinished_prints_it() {
 #[cfg(not(all(any(unix, windows), feature = "signals")))]
 #[test]
 fn where_signals_are_not_supported_asking_for_a_drain_by_them_is_a_typed_error() {
+    use threadvisor::StartError;
+
     let error = Supervisor::builder().drain_on_signals(None).start().unwrap_err();
-    let expected = threadvisor::StartError::Unsupported("drain_on_signals");
+    let expected = StartError::Unsupported("drain_on_signals");
     assert_eq!(error.to_string(), expected.to_string());
 }

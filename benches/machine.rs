@@ -264,6 +264,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         failure_limit: None,
         timeout: None,
         max_timeout: None,
+        ready_within: None,
         grace: HOUR,
         expires_in: None,
         panic: vocabulary::policy::PanicPolicy::Failure,

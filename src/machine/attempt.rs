@@ -28,8 +28,7 @@ impl Machine {
     pub(super) fn claimed(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let State::Starting { stop, .. } = self.tasks[key].state else { return };
         self.begin(key, at, out);
-        let timeout = self.tasks[key].plan.timeout;
-        let deadline = timeout.map_or(Time::NEVER, |timeout| at.after(timeout));
+        let deadline = self.tasks[key].plan.deadline_from(at);
         self.enter_running(key, at, at, deadline, self.tasks[key].young(at));
         // The revocation came too late, so the stop must be told.
         if let Some(stop) = stop {
@@ -65,6 +64,25 @@ impl Machine {
                 self.end(key, End::Cancelled { reason, ret: None }, out);
             }
         }
+    }
+
+    /// A body says that its attempt is ready. From now on its deadline counts alone.
+    pub(super) fn ready(
+        &mut self,
+        key: TaskKey,
+        claimed_at: Time,
+        at: Time,
+        until: Time,
+        out: &mut Vec<Effect>,
+    ) {
+        // The report of the claim may not have come.
+        self.claimed(key, claimed_at, out);
+        let attempt = self.tasks[key].attempt_addr();
+        let (State::Running { .. } | State::Stopping { .. }) = self.tasks[key].state else {
+            return;
+        };
+        Self::publish(out, Notice::AttemptReady { attempt, took: claimed_at.until(at) });
+        self.move_deadline(key, until);
     }
 
     /// Cancels the attempt's token and starts its grace. With a `stop`, nothing follows.

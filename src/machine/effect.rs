@@ -136,6 +136,10 @@ pub(crate) enum Notice {
     AttemptResponsive {
         attempt: AttemptAddr,
     },
+    AttemptReady {
+        attempt: AttemptAddr,
+        took: Duration,
+    },
     AttemptStable {
         attempt: AttemptAddr,
         failures: u32,

@@ -40,6 +40,8 @@ pub(crate) enum Input {
     SignalReceived(i32),
     /// A thread has taken up an attempt.
     Claimed { attempt: AttemptAddr, at: Time },
+    /// A body says that its attempt is ready, which is now overdue at `until`.
+    Ready { attempt: AttemptAddr, claimed_at: Time, at: Time, until: Time },
     /// A body has returned.
     Returned {
         attempt: AttemptAddr,

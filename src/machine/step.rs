@@ -77,6 +77,7 @@ impl Machine {
 
     /// Takes a fact that is known at `now` and appends the effects, which must be performed in this
     /// order and before the next fact.
+    #[allow(clippy::too_many_lines, reason = "one arm for each input")]
     pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         debug_assert!(now >= self.now, "time went back");
         self.now = self.now.max(now);
@@ -117,6 +118,9 @@ impl Machine {
             // Reports of threads about their attempts.
             Input::Claimed { attempt, at } => {
                 self.with_attempt(attempt, |this, key| this.claimed(key, at, out));
+            }
+            Input::Ready { attempt, claimed_at, at, until } => {
+                self.with_attempt(attempt, |this, key| this.ready(key, claimed_at, at, until, out));
             }
             Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after } => {
                 // A released attempt no longer belongs to its task, so these are searched first.

@@ -28,6 +28,13 @@ impl Machine {
         self.task_mut(key).since = claimed_at;
     }
 
+    /// A running attempt is overdue at another time.
+    pub(super) fn move_deadline(&mut self, key: TaskKey, deadline: Time) {
+        if let State::Running { claimed_at, watch, health, .. } = self.tasks[key].state {
+            self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+        }
+    }
+
     /// Changes what is known of a running attempt, and its timer with it.
     fn set_running(&mut self, key: TaskKey, state: State) {
         self.task_mut(key).state = state;

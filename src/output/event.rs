@@ -103,6 +103,13 @@ pub enum EventKind {
         /// The number of the attempt.
         attempt: u64,
     },
+    /// The attempt said that it is [ready](crate::TaskContext::ready).
+    AttemptReady {
+        /// The number of the attempt.
+        attempt: u64,
+        /// How long that took, from the moment a thread took the attempt up.
+        took: Duration,
+    },
     /// The attempt has run for [`stable_after`](crate::TaskSpec::stable_after) after failures of
     /// its task: a body that never returns has no success that could say so.
     AttemptStable {
@@ -343,6 +350,7 @@ labels!(EventKind {
     Self::AttemptOverdue { .. } => "attempt_overdue",
     Self::AttemptSilent { .. } => "attempt_silent",
     Self::AttemptResponsive { .. } => "attempt_responsive",
+    Self::AttemptReady { .. } => "attempt_ready",
     Self::AttemptStable { .. } => "attempt_stable",
     Self::AttemptsTooShort { .. } => "attempts_too_short",
     Self::StallReport { .. } => "stall_report",
@@ -381,6 +389,7 @@ impl EventKind {
             | Self::AttemptOverdue { attempt, .. }
             | Self::AttemptSilent { attempt, .. }
             | Self::AttemptResponsive { attempt }
+            | Self::AttemptReady { attempt, .. }
             | Self::AttemptStable { attempt, .. }
             | Self::AttemptsTooShort { attempt, .. }
             | Self::StallReport { attempt, .. }

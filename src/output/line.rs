@@ -88,6 +88,7 @@ impl<'a, 'b> Line<'a, 'b> {
                 self.span("delay", *delay).plain("cause", cause)
             }
             E::RunScheduled { delay, .. } => self.span("delay", *delay),
+            E::AttemptReady { took, .. } => self.span("took", *took),
             E::AttemptStable { failures, .. } => self.plain("failures", failures),
             E::AttemptsTooShort { runs, within, .. } => {
                 self.plain("runs", runs).span("within", *within)
@@ -208,6 +209,7 @@ impl EventKind {
             | Self::AttemptReturned { .. }
             | Self::ClosingReturned { .. }
             | Self::AttemptResponsive { .. }
+            | Self::AttemptReady { .. }
             | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }
             | Self::TaskEnded { .. }

@@ -79,6 +79,7 @@ impl Snapshot {
 /// Shows one task of a [`Snapshot`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
 pub struct TaskSnapshot {
     /// The task.
     pub task: TaskRef,
@@ -107,6 +108,8 @@ pub struct TaskSnapshot {
     /// Whether the attempt is stable: it has run for
     /// [`stable_after`](crate::TaskSpec::stable_after), and was not told to return.
     pub stable: bool,
+    /// Whether the attempt has said that it is [ready](crate::TaskContext::ready).
+    pub ready: bool,
     pub(crate) at: Duration,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,

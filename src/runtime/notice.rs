@@ -55,6 +55,7 @@ pub(super) fn is_worth_a_warning(
         | Notice::AttemptOverdue { .. }
         | Notice::AttemptSilent { .. }
         | Notice::AttemptResponsive { .. }
+        | Notice::AttemptReady { .. }
         | Notice::AttemptStable { .. }
         | Notice::AttemptReturned { .. }
         | Notice::TaskClosing { .. }
@@ -82,6 +83,7 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::AttemptOverdue { attempt, .. }
         | Notice::AttemptSilent { attempt, .. }
         | Notice::AttemptResponsive { attempt }
+        | Notice::AttemptReady { attempt, .. }
         | Notice::AttemptStable { attempt, .. }
         | Notice::AttemptsTooShort { attempt, .. }
         | Notice::AttemptAbandoned { attempt, .. }
@@ -131,6 +133,9 @@ pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> Event
         }
         Notice::AttemptResponsive { attempt } => {
             EventKind::AttemptResponsive { attempt: attempt.number }
+        }
+        Notice::AttemptReady { attempt, took } => {
+            EventKind::AttemptReady { attempt: attempt.number, took }
         }
         Notice::AttemptStable { attempt, failures } => {
             EventKind::AttemptStable { attempt: attempt.number, failures }

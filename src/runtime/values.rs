@@ -85,10 +85,10 @@ impl Belongings {
         let body = self.body.take().expect("a body that runs again is kept");
         // A share of it stays for a retry beside this attempt.
         self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
-        let Plan { timeout, max_timeout, .. } = *self.plan;
+        let Plan { timeout, max_timeout, ready_within, .. } = *self.plan;
         let load = Load {
             body,
-            allowance: Allowance { timeout, max_timeout },
+            allowance: Allowance { timeout, max_timeout, ready_within },
             failures,
             last_failure: self.last_failure.clone().filter(|_| failures > 0),
         };

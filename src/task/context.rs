@@ -288,6 +288,14 @@ impl TaskContext {
         self.cell().extend(span)
     }
 
+    /// Says that the attempt is ready: what others need of it is there. Returns immediately.
+    /// Publishes [`AttemptReady`](crate::EventKind::AttemptReady), and is what
+    /// [`ready_within`](crate::TaskSpec::ready_within) awaits. An attempt stays ready until it
+    /// ends. Has no effect the second time, and once the attempt was told to return.
+    pub fn ready(&self) {
+        self.cell().say_ready();
+    }
+
     /// Gives the task's [watchdog](crate::TaskSpec::watchdog) a sign of life. Costs one relaxed
     /// atomic store.
     #[doc(alias = "checkpoint")]

@@ -21,6 +21,8 @@ use crate::vocabulary::time::{RealTime, Time};
 pub(crate) enum Fact {
     /// A thread has taken up an attempt.
     Claimed { attempt: AttemptAddr, at: Time },
+    /// A body says that its attempt is ready, which is now overdue at `until`.
+    Ready { attempt: AttemptAddr, claimed_at: Time, at: Time, until: Time },
     /// A body has returned.
     Returned(Returned),
     /// The destructor of a user value panicked.

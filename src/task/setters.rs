@@ -139,6 +139,33 @@ macro_rules! setters {
                 self.with(Setting::MaxTimeout(limit.into()))
             }
 
+            /// Has each attempt say that it is ready, with
+            /// [`TaskContext::ready`](crate::TaskContext::ready), no later than `span` after a
+            /// thread has taken it up. If it has not by then, it is told to return, and counts as a
+            /// failure like one that misses its [`timeout`](Self::timeout). At most the `timeout`;
+            /// extending the deadline does not move it. Default: `None`, nothing is awaited.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::prelude::*;
+            /// # let supervisor = Supervisor::builder().start()?;
+            /// let link = TaskSpec::new("link", |ctx| {
+            ///     // ... open the port, greet the device ...
+            ///     ctx.ready();
+            ///     ctx.sleep(Duration::from_secs(3600))?;
+            ///     Ok(())
+            /// });
+            /// let ready_within = Duration::from_secs(5);
+            /// let link = supervisor.handle().add(link.ready_within(ready_within))?;
+            /// # while !supervisor.handle().snapshot()?.tasks[0].ready { std::thread::yield_now() }
+            /// let entry = &supervisor.handle().snapshot()?.tasks[0];
+            /// assert!(entry.ready);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn ready_within(self, span: impl Into<Option<Duration>>) -> Self {
+                self.with(Setting::ReadyWithin(span.into()))
+            }
+
             /// Watches each attempt for signs of life, which are
             /// [`heartbeat`](crate::TaskContext::heartbeat) and [`mark`](crate::TaskContext::mark).
             /// An attempt that gives none for `max_silence` is reported as

@@ -27,6 +27,7 @@ pub(super) enum Setting {
     MaxRetries(Option<u32>),
     MaxTimeout(Option<Duration>),
     PanicPolicy(PanicPolicy),
+    ReadyWithin(Option<Duration>),
     RepeatAfter(Duration),
     Restart(RestartPolicy),
     RetryEarly,
@@ -65,6 +66,7 @@ impl Settings {
             failure_limit: None,
             timeout: None,
             max_timeout: None,
+            ready_within: None,
             grace: supervisor_grace,
             expires_in: None,
             panic: PanicPolicy::default(),
@@ -94,6 +96,7 @@ impl Settings {
                 Setting::MaxRetries(most) => plan.max_retries = most,
                 Setting::MaxTimeout(limit) => plan.max_timeout = limit,
                 Setting::PanicPolicy(policy) => plan.panic = policy,
+                Setting::ReadyWithin(span) => plan.ready_within = span,
                 Setting::RepeatAfter(delay) => {
                     (plan.pause, plan.restart) = (Pause::Delay(delay), RestartPolicy::Always);
                 }
@@ -157,6 +160,14 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     let no_span = "give a span above zero, or None for no limit";
     if plan.timeout == Some(Duration::ZERO) {
         return Err(InvalidSetting::new("timeout", Duration::ZERO, no_span));
+    }
+    if plan.ready_within == Some(Duration::ZERO) {
+        return Err(InvalidSetting::new("ready_within", Duration::ZERO, no_span));
+    }
+    if let (Some(span), Some(timeout)) = (plan.ready_within, plan.timeout) {
+        if span > timeout {
+            return Err(InvalidSetting::new("ready_within", span, "give at most `timeout`"));
+        }
     }
     if plan.expires_in == Some(Duration::ZERO) {
         return Err(InvalidSetting::new("expires_in", Duration::ZERO, no_span));

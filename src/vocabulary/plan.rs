@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
+use crate::vocabulary::time::Time;
 
 /// Hooks and drops that take longer than this are slow. Shorter ones are not abandoned while the
 /// supervisor runs.
@@ -69,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) timeout: Option<Duration>,
     /// How far a body may extend its deadline.
     pub(crate) max_timeout: Option<Duration>,
+    /// How soon after its claim an attempt must say that it is ready.
+    pub(crate) ready_within: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) panic: PanicPolicy,
@@ -80,6 +83,18 @@ pub(crate) struct Plan {
     pub(crate) body: BodyKind,
     /// Whether dropping the body may run code.
     pub(crate) needs_drop: bool,
+}
+
+impl Plan {
+    /// When an attempt that was claimed at `claimed_at` is overdue, unless it says something.
+    pub(crate) fn deadline_from(&self, claimed_at: Time) -> Time {
+        let span = self.timeout.into_iter().chain(self.ready_within).min();
+        span.map_or(Time::NEVER, |span| claimed_at.after(span))
+    }
+
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.timeout.is_some() || self.ready_within.is_some()
+    }
 }
 
 /// The bounds of one supervisor.

@@ -21,6 +21,7 @@ mod program;
 mod progress;
 mod promises;
 mod recv;
+mod readiness;
 mod reports;
 mod results;
 mod run;

@@ -229,6 +229,7 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::AttemptReturned { attempt, error, .. } => format!("{attempt}: {}", text(error)),
         EventKind::AttemptAbandoned { attempt, reason, .. } => format!("{attempt}: {reason}"),
         EventKind::RetryScheduled { attempt, cause, .. } => format!("{attempt}: {cause}"),
+        EventKind::AttemptReady { attempt, .. } => format!("{attempt}"),
         EventKind::AttemptStable { attempt, failures } => format!("{attempt}: {failures}"),
         EventKind::TaskEnded { outcome } => outcome.to_string(),
         _ => String::new(),

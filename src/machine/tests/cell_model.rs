@@ -29,6 +29,9 @@ pub(crate) struct CellModel {
     until: Time,
     /// The latest deadline that the body may ask for; `None` if it may not ask.
     max_until: Option<Time>,
+    /// Until when the body has to say that it is ready.
+    ready_by: Option<Time>,
+    is_ready: bool,
     told: Option<CancelReason>,
     /// The body will not run again, whatever it returns.
     finalized: bool,
@@ -51,6 +54,8 @@ impl CellModel {
             claimed_at: Time::ZERO,
             until: Time::NEVER,
             max_until: None,
+            ready_by: None,
+            is_ready: false,
             told: None,
             finalized: false,
             abandoned: false,
@@ -78,8 +83,20 @@ impl CellModel {
         self.told
     }
 
-    pub(crate) const fn until(&self) -> Time {
-        self.until
+    pub(crate) fn until(&self) -> Time {
+        let awaited = self.ready_by.filter(|_| self.told.is_none() && !self.is_ready);
+        awaited.map_or(self.until, |ready_by| ready_by.min(self.until))
+    }
+
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The running body says that it is ready. Gives the deadline from now on, if that is news.
+    pub(crate) fn say_ready(&mut self) -> Option<Time> {
+        let news = self.runs() && self.told.is_none() && !self.is_ready;
+        self.is_ready |= news;
+        news.then_some(self.until)
     }
 
     pub(crate) const fn is_abandoned(&self) -> bool {
@@ -96,6 +113,7 @@ impl CellModel {
         now: Time,
         timeout: Option<Duration>,
         max_timeout: Option<Duration>,
+        ready_within: Option<Duration>,
     ) -> bool {
         if !self.is_offered() {
             return false;
@@ -104,6 +122,7 @@ impl CellModel {
         self.claimed_at = now;
         self.until = timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
         self.max_until = max_timeout.map(|most| now.after(most));
+        self.ready_by = ready_within.map(|span| now.after(span));
         true
     }
 
@@ -149,8 +168,8 @@ impl CellModel {
         if self.told.is_some() {
             return answer;
         }
-        if answer == TellAnswer::Told && reason == CancelReason::Timeout && self.until > now {
-            return TellAnswer::DeadlineMoved(self.until);
+        if answer == TellAnswer::Told && reason == CancelReason::Timeout && self.until() > now {
+            return TellAnswer::DeadlineMoved(self.until());
         }
         (self.told, self.until) = (Some(reason), grace_until);
         answer

@@ -153,6 +153,9 @@ impl Names {
                 format!("{} silent for {silent_for:?}", self.attempt(attempt))
             }
             Notice::AttemptResponsive { attempt } => format!("{} resumed", self.attempt(attempt)),
+            Notice::AttemptReady { attempt, took } => {
+                format!("{} ready after {took:?}", self.attempt(attempt))
+            }
             Notice::AttemptStable { attempt, failures } => {
                 format!("{} stable after {failures} failures", self.attempt(attempt))
             }

@@ -45,6 +45,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             failure_limit: None,
             timeout: None,
             max_timeout: None,
+            ready_within: None,
             grace: ms(100),
             expires_in: None,
             panic: PanicPolicy::Failure,
@@ -152,6 +153,10 @@ impl Spec {
 
     pub(super) fn timeout(self, timeout: Duration) -> Self {
         self.plan(|plan| plan.timeout = Some(timeout))
+    }
+
+    pub(super) fn ready_within(self, span: Duration) -> Self {
+        self.plan(|plan| plan.ready_within = Some(span))
     }
 
     pub(super) fn grace(self, grace: Duration) -> Self {

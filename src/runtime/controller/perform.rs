@@ -98,7 +98,7 @@ impl Controller {
         // If nothing depends on the claim, it is reported with the return, which saves a message.
         let watched = self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
-        let reports_claim = watched || plan.watchdog.is_some() || plan.timeout.is_some();
+        let reports_claim = watched || plan.watchdog.is_some() || plan.has_deadline();
         let attempt = Attempt { cell, finality, reports_claim, no_thread: None };
         match belongings.dedicated.clone() {
             Some(options) => {

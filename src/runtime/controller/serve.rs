@@ -21,6 +21,9 @@ impl Controller {
     pub(super) fn serve_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Claimed { attempt, at } => self.feed(Input::Claimed { attempt, at }),
+            Fact::Ready { attempt, claimed_at, at, until } => {
+                self.feed(Input::Ready { attempt, claimed_at, at, until });
+            }
             Fact::Returned(returned) => self.take_home(returned),
             Fact::Closed { attempt } => self.feed(Input::Closed { attempt }),
             Fact::ClosingSlow { attempt, since } => {

@@ -138,6 +138,7 @@ impl Controller {
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
             silent: health == Some(Health::Silent),
+            ready: cell.is_some_and(|cell| cell.is_ready()),
             stable: health.is_some_and(|health| health.is_stable(self.now)),
             at: Duration::ZERO,
             mark: cell.and_then(|cell| cell.pulse.last_mark()),

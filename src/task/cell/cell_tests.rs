@@ -38,6 +38,7 @@ enum Operation {
     Finalize(Time),
     Abandon,
     Extend(Duration),
+    SayReady,
 }
 
 /// Both, and what only those who call them know.
@@ -54,6 +55,7 @@ impl Pair {
         let hours = |n| HOUR * n;
         let allowance = Allowance {
             timeout: dice.chance(70).then(|| hours(1 + dice.below(4))),
+            ready_within: dice.chance(50).then(|| hours(1 + dice.below(8))),
             max_timeout: dice.chance(70).then(|| hours(1 + dice.below(8))),
         };
         let record = Record::new(
@@ -85,6 +87,7 @@ impl Pair {
             }
             6 => dice.chance(50).then(|| Operation::Finalize(hour(dice))),
             7 => Some(Operation::Abandon),
+            8 if dice.chance(30) => Some(Operation::SayReady),
             _ => {
                 let span = HOUR * dice.below(8) + HOUR / 2;
                 self.model.runs().then_some(Operation::Extend(span))
@@ -94,12 +97,14 @@ impl Pair {
 
     /// What each of the two finds.
     fn perform(&mut self, operation: Operation) -> (String, String) {
-        let Self { real, model, allowance: Allowance { timeout, max_timeout }, .. } = self;
+        let Self {
+            real, model, allowance: Allowance { timeout, max_timeout, ready_within }, ..
+        } = self;
         match operation {
             Operation::Claim => {
                 let me = Thread { name: Arc::from("me"), tid: None };
                 let claimed = real.claim(&me).map(|(load, at)| (load.failures, hours(at)));
-                let expected = model.claim(Time::ZERO, *timeout, *max_timeout);
+                let expected = model.claim(Time::ZERO, *timeout, *max_timeout, *ready_within);
                 (format!("{claimed:?}"), format!("{:?}", expected.then_some((0, Some(0)))))
             }
             Operation::Return(is_final) => {
@@ -135,6 +140,11 @@ impl Pair {
             }
             Operation::Abandon => {
                 (format!("{:?}", real.abandon()), format!("{:?}", model.abandon()))
+            }
+            Operation::SayReady => {
+                real.say_ready();
+                let _ = model.say_ready();
+                (format!("{}", real.is_ready()), format!("{}", model.is_ready()))
             }
             Operation::Extend(span) => {
                 let granted = real.extend(span).is_ok();

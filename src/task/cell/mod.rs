@@ -25,6 +25,7 @@ use crate::platform::sync::{Condvar, Mutex};
 use crate::task::body::Body;
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
+use crate::task::fact::Fact;
 use crate::task::numbered::Numbered;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
@@ -59,6 +60,7 @@ struct State {
     until: Time,
     /// The latest deadline that the body may ask for; `None` if it may not ask.
     max_until: Option<Time>,
+    ready: Ready,
     /// Set if the body will not run again, whatever it returns.
     finalized: bool,
     abandoned: bool,
@@ -67,6 +69,16 @@ struct State {
     thread: Option<Thread>,
     told_channel: EndChannel,
     hooks: hooks::Hooks,
+}
+
+/// Whether the body has said that it is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    /// Nobody waits for that.
+    Unasked,
+    /// It has to until then.
+    By(Time),
+    Said,
 }
 
 enum Phase {
@@ -103,6 +115,7 @@ pub(crate) struct Load {
 pub(crate) struct Allowance {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_timeout: Option<Duration>,
+    pub(crate) ready_within: Option<Duration>,
 }
 
 /// What the cell says when the body has returned.
@@ -113,6 +126,16 @@ pub(crate) struct Seen {
     pub(crate) told: Option<CancelReason>,
     /// The body will not run again.
     pub(crate) last: bool,
+}
+
+impl State {
+    /// When the attempt is overdue; once it is told, when its grace ends.
+    fn due(&self) -> Time {
+        match self.ready {
+            Ready::By(ready_by) => self.until.min(ready_by),
+            Ready::Unasked | Ready::Said => self.until,
+        }
+    }
 }
 
 impl Cell {
@@ -157,6 +180,7 @@ impl Cell {
                 claimed_at: Time::ZERO,
                 until: Time::NEVER,
                 max_until: None,
+                ready: Ready::Unasked,
                 finalized: false,
                 abandoned: false,
                 rest,
@@ -193,6 +217,8 @@ impl Cell {
         state.claimed_at = now;
         state.until = allowance.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
         state.max_until = allowance.max_timeout.map(|most| now.after(most));
+        let ready_by = allowance.ready_within.map(|span| Ready::By(now.after(span)));
+        state.ready = ready_by.unwrap_or(Ready::Unasked);
         now
     }
 
@@ -248,11 +274,15 @@ impl Cell {
         if self.told.is_set() {
             return answer;
         }
-        if answer == TellAnswer::Told && reason == CancelReason::Timeout && state.until > now {
-            return TellAnswer::DeadlineMoved(state.until);
+        let due = state.due();
+        if answer == TellAnswer::Told && reason == CancelReason::Timeout && due > now {
+            return TellAnswer::DeadlineMoved(due);
         }
 
         self.told.set(reason);
+        if state.ready != Ready::Said {
+            state.ready = Ready::Unasked;
+        }
         state.until = grace_until;
         self.unpark(&mut state);
         state.told_channel.disconnect();
@@ -328,6 +358,22 @@ impl Cell {
         Ok(())
     }
 
+    /// Body: others may rely on this attempt from now on.
+    pub(crate) fn say_ready(&self) {
+        let mut state = self.state.lock();
+        let untold = matches!(state.phase, Phase::Claimed) && !self.told.is_set();
+        if !untold || state.ready == Ready::Said {
+            return;
+        }
+        state.ready = Ready::Said;
+        let (claimed_at, until, at) = (state.claimed_at, state.until, self.clock().now());
+        self.door().post(Fact::Ready { attempt: self.attempt, claimed_at, at, until });
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().ready == Ready::Said
+    }
+
     pub(crate) fn is_revoked(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Revoked)
     }
@@ -357,7 +403,7 @@ impl Cell {
 
     /// When the attempt should be over: its deadline until it is told, then the end of its grace.
     pub(crate) fn until(&self) -> Time {
-        self.state.lock().until
+        self.state.lock().due()
     }
 
     /// Whether no supervisor runs it.

@@ -144,7 +144,7 @@ impl Pair {
                 let at = self.model.now;
                 self.model.claim(attempt.task.id);
                 let timeout = self.model.job(attempt.task.id).plan.timeout;
-                assert!(self.cell(attempt).claim(at, timeout, None));
+                assert!(self.cell(attempt).claim(at, timeout, None, None));
                 self.feed(Input::Claimed { attempt, at });
             }
             Act::Return(which, ret, asked) => {
@@ -382,6 +382,7 @@ fn plan(dice: &mut Dice) -> Plan {
         failure_limit: dice.chance(20).then_some(limit),
         timeout: dice.chance(40).then(|| moment(dice, ms(15))),
         max_timeout: None,
+        ready_within: None,
         grace: dice.one_of(&[Duration::ZERO, ms(3), ms(20), Duration::MAX]),
         expires_in: dice.chance(20).then(|| moment(dice, ms(30))),
         panic: dice.one_of(&[PanicPolicy::Failure, PanicPolicy::Fatal]),

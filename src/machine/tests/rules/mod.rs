@@ -10,6 +10,7 @@ mod endings;
 mod extension;
 mod permits;
 mod pool;
+mod readiness;
 mod release;
 mod restarts;
 mod retries;

@@ -9,6 +9,7 @@ use crate::machine::tests::cell_model::{CellModel, Seen};
 use crate::machine::Finality;
 use crate::vocabulary::answer::{AbandonAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, TaskId};
+use crate::vocabulary::plan::Plan;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -37,6 +38,8 @@ pub(super) struct Body {
     /// When it falls silent and for how long, counted from its claim.
     pub(super) silence: Option<(Duration, Duration)>,
     pub(super) extension: Option<Extension>,
+    /// When it says that it is ready, counted from its claim.
+    pub(super) ready: Option<Duration>,
     /// The delay that its error asks for.
     pub(super) retry_after: Option<Duration>,
 }
@@ -84,6 +87,7 @@ impl Cells {
                 obeys: None,
                 silence: None,
                 extension: None,
+                ready: None,
                 retry_after: None,
             },
             returned_at: Time::NEVER,
@@ -100,16 +104,11 @@ impl Cells {
         self.cells[&(attempt.task.id, attempt.number)].shared.is_offered()
     }
 
-    pub(super) fn claim(
-        &mut self,
-        attempt: AttemptAddr,
-        at: Time,
-        timeout: Option<Duration>,
-        body: Body,
-    ) {
+    pub(super) fn claim(&mut self, attempt: AttemptAddr, at: Time, plan: &Plan, body: Body) {
         let cell = self.cell(attempt);
         let most = body.extension.map(|extension| extension.most);
-        assert!(cell.shared.claim(at, timeout, most), "a claim takes what is offered");
+        let claimed = cell.shared.claim(at, plan.timeout, most, plan.ready_within);
+        assert!(claimed, "a claim takes what is offered");
         (cell.body, cell.last_look) = (body, at);
     }
 
@@ -151,6 +150,14 @@ impl Cells {
         let Extension { every, by, .. } = cell.body.extension?;
         let asks = cell.shared.runs() && !cell.shared.until().is_never();
         (asks && cell.shared.extend(now, by)).then_some(every)
+    }
+
+    /// The body says that it is ready. Gives when it was claimed, its deadline from now on, and
+    /// when the report of the claim arrives.
+    pub(super) fn say_ready(&mut self, attempt: AttemptAddr) -> Option<(Time, Time, Time)> {
+        let cell = self.cell(attempt);
+        let until = cell.shared.say_ready()?;
+        Some((cell.shared.claimed_at()?, until, cell.claim_arrives))
     }
 
     /// Also says how soon the body obeys, if it does.

@@ -81,6 +81,7 @@ impl Dice {
             failure_limit: is_limited.then_some(limit),
             timeout: has_timeout.then_some(timeout),
             max_timeout: None,
+            ready_within: None,
             grace: self.one_of(&graces),
             expires_in: expires.then_some(expires_in),
             panic: self.one_of(&PANICS),
@@ -186,11 +187,13 @@ impl Dice {
         let delays = [Duration::ZERO, ms(3), self.span(ms(40)), ms(1_000_000)];
         let delay = self.one_of(&delays);
         let asks = self.chance(profile.asks);
+        let (ready, speaks) = (self.span(ms(20)), self.chance(profile.readiness));
         let body = Body {
             ret,
             obeys,
             silence: silent.then_some(silence),
             extension: extends.then_some(extension),
+            ready: speaks.then_some(ready),
             retry_after: asks.then_some(delay),
         };
         (body, (!hangs).then_some(if short { Duration::ZERO } else { runs }))

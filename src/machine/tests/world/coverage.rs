@@ -41,7 +41,7 @@ variants! {
     Input {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
         RestartRequested, WaitBegan, WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested,
-        SignalReceived, Claimed,
+        SignalReceived, Claimed, Ready,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
         HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
@@ -62,7 +62,7 @@ variants! {
     Notice {
         Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
         AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
-        AttemptResponsive, AttemptStable, AttemptsTooShort,
+        AttemptResponsive, AttemptReady, AttemptStable, AttemptsTooShort,
         AttemptAbandoned, AttemptReturned, TaskClosing, ClosingAbandoned, ClosingReturned,
         TaskEnded, DrainRequested, ShutdownRequested, ShutdownEnded,
     }
@@ -142,6 +142,7 @@ impl Coverage {
             | Input::ShutdownRequested(_)
             | Input::SignalReceived(_) => self.before_end(machine, input),
             Input::Claimed { attempt, .. } => self.attempt(machine, *attempt, "claim"),
+            Input::Ready { attempt, .. } => self.attempt(machine, *attempt, "ready"),
             Input::Returned { attempt, ret, told, .. } => {
                 self.variant(ret);
                 if let Some(told) = told {

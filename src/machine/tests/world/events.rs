@@ -43,6 +43,7 @@ struct Story {
     /// the task or for one in the queue of its slot.
     is_urgent: bool,
     is_silent: bool,
+    is_ready: bool,
     is_terminating: bool,
     was_warned: bool,
     /// Its body is being dropped; and that outlived its grace.
@@ -123,6 +124,7 @@ impl Events {
             awaited: 0,
             is_urgent: false,
             is_silent: false,
+            is_ready: false,
             is_terminating: false,
             was_warned: false,
             is_closing: false,
@@ -234,6 +236,10 @@ impl Events {
         match notice {
             Notice::AttemptStarting { attempt } => self.starts(attempt),
             Notice::AttemptOverdue { attempt, .. } => _ = self.runs(attempt),
+            Notice::AttemptReady { attempt, .. } => {
+                let story = self.runs(attempt);
+                assert!(!core::mem::replace(&mut story.is_ready, true), "ready twice");
+            }
             Notice::AttemptStable { attempt, .. } => {
                 assert!(!self.runs(attempt).is_silent, "stable while it is silent");
             }
@@ -296,7 +302,8 @@ impl Events {
         assert!(goes_on, "{story:?}");
         assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
         story.attempt += 1;
-        (story.place, story.waits_for_permit, story.is_silent) = (Place::Runs, false, false);
+        (story.place, story.waits_for_permit) = (Place::Runs, false);
+        (story.is_silent, story.is_ready) = (false, false);
         let is_urgent = story.is_urgent;
         self.running += 1;
         self.urgent += usize::from(is_urgent);

@@ -56,6 +56,8 @@ families! {
     Panics,
     /// Intervals and rates.
     Pauses,
+    /// A body says that it is ready, or has to.
+    Readiness,
     /// The machine is told again what it knows.
     Repeats,
     /// Who hears of an end submits the next at once.
@@ -117,6 +119,7 @@ pub(super) struct Profile {
     pub(super) deaf: u32,
     pub(super) silent: u32,
     pub(super) extends: u32,
+    pub(super) readiness: u32,
     pub(super) timeout: u32,
     pub(super) expires: u32,
     pub(super) watched: u32,
@@ -157,6 +160,7 @@ impl Profile {
             deaf: chance(Family::Deaf, &[10, 60]),
             silent: chance(Family::Silences, &[20, 80]),
             extends: chance(Family::Extensions, &[30, 80]),
+            readiness: chance(Family::Readiness, &[40, 80]),
             timeout: chance(Family::Timeouts, &[40, 80]),
             expires: chance(Family::Expiries, &[25, 50]),
             watched: chance(Family::Watchdogs, &[30, 90]),

@@ -122,6 +122,8 @@ enum Happening {
     Return(AttemptAddr),
     /// The body asks for more time.
     Extend(AttemptAddr),
+    /// The body says that it is ready.
+    Ready(AttemptAddr),
     Message(Input),
     /// A thread takes up the drop of a body.
     Drop(AttemptAddr),
@@ -142,6 +144,7 @@ enum Chance {
     Hang,
     Closed,
     React,
+    Ready,
 }
 
 impl World {
@@ -273,6 +276,7 @@ impl World {
                     self.schedule(again, Happening::Extend(attempt));
                 }
             }
+            Happening::Ready(attempt) => self.body_is_ready(attempt),
             Happening::Message(input) => {
                 let mut input = input;
                 self.looks &= input != Input::IntakeEmpty;

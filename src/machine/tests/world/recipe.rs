@@ -100,15 +100,19 @@ impl Draft {
         let (named, name) = (dice.chance(85), dice.below(profile.slots));
         let policy = dice.policy();
         let replaces = dice.chance(70) && families.have(Family::Storms);
-        Self {
+        let plan = dice.plan(profile, families);
+        let mut draft = Self {
             id,
             slot: named.then_some(name),
             policy: if replaces { AdmissionPolicy::Replace } else { policy },
-            plan: dice.plan(profile, families),
+            plan,
             age: Duration::from_nanos(dice.below(2_000_000).into()),
             cancelled: dice.chance(3),
             gives_back: dice.chance(30),
-        }
+        };
+        let (within, awaited) = (ms(1) + dice.span(ms(15)), dice.chance(profile.readiness / 2));
+        draft.plan.ready_within = awaited.then_some(within);
+        draft
     }
 }
 

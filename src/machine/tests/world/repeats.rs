@@ -47,6 +47,7 @@ impl World {
 fn attempt_of(input: &Input) -> Option<AttemptAddr> {
     match *input {
         Input::Claimed { attempt, .. }
+        | Input::Ready { attempt, .. }
         | Input::Returned { attempt, .. }
         | Input::RevokeAnswered { attempt, .. }
         | Input::TellAnswered { attempt, .. }

@@ -26,6 +26,10 @@ pub(super) struct SeenAttempt {
     pub(super) restart_asked: bool,
     /// As the machine knows it.
     pub(super) deadline: Option<Time>,
+    said_ready: bool,
+    /// The deadline from then on, once the machine is told.
+    ready_until: Option<Time>,
+    n_ready: u32,
     told: Option<CancelReason>,
     /// The machine knows that the token is cancelled.
     is_told: bool,
@@ -103,9 +107,29 @@ impl SeenAttempt {
         let claimed_at = self.claimed_at.expect("an attempt has begun that nobody claimed");
         assert_eq!((self.n_starting, self.n_ended), (0, 0), "{self:?}");
         self.n_starting = 1;
-        let deadline = plan.timeout.map_or(Time::NEVER, |timeout| claimed_at.after(timeout));
+        let deadline = [plan.timeout, plan.ready_within].into_iter().flatten().min();
+        let deadline = deadline.map_or(Time::NEVER, |span| claimed_at.after(span));
         (self.deadline, self.last_look) = (Some(deadline), Some(claimed_at));
         self.young_since = Some(claimed_at);
+    }
+
+    pub(super) fn says_ready(&mut self) {
+        assert!(!self.said_ready && !self.has_returned);
+        self.said_ready = true;
+    }
+
+    pub(super) fn ready_reported(&mut self, until: Time) {
+        self.ready_until = Some(until);
+    }
+
+    /// From then on only its deadline counts.
+    pub(super) fn ready(&mut self) {
+        assert_eq!((self.n_starting, self.n_ended, self.n_ready), (1, 0, 0), "{self:?}");
+        self.n_ready = 1;
+        let until = self.ready_until.expect("ready without a word");
+        if self.told.is_none() {
+            self.deadline = Some(until);
+        }
     }
 
     /// Whether the machine takes its body for running and untold.
@@ -244,6 +268,7 @@ impl SeenAttempt {
         let ret = self.ret.expect("an attempt ends when its body has returned");
         assert_eq!(ending, expected(told, ret, plan.panic), "the end is misjudged: {self:?}");
         assert_eq!((self.n_starting, self.n_ended), (1, 0), "a second end: {self:?}");
+        assert_eq!(self.n_ready, u32::from(self.said_ready), "its word was lost: {self:?}");
         assert_eq!(told, self.told_in_time, "the event says what was told: {self:?}");
         self.n_ended = 1;
     }

@@ -29,8 +29,11 @@ impl World {
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Body);
         let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
         let plan = self.checker.plan(attempt.task.id);
-        let (timeout, watched) = (plan.timeout, plan.watchdog.is_some());
-        self.cells.claim(attempt, at, timeout, body);
+        let reports = plan.has_deadline() || plan.watchdog.is_some();
+        self.cells.claim(attempt, at, plan, body);
+        if let Some(ready) = body.ready {
+            self.schedule(ready, Happening::Ready(attempt));
+        }
         if let Some(extension) = body.extension {
             self.schedule(extension.every, Happening::Extend(attempt));
         }
@@ -39,11 +42,23 @@ impl World {
         }
         // The report may travel with the return, unless a timer hangs on it.
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Claim);
-        if timeout.is_some() || watched || dice.chance(60) {
+        if reports || dice.chance(60) {
             let arrives = at.after(dice.delay(MAX_DELAY));
             self.cells.report_claim(attempt, arrives);
             self.schedule_at(arrives, Happening::Message(Input::Claimed { attempt, at }));
         }
+    }
+
+    pub(super) fn body_is_ready(&mut self, attempt: AttemptAddr) {
+        let at = self.now;
+        let Some((claimed_at, until, claim)) = self.cells.say_ready(attempt) else { return };
+        self.checker.says_ready(attempt);
+        let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Ready);
+        let arrives = at.after(dice.delay(MAX_DELAY)).max(claim);
+        // What the worker reports later does not overtake it.
+        self.cells.report_claim(attempt, arrives);
+        let report = Input::Ready { attempt, claimed_at, at, until };
+        self.schedule_at(arrives, Happening::Message(report));
     }
 
     pub(super) fn body_returns(&mut self, attempt: AttemptAddr) {

@@ -7,6 +7,7 @@ use super::{me, Stage, LONG};
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::cell::Allowance;
+use crate::task::fact::Fact;
 use crate::vocabulary::answer::{AbandonAnswer, TellAnswer};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -17,6 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::every("attempt: abandoned or returned", abandoned_or_returned),
     Check::every("attempt: its last return is known to all", its_last_return_is_known_to_all),
     Check::every("attempt: extended or told", extended_or_told),
+    Check::every("attempt: ready or told", ready_or_told),
 ];
 
 fn claimed_or_revoked() {
@@ -88,7 +90,10 @@ fn its_last_return_is_known_to_all() {
 /// A body that asks before its deadline is never told of it by a timer that was due.
 fn extended_or_told() {
     let timeout = Some(Duration::from_nanos(1));
-    let Stage { cell, .. } = Stage::claimed(Allowance { timeout, max_timeout: Some(2 * LONG) });
+    let Stage { cell, .. } = {
+        let max_timeout = Some(2 * LONG);
+        Stage::claimed(Allowance { timeout, max_timeout, ready_within: None })
+    };
     let deadline = cell.until();
     let body = Arc::clone(&cell);
     let body = thread::spawn(move || body.extend(LONG));
@@ -100,6 +105,30 @@ fn extended_or_told() {
             assert!(extended.is_ok() && until > deadline);
             assert_eq!(cell.reason(), None);
             assert_eq!(cell.until(), until);
+        }
+        TellAnswer::AlreadyReturned => panic!("it has not returned"),
+    }
+}
+
+/// A body that says it before it is told is not told by a timer that was due, and says it once.
+fn ready_or_told() {
+    let ready_within = Some(Duration::from_nanos(1));
+    let stage = Stage::claimed(Allowance { ready_within, ..Allowance::default() });
+    let cell = &stage.cell;
+    let due = cell.until();
+    let body = Arc::clone(cell);
+    let body = thread::spawn(move || {
+        body.say_ready();
+        body.say_ready();
+    });
+    let found = cell.tell(CancelReason::Timeout, due, Time::NEVER);
+    body.join().unwrap();
+    let said = stage.inbox.facts.try_iter().filter(|it| matches!(it, Fact::Ready { .. })).count();
+    match found {
+        TellAnswer::Told => assert_eq!((said, cell.is_ready()), (0, false)),
+        TellAnswer::DeadlineMoved(until) => {
+            assert_eq!((said, cell.is_ready()), (1, true));
+            assert!(until.is_never() && cell.reason().is_none());
         }
         TellAnswer::AlreadyReturned => panic!("it has not returned"),
     }

@@ -158,7 +158,11 @@ fn a_fill_meets_an_abandonment() {
 }
 
 fn a_fill_meets_a_deadline() {
-    let stage = Stage::claimed(Allowance { timeout: Some(Duration::ZERO), max_timeout: None });
+    let stage = Stage::claimed(Allowance {
+        timeout: Some(Duration::ZERO),
+        max_timeout: None,
+        ready_within: None,
+    });
     let output = TaskOutput::new();
     let body = output.fill_once(|_| Ok(1));
     let worker = fill(&stage, body);

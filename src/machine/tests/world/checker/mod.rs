@@ -97,6 +97,10 @@ impl Checker {
         self.slots.enter(slot, attempt.task.id);
     }
 
+    pub(super) fn says_ready(&mut self, attempt: AttemptAddr) {
+        self.record(attempt.task).attempt(attempt.number).says_ready();
+    }
+
     /// A body returns.
     pub(super) fn returned(&mut self, attempt: AttemptAddr) {
         let record = self.record(attempt.task);
@@ -168,6 +172,9 @@ impl Checker {
                 let all = self.records.values_mut().filter(|record| record.is_held());
                 all.filter(|record| record.slot_key == Some(slot))
                     .for_each(|record| record.asked(StopReason::Stop));
+            }
+            Input::Ready { attempt, until, .. } => {
+                self.record(attempt.task).attempt(attempt.number).ready_reported(until);
             }
             Input::Returned { attempt, at, told, ret, retry_after, .. } => {
                 let seen = self.record(attempt.task).attempt(attempt.number);

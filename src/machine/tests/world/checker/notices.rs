@@ -26,6 +26,7 @@ impl Checker {
             }
             Notice::AttemptSilent { .. }
             | Notice::AttemptResponsive { .. }
+            | Notice::AttemptReady { .. }
             | Notice::AttemptStable { .. }
             | Notice::AttemptsTooShort { .. }
             | Notice::AttemptOverdue { .. }
@@ -66,6 +67,10 @@ impl Checker {
             Notice::AttemptResponsive { attempt } => {
                 self.record(attempt.task).live(attempt.number).resumed(now);
                 self.sight("resumed");
+            }
+            Notice::AttemptReady { attempt, .. } => {
+                self.record(attempt.task).live(attempt.number).ready();
+                self.sight("ready");
             }
             Notice::AttemptStable { attempt, failures } => {
                 let ends = self.record(attempt.task).stable(now, attempt.number, failures);

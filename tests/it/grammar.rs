@@ -137,6 +137,7 @@ fn interruptions(rig: &Rig) {
         let spec = TaskSpec::once("silent", move |ctx| {
             let _ = wait.recv();
             ctx.heartbeat();
+            ctx.ready();
             let _ = ctx.cancelled().recv();
             Ok(())
         });
@@ -174,7 +175,9 @@ fn slots(rig: &Rig) {
     let residents: Vec<_> = (0..8).map(|n| resident(&format!("resident {n}"))).collect();
     let residents = rig.handle.add_all(residents).unwrap();
     let waits = rig.handle.add(no_op("waits")).unwrap();
-    let expires = rig.handle.add(no_op("expires").expires_in(MS)).unwrap();
+    // It may have expired by the time it is decided.
+    let expires = no_op("expires").expires_in(50 * MS);
+    let expires = rig.handle.submit(expires, AdmissionPolicy::Queue).unwrap();
     let _ = outcome_of(&expires);
     residents.iter().for_each(TaskHandle::cancel);
     let _ = outcome_of(&waits);

@@ -28,7 +28,7 @@ pub(crate) const fn ms(n: u64) -> Duration {
 pub(crate) fn started(
     settings: impl FnOnce(SupervisorBuilder) -> SupervisorBuilder,
 ) -> (ManualClock, Supervisor) {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(secs(60));
     let supervisor = settings(Supervisor::builder().seed(1).clock(&clock)).start().unwrap();
     (clock, supervisor)
 }

@@ -137,6 +137,7 @@ impl Stepper {
     fn new(tasks: u32) -> Self {
         let limits = Limits {
             max_concurrent: None,
+            classes: vec![1],
             max_slot_queue: 100,
             max_tasks: u32::MAX,
             max_abandoned: 16,
@@ -273,6 +274,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         needs_drop: false,
         shutdown_on_end: false,
         stop_at_drain: false,
+        class: None,
         body: BodyKind::Repeat,
     })
 }

@@ -36,6 +36,8 @@
 //! - A program that adds tasks as it goes: [`Supervisor::handle`], [`SupervisorHandle::add`],
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
+//! - Work of which only so much may run at once: [`SupervisorBuilder::class_limit`] and
+//!   [`TaskSpec::class`].
 //! - A value that a body returns: [`TaskOutput`], and [`guide::results`].
 //! - Ending without losing work in hand: [`Supervisor::drain`],
 //!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
@@ -145,7 +147,7 @@ pub use output::report::{
     StuckSignalHook, TroubledTask,
 };
 pub use output::snapshot::{
-    PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
+    ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
 pub use platform::stall::Stall;
 pub use platform::threads::ThreadOptions;

@@ -1,8 +1,9 @@
 //! [`SupervisorBuilder`]: the settings of a supervisor, and its start.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::manual_clock::ManualClock;
@@ -12,7 +13,7 @@ use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::Event;
 use crate::platform::model_clock::ModelClock;
-use crate::platform::threads::{StartCallback, ThreadSetup};
+use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start, Setup};
 use crate::runtime::{Subscriber, Subscribers};
@@ -37,6 +38,7 @@ use crate::vocabulary::plan::{BodyKind, Limits};
 #[must_use = "a builder does nothing until started"]
 pub struct SupervisorBuilder {
     max_concurrent: Option<usize>,
+    pub(super) classes: BTreeMap<Arc<str>, usize>,
     max_tasks: Option<usize>,
     max_slot_queue: Option<usize>,
     max_abandoned: Option<usize>,
@@ -44,9 +46,9 @@ pub struct SupervisorBuilder {
     event_capacity: usize,
     pub(super) grace: Duration,
     seed: Option<u64>,
-    defaults: TaskDefaults,
+    pub(super) defaults: TaskDefaults,
     pub(super) threads: ThreadSetup,
-    prespawn: usize,
+    pub(super) prespawn: usize,
     shared: Vec<Subscriber>,
     dedicated: Vec<(Subscriber, usize)>,
     /// The setting by which SIGINT and SIGTERM mean the end.
@@ -71,6 +73,7 @@ impl SupervisorBuilder {
     fn new() -> Self {
         Self {
             max_concurrent: Some(1024),
+            classes: BTreeMap::new(),
             max_tasks: Some(1_000_000),
             max_slot_queue: Some(100),
             intake_capacity: 1024,
@@ -175,78 +178,6 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
-    /// the part that distinguishes threads comes first, as in `w3-NAME`. Default: `threadvisor`.
-    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.threads.name = name.into();
-        self
-    }
-
-    /// Has each worker show the name of the task whose attempt it runs, in place of its own: in
-    /// `top -H`, `ps -T`, gdb and `perf`. The first 15 bytes of the name are shown, so that what
-    /// distinguishes tasks should come first. When the attempt is over, the worker shows its own
-    /// name again. A dedicated thread with a [name](crate::ThreadOptions::name) of its own keeps
-    /// it.
-    ///
-    /// Only what the system shows changes: events, reports and
-    /// [`Thread::name`](std::thread::Thread::name) have the names of the workers. It takes two
-    /// system calls for each attempt. Default: workers always show their own names.
-    ///
-    /// Other systems than Linux cannot do that, so that this setting has no effect there.
-    #[cfg(feature = "poll")]
-    pub fn name_threads_by_task(mut self) -> Self {
-        self.threads.by_task = true;
-        self
-    }
-
-    /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
-    /// standard library. Only the used part takes memory. [`start`](Self::start) fails if no such
-    /// thread can be had.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.threads.stack_size = Some(bytes);
-        self
-    }
-
-    /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
-    /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
-    /// machine. For the threads of a single task there is
-    /// [`ThreadOptions::on_start`](crate::ThreadOptions::on_start). If the callback fails or
-    /// panics, the thread counts as refused: an event reports it, the supervisor tries another
-    /// thread later, and nothing is lost. If that happens on a thread of
-    /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a pooled
-    /// thread on which the callback takes longer than 1 s, another is started.
-    ///
-    /// Every thread inherits the scheduling policy and priority of the thread that calls
-    /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back
-    /// here.
-    ///
-    /// The channels and locks between the threads ignore priorities. A thread with a real-time
-    /// policy may have to wait for a preempted thread with a lower priority. On a single core it
-    /// waits until the kernel's throttling lets that thread run (`sched_rt_runtime_us`, by default
-    /// within a second).
-    pub fn on_thread_start(
-        mut self,
-        callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        let callback = StartCallback::new("on_thread_start", callback);
-        self.threads.callbacks_mut().on_start = Some(callback);
-        self
-    }
-
-    /// Calls `callback` on each thread on which `on_thread_start` succeeded, just before the
-    /// thread ends.
-    pub fn on_thread_stop(mut self, callback: impl Fn() + Send + Sync + 'static) -> Self {
-        self.threads.callbacks_mut().on_stop = Some(UserValue::new(Box::new(callback)));
-        self
-    }
-
-    /// Starts `workers` threads together with the supervisor and never retires them: for systems
-    /// that may refuse a thread later. Default: 0.
-    pub fn prespawn(mut self, workers: usize) -> Self {
-        self.prespawn = workers;
-        self
-    }
-
     /// Calls `callback` for every event, on the thread of the shared lane. A slow callback delays
     /// the other subscribers of that lane, but never a task. See [`Subscribe`].
     pub fn on_event(self, callback: impl FnMut(&Event) + Send + 'static) -> Self {
@@ -302,8 +233,10 @@ impl SupervisorBuilder {
     #[doc(alias = "build")]
     pub fn start(mut self) -> Result<Supervisor, StartError> {
         self.check()?;
+        let classes = self.check_classes()?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
+            classes: self.classes.values().copied().map(saturate).collect(),
             max_slot_queue: limit(self.max_slot_queue),
             // A key is 32 bits wide, and a task beyond the limit needs one as well, to be refused.
             max_tasks: limit(self.max_tasks).min(u32::MAX - 1),
@@ -317,7 +250,7 @@ impl SupervisorBuilder {
             Some(manual) => ModelClock::manual(manual.seat()),
             None => ModelClock::start_now(),
         };
-        let (door, inbox) = Door::new(clock, self.intake_capacity);
+        let (door, inbox) = Door::new(clock, self.intake_capacity, classes);
         let (signals, signal_hooks) = self.listen(&door)?;
         let setup = Setup {
             limits,

@@ -4,6 +4,8 @@
 //! Each module uses only those listed below it.
 
 mod signals;
+mod builder_classes;
+mod builder_threads;
 
 pub(crate) mod builder;
 

@@ -65,7 +65,7 @@ impl SupervisorHandle {
     /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
-        if let Err(error) = spec.validate() {
+        if let Err(error) = spec.validate_for(&self.door.classes) {
             return Err(AddError::Invalid { error, spec });
         }
 
@@ -101,7 +101,8 @@ impl SupervisorHandle {
         specs: impl IntoIterator<Item = TaskSpec>,
     ) -> Result<Vec<TaskHandle>, AddError<Vec<TaskSpec>>> {
         let specs: Vec<_> = specs.into_iter().collect();
-        if let Some(error) = specs.iter().find_map(|spec| spec.validate().err()) {
+        let classes = &self.door.classes;
+        if let Some(error) = specs.iter().find_map(|spec| spec.validate_for(classes).err()) {
             return Err(AddError::Invalid { error, spec: specs });
         }
         if specs.is_empty() {
@@ -206,7 +207,7 @@ impl SupervisorHandle {
         policy: AdmissionPolicy,
         when_full: WhenFull,
     ) -> Result<TaskHandle, SubmitError> {
-        if let Err(error) = spec.validate() {
+        if let Err(error) = spec.validate_for(&self.door.classes) {
             return Err(SubmitError::Invalid { error, spec });
         }
 

@@ -98,7 +98,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns.
+    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class).
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait(&self) -> Result<Outcome, WaitError> {
@@ -110,7 +110,7 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns.
+    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class).
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
@@ -160,6 +160,13 @@ impl TaskHandle {
         if one_slot && self.state() == TaskState::Queued {
             return Err(WaitError::WouldDeadlock);
         }
+        if token.0.class_index().is_some() {
+            let (waiter, record) = (Arc::clone(waiter), Arc::clone(&self.record));
+            let ask = |reply| Request::SharesClass(waiter, record, reply);
+            if self.record.door.ask(ask).unwrap_or(false) {
+                return Err(WaitError::WouldDeadlock);
+            }
+        }
         Ok(Some(Awaiting::new(&self.record)))
     }
 
@@ -180,7 +187,8 @@ impl TaskHandle {
     /// ```
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the task is queued for the slot that the caller's task owns.
+    /// - `WouldDeadlock`: the task is queued for the slot that the caller's task owns, or it is of
+    ///   the same [class](crate::TaskSpec::class).
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     pub fn wait_started(&self) -> Result<bool, WaitError> {
@@ -314,8 +322,8 @@ impl TaskContext {
     /// other threads to which the body has lent its context.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: `task` is this attempt's own task, or is queued for the slot that this
-    ///   attempt's task owns.
+    /// - `WouldDeadlock`: `task` is this attempt's own task, is queued for the slot that this
+    ///   attempt's task owns, or is of the same [class](crate::TaskSpec::class).
     /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {

@@ -1,4 +1,4 @@
-//! Admission: which task gets a slot, waits or is refused; and how slots and permits pass on.
+//! Admission: which task gets a slot, waits or is refused; and how slots pass on.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -149,6 +149,7 @@ impl Machine {
             streak: 0,
             short_runs: 0,
             awaited: 0,
+            class_index: None,
             backoff: BackoffState::default(),
             failures: None,
             anchor: None,
@@ -202,7 +203,7 @@ impl Machine {
     }
 
     /// Gives a task its slot, if it has one, and lets it start: immediately, or in the place of a
-    /// task that waited for a permit.
+    /// task of the same class that waited for a permit.
     fn become_owner(&mut self, key: TaskKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
         let now = self.now;
         let task = self.task_mut(key);
@@ -213,102 +214,24 @@ impl Machine {
             self.slots.get_mut(slot).owner = Some(key);
         }
 
-        if !delay.is_zero() {
+        if delay.is_zero() {
+            self.line_up(key, place, out);
+        } else {
             // It gives up its place, if it had one, so that its own delay delays no other task.
             self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
-        } else if let (Some(place), false) = (place, self.has_permit() || self.is_awaited(key)) {
-            self.runnable.insert_before(&mut self.tasks, place, key);
-            self.wait_for_permit(key, out);
-        } else {
-            self.make_runnable(key, out);
         }
-    }
-
-    /// Starts the task's next attempt, or lets it wait for a permit.
-    pub(super) fn make_runnable(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        if self.has_permit() || self.is_awaited(key) {
-            self.start(key, out);
-        } else {
-            self.runnable.push_back(&mut self.tasks, key);
-            self.wait_for_permit(key, out);
-        }
-    }
-
-    /// A body waits for this task, and keeps its own permit. If the task, or the owner of the slot
-    /// for which it is queued, had to wait for a permit, all permits might be held by bodies that
-    /// wait.
-    pub(super) fn wait_began(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let task = self.task_mut(key);
-        task.awaited = task.awaited.saturating_add(1);
-        // A task that closes may name a slot for which it no longer waits.
-        let queued_for = task.slot.filter(|_| task.state == State::Queued);
-        self.awaited.extend(queued_for.map(|slot| (slot, key)));
-        let owner = queued_for.and_then(|slot| self.slots.get(slot).owner);
-        let first = owner.unwrap_or(key);
-        if self.tasks[first].state == State::Runnable {
-            self.runnable.remove(&mut self.tasks, first);
-            self.start(first, out);
-        }
-    }
-
-    pub(super) fn wait_ended(&mut self, key: TaskKey) {
-        let task = self.task_mut(key);
-        task.awaited = task.awaited.saturating_sub(1);
-        if let (0, Some(slot)) = (task.awaited, task.slot) {
-            self.awaited.remove(&(slot, key));
-        }
-    }
-
-    /// Whether a body waits for this owner, or for a task that is queued for its slot.
-    fn is_awaited(&self, key: TaskKey) -> bool {
-        let task = &self.tasks[key];
-        let queue = task.slot.map(|slot| (slot, TaskKey(0))..=(slot, TaskKey(u32::MAX)));
-        task.awaited > 0 || queue.is_some_and(|queue| self.awaited.range(queue).next().is_some())
-    }
-
-    /// Takes a task out of the queue of a slot.
-    fn leave_queue(&mut self, slot: SlotKey, key: TaskKey) {
-        self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
-        self.awaited.remove(&(slot, key));
-    }
-
-    fn has_permit(&self) -> bool {
-        self.limits.max_concurrent.map_or(true, |most| self.permits < most)
-    }
-
-    fn wait_for_permit(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        self.enter(key, State::Runnable, self.tasks[key].expiry());
-        Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].addr });
     }
 
     /// Takes a permit and offers the next attempt to a thread.
-    fn start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+    pub(super) fn start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         self.permits += 1;
         let task = self.task_mut(key);
         task.attempt = task.attempt.saturating_add(1);
         let (attempt, finality, expiry) =
             (task.attempt_addr(), task.finality_ahead(), task.expiry());
+        let class_index = task.class_index;
         self.enter(key, State::Starting { stop: None, expired: false }, expiry);
-        out.push(Effect::Start { attempt, finality });
-    }
-
-    /// Gives a permit back and passes it on.
-    pub(super) fn return_permit(&mut self, out: &mut Vec<Effect>) {
-        self.permits -= 1;
-        while self.has_permit() {
-            let Some(next) = self.first_runnable() else { break };
-            self.runnable.remove(&mut self.tasks, next);
-            self.start(next, out);
-        }
-    }
-
-    /// The task that gets the next permit: the first in the queue that does not only keep a place.
-    fn first_runnable(&self) -> Option<TaskKey> {
-        let mut first = self.runnable.first;
-        while let Some(key) = first.filter(|&key| self.tasks[key].state != State::Runnable) {
-            first = self.tasks[key].after;
-        }
-        first
+        out.push(Effect::Start { attempt, finality, class_index });
     }
 
     /// Ends a task whose body is gone, in this order: its last event; the shutdown that it may
@@ -317,6 +240,7 @@ impl Machine {
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let Task { addr: task, state, since, streak, .. } = self.tasks[key];
         let (over, place) = (state.is_over(), state.leaves_place(end));
+        let class = self.tasks[key].class_line();
         if !over {
             self.announce_end(key, end, out);
         }
@@ -334,8 +258,10 @@ impl Machine {
         }
         if place {
             // Only now, so that the heir could take over the place.
-            self.runnable.remove(&mut self.tasks, key);
-            self.passed_over -= u32::from(matches!(state, State::Closing(_)));
+            let (line, tasks) = self.line_of(class);
+            line.list.remove(tasks, key);
+            line.passed_over -= 1;
+            self.return_class(key, out);
         }
         if !over {
             out.push(Effect::Deliver { task, end, streak });
@@ -374,12 +300,15 @@ impl Machine {
         if let (State::Queued, Some(slot)) = (state, self.tasks[key].slot) {
             self.leave_queue(slot, key);
         }
-        if state == State::Runnable && !keeps_place {
-            self.runnable.remove(&mut self.tasks, key);
+        if state == State::Runnable {
+            self.leave_line(key, keeps_place);
         }
         // The permit goes to the task that has waited longest, not to the heir.
         if state.holds_permit() {
             self.return_permit(out);
+        }
+        if !keeps_place {
+            self.return_class(key, out);
         }
     }
 
@@ -395,6 +324,8 @@ impl Machine {
         entry.owner = None;
         if let Some(heir) = entry.queue.first {
             self.leave_queue(slot, heir);
+            let class = self.tasks[heir].plan.class;
+            let place = place.filter(|&place| self.tasks[place].plan.class == class);
             self.become_owner(heir, place, out);
         }
     }

@@ -320,11 +320,12 @@ impl Machine {
         // The task also gets in line behind those that wait for a permit.
         self.enter(key, State::Waiting(wait), Time::NEVER);
         self.return_permit(out);
+        self.return_class(key, out);
         if due > self.now {
             // A wait until `NEVER` has no timer and ends only by a request.
             self.timers.set(key, due);
         } else {
-            self.make_runnable(key, out);
+            self.line_up(key, None, out);
         }
     }
 
@@ -337,7 +338,7 @@ impl Machine {
             task.expires_at = task.expires_at.after(task.since.until(now));
         }
         self.timers.clear(key);
-        self.make_runnable(key, out);
+        self.line_up(key, None, out);
     }
 
     /// Starts the next attempt now. False unless the task is Waiting. Whoever asks has probably

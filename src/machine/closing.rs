@@ -37,7 +37,6 @@ impl Machine {
             self.publish_slot(key, true, out);
         }
         self.enter(key, State::Closing(closing), self.phase.grace_until());
-        self.passed_over += u32::from(closing.keeps_place);
         out.push(Effect::Close { attempt, reason: end.told_in_closing() });
         self.vacate(key, state, closing.keeps_place, out);
         self.end_grace(key, out);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::ending::{End, Ending, Finality};
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{
     CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled,
@@ -19,7 +19,7 @@ pub(crate) enum Effect {
     /// Give the submitter the decision.
     Decide { task: TaskAddr, decision: Decision },
     /// Offer the attempt to a thread.
-    Start { attempt: AttemptAddr, finality: Finality },
+    Start { attempt: AttemptAddr, finality: Finality, class_index: Option<ClassIndex> },
     /// Take the attempt back, unless a thread has claimed it.
     Revoke { attempt: AttemptAddr },
     /// Cancel the attempt's token, unless its body has returned.
@@ -104,6 +104,8 @@ pub(crate) enum Notice {
     },
     WaitingForPermit {
         task: TaskAddr,
+        /// The class of whose permits it waits for one; `None` for a permit to run.
+        class: Option<ClassKey>,
     },
     AttemptStarting {
         attempt: AttemptAddr,

@@ -13,8 +13,9 @@
 //! 1. A slot has at most one owner, which is a task in one of the states from Runnable to Closing.
 //! 2. The number of permits that are held is the number of tasks in Starting, Running, Stopping or
 //!    Abandoned, and never exceeds the limit. A released attempt has given its permit back.
-//! 3. A task waits for a permit only while all permits are held. A replaced owner that closes keeps
-//!    its place in that queue for its heir, and is passed over.
+//! 3. A task waits for a permit of its class only while all of these are held, and then, holding
+//!    one, for a permit to run only while all of those are held. A replaced owner that closes keeps
+//!    its place in line, and its class permit, for its heir, and is passed over.
 //! 4. A task has at most one timer: Queued, Runnable and Starting have the expiry, Running the
 //!    earlier of the deadline and the next look of the watchdog, Stopping the end of the grace,
 //!    Waiting its own end, Abandoned none, Closing the end of its grace once it is slow, or that of
@@ -29,14 +30,15 @@
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
 //! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
-//! tables, `table` the memory of the tasks, `list` and `timer` the queues, `ending` the table of
-//! how attempts end, `admission`, `attempt`, `watch`, `abandon`, `closing`, `drain` and `stop` the
-//! rules.
+//! tables, `table` the memory of the tasks, `list`, `line` and `timer` the queues, `ending` the
+//! table of how attempts end, `admission`, `class`, `attempt`, `watch`, `abandon`, `closing`,
+//! `drain` and `stop` the rules.
 //! `pool`, the arithmetic of worker threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;
 mod attempt;
+mod class;
 mod closing;
 mod drain;
 mod stop;
@@ -44,6 +46,7 @@ mod watch;
 
 mod step;
 
+mod line;
 mod phase;
 mod slot;
 mod timer;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::effect::{Answer, Effect, Notice};
 use super::input::Input;
-use super::list::List;
+use super::line::{Class, Line};
 use super::phase::Phase;
 use super::rng::Rng;
 use super::slot::Slots;
@@ -29,9 +29,8 @@ pub(crate) struct Machine {
     /// The number of permits that are held; more than there are if bodies wait for tasks.
     pub(super) permits: u32,
     /// Owners that wait for a permit, in order.
-    pub(super) runnable: List,
-    /// How many of them are replaced and close, so that they only keep the place for their heirs.
-    pub(super) passed_over: u32,
+    pub(super) runnable: Line,
+    pub(super) classes: Vec<Class>,
     /// The tasks in the queues of slots that bodies wait for.
     pub(super) awaited: BTreeSet<(SlotKey, TaskKey)>,
     /// The number of tasks without an outcome.
@@ -58,14 +57,14 @@ impl Machine {
     pub(crate) fn new(limits: Limits, seed: u64) -> Self {
         Self {
             now: Time::ZERO,
+            classes: limits.classes.iter().map(|&limit| Class::new(limit)).collect(),
             limits,
             rng: Rng::new(seed),
             tasks: Tasks::default(),
             slots: Slots::default(),
             timers: Timers::default(),
             permits: 0,
-            runnable: List::default(),
-            passed_over: 0,
+            runnable: Line::default(),
             awaited: BTreeSet::new(),
             open: 0,
             phase: Phase::Running,
@@ -194,12 +193,16 @@ impl Machine {
         &self.slots
     }
 
+    pub(crate) fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
     pub(crate) const fn permits_held(&self) -> u32 {
         self.permits
     }
 
     pub(crate) const fn waiting_for_permit(&self) -> u32 {
-        self.runnable.len - self.passed_over
+        self.runnable.waiting()
     }
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::ending::{End, Finality};
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Pause, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
@@ -21,7 +21,8 @@ pub(crate) enum State {
     Intake,
     /// In its slot's queue.
     Queued,
-    /// Owner; in the queue for permits.
+    /// Owner; in the line of its class, or with a permit of its class, if it has one, in the line
+    /// for permits.
     Runnable,
     /// Owner with a permit; offered to a thread. If a stop or an expiry is recorded, a revocation
     /// is under way.
@@ -51,7 +52,7 @@ pub(crate) struct Closing {
     pub(crate) end: End,
     /// Since when its slot is terminating, if it owns one.
     pub(super) terminating: Time,
-    /// It keeps its place in the queue for permits, for the heir.
+    /// It keeps its place in line, and its class permit if it has one, for the heir.
     pub(super) keeps_place: bool,
     /// The outcome is delivered.
     pub(crate) over: bool,
@@ -199,13 +200,16 @@ pub(crate) struct Task {
     pub(super) short_runs: u8,
     /// The number of bodies that wait for the task.
     pub(super) awaited: u32,
+    /// Which permit of its class it holds.
+    pub(crate) class_index: Option<ClassIndex>,
     pub(super) backoff: BackoffState,
     /// Boxed, because few tasks have limits that need it, and each task has this field.
     pub(super) failures: Option<Box<Failures>>,
     /// The first start, which is the anchor of the grid of `every`.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
-    /// Neighbours in the one list a task may be in: its slot's queue or the queue for permits.
+    /// Neighbours in the one list a task may be in: its slot's queue, the line of its class, or the
+    /// line for permits.
     pub(super) before: Option<TaskKey>,
     pub(super) after: Option<TaskKey>,
 }
@@ -222,6 +226,11 @@ pub(super) struct Failures {
 impl Task {
     pub(super) const fn attempt_addr(&self) -> AttemptAddr {
         AttemptAddr { task: self.addr, number: self.attempt }
+    }
+
+    /// The class for whose permit it waits, if it is in line.
+    pub(crate) fn class_line(&self) -> Option<ClassKey> {
+        self.plan.class.filter(|_| self.class_index.is_none())
     }
 
     /// Whether the first attempt was claimed, so that the submission can no longer expire.

@@ -76,7 +76,10 @@ pub enum EventKind {
         why: Rejection,
     },
     /// The task could start, but all permits are held.
-    WaitingForPermit,
+    WaitingForPermit {
+        /// The class of which all permits are held; `None` for the permits to run.
+        class: Option<Arc<str>>,
+    },
     /// A thread took the attempt up, and the body runs.
     AttemptStarting {
         /// The number of the attempt.
@@ -345,7 +348,7 @@ labels!(EventKind {
     Self::Queued { .. } => "queued",
     Self::Admitted => "admitted",
     Self::Rejected { .. } => "rejected",
-    Self::WaitingForPermit => "waiting_for_permit",
+    Self::WaitingForPermit { .. } => "waiting_for_permit",
     Self::AttemptStarting { .. } => "attempt_starting",
     Self::AttemptOverdue { .. } => "attempt_overdue",
     Self::AttemptSilent { .. } => "attempt_silent",
@@ -411,7 +414,7 @@ impl EventKind {
             | Self::Queued { .. }
             | Self::Admitted
             | Self::Rejected { .. }
-            | Self::WaitingForPermit
+            | Self::WaitingForPermit { .. }
             | Self::SlotTransition { .. }
             | Self::TaskClosing
             | Self::ClosingAbandoned { .. }

@@ -93,6 +93,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptsTooShort { runs, within, .. } => {
                 self.plain("runs", runs).span("within", *within)
             }
+            E::WaitingForPermit { class } => self.maybe("class", class.as_ref()),
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::ClosingAbandoned { .. } | E::ClosingReturned { .. } => self.closing(kind),
             E::TaskEnded { outcome } => {
@@ -115,7 +116,6 @@ impl<'a, 'b> Line<'a, 'b> {
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
-            | E::WaitingForPermit
             | E::AttemptStarting { .. }
             | E::AttemptResponsive { .. }
             | E::ShutdownEnded => self,
@@ -220,7 +220,7 @@ impl EventKind {
             | Self::Admitted
             | Self::Queued { .. }
             | Self::SlotTransition { .. }
-            | Self::WaitingForPermit
+            | Self::WaitingForPermit { .. }
             | Self::AttemptStarting { .. }
             | Self::AttemptSucceeded { .. }
             | Self::AttemptCancelled { .. }

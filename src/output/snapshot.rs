@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub tasks: Vec<TaskSnapshot>,
     /// Every slot with an owner or a queue, in the order of their keys.
     pub slots: Vec<SlotSnapshot>,
+    /// Every class that the supervisor has, in the order of their names.
+    pub classes: Vec<ClassSnapshot>,
     /// The worker threads.
     pub workers: WorkerCounts,
     /// The permits.
@@ -68,6 +70,11 @@ impl Snapshot {
     /// Returns the task with this id; `None` if the supervisor no longer knows it.
     pub fn task(&self, id: TaskId) -> Option<&TaskSnapshot> {
         self.tasks.iter().find(|task| task.task.id == id)
+    }
+
+    /// Returns the class with this name; `None` if the supervisor has no such class.
+    pub fn class(&self, name: &str) -> Option<&ClassSnapshot> {
+        self.classes.iter().find(|class| &*class.name == name)
     }
 
     /// Returns the slot with this key; `None` if the slot is idle and nothing waits for it.
@@ -162,6 +169,21 @@ named!(SlotStatus {
     Self::Terminating { .. } => "terminating",
 });
 
+/// Shows one class of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassSnapshot {
+    /// The name of the class.
+    pub name: Arc<str>,
+    /// The number of its permits.
+    pub limit: usize,
+    /// The permits that are held, including those of abandoned attempts, and of tasks that wait
+    /// for a permit to run.
+    pub held: usize,
+    /// The number of tasks that wait for a permit of the class.
+    pub waiting: usize,
+}
+
 /// Counts the worker threads of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -187,7 +209,8 @@ pub struct PermitCounts {
     pub held: usize,
     /// The number of permits; `None` is no limit.
     pub limit: Option<usize>,
-    /// The number of tasks that wait for a permit.
+    /// The number of tasks that wait for a permit. Those that wait for one of their class are
+    /// counted [there](Snapshot::classes).
     pub waiting: usize,
 }
 

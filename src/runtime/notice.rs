@@ -9,6 +9,7 @@ use crate::output::event::EventKind;
 use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::task::cell::Cell;
+use crate::task::class_names::ClassNames;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::TaskAddr;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
@@ -74,7 +75,7 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::Queued { task, .. }
         | Notice::Rejected { task, .. }
         | Notice::SlotTransition { task, .. }
-        | Notice::WaitingForPermit { task }
+        | Notice::WaitingForPermit { task, .. }
         | Notice::TaskEnded { task, .. } => Some(task),
         Notice::AttemptStarting { attempt }
         | Notice::AttemptEnded { attempt, .. }
@@ -98,7 +99,12 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
 }
 
 /// The event of a notice.
-pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> EventKind {
+pub(super) fn kind_of(
+    notice: Notice,
+    now: Time,
+    classes: &ClassNames,
+    details: &Details<'_>,
+) -> EventKind {
     let error = details.error.cloned();
     let thread = || Some(details.cell?.thread()?.name);
     // The body may have set its mark since this turn began, and an event tells only of the past.
@@ -112,7 +118,10 @@ pub(super) fn kind_of(notice: Notice, now: Time, details: &Details<'_>) -> Event
         Notice::Queued { depth, .. } => EventKind::Queued { depth: depth as usize },
         Notice::Rejected { why, .. } => EventKind::Rejected { why },
         Notice::SlotTransition { terminating, .. } => EventKind::SlotTransition { terminating },
-        Notice::WaitingForPermit { .. } => EventKind::WaitingForPermit,
+        Notice::WaitingForPermit { class, .. } => {
+            let class = class.and_then(|class| classes.name(class)).cloned();
+            EventKind::WaitingForPermit { class }
+        }
         Notice::AttemptStarting { attempt } => {
             EventKind::AttemptStarting { attempt: attempt.number }
         }

@@ -11,13 +11,14 @@ use crate::platform::stall::Stall;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
+use crate::task::class_names::ClassNames;
 use crate::task::envelope::{Entry, OnRefusal};
 use crate::task::fact::Returned;
 use crate::task::record::{Promise, Record};
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey, TaskRef};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, SlotKey, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
@@ -81,7 +82,12 @@ impl Belongings {
     }
 
     /// Puts the body into the cell of a new attempt.
-    pub(super) fn load(&mut self, attempt: AttemptAddr, failures: u32) -> Arc<Cell> {
+    pub(super) fn load(
+        &mut self,
+        attempt: AttemptAddr,
+        class_index: Option<ClassIndex>,
+        failures: u32,
+    ) -> Arc<Cell> {
         let body = self.body.take().expect("a body that runs again is kept");
         // A share of it stays for a retry beside this attempt.
         self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
@@ -89,6 +95,7 @@ impl Belongings {
         let load = Load {
             body,
             allowance: Allowance { timeout, max_timeout, ready_within },
+            class_index,
             failures,
             last_failure: self.last_failure.clone().filter(|_| failures > 0),
         };
@@ -162,7 +169,8 @@ impl Values {
 
     /// Takes a submission in, and gives it a key.
     pub(super) fn insert(&mut self, entry: Entry) -> (TaskAddr, Arc<Plan>) {
-        let plan = self.plans.of(&entry.spec);
+        let classes = &entry.promise.0.door.classes;
+        let plan = self.plans.of(&entry.spec, classes);
         let key = self.free.pop().unwrap_or_else(|| {
             self.next += 1;
             self.next - 1
@@ -215,8 +223,8 @@ struct Plans {
 }
 
 impl Plans {
-    fn of(&mut self, spec: &TaskSpec) -> Arc<Plan> {
-        let plan = spec.plan(&self.defaults, self.grace);
+    fn of(&mut self, spec: &TaskSpec, classes: &ClassNames) -> Arc<Plan> {
+        let plan = spec.plan(&self.defaults, self.grace, classes);
         let known = self.latest.take().filter(|latest| **latest == plan);
         let plan = known.unwrap_or_else(|| Arc::new(plan));
         self.latest = Some(Arc::clone(&plan));

@@ -18,7 +18,7 @@ use crate::task::door::Door;
 use crate::task::guards::{CancelGuard, SilenceGuard};
 use crate::task::record::Record;
 use crate::task::token::{CancelToken, Canceller};
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{ClassIndex, TaskId};
 use crate::vocabulary::reason::CancelReason;
 
 /// Gives a body access to its attempt and its supervisor. It is lent to the body for one attempt.
@@ -108,6 +108,28 @@ impl TaskContext {
     /// Returns the number of this attempt within its task, from 1.
     pub fn attempt(&self) -> u64 {
         self.cell().attempt.number
+    }
+
+    /// Returns which permit of its [class](crate::TaskSpec::class) the attempt holds: a number from
+    /// 0 up to the limit of the class, which no other attempt has at the same time; `None` without
+    /// a class. A class is often a pool of things (licences, ports, accelerators), and this says
+    /// which of them the body may use. Of a released attempt that still runs, another may have the
+    /// number.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let ports = ["/dev/ttyUSB0", "/dev/ttyUSB1"];
+    /// let supervisor = Supervisor::builder().class_limit("port", ports.len()).start()?;
+    /// let probe = TaskSpec::once("probe", move |ctx| {
+    ///     let port = ctx.class_index().map(|index| ports[index]);
+    ///     assert_eq!(port, Some("/dev/ttyUSB0"));
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(probe.class("port"))?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn class_index(&self) -> Option<usize> {
+        self.cell().class_index().map(ClassIndex::get)
     }
 
     /// Returns how many failures the streak had when this attempt was started: see

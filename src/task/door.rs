@@ -11,6 +11,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
+use crate::task::class_names::ClassNames;
 use crate::task::envelope::{Entry, Envelope, OnRefusal};
 use crate::task::fact::Fact;
 use crate::task::record::Record;
@@ -22,6 +23,7 @@ use crate::vocabulary::reason::ShutdownCause;
 
 pub(crate) struct Door {
     pub(crate) clock: ModelClock,
+    pub(crate) classes: ClassNames,
     /// The process whose threads these are.
     process: u32,
     /// For threads that wait for the outcome of a task.
@@ -104,13 +106,18 @@ impl<S> NotTaken<S> {
 }
 
 impl Door {
-    pub(crate) fn new(clock: ModelClock, intake_capacity: usize) -> (Arc<Self>, Inbox) {
+    pub(crate) fn new(
+        clock: ModelClock,
+        intake_capacity: usize,
+        classes: ClassNames,
+    ) -> (Arc<Self>, Inbox) {
         let (intake, behind_door) = channel::bounded(intake_capacity);
         let (requests, asked) = channel::unbounded();
         let (facts, posted) = channel::unbounded();
         let inbox = Inbox { intake: behind_door.clone(), requests: asked, facts: posted };
         let door = Self {
             clock,
+            classes,
             process: std::process::id(),
             linger: Linger::default(),
             latch: Mutex::new(Latch {
@@ -134,7 +141,7 @@ impl Door {
 
     /// The door of a supervisor that has ended.
     pub(crate) fn ended(clock: ModelClock) -> Arc<Self> {
-        let (door, _inbox) = Self::new(clock, 1);
+        let (door, _inbox) = Self::new(clock, 1, ClassNames::default());
         door.close();
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door
@@ -385,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_posted_after_the_end_is_not_kept() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         door.post(Fact::LastResortWanted);
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door.post(Fact::LastResortWanted);

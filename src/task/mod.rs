@@ -30,4 +30,6 @@ pub(crate) mod hook;
 pub(crate) mod pulse;
 pub(crate) mod settings;
 
+pub(crate) mod class_names;
+
 pub(crate) mod numbered;

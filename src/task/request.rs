@@ -52,6 +52,8 @@ pub(crate) enum Request {
     Unsettled(Sender<Unsettled>),
     /// Do not wait for this task when settling.
     Ignore(Arc<Record>),
+    /// Would this task's attempt wait for its own class, if it waited for the other task?
+    SharesClass(Arc<Record>, Arc<Record>, Sender<bool>),
     /// What is the state of the supervisor?
     Snapshot(Sender<Snapshot>),
     /// What is the state of this task?

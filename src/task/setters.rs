@@ -1,5 +1,6 @@
 //! The setters that specs and the defaults of all tasks have in common.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::task::settings::{Setting, Settings};
@@ -56,6 +57,20 @@ macro_rules! setters {
             /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal).
             pub fn backoff(self, policy: BackoffPolicy) -> Self {
                 self.with(Setting::Backoff(policy))
+            }
+
+            /// Puts the task into a class of the supervisor, of which only so many attempts run at
+            /// a time as [`class_limit`](crate::SupervisorBuilder::class_limit) says, whatever
+            /// their slots are.
+            ///
+            /// Before each attempt, the task waits for a permit of its class, and then for one to
+            /// run; it gives both back when the attempt has returned. While it waits for its class
+            /// it holds nothing, so a full class holds up no other task.
+            /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
+            /// of the permits it has. A body cannot wait for another task of its own class, which
+            /// is `WouldDeadlock`. Default: no class.
+            pub fn class(self, name: impl Into<Arc<str>>) -> Self {
+                self.with(Setting::Class(Some(name.into())))
             }
 
             /// Sets how many failures of a streak are retried; the next failure ends the task. A

@@ -1,9 +1,11 @@
 //! The user's settings for one task or, as defaults, for all tasks: how they become a plan, and
 //! which values are refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::InvalidSetting;
+use crate::task::class_names::ClassNames;
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
@@ -14,10 +16,11 @@ use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, Watch
 pub(crate) struct Settings(Vec<Setting>);
 
 /// The value of one setter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Setting {
     AbandonPolicy(AbandonPolicy),
     Backoff(BackoffPolicy),
+    Class(Option<Arc<str>>),
     Every(Duration),
     ExpiresIn(Option<Duration>),
     FailureLimit(Option<FailureLimit>),
@@ -52,7 +55,13 @@ impl Settings {
 
     /// The plan of a task with these settings. They take precedence over what its kind of body
     /// implies, which takes precedence over the defaults.
-    pub(crate) fn plan(&self, defaults: &Self, supervisor_grace: Duration, body: BodyKind) -> Plan {
+    pub(crate) fn plan(
+        &self,
+        defaults: &Self,
+        supervisor_grace: Duration,
+        body: BodyKind,
+        classes: &ClassNames,
+    ) -> Plan {
         let mut plan = Plan {
             restart: RestartPolicy::default(),
             pause: Pause::None,
@@ -74,6 +83,7 @@ impl Settings {
             watchdog: None,
             shutdown_on_end: false,
             stop_at_drain: false,
+            class: None,
             body,
             needs_drop: true,
         };
@@ -85,6 +95,9 @@ impl Settings {
             match *setting {
                 Setting::AbandonPolicy(policy) => plan.abandon = policy,
                 Setting::Backoff(policy) => plan.backoff = policy,
+                Setting::Class(ref name) => {
+                    plan.class = name.as_ref().and_then(|name| classes.key(name));
+                }
                 Setting::Every(interval) => {
                     (plan.pause, plan.restart) = (Pause::Rate(interval), RestartPolicy::Always);
                 }
@@ -117,12 +130,28 @@ impl Settings {
         plan
     }
 
+    /// Checks that the supervisor has declared the class that these settings choose.
+    pub(crate) fn check_class(&self, classes: &ClassNames) -> Result<(), InvalidSetting> {
+        let latest = self.0.iter().rev().find_map(|setting| match setting {
+            Setting::Class(class) => Some(class.as_ref()),
+            _ => None,
+        });
+        match latest.flatten() {
+            Some(name) if classes.key(name).is_none() => {
+                let remedy = "declare it with SupervisorBuilder::class_limit";
+                Err(InvalidSetting::new("class", name, remedy))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Checks the values, independently of the supervisor and its defaults.
     pub(crate) fn validate(&self, body: BodyKind) -> Result<(), InvalidSetting> {
         if self.is_empty() {
             return Ok(());
         }
-        check(&self.plan(&Self::default(), Duration::ZERO, body))
+        let classes = ClassNames::default();
+        check(&self.plan(&Self::default(), Duration::ZERO, body, &classes))
     }
 }
 

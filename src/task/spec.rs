@@ -8,6 +8,7 @@ use crate::output::error::{InvalidSetting, TaskResult};
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
+use crate::task::class_names::ClassNames;
 use crate::task::context::TaskContext;
 use crate::task::settings::{Setting, Settings};
 use crate::vocabulary::plan::{BodyKind, Plan};
@@ -148,6 +149,12 @@ impl TaskSpec {
         self
     }
 
+    /// Puts the task into no class, even if the supervisor's
+    /// [`TaskDefaults`](crate::TaskDefaults) name one: see [`class`](Self::class).
+    pub fn no_class(self) -> Self {
+        self.with(Setting::Class(None))
+    }
+
     /// Runs the body again `delay` after each success, and implies
     /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
     /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
@@ -237,8 +244,14 @@ impl TaskSpec {
         self.check().map_err(|fault| InvalidSetting { task: Some(self.shared_name()), ..fault })
     }
 
+    /// Checks the settings for a supervisor that has these classes.
+    pub(crate) fn validate_for(&self, classes: &ClassNames) -> Result<(), InvalidSetting> {
+        self.validate()?;
+        let of_task = |fault| InvalidSetting { task: Some(self.shared_name()), ..fault };
+        self.0.settings.check_class(classes).map_err(of_task)
+    }
+
     fn check(&self) -> Result<(), InvalidSetting> {
-        let unusable = |text: &str| text.is_empty() || text.contains('\0');
         if unusable(&self.0.name) {
             let remedy = "give a text that is not empty and has no NUL";
             return Err(InvalidSetting::new("name", &self.0.name, remedy));
@@ -251,8 +264,13 @@ impl TaskSpec {
     }
 
     /// Returns everything except user values, with the defaults filled in.
-    pub(crate) fn plan(&self, defaults: &Settings, supervisor_grace: Duration) -> Plan {
-        let plan = self.0.settings.plan(defaults, supervisor_grace, self.body_kind());
+    pub(crate) fn plan(
+        &self,
+        defaults: &Settings,
+        supervisor_grace: Duration,
+        classes: &ClassNames,
+    ) -> Plan {
+        let plan = self.0.settings.plan(defaults, supervisor_grace, self.body_kind(), classes);
         Plan { needs_drop: self.0.needs_drop, ..plan }
     }
 
@@ -285,6 +303,11 @@ impl TaskSpec {
     pub(crate) fn into_body(mut self) -> Option<Body> {
         self.0.body.get_mut().take()
     }
+}
+
+/// Whether a text is no name of a task, a slot or a class.
+pub(crate) fn unusable(text: &str) -> bool {
+    text.is_empty() || text.contains('\0')
 }
 
 const fn needs_drop_of<T>(_: &T) -> bool {

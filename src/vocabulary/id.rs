@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use crate::vocabulary::escaped::Escaped;
 
@@ -96,6 +96,25 @@ pub(crate) struct TaskKey(pub(crate) u32);
 /// The place of a slot in the tables; reused once the slot is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotKey(pub(crate) u32);
+
+/// The place of a class in the supervisor's list of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClassKey(pub(crate) u32);
+
+/// Which of the permits of its class a task holds, from 0. What is stored is one more, so that a
+/// task without a class needs no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClassIndex(NonZeroU32);
+
+impl ClassIndex {
+    pub(crate) const fn new(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    pub(crate) const fn get(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// The address of a task in messages: the key finds the task, and the id proves that it is still
 /// the same one.

@@ -1,9 +1,11 @@
 //! A task's settings as the supervisor knows them, and the supervisor's own limits, with all
 //! defaults filled in.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
+use crate::vocabulary::id::ClassKey;
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::time::Time;
 
@@ -80,6 +82,7 @@ pub(crate) struct Plan {
     pub(crate) shutdown_on_end: bool,
     /// Whether it is stopped when a drain begins.
     pub(crate) stop_at_drain: bool,
+    pub(crate) class: Option<ClassKey>,
     pub(crate) body: BodyKind,
     /// Whether dropping the body may run code.
     pub(crate) needs_drop: bool,
@@ -102,6 +105,8 @@ impl Plan {
 pub(crate) struct Limits {
     /// The most attempts at a time; `None` for no limit.
     pub(crate) max_concurrent: Option<u32>,
+    /// The most attempts of each class at a time.
+    pub(crate) classes: Vec<u32>,
     pub(crate) max_slot_queue: u32,
     pub(crate) max_tasks: u32,
     /// The number of stuck attempts, hooks and closings from which on `Release` acts as `Hold`.

@@ -11,11 +11,12 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::Receiver;
 use threadvisor::prelude::*;
 use threadvisor::{
-    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, Closed, DrainReport,
-    ExtendError, FailedTask, FailureCause, InvalidSetting, NotCompleted, OutcomeCounts,
-    PermitCounts, RejectionCount, RunReport, ShutdownCause, ShutdownReport, SlotCancelled,
-    SlotSnapshot, SlotStatus, Snapshot, StartError, SubmitError, SupervisorBuilder, TaskId,
-    TaskRef, TaskSnapshot, TroubledTask, WaitError, WorkerCounts, WouldDeadlock, PANIC_ISOLATION,
+    AbandonedAttempt, AddError, CancelToken, Cancelled, Canceller, ClassSnapshot, Closed,
+    DrainReport, ExtendError, FailedTask, FailureCause, InvalidSetting, NotCompleted,
+    OutcomeCounts, PermitCounts, RejectionCount, RunReport, ShutdownCause, ShutdownReport,
+    SlotCancelled, SlotSnapshot, SlotStatus, Snapshot, StartError, SubmitError, SupervisorBuilder,
+    TaskId, TaskRef, TaskSnapshot, TroubledTask, WaitError, WorkerCounts, WouldDeadlock,
+    PANIC_ISOLATION,
 };
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
@@ -52,7 +53,7 @@ fn every_public_type_can_be_shared_and_printed() {
     cloned::<EventKind>();
     cloned::<LogEvents>();
     cloned::<Snapshot>();
-    cloned::<(TaskSnapshot, SlotSnapshot, SlotStatus, WorkerCounts, PermitCounts)>();
+    cloned::<(TaskSnapshot, SlotSnapshot, SlotStatus, WorkerCounts, PermitCounts, ClassSnapshot)>();
     cloned::<DrainReport>();
     cloned::<(RunReport, ShutdownReport, AbandonedAttempt, FailedTask, OutcomeCounts)>();
     cloned::<(Outcome, Rejection, StopReason, CancelReason, ShutdownCause, FailureCause)>();

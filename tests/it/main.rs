@@ -4,6 +4,7 @@
 mod admission;
 mod api;
 mod cancel;
+mod classes;
 mod clock;
 mod closing;
 mod concurrency;

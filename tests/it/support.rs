@@ -214,6 +214,7 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::Submitted { policy } => policy.to_string(),
         EventKind::Queued { depth } => depth.to_string(),
         EventKind::Rejected { why } => why.label().to_owned(),
+        EventKind::WaitingForPermit { class } => class.as_deref().unwrap_or_default().to_owned(),
         EventKind::SlotTransition { terminating } => terminating.to_string(),
         EventKind::AttemptStarting { attempt }
         | EventKind::AttemptSucceeded { attempt, .. }

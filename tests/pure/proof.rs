@@ -22,6 +22,7 @@ mod vocabulary;
 fn main() {
     let limits = vocabulary::plan::Limits {
         max_concurrent: Some(1),
+        classes: alloc::vec::Vec::new(),
         max_slot_queue: 1,
         max_tasks: 1,
         max_abandoned: 1,

@@ -4,12 +4,13 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::audit_face::{audit_face, audit_face_empty};
+use crate::machine::line::Line;
 use crate::machine::list::List;
 use crate::machine::phase::Phase;
 use crate::machine::step::Released;
-use crate::machine::task::{Health, State, Task, Watch, LOOKS};
+use crate::machine::task::{Closing, Health, State, Task, Watch, LOOKS};
 use crate::machine::Machine;
-use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::id::{ClassKey, TaskKey};
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::{RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::time::Time;
@@ -20,6 +21,7 @@ pub(super) fn audit(machine: &Machine, beyond: usize) {
     audit_face(machine, beyond);
     audit_queues(machine);
     audit_awaited(machine);
+    audit_classes(machine);
     audit_timers(machine);
     for task in machine.tasks.iter() {
         audit_task(machine, task);
@@ -39,7 +41,7 @@ pub(super) fn audit_empty(machine: &Machine) {
     audit(machine, 0);
     audit_face_empty(machine);
     assert_eq!(machine.timers.len(), 0, "a timer is left");
-    assert_eq!(machine.runnable.len, 0, "somebody waits for a permit");
+    assert_eq!(machine.runnable.list.len, 0, "somebody waits for a permit");
     assert!(machine.slots.iter().all(|(_, slot)| slot.is_vacant()), "a slot is left");
     assert_eq!((machine.stuck, machine.released.len()), (0, 0), "something is stuck for ever");
 }
@@ -86,15 +88,54 @@ fn audit_queues(machine: &Machine) {
         assert_eq!(named, known, "a task of a slot neither owns it nor waits for it");
         assert_eq!(entry.named as usize, named, "the tasks of a slot are miscounted");
     }
-    let waiting = members(machine, machine.runnable);
-    let keeps_place = |key: &&TaskKey| match machine.tasks[**key].state {
-        State::Closing(closing) => closing.keeps_place,
-        _ => false,
-    };
-    let passed_over = waiting.iter().filter(keeps_place).count();
-    assert_eq!(machine.passed_over as usize, passed_over, "kept places are miscounted");
+    audit_line(machine, machine.runnable, None);
+}
+
+fn audit_line(machine: &Machine, line: Line, class: Option<ClassKey>) {
+    let waiting = members(machine, line.list);
+    let passed_over = waiting.iter().filter(|key| keeps_place(&machine.tasks[**key])).count();
+    assert_eq!(line.passed_over as usize, passed_over, "kept places are miscounted");
     let runnable = |key: &&TaskKey| machine.tasks[**key].state == State::Runnable;
     assert_eq!(waiting.iter().filter(runnable).count() + passed_over, waiting.len());
+    let stray = waiting.iter().find(|key| machine.tasks[**key].class_line() != class);
+    assert_eq!(stray, None, "it is in the wrong line");
+}
+
+const fn keeps_place(task: &Task) -> bool {
+    matches!(task.state, State::Closing(Closing { keeps_place: true, .. }))
+}
+
+fn audit_classes(machine: &Machine) {
+    for (class, at) in machine.classes.iter().zip(0..) {
+        audit_line(machine, class.line, Some(ClassKey(at)));
+        let mut holders = Vec::new();
+        for task in machine.tasks.iter().filter(|task| task.plan.class == Some(ClassKey(at))) {
+            let Some(index) = task.class_index else { continue };
+            let may_hold = task.state.holds_permit() || task.state == State::Runnable;
+            assert!(may_hold || keeps_place(task), "{task:?} holds a permit of its class");
+            assert!(index.get() < class.limit as usize, "{task:?} holds what is not there");
+            holders.push((index.get(), task.addr.key));
+        }
+        holders.sort_unstable();
+        let twice = holders.windows(2).find(|two| two[0].0 == two[1].0);
+        assert_eq!(twice, None, "one permit of a class is held twice");
+        let held: Vec<_> = holders.iter().map(|&(_, key)| key).collect();
+        assert_eq!(class.holders().collect::<Vec<_>>(), held, "the holders are misread");
+
+        // A body waits for what comes to run only after those in the line.
+        let needs = |task: &&Task| {
+            let first = &machine.tasks[machine.stands_before(task.addr.key)];
+            first.state == State::Runnable && first.class_line() == Some(ClassKey(at))
+        };
+        let awaited = machine.tasks.iter().filter(|task| task.awaited > 0).filter(needs);
+        let awaited: BTreeSet<_> =
+            awaited.map(|task| machine.stands_before(task.addr.key)).collect();
+        let waits = awaited.len();
+        assert_eq!(class.awaited as usize, waits, "who is waited for in a line is miscounted");
+        let stands = |key: &&TaskKey| machine.tasks[**key].state == State::Runnable;
+        let holds_up = held.iter().find(stands);
+        assert!(waits == 0 || holds_up.is_none(), "{holds_up:?} holds up what a body waits for");
+    }
 }
 
 fn audit_awaited(machine: &Machine) {

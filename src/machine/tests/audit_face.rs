@@ -1,8 +1,10 @@
 //! What holds of the machine between two steps, whatever has happened, as far as its face shows it:
 //! for those who compile the machine and see no more of it. `audit` also looks inside.
 
+use alloc::vec::Vec;
+
 use crate::machine::{Machine, State, Task};
-use crate::vocabulary::id::SlotKey;
+use crate::vocabulary::id::{ClassKey, SlotKey};
 use crate::vocabulary::time::Time;
 
 /// Panics unless every invariant that shows holds. At most so many attempts have started beyond the
@@ -11,7 +13,10 @@ pub(crate) fn audit_face(machine: &Machine, beyond: usize) {
     let count = |is: fn(&Task) -> bool| machine.tasks().iter().filter(|task| is(task)).count();
     audit_permits(machine, count(|task| task.state.holds_permit()), beyond);
     let runnable = count(|task| task.state == State::Runnable);
-    assert_eq!(machine.waiting_for_permit() as usize, runnable, "who waits is miscounted");
+    let in_line = machine.classes().iter().map(|class| class.line.waiting()).sum::<u32>();
+    let waiting = machine.waiting_for_permit() + in_line;
+    assert_eq!(waiting as usize, runnable, "who waits is miscounted");
+    audit_classes(machine);
     let open = count(|task| !task.state.is_over());
     assert_eq!(machine.is_idle(), open == 0, "tasks without outcome are miscounted");
     // Those that were refused are still there until they are closed.
@@ -43,6 +48,23 @@ fn audit_permits(machine: &Machine, held: usize, beyond: usize) {
     let nobody_waits = machine.waiting_for_permit() == 0;
     let full = limit.is_some_and(|most| permits >= most);
     assert!(nobody_waits || full, "a task waits although a permit is free");
+}
+
+fn audit_classes(machine: &Machine) {
+    for (class, at) in machine.classes().iter().zip(0..) {
+        let own = |task: &&Task| task.plan.class == Some(ClassKey(at));
+        let members: Vec<_> = machine.tasks().iter().filter(own).collect();
+        let held = members.iter().filter(|task| task.class_index.is_some()).count();
+        assert_eq!(class.held() as usize, held, "the permits of a class are not conserved");
+        assert!(held <= class.limit as usize, "more permits of a class than there are");
+        let full = class.held() == class.limit;
+        assert!(full || class.line.waiting() == 0, "a task waits although its class has room");
+        let lacks = |task: &&&Task| task.state.holds_permit() && task.class_index.is_none();
+        let lacking = members.iter().find(lacks);
+        assert!(lacking.is_none(), "{lacking:?} runs without a permit of its class");
+    }
+    let mut others = machine.tasks().iter().filter(|task| task.plan.class.is_none());
+    assert!(others.all(|task| task.class_index.is_none()), "a permit of no class");
 }
 
 fn audit_owner(machine: &Machine, task: &Task, slot: SlotKey) {
@@ -109,5 +131,6 @@ fn audit_deadline(machine: &Machine) {
 pub(crate) fn audit_face_empty(machine: &Machine) {
     assert_eq!(machine.tasks().iter().count(), 0, "a task is left");
     assert_eq!(machine.permits_held(), 0, "a permit is left");
+    assert!(machine.classes().iter().all(|class| class.held() == 0), "a class permit is left");
     assert!(machine.slots().iter().all(|(_, slot)| slot.owner.is_none()), "a slot is left");
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::machine::{Answer, Effect, End, Ending, Notice};
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
 
@@ -70,7 +70,12 @@ impl Names {
                 };
                 format!("decide {}: {decision}", self.task(task.id))
             }
-            Effect::Start { attempt, .. } => format!("start {}", self.attempt(attempt)),
+            Effect::Start { attempt, class_index: None, .. } => {
+                format!("start {}", self.attempt(attempt))
+            }
+            Effect::Start { attempt, class_index: Some(index), .. } => {
+                format!("start {} with permit {}", self.attempt(attempt), index.get())
+            }
             Effect::Revoke { attempt } => format!("revoke {}", self.attempt(attempt)),
             Effect::Tell { attempt, reason, grace_until } => {
                 format!("tell {} {reason} until {}", self.attempt(attempt), show(grace_until))
@@ -129,7 +134,7 @@ impl Names {
             Notice::SlotTransition { task, terminating: false } => {
                 format!("{} slot no longer terminating", name(task))
             }
-            Notice::WaitingForPermit { task } => format!("{} waits for a permit", name(task)),
+            Notice::WaitingForPermit { task, class } => waits(name(task), class),
             Notice::AttemptStarting { attempt } => {
                 format!("{} starting", self.attempt(attempt))
             }
@@ -224,6 +229,13 @@ impl Names {
             Rejection::Expired | Rejection::Removed | Rejection::ShuttingDown => String::new(),
         };
         format!("rejected({}{detail})", why.label())
+    }
+}
+
+fn waits(name: &str, class: Option<ClassKey>) -> String {
+    match class {
+        Some(class) => format!("{name} waits for class {}", class.0),
+        None => format!("{name} waits for a permit"),
     }
 }
 

@@ -77,6 +77,7 @@ impl Rig {
     const fn limits() -> Limits {
         Limits {
             max_concurrent: None,
+            classes: Vec::new(),
             max_slot_queue: 3,
             max_tasks: 20,
             max_abandoned: 16,
@@ -84,6 +85,14 @@ impl Rig {
             signal_drain: None,
             event_flush: ms(250),
         }
+    }
+
+    /// So many permits to run, and of each class.
+    pub(super) fn with_classes(permits: Option<u32>, classes: &[u32]) -> Self {
+        Self::with(|limits| {
+            limits.max_concurrent = permits;
+            limits.classes = classes.to_vec();
+        })
     }
 
     /// One permit: the second task has to wait.
@@ -400,6 +409,12 @@ impl Rig {
         (self.machine.permits_held(), self.machine.waiting_for_permit())
     }
 
+    /// How many permits of a class are held, and how many tasks wait for one.
+    pub(super) fn class(&self, class: usize) -> (u32, u32) {
+        let class = &self.machine.classes()[class];
+        (class.held(), class.line.waiting())
+    }
+
     pub(super) fn stale(&self) -> u64 {
         self.machine.stale
     }
@@ -456,7 +471,9 @@ impl Rig {
     fn perform(&mut self, effect: Effect) -> String {
         let line = self.names.render(effect);
         match effect {
-            Effect::Start { attempt, finality } => self.said(attempt).finality = Some(finality),
+            Effect::Start { attempt, finality, .. } => {
+                self.said(attempt).finality = Some(finality);
+            }
             Effect::Tell { attempt, reason, .. } => self.said(attempt).ordered = Some(reason),
             Effect::Publish(Notice::AttemptEnded { attempt, told, .. }) => {
                 assert_eq!(told, self.said(attempt).told, "the event says what was told");

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
+use crate::vocabulary::id::ClassKey;
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
@@ -53,6 +54,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             watchdog: None,
             shutdown_on_end: false,
             stop_at_drain: false,
+            class: None,
             body: BodyKind::Repeat,
             needs_drop: false,
         },
@@ -96,6 +98,10 @@ impl Spec {
     /// Its body needs a drop.
     pub(super) fn open(self) -> Self {
         self.plan(|plan| plan.needs_drop = true)
+    }
+
+    pub(super) fn class(self, class: u32) -> Self {
+        self.plan(|plan| plan.class = Some(ClassKey(class)))
     }
 
     pub(super) fn key_of(self, name: &'static str) -> Self {

@@ -11,6 +11,7 @@ use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start_with, Setup};
 use crate::runtime::{Listen, Subscribers};
+use crate::task::class_names::ClassNames;
 use crate::task::door::Door;
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
@@ -59,6 +60,7 @@ fn setup(subscriber: impl Listen + 'static) -> Setup {
     Setup {
         limits: Limits {
             max_concurrent: Some(3),
+            classes: Vec::new(),
             max_slot_queue: 9,
             max_tasks: 9,
             max_abandoned: 9,
@@ -85,7 +87,7 @@ fn setup(subscriber: impl Listen + 'static) -> Setup {
 #[test]
 fn a_controller_that_panics_leaves_nobody_waiting() {
     let (heard, events) = unbounded();
-    let (door, inbox) = Door::new(ModelClock::start_now(), 9);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
     start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
     let handle = SupervisorHandle::new(Arc::clone(&door));
     let (drops, dropped) = unbounded();

@@ -7,7 +7,7 @@ use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
 use crate::runtime::values::Belongings;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptAddr, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -19,7 +19,9 @@ impl Controller {
                     belongings.decide(decision);
                 }
             }
-            Effect::Start { attempt, finality } => self.start(attempt, finality),
+            Effect::Start { attempt, finality, class_index } => {
+                self.start(attempt, finality, class_index);
+            }
             Effect::Revoke { attempt } => self.revoke(attempt),
             Effect::Tell { attempt, reason, grace_until } => {
                 self.tell(attempt, reason, grace_until);
@@ -91,10 +93,10 @@ impl Controller {
         self.shutdown.note_unfinished(|| belongings.map(Belongings::task_ref));
     }
 
-    fn start(&mut self, attempt: AttemptAddr, finality: Finality) {
+    fn start(&mut self, attempt: AttemptAddr, finality: Finality, class_index: Option<ClassIndex>) {
         let failures = self.machine.tasks().get(attempt.task.key).map_or(0, |task| task.streak);
         let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
-        let cell = belongings.load(attempt, failures);
+        let cell = belongings.load(attempt, class_index, failures);
         // If nothing depends on the claim, it is reported with the return, which saves a message.
         let watched = self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
@@ -169,7 +171,7 @@ impl Controller {
             }
             (None, None) => (None, Details::default()),
         };
-        let kind = kind_of(notice, self.now, &details);
+        let kind = kind_of(notice, self.now, &self.door.classes, &details);
         self.publisher.publish(self.now, task, kind);
     }
 }

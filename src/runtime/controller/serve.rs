@@ -162,6 +162,9 @@ impl Controller {
             }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
             Request::Signal(number) => self.serve_signal(number),
+            Request::SharesClass(waiter, record, reply) => {
+                answer(&reply, self.shares_class(&waiter, &record));
+            }
             Request::SkipWait(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::SkipRequested));
             }

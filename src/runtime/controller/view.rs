@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Controller;
 use crate::machine::{Health, State, Task};
 use crate::output::snapshot::{
-    PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
+    ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
 use crate::runtime::values::Belongings;
 use crate::task::record::Record;
@@ -18,6 +18,18 @@ impl Controller {
         let task = TaskAddr { key: record.key()?, id: record.id };
         let found = self.machine.tasks().get(task.key)?;
         (found.addr == task).then_some(task)
+    }
+
+    /// Whether the other task, or the owner of the slot for which it is queued, is of the waiter's
+    /// class.
+    pub(super) fn shares_class(&self, waiter: &Record, other: &Record) -> bool {
+        let (Some(waiter), Some(other)) = (self.find(waiter), self.find(other)) else {
+            return false;
+        };
+        let class = |key| self.machine.tasks().get(key).and_then(|task| task.plan.class);
+        let first = self.machine.stands_before(other.key);
+        let own = class(waiter.key);
+        own.is_some() && (class(other.key) == own || class(first) == own)
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<Arc<Record>> {
@@ -74,6 +86,7 @@ impl Controller {
             shutting_down: !machine.is_running(),
             tasks,
             slots: self.slot_snapshots(),
+            classes: self.class_snapshots(),
             workers: WorkerCounts {
                 threads: self.pool.threads() as usize,
                 idle: counts.idle as usize,
@@ -103,6 +116,17 @@ impl Controller {
         let mut slots: Vec<_> = slots.collect();
         slots.sort_by(|a, b| a.key.cmp(&b.key));
         slots
+    }
+
+    fn class_snapshots(&self) -> Vec<ClassSnapshot> {
+        let classes = self.machine.classes().iter().zip(self.door.classes.iter());
+        let classes = classes.map(|(class, name)| ClassSnapshot {
+            name: Arc::clone(name),
+            limit: class.limit as usize,
+            held: class.held() as usize,
+            waiting: class.line.waiting() as usize,
+        });
+        classes.collect()
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {

@@ -326,12 +326,13 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::platform::model_clock::ModelClock;
+    use crate::task::class_names::ClassNames;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         let threads = ThreadSetup {
             name: "test".to_owned(),
             stack_size: None,
@@ -367,7 +368,7 @@ mod tests {
     /// Each refusal counts once, whoever hears of it.
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         // A program of 32 bits may be given half of its address space.
         let impossible = Some(usize::MAX - (1 << 20));
         let threads = ThreadSetup {

@@ -66,7 +66,7 @@ impl Pair {
         );
         let task = TaskAddr { key: TaskKey(0), id: record.id };
         let body = Body::repeat(|_| Ok(()));
-        let load = Load { body, allowance, failures: 0, last_failure: None };
+        let load = Load { body, allowance, class_index: None, failures: 0, last_failure: None };
         let real = Cell::offer(Arc::new(record), AttemptAddr { task, number: 1 }, load);
         let model = CellModel::offered();
         Self { real, model, allowance, is_leaving: false, is_revoked: false }

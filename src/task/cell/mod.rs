@@ -30,7 +30,7 @@ use crate::task::numbered::Numbered;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -64,6 +64,8 @@ struct State {
     /// Set if the body will not run again, whatever it returns.
     finalized: bool,
     abandoned: bool,
+    /// Which permit of its class it holds, from the claim on.
+    class_index: Option<ClassIndex>,
     rest: parking::Rest,
     /// The thread that runs it, once it is claimed.
     thread: Option<Thread>,
@@ -105,6 +107,7 @@ pub(crate) struct Thread {
 pub(crate) struct Load {
     pub(crate) body: Body,
     pub(crate) allowance: Allowance,
+    pub(crate) class_index: Option<ClassIndex>,
     /// The failures of the streak, and the latest of them.
     pub(crate) failures: u32,
     pub(crate) last_failure: Option<TaskError>,
@@ -152,7 +155,7 @@ impl Cell {
         reason: CancelReason,
     ) -> Self {
         let allowance = Allowance::default();
-        let load = Load { body, allowance, failures: 0, last_failure: None };
+        let load = Load { body, allowance, class_index: None, failures: 0, last_failure: None };
         let cell = Self { closing: true, ..Self::offer(record, attempt, load) };
         cell.told.set(reason);
         cell
@@ -183,6 +186,7 @@ impl Cell {
                 ready: Ready::Unasked,
                 finalized: false,
                 abandoned: false,
+                class_index: None,
                 rest,
                 thread: None,
                 told_channel: EndChannel::default(),
@@ -202,6 +206,7 @@ impl Cell {
             Phase::Offered(load) => {
                 // Named under the same lock, so that nobody sees a claimed attempt without thread.
                 state.thread = Some(thread.clone());
+                state.class_index = load.class_index;
                 let at = self.begin(&mut state, load.allowance);
                 Some((load, at))
             }
@@ -394,6 +399,11 @@ impl Cell {
     /// Whether a thread is in the body, or in the destructors after it.
     pub(crate) fn has_thread(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Claimed | Phase::Leaving { .. })
+    }
+
+    /// Which permit of its class the attempt holds, or held.
+    pub(crate) fn class_index(&self) -> Option<ClassIndex> {
+        self.state.lock().class_index
     }
 
     /// The thread that runs the attempt.

@@ -14,7 +14,7 @@ use crate::closings::Closings;
 use crate::machine::{Effect, Input, Machine, Notice, Submission};
 use crate::plans;
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::reason::{Decision, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -164,8 +164,10 @@ impl History {
         };
         let policy = plans::admission(bytes);
         let id = task.id.get();
+        let class = [Some(ClassKey(0)), None, Some(ClassKey(1)), None, None][id as usize % 5];
         let plan = Arc::new(Plan {
             needs_drop: id % 3 == 1,
+            class,
             stop_at_drain: id % 5 == 2,
             ..plans::plan(bytes)
         });
@@ -399,7 +401,7 @@ impl History {
                 known.decided = true;
                 assert!(!self.closed || matches!(decision, Decision::Rejected(_)));
             }
-            Effect::Start { attempt, finality } => {
+            Effect::Start { attempt, finality, .. } => {
                 assert!(!self.closed, "{attempt:?} starts in a shutdown");
                 let slot = self.known(attempt.task).slot;
                 self.cells.offer(attempt, slot, finality);

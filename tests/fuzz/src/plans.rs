@@ -14,6 +14,7 @@ const MOMENT: Duration = Duration::from_nanos(1);
 pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
     let limits = Limits {
         max_concurrent: bytes.pick(&[None, Some(1), Some(2), Some(5)]),
+        classes: vec![1, 2],
         max_slot_queue: bytes.pick(&[100, 1, 2, u32::MAX]),
         max_tasks: bytes.pick(&[u32::MAX - 1, 1, 3, 10]),
         max_abandoned: bytes.pick(&[16, 0, 1, 2]),
@@ -73,6 +74,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         }),
         shutdown_on_end: bytes.seldom(),
         stop_at_drain: false,
+        class: None,
         body: match once {
             true => BodyKind::Once,
             false if bytes.flag() => BodyKind::Shared,

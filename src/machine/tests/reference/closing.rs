@@ -21,8 +21,10 @@ impl Model {
         }
         job.end = Some(end);
         let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. });
-        if !replaced {
+        if !replaced || job.place != Place::Runnable {
+            job.has_class = false;
             self.line.retain(|waiting| *waiting != id);
+            self.class_lines.values_mut().for_each(|line| line.retain(|waiting| *waiting != id));
         }
         self.queues.values_mut().for_each(|queue| queue.retain(|queued| *queued != id));
         self.put(id, Place::Closing, closes);

@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use super::job::Place;
 use super::model::Model;
+use crate::machine::line::Line;
 use crate::machine::tests::audit::{audit, members};
 use crate::machine::tests::cell_model::{CellModel, Seen};
 use crate::machine::tests::dice::Dice;
@@ -22,7 +23,7 @@ use crate::machine::tests::shrinking::{fewest, survives, Failure};
 use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Submission};
 use crate::vocabulary::answer::{ClosingAnswer, Return};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
@@ -255,7 +256,7 @@ impl Pair {
             audit(&self.machine, self.model.n_waits);
             for effect in effects {
                 match effect {
-                    Effect::Start { attempt, finality } => {
+                    Effect::Start { attempt, finality, .. } => {
                         let id = (attempt.task.id, attempt.number);
                         self.cells.insert(id, (CellModel::offered(), finality));
                     }
@@ -313,9 +314,15 @@ impl Pair {
             let known: Vec<_> = known.iter().map(|key| machine.tasks()[*key].addr.id).collect();
             assert_eq!(known, queue, "the queue of slot {slot}");
         }
-        let line = members(machine, machine.runnable);
-        let line: Vec<_> = line.iter().map(|key| machine.tasks()[*key].addr.id).collect();
-        assert_eq!((machine.permits_held(), line), (model.permits(), model.line.clone()));
+        let id = |key| machine.tasks()[key].addr.id;
+        let line =
+            |line: Line| -> Vec<_> { members(machine, line.list).into_iter().map(id).collect() };
+        let permits = (machine.permits_held(), line(machine.runnable));
+        assert_eq!(permits, (model.permits(), model.line.clone()));
+        for (class, known) in (0..).zip(machine.classes()) {
+            let expected = (model.class_permits(class), model.class_line(class));
+            assert_eq!((known.held(), line(known.line)), expected, "class {class}");
+        }
         let drops = machine.released.iter().filter(|it| it.closing).count();
         assert_eq!(drops, model.released_drops.len(), "what drops are released");
         let attempts = machine.released.iter().filter(|it| !it.closing);
@@ -391,6 +398,7 @@ fn plan(dice: &mut Dice) -> Plan {
         needs_drop: dice.chance(50),
         shutdown_on_end: dice.chance(1),
         stop_at_drain: dice.chance(5),
+        class: dice.chance(60).then(|| ClassKey(dice.below(2))),
         body: match once {
             true => BodyKind::Once,
             false if dice.chance(60) => BodyKind::Shared,
@@ -448,6 +456,7 @@ fn history(seed: u64) -> (Limits, Vec<Act>) {
     let mut dice = Dice::of(&[seed, 10]);
     let limits = Limits {
         max_concurrent: dice.one_of(&[Some(1), Some(2), Some(4), None]),
+        classes: dice.one_of(&[[1, 1], [1, 2], [2, 9]]).to_vec(),
         max_slot_queue: dice.one_of(&[0, 1, 100]),
         max_tasks: dice.one_of(&[6, 1000]),
         max_abandoned: dice.one_of(&[0, 1, 3, 1000]),

@@ -52,6 +52,7 @@ pub(super) struct Job {
     /// Its outcome is given, though it still holds what it has.
     pub(super) over: bool,
     pub(super) is_owner: bool,
+    pub(super) has_class: bool,
     /// There is no body to be dropped, or not any more.
     pub(super) is_gone: bool,
     /// While it closes: how it ends, whether a thread is at it, and whether that is stuck.
@@ -66,6 +67,7 @@ impl Job {
             id,
             slot,
             is_owner: false,
+            has_class: false,
             is_gone: !plan.needs_drop,
             end: None,
             is_taken: false,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::job::{Job, Place};
 use crate::machine::tests::rig::ms;
 use crate::machine::{End, Submission};
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{ClassKey, TaskId};
 use crate::vocabulary::plan::{BodyKind, Limits, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
@@ -20,6 +20,8 @@ pub(super) struct Model {
     pub(super) jobs: Vec<Job>,
     pub(super) queues: BTreeMap<u32, Vec<TaskId>>,
     pub(super) line: Vec<TaskId>,
+    /// Who waits for a class.
+    pub(super) class_lines: BTreeMap<u32, Vec<TaskId>>,
     pub(super) released: Vec<(TaskId, u64)>,
     pub(super) released_drops: Vec<TaskId>,
     pub(super) ended: Vec<(TaskId, End)>,
@@ -40,6 +42,7 @@ impl Model {
             jobs: Vec::new(),
             queues: BTreeMap::new(),
             line: Vec::new(),
+            class_lines: BTreeMap::new(),
             released: Vec::new(),
             released_drops: Vec::new(),
             ended: Vec::new(),
@@ -146,7 +149,13 @@ impl Model {
     }
 
     pub(super) fn get_ready(&mut self, id: TaskId) {
-        self.line.push(id);
+        let class = self.job(id).plan.class.map(|class| class.0);
+        if let Some(class) = class.filter(|class| self.is_full(*class)) {
+            self.class_lines.entry(class).or_default().push(id);
+        } else {
+            self.job(id).has_class = class.is_some();
+            self.line.push(id);
+        }
         let expiry = self.expiry(id);
         self.put(id, Place::Runnable, expiry);
         self.settle();
@@ -159,21 +168,7 @@ impl Model {
 
     /// Permits go to those who wait for them, idle slots to those who wait for these.
     pub(super) fn settle(&mut self) {
-        loop {
-            let most = self.limits.max_concurrent.unwrap_or(u32::MAX);
-            // Those that close only keep a place.
-            let line = self.line.clone();
-            let waits = |id: &TaskId| {
-                self.jobs.iter().any(|job| job.id == *id && job.place == Place::Runnable)
-            };
-            let awaited = line.iter().position(|id| waits(id) && self.is_awaited(*id));
-            let first = line.iter().position(waits).filter(|_| self.permits() < most);
-            let Some(at) = awaited.or(first) else { break };
-            let id = self.line.remove(at);
-            self.job(id).attempt += 1;
-            let expiry = self.expiry(id);
-            self.put(id, Place::Starting, expiry);
-        }
+        while self.grant() || self.grant_class() {}
         let slots: Vec<_> = self.queues.keys().copied().collect();
         for slot in slots {
             if self.owner(slot).is_none() && !self.queues[&slot].is_empty() {
@@ -183,9 +178,63 @@ impl Model {
         }
     }
 
-    /// Whether a body waits for it, or for one that waits for its slot.
+    pub(super) fn class_permits(&self, class: u32) -> u32 {
+        let holds = |job: &&Job| job.plan.class == Some(ClassKey(class)) && job.has_class;
+        self.jobs.iter().filter(holds).count().try_into().expect("few jobs")
+    }
+
+    pub(super) fn class_line(&self, class: u32) -> Vec<TaskId> {
+        self.class_lines.get(&class).cloned().unwrap_or_default()
+    }
+
+    fn is_full(&self, class: u32) -> bool {
+        self.class_permits(class) >= self.limits.classes[class as usize]
+    }
+
+    /// Gives a class permit to the first that waits for one, which goes on to the end of the line.
+    fn grant_class(&mut self) -> bool {
+        for (class, line) in self.class_lines.clone() {
+            let first = line.iter().copied().find(|id| self.job(*id).place == Place::Runnable);
+            let has_room = !self.is_full(class) && self.closes.is_none();
+            let Some(first) = first.filter(|_| has_room) else { continue };
+            self.class_lines.entry(class).or_default().retain(|waiting| *waiting != first);
+            self.job(first).has_class = true;
+            self.line.push(first);
+            return true;
+        }
+        false
+    }
+
+    /// Gives a permit to one that waits for it.
+    fn grant(&mut self) -> bool {
+        let most = self.limits.max_concurrent.unwrap_or(u32::MAX);
+        // Those that close only keep a place.
+        let line = self.line.clone();
+        let waits =
+            |id: &TaskId| self.jobs.iter().any(|job| job.id == *id && job.place == Place::Runnable);
+        let awaited = line.iter().position(|id| waits(id) && self.is_awaited(*id));
+        let first = line.iter().position(waits).filter(|_| self.permits() < most);
+        let Some(at) = awaited.or(first) else { return false };
+        let id = self.line.remove(at);
+        self.job(id).attempt += 1;
+        let expiry = self.expiry(id);
+        self.put(id, Place::Starting, expiry);
+        true
+    }
+
+    /// Whether a body waits for it, or for one that waits for its slot; or so for one that waits
+    /// for its class.
     fn is_awaited(&self, id: TaskId) -> bool {
         let job = self.jobs.iter().find(|job| job.id == id).expect("a job");
+        let class = job.plan.class.filter(|_| job.has_class);
+        let line = class.and_then(|class| self.class_lines.get(&class.0));
+        let is_waiting = |waiting: &&TaskId| {
+            self.jobs.iter().any(|job| job.id == **waiting && job.place == Place::Runnable)
+        };
+        let mut line = line.into_iter().flatten().filter(is_waiting);
+        if line.any(|waiting| self.is_awaited(*waiting)) {
+            return true;
+        }
         let waits = |it: &Job| it.slot == job.slot && it.place == Place::Queued && it.awaited > 0;
         job.awaited > 0 || (job.slot.is_some() && self.jobs.iter().any(waits))
     }
@@ -205,7 +254,11 @@ impl Model {
         let Some(at) = self.jobs.iter().position(|job| job.id == id) else { return };
         self.jobs.remove(at);
         self.queues.values_mut().for_each(|queue| queue.retain(|queued| *queued != id));
-        let place = self.line.iter().position(|ready| *ready == id);
+        let class = job.plan.class;
+        // Whose line it is in, or left with a permit of the class.
+        let in_line = class.filter(|_| !job.has_class).map(|class| class.0);
+        let line = in_line.map_or(&self.line, |class| self.class_lines.entry(class).or_default());
+        let place = line.iter().position(|ready| *ready == id);
         // Of those that close, only the replaced are still in the line.
         let replaced = matches!(end, End::Cancelled { reason: StopReason::Replace, .. })
             || job.place == Place::Closing;
@@ -214,20 +267,30 @@ impl Model {
             // The successor takes over the place of an owner that waits for its permit.
             (Some(place), Some(queue)) if replaced && !queue.is_empty() => {
                 let heir = queue.remove(0);
-                self.line.remove(place);
-                if self.job(heir).plan.initial_delay.is_zero() {
+                self.line_mut(in_line).remove(place);
+                let plan = self.job(heir).plan.clone();
+                let waits = in_line.map_or(true, |class| self.is_full(class));
+                if plan.initial_delay.is_zero() && plan.class == class && waits {
                     self.job(heir).is_owner = true;
-                    self.line.insert(place, heir);
+                    self.job(heir).has_class = job.has_class;
+                    self.line_mut(in_line).insert(place, heir);
                     let expiry = self.expiry(heir);
                     self.put(heir, Place::Runnable, expiry);
                 } else {
                     self.own(heir);
                 }
             }
-            (Some(place), _) => _ = self.line.remove(place),
+            (Some(place), _) => _ = self.line_mut(in_line).remove(place),
             (None, _) => {}
         }
         self.settle();
+    }
+
+    fn line_mut(&mut self, class: Option<u32>) -> &mut Vec<TaskId> {
+        match class {
+            Some(class) => self.class_lines.entry(class).or_default(),
+            None => &mut self.line,
+        }
     }
 
     pub(super) fn deliver(&mut self, id: TaskId, end: End) {

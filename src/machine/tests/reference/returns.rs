@@ -106,6 +106,7 @@ impl Model {
     /// start.
     fn go_on(&mut self, id: TaskId, due: Time) {
         let due = due.max(self.job(id).last_start.after(ms(1)));
+        self.job(id).has_class = false;
         self.put(id, Place::Waiting, due);
         self.settle();
         if due <= self.now {

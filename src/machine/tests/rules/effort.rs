@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::super::spec::{ms, task};
 use crate::machine::{Input, Machine, Submission};
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{Limits, Plan};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::time::Time;
@@ -26,6 +26,7 @@ impl Line {
     fn new() -> Self {
         let limits = Limits {
             max_concurrent: Some(1),
+            classes: [1].to_vec(),
             max_slot_queue: LONG,
             max_tasks: u32::MAX,
             max_abandoned: 16,
@@ -36,6 +37,16 @@ impl Line {
         let plan = Arc::new(task("any").never().plan);
         let machine = Machine::new(limits, 7);
         let mut line = Self { machine, plan, tasks: Vec::new(), most: 0 };
+        let first = line.submit(None);
+        line.input(Input::Claimed { attempt: attempt(first), at: Time::ZERO });
+        line
+    }
+
+    /// The same, with one permit of a class as well, which the first task holds in place of that.
+    fn of_class() -> Self {
+        let mut line = Self::new();
+        line.run(line.tasks[0]);
+        Arc::make_mut(&mut line.plan).class = Some(ClassKey(0));
         let first = line.submit(None);
         line.input(Input::Claimed { attempt: attempt(first), at: Time::ZERO });
         line
@@ -109,6 +120,33 @@ fn no_step_is_longer_where_many_wait_for_a_permit() {
     let first = line.tasks[0];
     line.run(first);
     for &task in waiting.iter().skip(1).step_by(2) {
+        line.run(task);
+    }
+    assert_eq!(line.machine.tasks().iter().count(), 0, "all are over");
+    assert!(line.most < 100, "one step visits {} tasks", line.most);
+}
+
+#[test]
+fn no_step_is_longer_where_many_wait_for_their_class() {
+    let mut line = Line::of_class();
+    let waiting: Vec<_> = (0..LONG).map(|_| line.submit(None)).collect();
+    let behind = line.submit(Some(SlotKey(0)));
+    let queue: Vec<_> = (0..LONG).map(|_| line.submit(Some(SlotKey(0)))).collect();
+    // A body waits for one that is queued behind one that waits for its class, behind all others.
+    line.input(Input::WaitBegan(*queue.last().expect("it is long")));
+    for &task in &waiting[..waiting.len() / 2] {
+        line.input(Input::WaitBegan(task));
+        line.input(Input::WaitEnded(task));
+    }
+    for &task in waiting.iter().skip(1).step_by(2) {
+        line.input(Input::StopRequested(task));
+    }
+    line.run(line.tasks[1]);
+    for &task in waiting.iter().step_by(2) {
+        line.run(task);
+    }
+    line.run(behind);
+    for task in queue {
         line.run(task);
     }
     assert_eq!(line.machine.tasks().iter().count(), 0, "all are over");

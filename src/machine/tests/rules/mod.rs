@@ -2,6 +2,8 @@
 //! file names the section of `guide::rules` that it checks.
 
 mod admission;
+mod class_lines;
+mod classes;
 mod closing;
 mod deadlines;
 mod drain;

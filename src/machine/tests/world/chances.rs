@@ -8,6 +8,7 @@ use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+use crate::vocabulary::id::ClassKey;
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
@@ -19,11 +20,15 @@ const PANICS: [PanicPolicy; 5] = [
     PanicPolicy::Abort,
 ];
 
+/// How many classes there are.
+const CLASSES: u32 = 3;
+
 impl Dice {
     /// How much there is of everything: less than is asked for, or plenty.
     pub(super) fn limits(&mut self, few: bool) -> Limits {
         let limits = Limits {
             max_concurrent: self.one_of(&[Some(1), Some(2), Some(3), Some(6), None]),
+            classes: (0..CLASSES).map(|_| self.one_of(&[1, 1, 2, 3, 8])).collect(),
             max_slot_queue: self.one_of(&[0, 1, 3, 100]),
             max_tasks: self.one_of(&[5, 20, 1000]),
             max_abandoned: self.one_of(&[0, 1, 2, 5, 1000]),
@@ -37,7 +42,7 @@ impl Dice {
             max_slot_queue: 100,
             max_tasks: 1000,
             max_abandoned: 1000,
-            ..limits
+            ..limits.clone()
         };
         if few {
             limits
@@ -89,6 +94,7 @@ impl Dice {
             watchdog: is_watched.then_some(watchdog),
             shutdown_on_end: self.chance(profile.shutdown_on_end),
             stop_at_drain: false,
+            class: None,
             body: match (once, self.chance(profile.shared)) {
                 (true, _) => BodyKind::Once,
                 (false, true) => BodyKind::Shared,
@@ -102,6 +108,8 @@ impl Dice {
         self.go_to_extremes(profile, &mut plan);
         plan.needs_drop = self.chance(profile.drops);
         plan.stop_at_drain = self.chance(profile.stopped_at_drain);
+        let (class, has_class) = (ClassKey(self.below(CLASSES)), self.chance(profile.classed));
+        plan.class = has_class.then_some(class);
         plan
     }
 

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::machine::{Ending, Input, Notice};
-use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, TaskAddr, TaskId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -34,9 +34,11 @@ enum Between {
 #[allow(clippy::struct_excessive_bools, reason = "what was said, not what state it is in")]
 struct Story {
     slot: Option<u32>,
+    class: Option<ClassKey>,
     place: Place,
     attempt: u64,
     waits_for_permit: bool,
+    waits_for_class: bool,
     /// How many bodies wait for it.
     awaited: u32,
     /// Its next attempt, or the one that runs, may need no permit: a body waits, or has waited, for
@@ -93,6 +95,9 @@ impl Events {
                 let first = first.expect("a task that was submitted");
                 // One that runs has the permit that it needed; only what follows is urgent.
                 first.is_urgent |= first.place != Place::Runs && first.held.is_none();
+                if let Some(class) = first.class {
+                    self.hurry(class);
+                }
             }
             Input::WaitEnded(task) => self.story(task).awaited -= 1,
             _ => {}
@@ -107,6 +112,18 @@ impl Events {
         story.awaited > 0 || (story.slot.is_some() && queue.any(|it| it.awaited > 0))
     }
 
+    /// If a body waits for one that waits for this class, or did until a moment ago, those that
+    /// hold that up may need no permit.
+    fn hurry(&mut self, class: ClassKey) {
+        let in_line = |it: &Story| it.waits_for_class && it.place == Place::Owner && !it.is_closing;
+        let waits = |it: &Story| it.class == Some(class) && in_line(it);
+        if self.stories.iter().any(|(id, it)| waits(it) && self.is_awaited(*id)) {
+            let waits = |it: &&mut Story| it.place != Place::Runs && it.held.is_none();
+            let members = self.stories.values_mut().filter(|it| it.class == Some(class));
+            members.filter(waits).for_each(|it| it.is_urgent = true);
+        }
+    }
+
     /// An attempt is in nobody's way any more.
     fn makes_way(&mut self, task: TaskId) {
         let is_awaited = self.is_awaited(task);
@@ -115,12 +132,14 @@ impl Events {
         self.urgent -= usize::from(core::mem::replace(&mut story.is_urgent, is_awaited));
     }
 
-    pub(super) fn submitted(&mut self, task: TaskId, slot: Option<u32>) {
+    pub(super) fn submitted(&mut self, task: TaskId, slot: Option<u32>, class: Option<ClassKey>) {
         let story = Story {
             slot,
+            class,
             place: Place::Ended,
             attempt: 0,
             waits_for_permit: false,
+            waits_for_class: false,
             awaited: 0,
             is_urgent: false,
             is_silent: false,
@@ -161,11 +180,17 @@ impl Events {
                 );
                 self.ends(task);
             }
-            Notice::WaitingForPermit { task } => {
+            Notice::WaitingForPermit { task, class } => {
                 let story = self.story(task);
                 let between = matches!(story.place, Place::Owner | Place::Between(_));
                 assert!(between && !story.waits_for_permit, "{story:?}");
-                (story.waits_for_permit, story.place) = (true, Place::Owner);
+                assert!(class.is_none() || !story.waits_for_class, "{story:?}");
+                story.place = Place::Owner;
+                if let Some(class) = class {
+                    story.waits_for_class = true;
+                    return self.hurry(class);
+                }
+                (story.waits_for_class, story.waits_for_permit) = (false, true);
                 story.is_urgent = false;
                 assert!(!self.is_awaited(task.id), "{task:?} waits, and a body waits for it");
             }
@@ -302,7 +327,8 @@ impl Events {
         assert!(goes_on, "{story:?}");
         assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
         story.attempt += 1;
-        (story.place, story.waits_for_permit) = (Place::Runs, false);
+        story.place = Place::Runs;
+        (story.waits_for_class, story.waits_for_permit) = (false, false);
         (story.is_silent, story.is_ready) = (false, false);
         let is_urgent = story.is_urgent;
         self.running += 1;

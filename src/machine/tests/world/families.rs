@@ -20,6 +20,8 @@ families! {
     Batches,
     /// Retries are counted.
     Budgets,
+    /// Tasks have classes.
+    Classes,
     /// A body ignores that it is told.
     Deaf,
     /// A task begins later than it is admitted.
@@ -89,11 +91,11 @@ pub(super) struct Families(u64);
 
 impl Families {
     pub(super) fn of(families: &[Family]) -> Self {
-        Self(families.iter().fold(0, |all, &family| all | 1 << family as u32))
+        Self(families.iter().fold(0, |all, &family| all | 1 << family as u64))
     }
 
     pub(super) fn have(self, family: Family) -> bool {
-        self.0 & 1 << family as u32 != 0
+        self.0 & 1 << family as u64 != 0
     }
 
     pub(super) fn list(self) -> Vec<Family> {
@@ -130,6 +132,7 @@ pub(super) struct Profile {
     pub(super) extremes: u32,
     pub(super) stopped_at_drain: u32,
     pub(super) drops: u32,
+    pub(super) classed: u32,
     pub(super) hung_drops: u32,
     pub(super) hard_end: bool,
     pub(super) shutdown_on_end: u32,
@@ -170,6 +173,7 @@ impl Profile {
             extremes: chance(Family::Extremes, &[5, 20]),
             shutdown_on_end: chance(Family::Significant, &[1, 3]),
             stopped_at_drain: chance(Family::Drains, &[0, 10, 40]),
+            classed: chance(Family::Classes, &[30, 90]),
             drops: chance(Family::Drops, &[40, 100]),
             hung_drops: chance(Family::HungDrops, &[10, 60]),
             hard_end: families.have(Family::HardEnd),

@@ -3,14 +3,15 @@
 //!
 //! `recipe` says what its users ask for, `families` which faults there are, `chances` what chance
 //! decides; `users`, `threads` and `cells` are those who act. What must hold is looked after by
-//! five that know nothing of each other: `checker` with what it has seen of tasks, attempts and
-//! `queues` and of what is `stuck`, `waits`, `events`, `bodies`, and `said` with the grammar of the
-//! page. `coverage` counts what was met, and `simulation` is the test.
+//! five that know nothing of each other: `checker` with what it has seen of tasks, attempts,
+//! `queues`, `classes` and of what is `stuck`, `waits`, `events`, `bodies`, and `said` with the
+//! grammar of the page. `coverage` counts what was met, and `simulation` is the test.
 
 mod bodies;
 mod cells;
 mod chances;
 mod checker;
+mod classes;
 mod closings;
 mod coverage;
 mod events;
@@ -388,7 +389,7 @@ impl World {
 
     fn perform(&mut self, effect: Effect) -> Option<(AttemptAddr, Input)> {
         match effect {
-            Effect::Start { attempt, finality } => self.offer(attempt, finality),
+            Effect::Start { attempt, finality, .. } => self.offer(attempt, finality),
             Effect::Revoke { attempt } => {
                 if self.cells.is_offered(attempt) {
                     self.bodies.comes_back(attempt.task.id);

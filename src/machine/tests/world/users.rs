@@ -112,7 +112,7 @@ impl World {
         };
         self.checker.submitted(&submission, draft.slot);
         self.waits.submitted(&submission);
-        self.events.submitted(id, draft.slot);
+        self.events.submitted(id, draft.slot, submission.plan.class);
         let released = submission.plan.abandon == AbandonPolicy::Release;
         let is_copied = released && submission.plan.body == BodyKind::Shared;
         self.bodies.arrives(id, draft.slot, is_copied, submission.plan.needs_drop);

@@ -207,7 +207,7 @@ impl Waits {
                     *expiry = expiry.after(delay);
                 }
             }
-            Notice::WaitingForPermit { task } => self.end(task.id, Wait::Next),
+            Notice::WaitingForPermit { task, .. } => self.end(task.id, Wait::Next),
             Notice::AttemptStarting { attempt } => {
                 let task = attempt.task.id;
                 let known = self.tasks.get_mut(&task).expect("it has begun before its end");

@@ -8,6 +8,7 @@ use crate::output::report::RunReport;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::thread;
 use crate::runner::Check;
+use crate::task::class_names::ClassNames;
 use crate::task::door::{Door, Inbox, NotTaken, WhenFull};
 use crate::task::envelope::OnRefusal;
 use crate::task::record::Record;
@@ -30,7 +31,7 @@ fn submit(door: &Arc<Door>, when_full: WhenFull) -> Result<Arc<Record>, NotTaken
 
 /// Others get in before it closes to them, and then no more; own bodies get in until it closes.
 fn a_drain_lets_own_bodies_in() {
-    let (door, inbox) = Door::new(ModelClock::start_now(), 8);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 8, ClassNames::default());
     let own = || {
         let spec = TaskSpec::once("task", |_| Ok(()));
         let (queue, drop) = (AdmissionPolicy::Queue, OnRefusal::Drop);
@@ -96,7 +97,7 @@ fn whoever_waits_for_room_gets_out() {
 }
 
 fn crowd(capacity: usize, users: usize, when_full: WhenFull) {
-    let (door, inbox) = Door::new(ModelClock::start_now(), capacity);
+    let (door, inbox) = Door::new(ModelClock::start_now(), capacity, ClassNames::default());
     let users: Vec<_> = (0..users)
         .map(|_| {
             let door = Arc::clone(&door);
@@ -110,7 +111,7 @@ fn crowd(capacity: usize, users: usize, when_full: WhenFull) {
 }
 
 fn the_end_wakes() {
-    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
     let (owner, other) = (Arc::clone(&door), Arc::clone(&door));
     let owner = thread::spawn(move || drop(owner.wait_ended()));
     let other = thread::spawn(move || other.wait_ended_for(Duration::from_secs(60)));

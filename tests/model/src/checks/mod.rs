@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::platform::model_clock::ModelClock;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load, Thread};
+use crate::task::class_names::ClassNames;
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::Fact;
 use crate::task::record::Record;
@@ -41,7 +42,7 @@ pub(crate) fn body() -> Body {
 
 /// One that only its handles know.
 pub(crate) fn record() -> Arc<Record> {
-    let (door, _inbox) = Door::new(ModelClock::start_now(), 1);
+    let (door, _inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
     record_of(&door)
 }
 
@@ -54,7 +55,7 @@ pub(crate) const fn attempt(attempt: u64) -> AttemptAddr {
 }
 
 pub(crate) fn load(body: Body, allowance: Allowance) -> Load {
-    Load { body, allowance, failures: 0, last_failure: None }
+    Load { body, allowance, class_index: None, failures: 0, last_failure: None }
 }
 
 pub(crate) fn me() -> Thread {
@@ -63,7 +64,7 @@ pub(crate) fn me() -> Thread {
 
 impl Stage {
     pub(crate) fn offered(allowance: Allowance) -> Self {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 4);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 4, ClassNames::default());
         let load = load(body(), allowance);
         Self { cell: Arc::new(Cell::offer(record_of(&door), attempt(1), load)), inbox }
     }

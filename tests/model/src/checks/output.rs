@@ -13,6 +13,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::thread;
 use crate::runner::Check;
 use crate::task::cell::{Allowance, Cell};
+use crate::task::class_names::ClassNames;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::Door;
@@ -186,7 +187,7 @@ fn a_parked_wait_and_a_tell() {
 /// On a manual clock: whatever wakes the body takes its mark away.
 fn a_parked_wait(told: bool) -> Result<Option<u32>, WaitError> {
     let seat = Arc::new(Seat::new(Arc::new(Manual::default())));
-    let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1);
+    let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1, ClassNames::default());
     let attempt = || {
         let record = record_of(&door);
         record.set_key(TaskKey(0));

@@ -12,6 +12,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::{channel, thread};
 use crate::runner::Check;
 use crate::task::cell::{Allowance, Cell};
+use crate::task::class_names::ClassNames;
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::Fact;
 use crate::vocabulary::id::TaskKey;
@@ -44,7 +45,8 @@ impl Ground {
     fn offered() -> Self {
         let manual = Arc::new(Manual::default());
         let seat = Arc::new(Seat::new(Arc::clone(&manual)));
-        let (door, inbox) = Door::new(ModelClock::manual(Arc::clone(&seat)), 1);
+        let (door, inbox) =
+            Door::new(ModelClock::manual(Arc::clone(&seat)), 1, ClassNames::default());
         let load = load(body(), Allowance::default());
         let record = record_of(&door);
         record.set_key(TaskKey(0));
@@ -66,7 +68,7 @@ impl Ground {
         let cell = Arc::new(Cell::offer(record, attempt(2), load));
         assert!(cell.claim(&me()).is_some());
         let (manual, seat) = (Arc::clone(&self.manual), Arc::clone(&self.seat));
-        let (_, inbox) = Door::new(ModelClock::start_now(), 1);
+        let (_, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         Self { manual, seat, cell, inbox }
     }
 

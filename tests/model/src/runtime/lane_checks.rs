@@ -15,6 +15,7 @@ use crate::platform::sync::{thread, Mutex};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runner::Check;
+use crate::task::class_names::ClassNames;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
 
@@ -99,7 +100,7 @@ fn threads() -> ThreadSetup {
 }
 
 fn start(subscribers: Vec<Box<dyn Listen>>, capacity: usize) -> (Lane, Receiver<Fact>) {
-    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
     let subscribers = subscribers.into_iter().map(UserValue::new).collect();
     let lane = Lane::start("ev", move || subscribers, capacity, &threads(), &door).unwrap();
     (lane, inbox.facts)

@@ -21,6 +21,7 @@ use crate::platform::user_value::{keep_user_values, Kept, UserValue};
 use crate::runner::Check;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell};
+use crate::task::class_names::ClassNames;
 use crate::task::context::TaskContext;
 use crate::task::door::{Door, Inbox};
 use crate::task::fact::{Fact, Returned};
@@ -65,7 +66,7 @@ impl Ground {
     }
 
     fn with(on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         keep_user_values();
         let name = "model".to_owned();
         let living = Arc::new(AtomicUsize::new(0));

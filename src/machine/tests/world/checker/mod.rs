@@ -7,6 +7,7 @@ mod notices;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::classes::Classes;
 use super::coverage::Coverage;
 use super::queues::{Permits, Slots};
 use super::seen_attempt::Finding;
@@ -26,6 +27,7 @@ pub(super) struct Checker {
     now: Time,
     records: BTreeMap<TaskId, SeenTask>,
     permits: Permits,
+    classes: Classes,
     slots: Slots,
     stuck: Stuck,
     /// Attempts that threads work on, but for the released: physically, whatever the machine knows.
@@ -42,6 +44,7 @@ impl Checker {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             permits: Permits::new(limits.max_concurrent.unwrap_or(u32::MAX)),
+            classes: Classes::new(&limits.classes),
             stuck: Stuck::new(limits.max_abandoned),
             limits,
             now: Time::ZERO,
@@ -93,8 +96,9 @@ impl Checker {
         assert!(u64::from(self.n_claimed) <= self.permits.most(), "too many bodies run");
         let record = self.record(attempt.task);
         record.claimed(now, attempt.number);
-        let slot = record.slot;
+        let (slot, class) = (record.slot, record.plan.class);
         self.slots.enter(slot, attempt.task.id);
+        self.classes.enter_body(class);
     }
 
     pub(super) fn says_ready(&mut self, attempt: AttemptAddr) {
@@ -113,8 +117,10 @@ impl Checker {
     /// An attempt is in nobody's way any more.
     fn make_way(&mut self, attempt: AttemptAddr) {
         self.n_claimed -= 1;
-        let slot = self.record(attempt.task).slot;
+        let record = self.record(attempt.task);
+        let (slot, class) = (record.slot, record.plan.class);
         self.slots.leave(slot, attempt.task.id);
+        self.classes.leave_body(class);
     }
 
     pub(super) fn step(
@@ -131,7 +137,8 @@ impl Checker {
             self.effect(effect, effects);
         }
         self.permits.compare(machine);
-        let kept = self.permits.line().any(|waiting| self.is_awaited(waiting));
+        self.classes.compare(machine);
+        let kept = self.permits.line().any(|waiting| self.needs_no_permit(waiting));
         assert!(!kept, "a task that a body waits for has to wait for a permit");
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
@@ -250,12 +257,20 @@ impl Checker {
             | Effect::Examine { .. }
             | Effect::Release { .. }
             | Effect::ForgetReleased { .. } => self.effect_on_the_stuck(effect),
-            Effect::Start { attempt, .. } => {
+            Effect::Start { attempt, class_index, .. } => {
                 assert_eq!(self.closed_at, None, "an attempt is ordered after the door was closed");
-                self.record(attempt.task).start(now, attempt.number);
-                let awaited = self.is_awaited(attempt.task.id);
-                if self.permits.take(attempt.task.id, awaited) {
+                let record = self.record(attempt.task);
+                record.start(now, attempt.number);
+                let class = record.plan.class;
+                let task = attempt.task.id;
+                if self.classes.start(class, task, class_index) {
+                    self.sight("a permit of a class is inherited");
+                }
+                if self.permits.take(task, self.needs_no_permit(task)) {
                     self.sight("started without a permit");
+                    if !self.is_awaited(task) {
+                        self.sight("started without a permit for one that waits for its class");
+                    }
                 }
             }
             Effect::Revoke { attempt } => self.record(attempt.task).revoke(attempt.number),
@@ -348,7 +363,7 @@ impl Checker {
                 if !record.attempt(attempt.number).has_returned {
                     self.make_way(attempt);
                 }
-                self.permits.give_back(attempt.task.id);
+                self.give_back(attempt.task.id);
             }
             Effect::ForgetReleased { attempt, .. } => {
                 self.record(attempt.task).attempt(attempt.number).forget();
@@ -410,10 +425,10 @@ impl Checker {
         record.announced(now, end);
         let (slot, revoked) = (record.slot, record.was_revoked());
         if revoked && !record.is_closing {
-            self.permits.give_back(task.id);
+            self.give_back(task.id);
         }
         if !self.stuck.holds(task.id) {
-            self.permits.leave(task.id, end);
+            self.leave_lines(task.id, end);
         }
         self.slots.leave_queue(slot, task.id);
     }
@@ -422,10 +437,13 @@ impl Checker {
     fn closes(&mut self, task: TaskAddr) {
         let record = self.record(task);
         record.closes();
-        let (slot, revoked) = (record.slot, record.was_revoked());
+        let (slot, class, revoked) = (record.slot, record.plan.class, record.was_revoked());
         let replaced = record.is_replaced();
         if revoked {
-            self.permits.give_back(task.id);
+            self.give_back(task.id);
+        }
+        if self.classes.close(class, task.id, replaced) {
+            self.sight("a permit of a class, or a place in its line, is kept");
         }
         if self.permits.close(task.id, replaced) {
             self.sight("a place in the line is kept");
@@ -433,8 +451,19 @@ impl Checker {
         self.slots.leave_queue(slot, task.id);
     }
 
+    fn give_back(&mut self, task: TaskId) {
+        self.permits.give_back(task);
+        self.classes.give_back(self.records[&task].plan.class, task);
+    }
+
+    fn leave_lines(&mut self, task: TaskId, end: End) {
+        self.permits.leave(task, end);
+        self.classes.leave(self.records[&task].plan.class, task, end);
+    }
+
     /// After the last step of all.
     pub(super) fn finish(&self) {
+        self.classes.finish();
         assert!(self.finished && self.n_claimed == 0);
         self.records.values().for_each(SeenTask::finish);
         self.stuck.finish();
@@ -446,6 +475,13 @@ impl Checker {
         let owns = self.slots.is_owned_by(record.slot, task);
         let queue = self.slots.queue(record.slot).iter().filter(|_| owns);
         record.awaited > 0 || queue.copied().any(|it| self.records[&it].awaited > 0)
+    }
+
+    /// Whether a body waits for a task, or for one that can run only after it.
+    fn needs_no_permit(&self, task: TaskId) -> bool {
+        let mut held = self.classes.each().filter(|(_, holds)| holds(task));
+        let holds_up = held.any(|(mut line, _)| line.any(|waiting| self.is_awaited(waiting)));
+        self.is_awaited(task) || holds_up
     }
 
     fn record(&mut self, task: TaskAddr) -> &mut SeenTask {

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use crate::machine::{End, Ending, Notice};
+use crate::vocabulary::id::{ClassKey, TaskAddr};
 use crate::vocabulary::policy::AbandonPolicy;
 
 impl Checker {
@@ -11,16 +12,20 @@ impl Checker {
             Notice::Admitted { task } => {
                 let record = self.record(task);
                 record.admitted(now);
-                let slot = record.slot;
+                let (slot, class) = (record.slot, record.plan.class);
                 if let Some(before) = self.slots.owner(slot) {
                     let left = self.records[&before].is_announced();
                     assert!(left && !self.stuck.holds(before), "a slot has two owners");
                     self.slots.vacate(slot, before);
-                    self.permits.heir(before, task.id);
+                    // Only within a class can one take the place of the other.
+                    if self.records[&before].plan.class == class {
+                        self.permits.heir(before, task.id);
+                        self.classes.heir(class, before, task.id);
+                    }
                 }
                 self.slots.admit(slot, task.id);
             }
-            Notice::WaitingForPermit { task } => self.permits.wait(task.id),
+            Notice::WaitingForPermit { task, class } => self.waits(task, class),
             Notice::AttemptStarting { attempt } => {
                 self.record(attempt.task).starting(attempt.number);
             }
@@ -45,7 +50,7 @@ impl Checker {
             Notice::TaskClosing { attempt } => self.closes(attempt.task),
             Notice::ClosingReturned { attempt, .. } => {
                 self.stuck.drop_returned(attempt.task.id);
-                self.permits.leave(attempt.task.id, End::Completed);
+                self.leave_lines(attempt.task.id, End::Completed);
             }
             Notice::ClosingAbandoned { .. }
             | Notice::Submitted { .. }
@@ -55,6 +60,19 @@ impl Checker {
             | Notice::ShutdownRequested { .. }
             | Notice::ShutdownEnded => {}
         }
+    }
+
+    fn waits(&mut self, task: TaskAddr, class: Option<ClassKey>) {
+        let own = self.record(task).plan.class;
+        if let Some(class) = class {
+            assert_eq!(own, Some(class), "{task:?} waits for another class");
+            self.classes.wait(class, task.id);
+            return self.sight("waits for its class");
+        }
+        if self.classes.take(own, task.id) {
+            self.sight("a permit of a class is inherited");
+        }
+        self.permits.wait(task.id);
     }
 
     fn attempt_notice(&mut self, notice: Notice) {
@@ -84,7 +102,7 @@ impl Checker {
             }
             Notice::AttemptEnded { attempt, told, ending, .. } => {
                 self.record(attempt.task).ended(attempt.number, told, ending);
-                self.permits.give_back(attempt.task.id);
+                self.give_back(attempt.task.id);
                 if ending == Ending::Unresponsive {
                     self.sight("unresponsive");
                 }
@@ -108,7 +126,7 @@ impl Checker {
                     self.sight("a fatal error came late");
                 }
                 if self.stuck.returned(attempt) {
-                    self.permits.give_back(attempt.task.id);
+                    self.give_back(attempt.task.id);
                 } else if self.record(attempt.task).attempt != attempt.number {
                     self.sight("returned beside a later attempt");
                 } else {

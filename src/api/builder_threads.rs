@@ -1,0 +1,81 @@
+//! The settings of a supervisor that are about its threads.
+
+use std::io;
+
+use crate::api::builder::SupervisorBuilder;
+use crate::platform::threads::StartCallback;
+use crate::platform::user_value::UserValue;
+
+impl SupervisorBuilder {
+    /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
+    /// the part that distinguishes threads comes first, as in `w3-NAME`. Default: `threadvisor`.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.threads.name = name.into();
+        self
+    }
+
+    /// Has each worker show the name of the task whose attempt it runs, in place of its own: in
+    /// `top -H`, `ps -T`, gdb and `perf`. The first 15 bytes of the name are shown, so that what
+    /// distinguishes tasks should come first. When the attempt is over, the worker shows its own
+    /// name again. A dedicated thread with a [name](crate::ThreadOptions::name) of its own keeps
+    /// it.
+    ///
+    /// Only what the system shows changes: events, reports and
+    /// [`Thread::name`](std::thread::Thread::name) have the names of the workers. It takes two
+    /// system calls for each attempt. Default: workers always show their own names.
+    ///
+    /// Other systems than Linux cannot do that, so that this setting has no effect there.
+    #[cfg(feature = "poll")]
+    pub fn name_threads_by_task(mut self) -> Self {
+        self.threads.by_task = true;
+        self
+    }
+
+    /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
+    /// standard library. Only the used part takes memory. [`start`](Self::start) fails if no such
+    /// thread can be had.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.threads.stack_size = Some(bytes);
+        self
+    }
+
+    /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
+    /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
+    /// machine. For the threads of a single task there is
+    /// [`ThreadOptions::on_start`](crate::ThreadOptions::on_start). If the callback fails or
+    /// panics, the thread counts as refused: an event reports it, the supervisor tries another
+    /// thread later, and nothing is lost. If that happens on a thread of
+    /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a pooled
+    /// thread on which the callback takes longer than 1 s, another is started.
+    ///
+    /// Every thread inherits the scheduling policy and priority of the thread that calls
+    /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back
+    /// here.
+    ///
+    /// The channels and locks between the threads ignore priorities. A thread with a real-time
+    /// policy may have to wait for a preempted thread with a lower priority. On a single core it
+    /// waits until the kernel's throttling lets that thread run (`sched_rt_runtime_us`, by default
+    /// within a second).
+    pub fn on_thread_start(
+        mut self,
+        callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let callback = StartCallback::new("on_thread_start", callback);
+        self.threads.callbacks_mut().on_start = Some(callback);
+        self
+    }
+
+    /// Calls `callback` on each thread on which `on_thread_start` succeeded, just before the
+    /// thread ends.
+    pub fn on_thread_stop(mut self, callback: impl Fn() + Send + Sync + 'static) -> Self {
+        self.threads.callbacks_mut().on_stop = Some(UserValue::new(Box::new(callback)));
+        self
+    }
+
+    /// Starts `workers` threads together with the supervisor and never retires them: for systems
+    /// that may refuse a thread later. Default: 0.
+    pub fn prespawn(mut self, workers: usize) -> Self {
+        self.prespawn = workers;
+        self
+    }
+}

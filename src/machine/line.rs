@@ -1,0 +1,95 @@
+//! The lines in which owners wait for permits: one for the permits to run, and one for each class,
+//! with the permits of that class.
+
+use alloc::vec::Vec;
+
+use super::list::List;
+use super::task::{State, Tasks};
+use crate::vocabulary::id::{ClassIndex, TaskKey};
+
+/// Those that wait, in order. Replaced owners that close stay in it, to keep their places for their
+/// heirs, and are passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Line {
+    pub(super) list: List,
+    /// How many of them only keep their places.
+    pub(super) passed_over: u32,
+}
+
+impl Line {
+    /// The number of those that wait.
+    pub(crate) const fn waiting(&self) -> u32 {
+        self.list.len - self.passed_over
+    }
+
+    /// The first that waits.
+    pub(super) fn first(&self, tasks: &Tasks) -> Option<TaskKey> {
+        let mut first = self.list.first;
+        while let Some(key) = first.filter(|&key| tasks[key].state != State::Runnable) {
+            first = tasks[key].after;
+        }
+        first
+    }
+
+    /// Puts a task at the end, or before the one whose place it takes.
+    pub(super) fn enter(&mut self, tasks: &mut Tasks, key: TaskKey, place: Option<TaskKey>) {
+        match place {
+            Some(place) => self.list.insert_before(tasks, place, key),
+            None => self.list.push_back(tasks, key),
+        }
+    }
+}
+
+/// The permits of one class, and who waits for one.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    pub(crate) limit: u32,
+    pub(crate) line: Line,
+    /// How many of those in line are awaited by a body, as owners or for the tasks in their queues.
+    pub(super) awaited: u32,
+    /// Who holds which permit, as far as they were ever held.
+    holders: Vec<Option<TaskKey>>,
+    free: Vec<ClassIndex>,
+}
+
+impl Class {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, line: Line::default(), awaited: 0, holders: Vec::new(), free: Vec::new() }
+    }
+
+    /// The number of permits that are held.
+    pub(crate) fn held(&self) -> u32 {
+        saturate(self.holders.len() - self.free.len())
+    }
+
+    /// Takes a permit; `None` if all are held.
+    pub(super) fn take(&mut self, key: TaskKey) -> Option<ClassIndex> {
+        let next = saturate(self.holders.len());
+        let new = || (next < self.limit).then(|| ClassIndex::new(next));
+        let index = self.free.pop().or_else(new)?;
+        if index.get() == self.holders.len() {
+            self.holders.push(None);
+        }
+        self.holders[index.get()] = Some(key);
+        Some(index)
+    }
+
+    /// Passes a permit from its holder to another task.
+    pub(super) fn hand_over(&mut self, index: ClassIndex, heir: TaskKey) {
+        self.holders[index.get()] = Some(heir);
+    }
+
+    pub(super) fn give_back(&mut self, index: ClassIndex) {
+        self.holders[index.get()] = None;
+        self.free.push(index);
+    }
+
+    pub(crate) fn holders(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.holders.iter().copied().flatten()
+    }
+}
+
+/// There are no more holders than tasks.
+fn saturate(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

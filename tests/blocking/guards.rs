@@ -47,7 +47,7 @@ fn growth(drop_guards: Way) -> f64 {
     shortest(FEW * FACTOR).as_secs_f64() / shortest(FEW).as_secs_f64()
 }
 
-const FEW: usize = 1000;
+const FEW: usize = 300;
 const FACTOR: usize = 16;
 
 fn hooked(count: usize) -> (TaskContext, Canceller, Vec<CancelGuard>) {

@@ -151,7 +151,7 @@ pub use output::snapshot::{
 };
 pub use platform::stall::Stall;
 pub use platform::threads::ThreadOptions;
-pub use platform::unwind::PANIC_ISOLATION;
+pub use platform::unwind::{panic_places, PANIC_ISOLATION};
 pub use task::context::TaskContext;
 pub use task::guards::{CancelGuard, SilenceGuard};
 #[cfg(all(unix, feature = "poll"))]

@@ -1,9 +1,11 @@
 //! The only place where panics are caught, around user code.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::error::Error;
 use std::io;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{self, catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
 
 use crate::platform::chain::chain;
 
@@ -18,6 +20,53 @@ use crate::platform::chain::chain;
 /// ```
 pub const PANIC_ISOLATION: bool = cfg!(panic = "unwind");
 
+/// Whether places of panics are asked for.
+static PLACES: Once = Once::new();
+
+thread_local! {
+    /// Where the latest panic of this thread came from, if that is asked for.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Has the message of each panic that the crate catches end with its place: `, at src/job.rs:12`.
+///
+/// The place is known only to the panic hook, which belongs to the whole process. So this sets a
+/// hook, once, which notes the place and then calls the one that was there before. Call it early in
+/// `main`, after any other panic hook is set: a hook that is set later and does not call this one
+/// replaces it. On a thread that is panicking it does nothing.
+///
+/// ```
+/// use threadvisor::prelude::*;
+///
+/// threadvisor::panic_places();
+/// let supervisor = Supervisor::builder().start()?;
+/// let divides = TaskSpec::once("divides", |_| panic!("by zero")).restart(RestartPolicy::Never);
+/// let outcome = supervisor.handle().add(divides)?.wait()?.to_string();
+/// assert!(outcome.starts_with("panicked: by zero, at ") && outcome.contains(".rs:"), "{outcome}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn panic_places() {
+    // A hook cannot be set during a panic.
+    if std::thread::panicking() {
+        return;
+    }
+    PLACES.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().map(|it| format!("{}:{}", it.file(), it.line()));
+            // No place is known while the thread ends.
+            let _ = PLACE.try_with(|known| known.set(place));
+            before(info);
+        }));
+    });
+}
+
+/// The place of this thread's latest panic, which is given once.
+fn take_place() -> Option<String> {
+    let known = PLACES.is_completed().then(|| PLACE.try_with(Cell::take));
+    known?.ok().flatten()
+}
+
 /// Runs user code. A panic is returned as its message. The payload is dropped.
 pub(crate) fn catch<T>(user_code: impl FnOnce() -> T) -> Result<T, String> {
     catch_with(user_code, |_| None).map_err(|(message, _)| message)
@@ -29,11 +78,17 @@ pub(crate) fn catch_with<T>(
     user_code: impl FnOnce() -> T,
     read: fn(&(dyn Any + Send)) -> Option<String>,
 ) -> Result<T, (String, Payload)> {
+    // What was thrown may be passed on, which no hook hears: then an older place is none of it.
+    drop(take_place());
     catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
+        let place = take_place();
         // The text of an error is user code as well.
         let read = AssertUnwindSafe(|| message_of(&*payload).or_else(|| read(&*payload)));
         let text = catch_unwind(read).map_err(discard).ok().flatten();
-        let text = text.unwrap_or_else(|| "a panic without a text".to_owned());
+        let mut text = text.unwrap_or_else(|| "a panic without a text".to_owned());
+        if let Some(place) = place {
+            text = format!("{text}, at {place}");
+        }
         (text, Payload(Some(payload)))
     })
 }
@@ -76,7 +131,7 @@ mod tests {
 
     impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
-            std::panic::panic_any(Self);
+            panic::panic_any(Self);
         }
     }
 
@@ -90,11 +145,11 @@ mod tests {
     #[test]
     fn an_error_as_a_payload_is_read() {
         let io = || io::Error::other("no device");
-        let read = |payload| catch::<()>(|| std::panic::resume_unwind(payload)).unwrap_err();
+        let read = |payload| catch::<()>(|| panic::resume_unwind(payload)).unwrap_err();
         assert_eq!(read(Box::new(io())), "no device");
         assert_eq!(read(Box::new(Box::<dyn Error + Send + Sync>::from(io()))), "no device");
         let further = |payload: &(dyn Any + Send)| payload.downcast_ref().map(u8::to_string);
-        let number = catch_with(|| std::panic::resume_unwind(Box::new(7_u8)), further);
+        let number = catch_with(|| panic::resume_unwind(Box::new(7_u8)), further);
         assert_eq!(number.map_err(|(message, _)| message), Err::<(), _>("7".to_owned()));
     }
 
@@ -109,13 +164,13 @@ mod tests {
         }
         impl Error for Mute {}
         let payload = Box::<dyn Error + Send + Sync>::from(Mute);
-        let outcome = catch(|| std::panic::resume_unwind(Box::new(payload)));
+        let outcome = catch(|| panic::resume_unwind(Box::new(payload)));
         assert_eq!(outcome, Err::<(), _>("a panic without a text".to_owned()));
     }
 
     #[test]
     fn a_payload_whose_drop_panics_for_ever_does_not_escape() {
-        let outcome = catch(|| std::panic::panic_any(PanicsOnDrop));
+        let outcome = catch(|| panic::panic_any(PanicsOnDrop));
         assert_eq!(outcome, Err::<(), _>("a panic without a text".to_owned()));
     }
 }

@@ -30,9 +30,14 @@ fn a_subscriber_starts_on_its_lane_before_its_first_event_with_a_handle() {
     let (say, said) = unbounded();
     let builder = Supervisor::builder().subscriber(Starts(say.clone(), "shared"));
     let supervisor = builder.dedicated_subscriber(Starts(say, "dedicated"), 100).start().unwrap();
+    let mut all = Vec::new();
+    // Otherwise the supervisor could be idle before one of them has started.
+    while all.iter().filter(|it: &&String| it.contains(" on ")).count() < 2 {
+        all.push(next(&said));
+    }
     let report = supervisor.run([no_op("task")]).unwrap();
     assert_eq!(report.outcomes.completed, 3);
-    let all: Vec<_> = said.iter().collect();
+    all.extend(said.iter());
     for (who, lane) in [("shared", "ev"), ("dedicated", "ev1")] {
         let own: Vec<_> = all.iter().filter(|it| it.starts_with(who)).collect();
         let first = format!("{who} on {lane}-threadvisor: Err(");

@@ -65,7 +65,7 @@ impl Cells {
         let slot = self.get(attempt).slot;
         let alone = self.all().all(|cell| !cell.runs() || cell.released || cell.slot != slot);
         assert!(alone || slot.is_none(), "two attempts run in one slot");
-        let claimed = self.get(attempt).shared.claim(now, timeout, Some(Duration::MAX));
+        let claimed = self.get(attempt).shared.claim(now, timeout, Some(Duration::MAX), None);
         assert!(claimed, "a claim takes what is offered");
     }
 

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
-use threadvisor::{TaskOutput, TaskOutputError};
 
 type Error = Box<dyn std::error::Error>;
 

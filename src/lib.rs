@@ -182,8 +182,8 @@ pub mod prelude {
         InvalidSetting, JitterPolicy, LogEvents, NotCompleted, Outcome, PanicPolicy, Rejection,
         RestartPolicy, RunReport, ShutdownCause, ShutdownReport, SilenceGuard, Snapshot,
         StartError, StopReason, SubmitError, Subscribe, Supervisor, SupervisorBuilder,
-        SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskRef,
-        TaskResult, TaskSnapshot, TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy,
-        WouldDeadlock,
+        SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskOutput,
+        TaskOutputError, TaskRef, TaskResult, TaskSnapshot, TaskSpec, TaskState, ThreadOptions,
+        WaitError, WatchdogPolicy, WouldDeadlock,
     };
 }

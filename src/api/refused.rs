@@ -18,7 +18,7 @@ use crate::vocabulary::reason::{Decision, Rejection};
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// The supervisor is shutting down or draining, and nothing was started. Only another
     /// supervisor can take the specs.
-    #[error("the supervisor is shutting down and takes no more tasks")]
+    #[error("the supervisor is draining or shutting down and takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.
         spec: S,
@@ -86,7 +86,7 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// The supervisor is shutting down or draining. Only another supervisor can take the spec.
-    #[error("the supervisor is shutting down and takes no more tasks")]
+    #[error("the supervisor is draining or shutting down and takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.
         spec: S,

@@ -50,6 +50,11 @@ impl SupervisorBuilder {
     /// Give less than the time after which the service manager kills, less the
     /// [`grace`](Self::grace) and the event flush.
     ///
+    /// A body that ignores the shutdown which follows the drain is abandoned; if nothing else
+    /// failed, the [exit code](crate::RunReport::exit_code) is then 70. A task that failed at any
+    /// time before the signal counts as well. See [a server that
+    /// drains](crate::guide::waking#a-server-that-drains) for how an idle connection learns of it.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;

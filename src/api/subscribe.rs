@@ -62,7 +62,8 @@ pub trait Subscribe: Send {
     }
 
     /// Called for each event, one at a time, in the order of [`Event::seq`], except that
-    /// [`EventKind::SubscriberOverflow`] comes as soon as the lane moves again.
+    /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow) comes as soon as the lane moves
+    /// again.
     fn on_event(&mut self, event: &Event);
 
     /// Returns the name that events about this subscriber show. It is read once, at the start.

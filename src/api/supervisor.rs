@@ -55,8 +55,10 @@ impl Supervisor {
     /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// It also waits for tasks that are added in the meantime. It returns earlier if a shutdown is
-    /// requested by a signal, a handle or a task with
+    /// It also waits for tasks that were added before the call or are added in the meantime. So
+    /// tasks that share a slot are handed over with [`SupervisorHandle::submit_all`] and
+    /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue) first, and `run([])` waits for
+    /// them. It returns earlier if a shutdown is requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
     /// these. If a drain or a shutdown was requested even before the call, `run` drops the specs,
     /// which the report counts as rejected, and returns the report once the shutdown has ended. If

@@ -86,7 +86,8 @@ impl SupervisorHandle {
     }
 
     /// Adds several tasks, all or none, and returns their handles in the order of the specs. If two
-    /// of them name the same slot, the second is refused, and with it all of them.
+    /// of them name the same slot, the second is refused, and with it all of them;
+    /// [`submit_all`](Self::submit_all) lets them queue.
     ///
     /// Blocks as [`add`](Self::add) does.
     ///
@@ -147,6 +148,8 @@ impl SupervisorHandle {
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    ///   The report does not count the spec: a program that got it back was cut short even if the
+    ///   report's [exit code](crate::RunReport::exit_code) is 0.
     #[doc(alias = "spawn")]
     pub fn submit(
         &self,
@@ -159,6 +162,11 @@ impl SupervisorHandle {
     /// Submits several tasks with one policy, each by itself, as [`submit`](Self::submit) does, and
     /// returns in their order the handle of each that was taken and the error of each that was not.
     /// The refusal of one says nothing of the others; [`add_all`](Self::add_all) adds all or none.
+    ///
+    /// Tasks that share a slot run one after the other with [`AdmissionPolicy::Queue`]. At most
+    /// [`max_slot_queue`](crate::SupervisorBuilder::max_slot_queue) of them, by default 100, may
+    /// wait for one slot; the others end as `Rejected` with
+    /// [`QueueFull`](crate::Rejection::QueueFull). Raise it for a batch.
     ///
     /// Blocks while the intake is full, so there may be more tasks than it has room for.
     ///
@@ -175,7 +183,9 @@ impl SupervisorHandle {
     ///
     /// # Errors
     /// Each error gives its spec back, and is one of those of [`submit`](Self::submit): `Invalid`
-    /// or, for this spec and all that follow, `Closed`.
+    /// or, for this spec and all that follow, `Closed`. The report does not count what comes back:
+    /// a batch that must be complete looks at each result, and compares
+    /// [`outcomes.completed`](crate::OutcomeCounts::completed) with the number of its specs.
     #[doc(alias = "spawn")]
     #[must_use = "the specs that were not taken are in it"]
     pub fn submit_all(
@@ -270,17 +280,17 @@ impl SupervisorHandle {
         self.door.ask(Request::Snapshot).ok_or(Closed)
     }
 
-    /// Requests a shutdown and returns immediately. Only the first request counts; later requests
-    /// change nothing. [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for
-    /// the end.
+    /// Requests a shutdown and returns immediately. From then on, nothing is taken. Only the first
+    /// request counts; later requests change nothing.
+    /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for the end.
     #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
         self.door.request_shutdown(ShutdownCause::Requested);
     }
 
-    /// Requests a [drain](crate::Supervisor::drain) and returns immediately. `None` sets no limit.
-    /// Of several drains, the one that ends first counts. Once a shutdown was requested, this
-    /// changes nothing.
+    /// Requests a [drain](crate::Supervisor::drain) and returns immediately. From then on, only the
+    /// supervisor's own bodies may hand over tasks. `None` sets no limit. Of several
+    /// drains, the one that ends first counts. Once a shutdown was requested, this changes nothing.
     pub fn request_drain(&self, limit: impl Into<Option<Duration>>) {
         self.door.request_drain(limit.into().unwrap_or(Duration::MAX));
     }

@@ -39,8 +39,6 @@ use crate::task::record::Record;
 /// ```
 /// # use std::time::Duration;
 /// # use threadvisor::prelude::*;
-/// use threadvisor::TaskOutput;
-///
 /// # let supervisor = Supervisor::builder().start()?;
 /// let sum = TaskOutput::new();
 /// let spec = TaskSpec::new("sum", sum.fill(|ctx| {
@@ -99,10 +97,11 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// values come here.
     ///
     /// Several bodies may fill one output, also those of different tasks: the newest value counts.
+    /// If the compiler says that the body cannot move out of a captured variable, because it would
+    /// consume what it owns, use [`fill_once`](Self::fill_once).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// let size = TaskOutput::new();
     /// let mut body = size.fill(|_| Ok(std::fs::metadata("/")?.len()));
     /// let (ctx, _canceller) = TaskContext::detached(); // or `TaskSpec::new("size", body)`
@@ -118,11 +117,10 @@ impl<T: Send + 'static> TaskOutput<T> {
     }
 
     /// Makes of a body that returns a value one for [`TaskSpec::once`](crate::TaskSpec::once),
-    /// whose value comes here.
+    /// whose value comes here. Such a body is not retried.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let (sorted, mut words) = (TaskOutput::new(), vec!["b", "a"]);
     /// let spec = TaskSpec::once("sort", sorted.fill_once(move |_| {
@@ -146,11 +144,11 @@ impl<T: Send + 'static> TaskOutput<T> {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// # let supervisor = Supervisor::builder().start()?;
-    /// let host = TaskOutput::new(); let spec = TaskSpec::shared("host", host.fill_shared(|_|
-    /// Ok(std::net::Ipv4Addr::LOCALHOST))); let task =
-    /// supervisor.handle().add(spec.abandon_policy(AbandonPolicy::Release))?;
+    /// let host = TaskOutput::new();
+    /// let body = host.fill_shared(|_| Ok(std::net::Ipv4Addr::LOCALHOST));
+    /// let spec = TaskSpec::shared("host", body);
+    /// let task = supervisor.handle().add(spec.abandon_policy(AbandonPolicy::Release))?;
     /// assert!(host.wait(&task)?.is_loopback());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -169,7 +167,6 @@ impl<T: Send + 'static> TaskOutput<T> {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let count = TaskOutput::new();
     /// let spec = TaskSpec::new("count", count.fill(|ctx| match ctx.attempt() {
@@ -195,8 +192,6 @@ impl<T: Send + 'static> TaskOutput<T> {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// use threadvisor::{TaskOutput, TaskOutputError};
-    ///
     /// # let supervisor = Supervisor::builder().start()?;
     /// let port = TaskOutput::<u16>::new();
     /// let spec = TaskSpec::once("port", port.fill_once(|_| Ok("8o80".parse()?)));
@@ -227,7 +222,6 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// ```
     /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let answer = TaskOutput::<u32>::new();
     /// let spec = TaskSpec::new("deep thought", answer.fill(|ctx| {
@@ -273,7 +267,6 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// ```
     /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::TaskOutput;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let fix = TaskOutput::new();
     /// let spec = TaskSpec::new("gps", fix.fill(|ctx| Ok(("N 52.5", "E 13.4", ctx.attempt()))));

@@ -25,8 +25,11 @@ pub type TaskResult<T = ()> = Result<T, TaskError>;
 ///
 /// This type is meant for the outermost closure only. It does not implement `Error`, so that `?`
 /// can convert every type that does. Let the functions that a body calls return your own error
-/// type, and convert it in the closure: `|ctx| Ok(work(ctx)?)`. To get a standard error back, use
-/// `?` in a function that returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
+/// type, and convert it in the closure: `|ctx| Ok(work(ctx)?)`. You cannot write
+/// `From<YourError> for TaskError`, because `?` converts every error already. If some of your
+/// errors are fatal, or carry a delay or an exit code, give your type a method, as the second
+/// example does: `|ctx| work(ctx).map_err(MyError::into_task_error)`. To get a standard error back,
+/// use `?` in a function that returns `Box<dyn Error>`, or [`into_error`](Self::into_error).
 ///
 /// Its text, in `Display` and `Debug`, is that of the error and of all its sources, joined by `: `.
 /// A source whose text the error itself already ends with is left out. Wherever else this crate
@@ -49,6 +52,44 @@ pub type TaskResult<T = ()> = Result<T, TaskError>;
 /// let error = body("8o80")(&ctx).unwrap_err();
 /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
 /// let _spec = TaskSpec::new("listen", body("8080"));
+/// ```
+///
+/// An error type of your own that says what follows:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::{TaskContext, TaskError, TaskSpec};
+/// #[derive(Debug)]
+/// enum FetchError {
+///     Busy(Duration),
+///     NoSuchAccount,
+/// }
+/// # impl std::fmt::Display for FetchError {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// #         f.write_str("cannot fetch")
+/// #     }
+/// # }
+/// impl std::error::Error for FetchError {}
+///
+/// impl FetchError {
+///     fn into_task_error(self) -> TaskError {
+///         match self {
+///             Self::Busy(delay) => TaskError::fail(self).retry_after(delay),
+///             Self::NoSuchAccount => TaskError::fatal(self).with_exit_code(77),
+///         }
+///     }
+/// }
+///
+/// fn fetch(ctx: &TaskContext) -> Result<(), FetchError> {
+///     match ctx.attempt() {
+///         1 => Err(FetchError::Busy(Duration::from_secs(90))),
+///         _ => Err(FetchError::NoSuchAccount),
+///     }
+/// }
+/// let body = |ctx: &TaskContext| fetch(ctx).map_err(FetchError::into_task_error);
+/// # let (ctx, _canceller) = TaskContext::detached();
+/// assert_eq!(body(&ctx).unwrap_err().retry_delay(), Some(Duration::from_secs(90)));
+/// let _spec = TaskSpec::new("fetch", body);
 /// ```
 #[derive(Clone)]
 pub struct TaskError(Arc<Inner>);
@@ -258,7 +299,13 @@ impl Error for Shared {
 /// return.
 ///
 /// A body passes it on with `?`. The attempt's own token, not this error, decides whether the body
-/// was told. In functions that return `io::Error`, `?` converts it to the kind `Other`, because
+/// was told. If the body returns it by itself or inside an `io::Error`, a [`WaitError`], a
+/// [`RecvError`], an [`ExtendError`] or a [`TaskOutputError`](crate::TaskOutputError), the outcome
+/// of a stopped task shows no error (`returned` is `None`), and the task is not for that
+/// [troubled](crate::RunReport::troubled). Inside any other error, such as one of your own, it is
+/// an error that the body returned: pass the `Cancelled` on by itself where that matters.
+///
+/// In functions that return `io::Error`, `?` converts it to the kind `Other`, because
 /// `read_exact` and similar functions would retry the kind `Interrupted` for ever.
 ///
 /// ```
@@ -421,66 +468,5 @@ pub struct WouldDeadlock;
 pub struct Closed;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_of_error_converts_by_question_mark() {
-        fn io() -> TaskResult {
-            Err(std::io::Error::new(std::io::ErrorKind::NotFound, "gone"))?
-        }
-        fn text() -> TaskResult {
-            Err("text")?
-        }
-        fn owned() -> TaskResult {
-            Err("owned".to_owned())?
-        }
-        fn boxed() -> TaskResult {
-            Err(Box::<dyn Error + Send + Sync>::from("boxed"))?
-        }
-        fn out() -> Result<(), Box<dyn Error>> {
-            text()?;
-            Ok(())
-        }
-        assert!(io().unwrap_err().downcast_ref::<std::io::Error>().is_some());
-        for (body, message) in
-            [(text as fn() -> TaskResult, "text"), (owned, "owned"), (boxed, "boxed")]
-        {
-            assert_eq!(body().unwrap_err().to_string(), message);
-        }
-        assert_eq!(out().unwrap_err().to_string(), "text");
-    }
-
-    #[test]
-    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
-    fn a_task_error_is_one_pointer_wide() {
-        assert_eq!(std::mem::size_of::<TaskError>(), std::mem::size_of::<usize>());
-    }
-
-    #[test]
-    fn a_delay_is_kept_beside_the_exit_code_and_clones_stay_as_they_are() {
-        let delay = Duration::from_millis(1500);
-        let error = TaskError::fail("busy").with_exit_code(3).retry_after(delay);
-        let other = error.clone().retry_after(Duration::MAX).with_exit_code(4);
-        assert_eq!((error.retry_delay(), error.exit_code()), (Some(delay), Some(3)));
-        let longest = Some(Duration::from_nanos(u64::MAX));
-        assert_eq!((other.retry_delay(), other.exit_code()), (longest, Some(4)));
-        assert_eq!(other.to_string(), "busy");
-        assert_eq!(TaskError::fail("busy").retry_delay(), None);
-        // It asks for no delay, not for that of the backoff.
-        let hasty = TaskError::fail("busy").retry_after(Duration::ZERO);
-        assert!(hasty.retry_delay() < Some(Duration::from_millis(1)));
-    }
-
-    #[test]
-    fn an_exit_code_is_kept_and_never_zero() {
-        assert_eq!(TaskError::fail("x").with_exit_code(3).exit_code(), Some(3));
-        for (code, kept) in [(0, 1), (-1, 1), (66, 66), (255, 255), (256, 1)] {
-            assert_eq!(TaskError::fail("x").with_exit_code(code).exit_code(), Some(kept));
-        }
-        let error = TaskError::fatal("shared");
-        let with_code = error.clone().with_exit_code(9);
-        assert!(with_code.is_fatal());
-        assert_eq!((with_code.exit_code(), with_code.to_string()), (Some(9), "shared".to_owned()));
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

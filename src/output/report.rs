@@ -139,10 +139,10 @@ impl fmt::Display for ShutdownReport {
 
         // Losses are named only if there are any.
         if self.events_dropped > 0 {
-            write!(f, ", {} events dropped", self.events_dropped)?;
+            write!(f, ", {} dropped", counted(self.events_dropped, "event"))?;
         }
         if self.values_leaked > 0 {
-            write!(f, ", {} values leaked", self.values_leaked)?;
+            write!(f, ", {} leaked", counted(self.values_leaked as u64, "value"))?;
         }
 
         for attempt in &self.abandoned {
@@ -303,7 +303,8 @@ pub(crate) struct ExitFacts {
 
 /// Describes what a supervisor did in its life; returned from
 /// [`Supervisor::run`](crate::Supervisor::run),
-/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) and
+/// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown),
+/// [`Supervisor::drain`](crate::Supervisor::drain) and
 /// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
 ///
 /// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, no
@@ -380,6 +381,16 @@ impl RunReport {
     ///   restart policy is not `Always`) was stopped by that without returning `Ok`, or was
     ///   rejected as `ShuttingDown`;
     /// - 0, also after SIGTERM, which is the normal way to end a service.
+    ///
+    /// A task that failed counts for the supervisor's whole life. In a service whose tasks come and
+    /// go, such as one for each connection, the body deals with the errors that it expects, such as
+    /// a peer that resets, and returns `Ok`; otherwise the first of them sets the code. A body that
+    /// ignores the shutdown, be it after a drain, is abandoned, which is a failure: if there was no
+    /// other, the code is 70.
+    ///
+    /// Specs that came back as `Closed` are not counted. A program that got one back was cut short
+    /// even if the code is 0. A batch job that must not count as done after SIGTERM compares
+    /// [`outcomes.completed`](OutcomeCounts::completed) with the number of tasks that it submitted.
     #[doc(alias = "exit_status")]
     pub fn exit_code(&self) -> u8 {
         self.verdict().0
@@ -397,13 +408,21 @@ impl RunReport {
         } else if let Some((task, code)) = decisive {
             (*code, format!("for the failure of {task}"))
         } else if *no_room > 0 {
-            (EXIT_NO_ROOM, format!("{no_room} submissions were lost for want of room"))
+            (EXIT_NO_ROOM, {
+                let were = if *no_room == 1 { "was" } else { "were" };
+                format!("{} {were} lost for want of room", counted(*no_room, "submission"))
+            })
         } else if cause == ShutdownCause::Signal(SIGINT) && *cut_short > 0 {
-            (EXIT_INTERRUPTED, format!("SIGINT cut {cut_short} tasks short"))
+            (EXIT_INTERRUPTED, format!("SIGINT cut {} short", counted(*cut_short, "task")))
         } else {
             (0, "no task failed".to_owned())
         }
     }
+}
+
+/// A number of things, such as "1 task" or "2 tasks".
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// "Try again later" in the BSD `sysexits.h`.
@@ -437,7 +456,7 @@ impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.outcomes;
         let total = counts.total();
-        write!(f, "{total} task{}", if total == 1 { "" } else { "s" })?;
+        f.write_str(&counted(total, "task"))?;
 
         let named = [
             ("completed", counts.completed),
@@ -466,5 +485,16 @@ impl fmt::Display for RunReport {
         }
         let (code, line) = self.verdict();
         write!(f, "\n{}\nexit code {code}: {line}", self.shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!(
+            [0, 1, 2].map(|it| super::counted(it, "task")),
+            ["0 tasks", "1 task", "2 tasks"]
+        );
     }
 }

@@ -37,7 +37,8 @@ pub struct Snapshot {
     pub draining: bool,
     /// Whether the supervisor is shutting down and takes no more tasks.
     pub shutting_down: bool,
-    /// Every task the supervisor knows, in the order of their ids.
+    /// Every task without an outcome, and every one whose body still runs or is being dropped, in
+    /// the order of their ids. Tasks that have ended are not here.
     pub tasks: Vec<TaskSnapshot>,
     /// Every slot with an owner or a queue, in the order of their keys.
     pub slots: Vec<SlotSnapshot>,
@@ -59,6 +60,10 @@ impl Snapshot {
     /// is stuck, no attempt was told of its deadline or its silence, no task is in a streak of
     /// failures unless its attempt is stable, and no work has waited for over a second for a thread
     /// that cannot be started.
+    ///
+    /// A drain or a shutdown is no matter of health. A readiness check, which asks whether new work
+    /// is welcome, also looks at [`draining`](Self::draining) and
+    /// [`shutting_down`](Self::shutting_down).
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| {
             (task.failures == 0 || task.stable) && !task.interrupted && !task.silent

@@ -48,20 +48,11 @@ pub(crate) struct Door {
 /// Ids are drawn together with the check that the door is open. This is a lock, because not every
 /// platform has 64-bit atomics.
 struct Latch {
-    open_for: OpenFor,
+    closed: bool,
     next_id: u64,
     /// The number of submissions that callers have answered instead of the controller, and of those
     /// among them whose specs nobody got back.
     refused: (usize, usize),
-}
-
-/// From whom submissions are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OpenFor {
-    Everybody,
-    /// A drain is under way.
-    OwnBodies,
-    Nobody,
 }
 
 /// Says whether this thread runs a body of the supervisor.
@@ -120,11 +111,7 @@ impl Door {
             classes,
             process: std::process::id(),
             linger: Linger::default(),
-            latch: Mutex::new(Latch {
-                open_for: OpenFor::Everybody,
-                next_id: first_id(),
-                refused: (0, 0),
-            }),
+            latch: Mutex::new(Latch { closed: false, next_id: first_id(), refused: (0, 0) }),
             intake,
             behind_door,
             requests,
@@ -216,7 +203,7 @@ impl Door {
                 WhenFull::GiveUp => {
                     // Behind a closed door, everything in the intake will be refused, so trying
                     // again is pointless.
-                    let closed = self.latch.lock().open_for == OpenFor::Nobody;
+                    let closed = self.latch.lock().closed;
                     let why = if closed { NotTaken::Closed } else { NotTaken::Full };
                     return Err(why(envelope));
                 }
@@ -225,15 +212,14 @@ impl Door {
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
+    /// A request closes the door even before the controller knows of it, so that whoever has made
+    /// the request, or sees that somebody has, hands nothing over after it.
     fn draw_ids(self: &Arc<Self>, count: usize, is_own: IsOwnBody) -> Option<u64> {
         let mut latch = self.latch.lock();
         let first = latch.next_id;
         latch.next_id += count as u64;
-        let open = match latch.open_for {
-            OpenFor::Everybody => true,
-            OpenFor::OwnBodies => is_own(self),
-            OpenFor::Nobody => false,
-        };
+        let drains = self.drain_asked.load(Ordering::Acquire);
+        let open = !self.is_shutting_down() && (!drains || is_own(self));
         open.then_some(first)
     }
 
@@ -242,7 +228,7 @@ impl Door {
     /// answers every submission it finds; its own is returned.
     fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
         let mut latch = self.latch.lock();
-        if latch.open_for != OpenFor::Nobody {
+        if !latch.closed {
             return None;
         }
         // Under the lock, so that a count finds each of them either here or in the intake.
@@ -268,16 +254,12 @@ impl Door {
     /// to hand over before is taken.
     pub(crate) fn close_to_others(&self) {
         self.drain_asked.store(true, Ordering::Release);
-        let open_for = &mut self.latch.lock().open_for;
-        if *open_for == OpenFor::Everybody {
-            *open_for = OpenFor::OwnBodies;
-        }
     }
 
     /// From now on nothing is accepted. The controller empties the intake after this.
     pub(crate) fn close(&self) {
         self.shutdown_asked.store(true, Ordering::Release);
-        self.latch.lock().open_for = OpenFor::Nobody;
+        self.latch.lock().closed = true;
     }
 
     /// Takes the submissions out of the intake, for the controller to refuse.
@@ -397,5 +379,25 @@ mod tests {
         door.end(RunReport::of_nothing(ShutdownCause::Requested));
         door.post(Fact::LastResortWanted);
         assert_eq!(inbox.facts.len(), 1);
+    }
+
+    #[test]
+    fn a_request_closes_the_door_before_the_controller_knows_of_it() {
+        let offer = |door: &Arc<Door>, is_own: IsOwnBody| {
+            let spec = TaskSpec::once("late", |_| Ok(()));
+            let policy = AdmissionPolicy::DropIfRunning;
+            let taken = door.hand_over(spec, policy, OnRefusal::GiveBack, WhenFull::GiveUp, is_own);
+            let batch = vec![TaskSpec::once("late", |_| Ok(()))];
+            let all = door.hand_over_batch(batch, policy, is_own);
+            assert_eq!(taken.is_ok(), all.is_ok());
+            !matches!(taken, Err(NotTaken::Closed(_)))
+        };
+        let (door, _inbox) = Door::new(ModelClock::start_now(), 8, ClassNames::default());
+        assert!(offer(&door, |_| false));
+        door.request_drain(Duration::MAX);
+        assert!(!offer(&door, |_| false));
+        assert!(offer(&door, |_| true));
+        door.request_shutdown(ShutdownCause::Requested);
+        assert!(!offer(&door, |_| true));
     }
 }

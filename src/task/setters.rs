@@ -182,9 +182,9 @@ macro_rules! setters {
             }
 
             /// Watches each attempt for signs of life, which are
-            /// [`heartbeat`](crate::TaskContext::heartbeat) and [`mark`](crate::TaskContext::mark).
-            /// An attempt that gives none for `max_silence` is reported as
-            /// [`AttemptSilent`](crate::EventKind::AttemptSilent);
+            /// [`heartbeat`](crate::TaskContext::heartbeat), [`mark`](crate::TaskContext::mark) and
+            /// [`progress`](crate::TaskContext::progress). An attempt that gives none for
+            /// `max_silence` is reported as [`AttemptSilent`](crate::EventKind::AttemptSilent);
             /// [`watchdog_policy`](Self::watchdog_policy) sets what follows.
             ///
             /// The watchdog looks four times in each `max_silence`, from the moment a thread takes

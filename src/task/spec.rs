@@ -198,7 +198,9 @@ impl TaskSpec {
     /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does: for a
     /// task that takes in work from outside, such as one that accepts connections, so that it does
     /// not bring work to a door that closes. What its body still hands over until it returns is
-    /// taken, and the drain waits for it. During a drain, no such task is admitted.
+    /// taken, and the drain waits for it. During a drain, no such task is admitted. How the idle
+    /// connections learn of the drain is shown in
+    /// [a server that drains](crate::guide::waking#a-server-that-drains).
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -11,7 +11,8 @@ use crate::vocabulary::time::Seconds;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// Somebody called `cancel` on the task or `cancel_slot` on its slot.
+    /// Somebody called `cancel` on the task or `cancel_slot` on its slot, or a drain stopped a task
+    /// with `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
@@ -40,7 +41,8 @@ named!(CancelReason {
 pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
     ByTask,
-    /// Somebody called `cancel` on the task or `cancel_slot` on its slot.
+    /// Somebody called `cancel` on the task or `cancel_slot` on its slot, or a drain stopped a task
+    /// with `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission took over the slot.
     Replace,
@@ -120,7 +122,8 @@ pub enum Rejection {
         /// When it became the owner, counted from the supervisor's start.
         since: Duration,
     },
-    /// An earlier task of the same batch names the same slot.
+    /// An earlier task of the same batch names the same slot. `SupervisorHandle::submit_all` with
+    /// `AdmissionPolicy::Queue` lets tasks of one slot run one after the other.
     SlotNamedTwice {
         /// The earlier task.
         first: TaskId,
@@ -176,13 +179,17 @@ impl fmt::Display for Rejection {
                 write!(f, "the queue of the slot is full: {depth} wait, max_slot_queue is {limit}")
             }
             Self::Removed => f.write_str("removed before its first attempt"),
-            Self::ShuttingDown => f.write_str("the supervisor is shutting down"),
+            Self::ShuttingDown => f.write_str("the supervisor is draining or shutting down"),
             Self::SlotBusy { owner, since } => {
                 let since = Seconds(*since);
                 write!(f, "task {owner} has owned the slot since second {since}: wait for it")
             }
             Self::SlotNamedTwice { first } => {
-                write!(f, "task {first} of the same batch has the same slot: give each its own")
+                write!(
+                    f,
+                    "task {first} of the same batch has the same slot: give each its own, \
+                     or hand them over with `submit_all(specs, AdmissionPolicy::Queue)`"
+                )
             }
             Self::Superseded { by } => write!(f, "superseded by task {by}"),
             Self::TooManyAbandoned { limit } => {
@@ -242,7 +249,8 @@ pub struct SlotCancelled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownCause {
-    /// `Supervisor::shutdown` or `request_shutdown` was called.
+    /// `Supervisor::shutdown`, `Supervisor::drain`, `request_shutdown` or `request_drain` was
+    /// called.
     Requested,
     /// The `Supervisor` was dropped.
     Dropped,

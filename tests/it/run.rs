@@ -87,7 +87,11 @@ fn a_refused_batch_starts_no_body_and_ends_the_supervisor() {
     assert_eq!((&*task, spec.len()), ("twin", 3));
     assert!(matches!(why, Rejection::SlotNamedTwice { .. }), "{why}");
     let text = why.to_string();
-    assert!(text.ends_with("of the same batch has the same slot: give each its own"), "{text}");
+    assert!(
+        text.contains(" of the same batch has the same slot: give each its own, or "),
+        "{text}"
+    );
+    assert!(text.ends_with("with `submit_all(specs, AdmissionPolicy::Queue)`"), "{text}");
     assert!(handle.is_shutting_down());
     assert!(!started.load(Ordering::SeqCst));
 }

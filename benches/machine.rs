@@ -28,7 +28,7 @@ use harness::Harness;
 use machine::{Effect, Input, Machine, Submission};
 use vocabulary::answer::Return;
 use vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
-use vocabulary::plan::{BodyKind, Limits, Pause, Plan};
+use vocabulary::plan::{BodyKind, Interval, Limits, Plan};
 use vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use vocabulary::time::Time;
 
@@ -254,7 +254,7 @@ fn submission(key: u32, initial_delay: Duration) -> Submission {
 fn plan(initial_delay: Duration) -> Arc<Plan> {
     Arc::new(Plan {
         restart: RestartPolicy::OnFailure,
-        pause: Pause::None,
+        interval: Interval::None,
         initial_delay,
         backoff: vocabulary::backoff::BackoffPolicy::default(),
         retry_early: false,

@@ -56,6 +56,8 @@
 //!   to a grid, [`RestartPolicy::Always`] runs again immediately.
 //! - Adding: [`SupervisorHandle::add`] gives the spec back if it is refused;
 //!   [`SupervisorHandle::submit`] takes an [`AdmissionPolicy`] and does not wait for the decision.
+//! - By hand: [`TaskHandle::skip_wait`] and [`TaskHandle::restart`] start the next attempt now,
+//!   [`TaskHandle::pause`] holds it back, [`TaskHandle::set_interval`] changes how often it comes.
 //! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
 //!   [`TaskSpec::grace`] how long a body may take to return once it is told.

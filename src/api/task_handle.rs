@@ -17,8 +17,8 @@ use crate::task::token::CancelToken;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{Decision, TaskState};
 
-/// Observes and stops one task, through all its attempts. It is cheap to clone and can be used from
-/// any thread. Dropping it changes nothing.
+/// Observes, steers and stops one task, through all its attempts. It is cheap to clone and can be
+/// used from any thread. Dropping it changes nothing.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -237,8 +237,8 @@ impl TaskHandle {
     }
 
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
-    /// pause of `repeat_after` or `every`. The grid of `every` does not move. Returns false if the
-    /// task is not [`Waiting`](TaskState::Waiting).
+    /// interval of `repeat_after` or `every`. The grid of `every` does not move. Returns false if
+    /// the task is not [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs.
     ///
@@ -282,6 +282,71 @@ impl TaskHandle {
     pub fn restart(&self) -> bool {
         let record = Arc::clone(&self.record);
         self.record.door.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
+    }
+
+    /// Pauses the task: an attempt that runs goes on until it ends by itself, and no further one
+    /// starts until [`resume`](Self::resume). Retries and runs that fall into the pause are
+    /// not made up for. Returns false if that changes nothing: the task is paused already, was
+    /// asked to stop, or has ended.
+    ///
+    /// The task keeps its slot, so what is queued behind it waits, and so do
+    /// [`Supervisor::run`](crate::Supervisor::run) and `wait_idle`. It holds neither thread nor
+    /// permit, and before the first attempt `expires_in` stands still. An attempt that is already
+    /// on its way to a thread still runs. [`skip_wait`](Self::skip_wait) and
+    /// [`restart`](Self::restart) do not start a paused task.
+    ///
+    /// Blocks for a round trip to the controller, but not until the attempt has ended.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let poll = TaskSpec::new("poll", |_| Ok(())).every(Duration::from_millis(5));
+    /// let poll = supervisor.handle().add(poll)?;
+    /// assert!(poll.pause()); // the device is being updated
+    /// assert!(!poll.pause());
+    /// assert!(supervisor.handle().snapshot()?.tasks[0].paused);
+    /// assert!(poll.resume());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) -> bool {
+        let record = Arc::clone(&self.record);
+        self.record.door.ask(|reply| Request::Pause(record, reply)).unwrap_or(false)
+    }
+
+    /// Ends a [pause](Self::pause): a waiting task starts now, but under `every`, if it has run
+    /// before, at the next point of its grid. The delays of the backoff and `give_up_after` begin
+    /// anew. Returns false if the task is not paused, was asked to stop, or has ended.
+    ///
+    /// Blocks for a round trip to the controller, but not until the attempt runs.
+    pub fn resume(&self) -> bool {
+        let record = Arc::clone(&self.record);
+        self.record.door.ask(|reply| Request::Resume(record, reply)).unwrap_or(false)
+    }
+
+    /// Sets the interval of a task that was made with [`every`](crate::TaskSpec::every) or
+    /// [`repeat_after`](crate::TaskSpec::repeat_after). A wait for the next run or a retry that is
+    /// under way ends as if that had been the interval when it began, or now if that has passed.
+    /// The grid of `every` begins anew at the next start. Returns false if the task has no
+    /// interval, was asked to stop or has ended, or if `interval` is zero.
+    ///
+    /// Blocks for a round trip to the controller.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (ran, runs) = std::sync::mpsc::channel();
+    /// let poll = TaskSpec::new("poll", move |_| Ok(ran.send(())?));
+    /// let poll = supervisor.handle().add(poll.every(Duration::from_secs(3600)))?;
+    /// runs.recv()?;
+    /// assert!(poll.set_interval(Duration::from_millis(5)));
+    /// runs.recv()?; // not in an hour
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_interval(&self, interval: Duration) -> bool {
+        let record = Arc::clone(&self.record);
+        self.record.door.ask(|reply| Request::SetInterval(record, interval, reply)).unwrap_or(false)
     }
 
     pub(crate) fn record(&self) -> &Arc<Record> {

@@ -145,6 +145,7 @@ impl Machine {
             state: State::Intake,
             since: self.now,
             owner_since: Time::NEVER,
+            paused: false,
             attempt: 0,
             streak: 0,
             short_runs: 0,
@@ -208,13 +209,15 @@ impl Machine {
         let now = self.now;
         let task = self.task_mut(key);
         task.owner_since = now;
-        let (slot, delay) = (task.slot, task.plan.initial_delay);
+        let (slot, delay, paused) = (task.slot, task.plan.initial_delay, task.paused);
         Self::publish(out, Notice::Admitted { task: task.addr });
         if let Some(slot) = slot {
             self.slots.get_mut(slot).owner = Some(key);
         }
 
-        if delay.is_zero() {
+        if paused {
+            self.enter(key, State::Waiting(Wait::Paused), Time::NEVER);
+        } else if delay.is_zero() {
             self.line_up(key, place, out);
         } else {
             // It gives up its place, if it had one, so that its own delay delays no other task.

@@ -10,7 +10,6 @@ use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::TaskKey;
-use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
@@ -18,8 +17,12 @@ use crate::vocabulary::time::Time;
 #[derive(Clone, Copy)]
 enum Start {
     AtOnce,
-    AfterSuccess { due: Time },
-    AfterFailure { due: Time, cause: FailureCause },
+    AfterSuccess,
+    /// The delay of the retry is over at `until`.
+    AfterFailure {
+        until: Time,
+        cause: FailureCause,
+    },
 }
 
 impl Machine {
@@ -39,7 +42,9 @@ impl Machine {
     /// Notes the claim of an attempt.
     pub(super) fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
-        task.anchor.get_or_insert(at);
+        if task.anchor.map_or(true, Time::is_never) {
+            task.anchor = Some(at);
+        }
         task.last_start = at;
         Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
     }
@@ -246,8 +251,7 @@ impl Machine {
                     let within = SHORT_RUN;
                     Self::publish(out, Notice::AttemptsTooShort { attempt, runs, within });
                 }
-                let due = self.tasks[key].next_run_at(at);
-                self.start_again(key, at, Start::AfterSuccess { due }, out);
+                self.start_again(key, at, Start::AfterSuccess, out);
             }
         }
     }
@@ -293,26 +297,28 @@ impl Machine {
             let backoff = task.plan.backoff;
             backoff.delay(&mut task.backoff, draw)
         };
-        let task = &self.tasks[key];
-        let due = task.retry_at(at, delay);
-        self.start_again(key, at, Start::AfterFailure { due, cause }, out);
+        let until = at.after(delay);
+        self.start_again(key, at, Start::AfterFailure { until, cause }, out);
     }
 
-    /// Lets the task run again, but keeps the spacing between two starts, and gives its permit
-    /// back. The attempt ended at `at`.
+    /// Lets the task run again unless it is paused, but keeps the spacing between two starts, and
+    /// gives its permit back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
         let task = &self.tasks[key];
         let (attempt, spacing) = (task.attempt_addr(), task.spacing_until());
         let (wait, due) = match start {
+            _ if task.paused => (Wait::Paused, Time::NEVER),
             Start::AtOnce => (Wait::Spacing, spacing),
-            Start::AfterFailure { due, cause } => {
+            Start::AfterFailure { until, cause } => {
+                let due = task.retry_at(at, until);
                 let delay = at.until(due);
                 Self::publish(out, Notice::RetryScheduled { attempt, delay, cause });
-                (Wait::Backoff, due.max(spacing))
+                (Wait::Backoff { until }, due.max(spacing))
             }
-            Start::AfterSuccess { due } => {
+            Start::AfterSuccess => {
+                let due = task.next_run_at(at);
                 Self::publish(out, Notice::RunScheduled { attempt, delay: at.until(due) });
-                (Wait::Pause, due.max(spacing))
+                (Wait::Interval, due.max(spacing))
             }
         };
 
@@ -339,42 +345,5 @@ impl Machine {
         }
         self.timers.clear(key);
         self.line_up(key, None, out);
-    }
-
-    /// Starts the next attempt now. False unless the task is Waiting. Whoever asks has probably
-    /// mended the cause, so the delays begin anew.
-    pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
-        let task = self.task_mut(key);
-        let State::Waiting(_) = task.state else { return false };
-        task.begin_delays_anew();
-        let spacing = task.spacing_until();
-        if spacing > self.now {
-            self.enter(key, State::Waiting(Wait::Spacing), spacing);
-        } else {
-            self.end_wait(key, out);
-        }
-        true
-    }
-
-    /// Ends this attempt and starts the next one, without counting a failure. False unless the task
-    /// is Running or Waiting.
-    pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
-        match self.tasks[key].state {
-            State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,
-            State::Running { claimed_at, .. } => {
-                self.task_mut(key).begin_delays_anew();
-                self.tell(key, claimed_at, CancelReason::Restart, None, out);
-                true
-            }
-            State::Waiting(_) => self.skip_wait(key, out),
-            State::Intake
-            | State::Queued
-            | State::Runnable
-            | State::Starting { .. }
-            | State::Stopping { .. }
-            | State::Abandoned { .. }
-            | State::Closing(_)
-            | State::Over => false,
-        }
     }
 }

@@ -34,12 +34,13 @@ impl Machine {
         self.phase = Phase::Draining(drain);
         Self::publish(out, Notice::DrainRequested { cause, limit });
         out.push(Effect::BeginDrain { until });
-        // A second time this finds nothing, because nothing of that kind is taken meanwhile.
+        // A second time this finds nothing, because nothing of that kind is taken meanwhile, and a
+        // pause does the same.
         self.part_with_residents(out);
     }
 
     /// Refuses what would wait in a queue in vain, and stops the tasks that bring more work.
-    fn part_with_residents(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn part_with_residents(&mut self, out: &mut Vec<Effect>) {
         let pick = |is: &dyn Fn(&Task) -> bool| -> Vec<_> {
             self.tasks.iter().filter(|task| is(task)).map(|task| task.addr.key).collect()
         };
@@ -138,9 +139,11 @@ impl Machine {
 }
 
 impl Task {
-    /// Whether it comes to an end by itself: unlike a resident, which runs until it is stopped.
+    /// Whether it comes to an end by itself: unlike a resident, which runs until it is stopped, and
+    /// unlike one that is paused.
     fn will_end(&self) -> bool {
-        self.plan.restart != RestartPolicy::Always || self.state.stop_recorded()
+        let by_itself = self.plan.restart != RestartPolicy::Always && !self.paused;
+        by_itself || self.state.stop_recorded()
     }
 
     /// Whether a drain waits for its outcome.

@@ -74,7 +74,7 @@ pub(crate) enum Effect {
 /// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Whether a `skip_wait` or `restart` found something to do.
+    /// Whether a request by hand found something to do.
     Taken(bool),
     /// The result of `cancel_slot`.
     SlotCancelled(SlotCancelled),
@@ -126,6 +126,12 @@ pub(crate) enum Notice {
     RunScheduled {
         attempt: AttemptAddr,
         delay: Duration,
+    },
+    TaskPaused {
+        task: TaskAddr,
+    },
+    TaskResumed {
+        task: TaskAddr,
     },
     AttemptOverdue {
         attempt: AttemptAddr,

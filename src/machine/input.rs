@@ -26,6 +26,12 @@ pub(crate) enum Input {
     SkipRequested(TaskAddr),
     /// A caller asked for a restart.
     RestartRequested(TaskAddr),
+    /// A caller asked that no attempt starts until the task is resumed.
+    PauseRequested(TaskAddr),
+    /// A caller resumed a task.
+    ResumeRequested(TaskAddr),
+    /// A caller asked for another interval.
+    IntervalRequested { task: TaskAddr, interval: Duration },
     /// A body waits for this task.
     WaitBegan(TaskAddr),
     /// That wait is over.

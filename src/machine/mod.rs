@@ -18,8 +18,8 @@
 //!    its place in line, and its class permit, for its heir, and is passed over.
 //! 4. A task has at most one timer: Queued, Runnable and Starting have the expiry, Running the
 //!    earlier of the deadline and the next look of the watchdog, Stopping the end of the grace,
-//!    Waiting its own end, Abandoned none, Closing the end of its grace once it is slow, or that of
-//!    the shutdown.
+//!    Waiting its own end unless it is paused, Abandoned none, Closing the end of its grace once it
+//!    is slow, or that of the shutdown.
 //! 5. Each accepted submission gets exactly one outcome, each claimed attempt exactly one terminal
 //!    event.
 //! 6. Once a shutdown has begun, no attempt is started.
@@ -30,14 +30,15 @@
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
 //! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
-//! tables, `table` the memory of the tasks, `list`, `line` and `timer` the queues, `ending` the
-//! table of how attempts end, `admission`, `class`, `attempt`, `watch`, `abandon`, `closing`,
-//! `drain` and `stop` the rules.
-//! `pool`, the arithmetic of worker threads, is a separate machine that sees only counts.
+//! tables, `due` the time of the next attempt, `table` the memory of the tasks, `list`, `line` and
+//! `timer` the queues, `ending` the table of how attempts end, `admission`, `class`, `attempt`,
+//! `by_hand`, `watch`, `abandon`, `closing`, `drain` and `stop` the rules. `pool`, the arithmetic
+//! of worker threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;
 mod attempt;
+mod by_hand;
 mod class;
 mod closing;
 mod drain;
@@ -51,6 +52,7 @@ mod phase;
 mod slot;
 mod timer;
 
+mod due;
 mod list;
 mod task;
 

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::effect::{Answer, Effect, Notice};
+use super::effect::{Effect, Notice};
 use super::input::Input;
 use super::line::{Class, Line};
 use super::phase::Phase;
@@ -91,13 +91,12 @@ impl Machine {
                 }
             }
             Input::SlotStopRequested(slot) => self.stop_slot(slot, out),
-            Input::SkipRequested(task) => {
-                let taken = self.find_task(task).is_some_and(|key| self.skip_wait(key, out));
-                out.push(Effect::Answer(Answer::Taken(taken)));
-            }
-            Input::RestartRequested(task) => {
-                let taken = self.find_task(task).is_some_and(|key| self.restart(key, out));
-                out.push(Effect::Answer(Answer::Taken(taken)));
+            Input::SkipRequested(task) => self.answer(task, out, Self::skip_wait),
+            Input::RestartRequested(task) => self.answer(task, out, Self::restart),
+            Input::PauseRequested(task) => self.answer(task, out, Self::pause),
+            Input::ResumeRequested(task) => self.answer(task, out, Self::resume),
+            Input::IntervalRequested { task, interval } => {
+                self.answer(task, out, |this, key, out| this.set_interval(key, interval, out));
             }
             Input::WaitBegan(task) => {
                 if let Some(key) = self.find_task(task) {

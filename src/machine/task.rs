@@ -9,7 +9,7 @@ use super::ending::{End, Finality};
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
-use crate::vocabulary::plan::{BodyKind, Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
 use crate::vocabulary::time::Time;
@@ -96,11 +96,16 @@ impl Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     InitialDelay,
-    Backoff,
-    /// The pause after a success.
-    Pause,
+    /// The retry after a failure. The delay of the backoff, or of the error, is over at `until`.
+    Backoff {
+        until: Time,
+    },
+    /// The interval after a success.
+    Interval,
     /// The 1 ms between two starts.
     Spacing,
+    /// Until a caller resumes it.
+    Paused,
 }
 
 /// The first stop asked of a task.
@@ -140,6 +145,16 @@ impl State {
             | Self::Waiting(_)
             | Self::Closing(_)
             | Self::Over => false,
+        }
+    }
+
+    /// Whether another attempt may follow, as far as nobody has asked the task to stop.
+    pub(super) const fn may_go_on(self) -> bool {
+        match self {
+            Self::Queued | Self::Runnable | Self::Running { .. } | Self::Waiting(_) => true,
+            Self::Starting { stop, .. } | Self::Stopping { stop, .. } => stop.is_none(),
+            Self::Abandoned { over, .. } => !over,
+            Self::Intake | Self::Closing(_) | Self::Over => false,
         }
     }
 
@@ -190,13 +205,16 @@ pub(crate) struct Task {
     pub(crate) since: Time,
     /// When the task became the owner of its slot, or was admitted without one.
     pub(crate) owner_since: Time,
-    /// When the submission expires; has no meaning after the first claim.
+    /// When the submission expires, or while it is paused, how much time is left until then; has
+    /// no meaning after the first claim.
     pub(super) expires_at: Time,
+    /// No attempt is offered to a thread until a caller resumes the task.
+    pub(super) paused: bool,
     /// The number of the latest attempt; 0 before the first.
     pub(crate) attempt: u64,
     /// Failures since the last success, or the last stable moment that ended a streak.
     pub(crate) streak: u32,
-    /// Successes in a row, without a pause between them, of attempts that were very short.
+    /// Successes in a row, without an interval, of attempts that were very short.
     pub(super) short_runs: u8,
     /// The number of bodies that wait for the task.
     pub(super) awaited: u32,
@@ -205,7 +223,8 @@ pub(crate) struct Task {
     pub(super) backoff: BackoffState,
     /// Boxed, because few tasks have limits that need it, and each task has this field.
     pub(super) failures: Option<Box<Failures>>,
-    /// The first start, which is the anchor of the grid of `every`.
+    /// The first start, from which the grid of `every` is counted; `NEVER` if the next start is to
+    /// be that.
     pub(super) anchor: Option<Time>,
     pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue, the line of its class, or the
@@ -219,7 +238,8 @@ pub(crate) struct Task {
 pub(super) struct Failures {
     /// The latest failures, for `failure_limit`; at most as many as the limit allows.
     pub(super) latest: VecDeque<Time>,
-    /// The first failure of the streak, for `give_up_after`; of an earlier streak if there is none.
+    /// The first failure of the streak that counts for `give_up_after`; of an earlier streak if
+    /// there is none.
     first: Option<Time>,
 }
 
@@ -238,9 +258,13 @@ impl Task {
         self.anchor.is_some()
     }
 
-    /// When the submission expires; `NEVER` if it no longer can.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused && self.state.may_go_on()
+    }
+
+    /// When the submission expires; `NEVER` if it no longer can, or not while it is paused.
     pub(super) const fn expiry(&self) -> Time {
-        if self.has_started() {
+        if self.has_started() || self.paused {
             Time::NEVER
         } else {
             self.expires_at
@@ -330,6 +354,13 @@ impl Task {
         self.backoff = BackoffState::default();
     }
 
+    /// The next failure counts as the first for `give_up_after`.
+    pub(super) fn begin_patience_anew(&mut self) {
+        if let Some(failures) = &mut self.failures {
+            failures.first = None;
+        }
+    }
+
     /// Counts a failure.
     pub(super) fn count_failure(&mut self, at: Time) {
         let is_first = self.streak == 0;
@@ -342,7 +373,7 @@ impl Task {
         }
 
         let failures = self.failures.get_or_insert_with(Box::default);
-        if is_first {
+        if is_first || failures.first.is_none() {
             failures.first = Some(at);
         }
         // Only as many failures as the limit allows matter, so no more are kept.
@@ -372,7 +403,7 @@ impl Task {
     /// Counts an attempt that succeeded after `ran` and is followed by another. True if it makes
     /// too many short ones in a row, which is said once.
     pub(super) fn counts_too_short(&mut self, ran: Duration) -> bool {
-        if self.plan.pause != Pause::None || self.short_runs == u8::MAX {
+        if self.plan.interval != Interval::None || self.short_runs == u8::MAX {
             return false;
         }
         self.short_runs = if ran < SHORT_RUN { self.short_runs + 1 } else { 0 };
@@ -381,30 +412,6 @@ impl Task {
             self.short_runs = u8::MAX;
         }
         too_many
-    }
-
-    /// When the next attempt is due after a success at `at`.
-    pub(super) fn next_run_at(&self, at: Time) -> Time {
-        match self.plan.pause {
-            Pause::None => at,
-            Pause::Delay(delay) => at.after(delay),
-            Pause::Rate(step) => at.next_tick(self.anchor.unwrap_or(at), step),
-        }
-    }
-
-    /// When the retry is due after a failure at `at`, with the `delay` of the backoff or the error.
-    pub(super) fn retry_at(&self, at: Time, delay: Duration) -> Time {
-        match self.plan.pause {
-            Pause::Delay(_) | Pause::Rate(_) if self.plan.retry_early => at.after(delay),
-            Pause::None => at.after(delay),
-            Pause::Delay(pause) => at.after(delay.max(pause)),
-            Pause::Rate(step) => {
-                let earliest = at.after(delay);
-                // A point of the grid at the very end of the delay is not missed.
-                let just_before = Time::from_nanos(earliest.as_nanos().saturating_sub(1));
-                just_before.next_tick(self.anchor.unwrap_or(at), step)
-            }
-        }
     }
 }
 

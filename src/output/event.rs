@@ -121,7 +121,7 @@ pub enum EventKind {
         /// How many failures the streak had.
         failures: u32,
     },
-    /// Many attempts in a row succeeded in a very short time and without a pause between them.
+    /// Many attempts in a row succeeded in a very short time and without an interval.
     /// Published once for a task. Nothing else follows; probably the body should wait for work, or
     /// the task needs [`repeat_after`](crate::TaskSpec::repeat_after).
     AttemptsTooShort {
@@ -253,13 +253,18 @@ pub enum EventKind {
         /// How the attempt failed.
         cause: FailureCause,
     },
-    /// Another attempt follows the success of this one, even if without a pause.
+    /// Another attempt follows the success of this one, even if without an interval.
     RunScheduled {
         /// The number of the attempt that succeeded.
         attempt: u64,
         /// How long until the next attempt.
         delay: Duration,
     },
+    /// The task was [paused](crate::TaskHandle::pause): an attempt that runs goes on, and no
+    /// further one starts.
+    TaskPaused,
+    /// The task was [resumed](crate::TaskHandle::resume).
+    TaskResumed,
     /// The owner of the slot began to terminate, or no longer does. A slot gets an owner with
     /// `Admitted` and loses it with `TaskEnded` or `Rejected`; but an owner that is abandoned under
     /// `Hold` keeps its slot until its body returns or is dropped.
@@ -369,6 +374,8 @@ labels!(EventKind {
     Self::AttemptReturned { .. } => "attempt_returned",
     Self::RetryScheduled { .. } => "retry_scheduled",
     Self::RunScheduled { .. } => "run_scheduled",
+    Self::TaskPaused => "task_paused",
+    Self::TaskResumed => "task_resumed",
     Self::SlotTransition { .. } => "slot_transition",
     Self::TaskClosing => "task_closing",
     Self::ClosingAbandoned { .. } => "closing_abandoned",
@@ -415,6 +422,8 @@ impl EventKind {
             | Self::Admitted
             | Self::Rejected { .. }
             | Self::WaitingForPermit { .. }
+            | Self::TaskPaused
+            | Self::TaskResumed
             | Self::SlotTransition { .. }
             | Self::TaskClosing
             | Self::ClosingAbandoned { .. }

@@ -9,7 +9,7 @@ use crate::output::event::{Event, EventKind, HookSource};
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
-use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::reason::{FailureCause, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
@@ -84,9 +84,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptReturned { late_by, returned_ok, error, .. } => {
                 self.span("late_by", *late_by).ended(*returned_ok, error.as_ref())
             }
-            E::RetryScheduled { delay, cause, .. } => {
-                self.span("delay", *delay).plain("cause", cause)
-            }
+            E::RetryScheduled { delay, cause, .. } => self.retry(*delay, *cause),
             E::RunScheduled { delay, .. } => self.span("delay", *delay),
             E::AttemptReady { took, .. } => self.span("took", *took),
             E::AttemptStable { failures, .. } => self.plain("failures", failures),
@@ -116,11 +114,17 @@ impl<'a, 'b> Line<'a, 'b> {
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
+            | E::TaskPaused
+            | E::TaskResumed
             | E::AttemptStarting { .. }
             | E::AttemptResponsive { .. }
             | E::ShutdownEnded => self,
         }
         .result
+    }
+
+    fn retry(&mut self, delay: Duration, cause: FailureCause) -> &mut Self {
+        self.span("delay", delay).plain("cause", cause)
     }
 
     fn drain(&mut self, cause: &ShutdownCause, limit: Option<Duration>) -> &mut Self {
@@ -212,6 +216,8 @@ impl EventKind {
             | Self::AttemptReady { .. }
             | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }
+            | Self::TaskPaused
+            | Self::TaskResumed
             | Self::TaskEnded { .. }
             | Self::DrainRequested { .. }
             | Self::ShutdownRequested { .. }
@@ -233,8 +239,8 @@ impl EventKind {
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
 /// attempts that are too short, panics, refused threads and lost events are warnings; other
-/// outcomes, rejections, retries, attempts that are stable, respond or return after all, drain and
-/// shutdown are information; the rest is for debugging.
+/// outcomes, rejections, retries, tasks that are paused or resumed, attempts that are stable,
+/// respond or return after all, drain and shutdown are information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

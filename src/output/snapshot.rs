@@ -98,6 +98,8 @@ pub struct TaskSnapshot {
     /// The state of the task. An abandoned task is `Abandoned` even if its outcome is already
     /// known.
     pub state: TaskState,
+    /// Whether the task is [paused](crate::TaskHandle::pause). An attempt may still run.
+    pub paused: bool,
     /// The number of the latest attempt; 0 before the first.
     pub attempt: u64,
     /// The number of failures in the streak: since the last success, or since a stable moment that
@@ -232,6 +234,9 @@ impl fmt::Display for Snapshot {
         for task in tasks {
             let held = Seconds(task.age());
             write!(f, "\n  {} {} for {held} s", task.task, task.state)?;
+            if task.paused {
+                f.write_str(", paused")?;
+            }
             if task.attempt > 0 {
                 write!(f, ", attempt {}", task.attempt)?;
             }

@@ -53,6 +53,8 @@ pub(super) fn is_worth_a_warning(
         | Notice::AttemptStarting { .. }
         | Notice::RetryScheduled { .. }
         | Notice::RunScheduled { .. }
+        | Notice::TaskPaused { .. }
+        | Notice::TaskResumed { .. }
         | Notice::AttemptOverdue { .. }
         | Notice::AttemptSilent { .. }
         | Notice::AttemptResponsive { .. }
@@ -76,6 +78,8 @@ pub(super) fn task_of(notice: Notice) -> Option<TaskAddr> {
         | Notice::Rejected { task, .. }
         | Notice::SlotTransition { task, .. }
         | Notice::WaitingForPermit { task, .. }
+        | Notice::TaskPaused { task }
+        | Notice::TaskResumed { task }
         | Notice::TaskEnded { task, .. } => Some(task),
         Notice::AttemptStarting { attempt }
         | Notice::AttemptEnded { attempt, .. }
@@ -122,6 +126,8 @@ pub(super) fn kind_of(
             let class = class.and_then(|class| classes.name(class)).cloned();
             EventKind::WaitingForPermit { class }
         }
+        Notice::TaskPaused { .. } => EventKind::TaskPaused,
+        Notice::TaskResumed { .. } => EventKind::TaskResumed,
         Notice::AttemptStarting { attempt } => {
             EventKind::AttemptStarting { attempt: attempt.number }
         }

@@ -26,6 +26,12 @@ pub(crate) enum Request {
     },
     /// Who owns this slot?
     Owner(String, Sender<Option<Arc<Record>>>),
+    /// Start no attempt until the task is resumed. This reply, like the next three, says whether
+    /// that changes anything.
+    Pause(Arc<Record>, Sender<bool>),
+    Resume(Arc<Record>, Sender<bool>),
+    /// Take this interval from now on.
+    SetInterval(Arc<Record>, Duration, Sender<bool>),
     /// End this attempt and start the next one. The reply says whether there was one.
     Restart(Arc<Record>, Sender<bool>),
     /// A body waits for this task, or no longer does.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::output::error::InvalidSetting;
 use crate::task::class_names::ClassNames;
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 /// All settings, in the order in which they were set: the last one of a kind counts. They are
@@ -64,7 +64,7 @@ impl Settings {
     ) -> Plan {
         let mut plan = Plan {
             restart: RestartPolicy::default(),
-            pause: Pause::None,
+            interval: Interval::None,
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::default(),
             retry_early: false,
@@ -99,7 +99,8 @@ impl Settings {
                     plan.class = name.as_ref().and_then(|name| classes.key(name));
                 }
                 Setting::Every(interval) => {
-                    (plan.pause, plan.restart) = (Pause::Rate(interval), RestartPolicy::Always);
+                    (plan.interval, plan.restart) =
+                        (Interval::Rate(interval), RestartPolicy::Always);
                 }
                 Setting::ExpiresIn(span) => plan.expires_in = span,
                 Setting::FailureLimit(limit) => plan.failure_limit = limit,
@@ -111,7 +112,7 @@ impl Settings {
                 Setting::PanicPolicy(policy) => plan.panic = policy,
                 Setting::ReadyWithin(span) => plan.ready_within = span,
                 Setting::RepeatAfter(delay) => {
-                    (plan.pause, plan.restart) = (Pause::Delay(delay), RestartPolicy::Always);
+                    (plan.interval, plan.restart) = (Interval::Delay(delay), RestartPolicy::Always);
                 }
                 Setting::Restart(policy) => plan.restart = policy,
                 Setting::RetryEarly => plan.retry_early = true,
@@ -216,16 +217,16 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
-/// Checks that the kind of body, the pause and the restart policy go together.
+/// Checks that the kind of body, the interval and the restart policy go together.
 fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
     let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
-    let pause = match plan.pause {
-        Pause::None => None,
-        Pause::Delay(delay) => Some(("repeat_after", delay)),
-        Pause::Rate(interval) => Some(("every", interval)),
+    let interval = match plan.interval {
+        Interval::None => None,
+        Interval::Delay(delay) => Some(("repeat_after", delay)),
+        Interval::Rate(interval) => Some(("every", interval)),
     };
 
-    if let Some((field, span)) = pause {
+    if let Some((field, span)) = interval {
         if plan.body == BodyKind::Once {
             return Err(InvalidSetting::new(field, span, once));
         }

@@ -22,7 +22,7 @@ pub(crate) struct Watchdog {
 
 /// What follows a success under [`RestartPolicy::Always`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Pause {
+pub(crate) enum Interval {
     #[default]
     None,
     /// A fixed delay from the end of one attempt to the start of the next.
@@ -57,10 +57,10 @@ pub(crate) struct FailureLimit {
 )]
 pub(crate) struct Plan {
     pub(crate) restart: RestartPolicy,
-    pub(crate) pause: Pause,
+    pub(crate) interval: Interval,
     pub(crate) initial_delay: Duration,
     pub(crate) backoff: BackoffPolicy,
-    /// Whether a retry comes after its delay alone, without regard to the pause.
+    /// Whether a retry comes after its delay alone, without regard to the interval.
     pub(crate) retry_early: bool,
     pub(crate) max_retries: Option<u32>,
     /// A failure later than this after the first of its streak is not retried.

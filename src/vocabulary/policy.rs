@@ -13,7 +13,7 @@ pub enum RestartPolicy {
     /// default.
     #[default]
     OnFailure,
-    /// The body runs again after a success, too: immediately, or after the pause that
+    /// The body runs again after a success, too: immediately, or after the interval that
     /// `repeat_after` or `every` sets.
     Always,
 }

@@ -316,8 +316,8 @@ pub enum TaskState {
     Stopping,
     /// The body outlived its grace and still runs.
     Abandoned,
-    /// The task waits for its initial delay, its backoff or its pause, and holds no thread and no
-    /// permit.
+    /// The task waits for its initial delay, its backoff or its interval, or is
+    /// [paused](crate::TaskHandle::pause), and holds no thread and no permit.
     Waiting,
     /// The body will not run again, and is being dropped on a worker, or waits for one.
     Closing,

@@ -51,6 +51,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     }));
     let (mut stuck, mut returns) = (Gate::new(), Gate::new());
     retries_and_runs(&rig);
+    pauses(&rig);
     interruptions(&rig);
     slots(&rig);
     abandonments(&rig, &mut returns);
@@ -88,6 +89,22 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     let labels = grammar.labels();
     let missing: Vec<_> = labels.iter().filter(dull).collect();
     assert!(missing.is_empty(), "nothing in this test leads to {missing:?}");
+}
+
+fn pauses(rig: &Rig) {
+    let (spec, puppet) = Puppet::new("paused");
+    let task = rig.handle.add(spec.backoff(BackoffPolicy::constant(LONG))).unwrap();
+    for end in [End::Fail, End::Panic] {
+        puppet.started();
+        assert!(task.pause() && task.resume() && task.pause());
+        puppet.end(end);
+        while task.state() != TaskState::Waiting {}
+        assert!(task.resume());
+    }
+    puppet.started();
+    assert!(task.pause());
+    puppet.end(End::Ok);
+    let _ = outcome_of(&task);
 }
 
 fn retries_and_runs(rig: &Rig) {

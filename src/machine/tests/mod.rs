@@ -25,6 +25,7 @@ mod reference;
 mod orders;
 mod render;
 mod rig;
+mod rig_by_hand;
 mod rules;
 mod shrinking;
 mod spec;

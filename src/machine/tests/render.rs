@@ -128,11 +128,9 @@ impl Names {
             Notice::Admitted { task } => format!("{} admitted", name(task)),
             Notice::Queued { task, depth } => format!("{} queued, depth {depth}", name(task)),
             Notice::Rejected { task, why } => format!("{} {}", name(task), self.why(why)),
-            Notice::SlotTransition { task, terminating: true } => {
-                format!("{} slot terminating", name(task))
-            }
-            Notice::SlotTransition { task, terminating: false } => {
-                format!("{} slot no longer terminating", name(task))
+            Notice::SlotTransition { task, terminating } => {
+                let how = if terminating { "terminating" } else { "no longer terminating" };
+                format!("{} slot {how}", name(task))
             }
             Notice::WaitingForPermit { task, class } => waits(name(task), class),
             Notice::AttemptStarting { attempt } => {
@@ -151,19 +149,17 @@ impl Names {
             Notice::RunScheduled { attempt, delay } => {
                 format!("{} pause for {delay:?}", self.attempt(attempt))
             }
+            Notice::TaskPaused { task } => format!("{} paused", name(task)),
+            Notice::TaskResumed { task } => format!("{} resumed", name(task)),
             Notice::AttemptOverdue { attempt, ran } => {
                 format!("{} overdue after {ran:?}", self.attempt(attempt))
             }
             Notice::AttemptSilent { attempt, silent_for } => {
                 format!("{} silent for {silent_for:?}", self.attempt(attempt))
             }
-            Notice::AttemptResponsive { attempt } => format!("{} resumed", self.attempt(attempt)),
-            Notice::AttemptReady { attempt, took } => {
-                format!("{} ready after {took:?}", self.attempt(attempt))
-            }
-            Notice::AttemptStable { attempt, failures } => {
-                format!("{} stable after {failures} failures", self.attempt(attempt))
-            }
+            Notice::AttemptResponsive { .. }
+            | Notice::AttemptReady { .. }
+            | Notice::AttemptStable { .. } => self.health(notice),
             Notice::AttemptsTooShort { attempt, runs, within } => {
                 format!("{}: {runs} runs shorter than {within:?}", self.attempt(attempt))
             }
@@ -191,6 +187,21 @@ impl Names {
             }
             Notice::ShutdownRequested { cause } => format!("shutdown requested: {cause}"),
             Notice::ShutdownEnded => "shutdown ended".to_owned(),
+        }
+    }
+
+    fn health(&self, notice: Notice) -> String {
+        match notice {
+            Notice::AttemptResponsive { attempt } => {
+                format!("{} responsive", self.attempt(attempt))
+            }
+            Notice::AttemptReady { attempt, took } => {
+                format!("{} ready after {took:?}", self.attempt(attempt))
+            }
+            Notice::AttemptStable { attempt, failures } => {
+                format!("{} stable after {failures} failures", self.attempt(attempt))
+            }
+            _ => unreachable!("{notice:?} is not about the health of an attempt"),
         }
     }
 

@@ -339,16 +339,6 @@ impl Rig {
         self.input(Input::SlotStopRequested(slot))
     }
 
-    pub(super) fn skip(&mut self, name: &str) -> Orders {
-        let task = self.task(name);
-        self.input(Input::SkipRequested(task))
-    }
-
-    pub(super) fn restart(&mut self, name: &str) -> Orders {
-        let task = self.task(name);
-        self.input(Input::RestartRequested(task))
-    }
-
     /// A body waits for a task.
     pub(super) fn awaits(&mut self, name: &str) -> Orders {
         let task = self.task(name);
@@ -387,6 +377,11 @@ impl Rig {
         let task = self.task(name);
         let found = self.machine.tasks().get(task.key).filter(|found| found.addr.id == task.id);
         found.map_or("gone", |found| found.state.name().label())
+    }
+
+    pub(super) fn is_paused(&self, name: &str) -> bool {
+        let found = self.machine.tasks().get(self.task(name).key);
+        found.is_some_and(crate::machine::Task::is_paused)
     }
 
     pub(super) fn streak(&self, name: &str) -> u32 {

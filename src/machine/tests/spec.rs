@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
 use crate::vocabulary::id::ClassKey;
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -15,6 +15,7 @@ pub(super) const fn ms(n: u64) -> Duration {
 
 /// A submission in the making, with plain values: in the slot of its own name, policy `Queue`,
 /// 10 ms of backoff, 100 ms of grace, a body that needs no drop.
+#[derive(Clone)]
 pub(super) struct Spec {
     pub(super) name: &'static str,
     pub(super) slot: Option<&'static str>,
@@ -35,7 +36,7 @@ pub(super) fn task(name: &'static str) -> Spec {
         policy: AdmissionPolicy::Queue,
         plan: Plan {
             restart: RestartPolicy::OnFailure,
-            pause: Pause::None,
+            interval: Interval::None,
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::constant(ms(10)),
             retry_early: false,
@@ -126,11 +127,11 @@ impl Spec {
     }
 
     pub(super) fn repeat_after(self, pause: Duration) -> Self {
-        self.always().plan(|plan| plan.pause = Pause::Delay(pause))
+        self.always().plan(|plan| plan.interval = Interval::Delay(pause))
     }
 
     pub(super) fn every(self, step: Duration) -> Self {
-        self.always().plan(|plan| plan.pause = Pause::Rate(step))
+        self.always().plan(|plan| plan.interval = Interval::Rate(step))
     }
 
     pub(super) fn initial_delay(self, delay: Duration) -> Self {

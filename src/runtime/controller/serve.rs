@@ -154,6 +154,16 @@ impl Controller {
             Request::Restart(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::RestartRequested));
             }
+            Request::Pause(record, reply) => {
+                answer(&reply, self.ask_task(&record, Input::PauseRequested));
+            }
+            Request::Resume(record, reply) => {
+                answer(&reply, self.ask_task(&record, Input::ResumeRequested));
+            }
+            Request::SetInterval(record, interval, reply) => {
+                let input = |task| Input::IntervalRequested { task, interval };
+                answer(&reply, self.ask_task(&record, input));
+            }
             Request::Ignore(record) => self.ignore(&record),
             Request::Settle(reply) => self.settling.add(reply),
             Request::Drain(limit) => {
@@ -194,7 +204,7 @@ impl Controller {
         }
     }
 
-    fn ask_task(&mut self, record: &Record, input: fn(TaskAddr) -> Input) -> bool {
+    fn ask_task(&mut self, record: &Record, input: impl FnOnce(TaskAddr) -> Input) -> bool {
         let Some(task) = self.find(record) else { return false };
         self.learn_of_claim(task);
         self.ask(input(task)) == Some(Answer::Taken(true))

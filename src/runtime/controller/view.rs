@@ -154,6 +154,7 @@ impl Controller {
         Some(TaskSnapshot {
             task: belongings.task_ref(),
             state: task.state.name(),
+            paused: task.is_paused(),
             attempt: task.attempt,
             failures: task.streak,
             since: task.since.since_start(),

@@ -90,10 +90,13 @@ fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count:
 pub fn meddle(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     let Some(task) = world.recent(|len| dice.below(len)) else { return };
     let slot = format!("s{}", dice.below(world.slots()));
-    match dice.below(24) {
+    match dice.below(28) {
         0..=5 => task.cancel(),
         6 | 7 => drop(task.skip_wait()),
         8 | 9 => drop(task.restart()),
+        24 => drop(task.pause()),
+        25 | 26 => drop(task.resume()),
+        27 => drop(task.set_interval(dice.up_to_ms(20))),
         10 => drop(task.state()),
         11 => drop(task.wait_decided()),
         12 => {

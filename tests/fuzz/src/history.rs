@@ -128,7 +128,13 @@ impl History {
     }
 
     fn rarely(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.byte() % 8 {
+        match bytes.byte() % 11 {
+            8 => self.ask(bytes, Input::PauseRequested),
+            9 => self.ask(bytes, Input::ResumeRequested),
+            10 => {
+                let interval = bytes.span();
+                self.ask(bytes, |task| Input::IntervalRequested { task, interval });
+            }
             0 | 1 => {
                 self.stuck_hooks += 1;
                 self.step(Input::HookAbandoned);
@@ -206,7 +212,7 @@ impl History {
     }
 
     /// A request about any task there ever was.
-    fn ask(&mut self, bytes: &mut Bytes<'_>, request: fn(TaskAddr) -> Input) {
+    fn ask(&mut self, bytes: &mut Bytes<'_>, request: impl FnOnce(TaskAddr) -> Input) {
         if !self.tasks.is_empty() {
             let at = bytes.below(self.tasks.len());
             self.step(request(self.tasks[at].task));
@@ -238,10 +244,9 @@ impl History {
         let returns =
             [Return::Ok, Return::Failed, Return::Fatal, Return::Cancelled, Return::Panicked];
         if let Some(attempt) = self.one_of(bytes, Cell::runs) {
-            let (ret, asks) = (bytes.pick(&returns), bytes.seldom());
-            let has_error = !matches!(ret, Return::Ok | Return::Panicked);
-            let retry_after = (asks && has_error).then(|| bytes.span());
-            self.returns(attempt, ret, retry_after);
+            let ret = bytes.pick(&returns);
+            let asks = bytes.seldom() && !matches!(ret, Return::Ok | Return::Panicked);
+            self.returns(attempt, ret, asks.then(|| bytes.span()));
         } else {
             self.close_one(bytes);
         }
@@ -369,15 +374,12 @@ impl History {
             let mut effects = Vec::new();
             self.machine.step(self.now, input.clone(), &mut effects);
             audit_face(&self.machine, 0);
-            assert!(
-                input != Input::TimerDue || self.machine.deadline() > self.now,
-                "a timer that was due is still set"
-            );
+            let still_due = self.machine.deadline() <= self.now;
+            assert!(input != Input::TimerDue || !still_due, "a timer that was due is still set");
             if let Input::Returned { .. } = input {
                 self.arrived.push(input);
             }
-            let answers = effects.into_iter().filter_map(|effect| self.perform(effect));
-            let answers: Vec<_> = answers.collect();
+            let answers: Vec<_> = effects.into_iter().filter_map(|it| self.perform(it)).collect();
             if self.answers_at_once {
                 inputs.extend(answers);
             } else {

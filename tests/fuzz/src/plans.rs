@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -40,15 +40,15 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
     let once = bytes.seldom();
     let restart =
         bytes.pick(&[RestartPolicy::OnFailure, RestartPolicy::Never, RestartPolicy::Always]);
-    let pauses = restart == RestartPolicy::Always && !once;
-    let pause = match bytes.byte() % 3 {
-        1 if pauses => Pause::Delay(bytes.span().max(MOMENT)),
-        2 if pauses => Pause::Rate(bytes.span().max(MOMENT)),
-        _ => Pause::None,
+    let repeats = restart == RestartPolicy::Always && !once;
+    let interval = match bytes.byte() % 3 {
+        1 if repeats => Interval::Delay(bytes.span().max(MOMENT)),
+        2 if repeats => Interval::Rate(bytes.span().max(MOMENT)),
+        _ => Interval::None,
     };
     Plan {
         restart: if once { RestartPolicy::Never } else { restart },
-        pause,
+        interval,
         initial_delay: if bytes.seldom() { bytes.span() } else { Duration::ZERO },
         backoff: backoff(bytes),
         retry_early: bytes.seldom(),

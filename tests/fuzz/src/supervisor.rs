@@ -47,7 +47,8 @@ pub fn supervisor(data: &[u8]) {
     for task in tasks {
         let outcome = task.outcome().unwrap_or_else(|| panic!("{task:?} has no outcome"));
         let _ = format!("{outcome} {outcome:?} {:?}", task.wait_decided());
-        assert!(!task.skip_wait() && !task.restart());
+        assert!(!task.skip_wait() && !task.restart() && !task.pause() && !task.resume());
+        assert!(!task.set_interval(Duration::MAX));
     }
     let events = events.lock().expect("nobody panics");
     events.iter().for_each(look_at_event);
@@ -170,11 +171,14 @@ fn use_it(bytes: &mut Bytes<'_>, handle: &SupervisorHandle, tasks: &mut Vec<Task
         _ if tasks.is_empty() => {}
         _ => {
             let task = &tasks[bytes.below(tasks.len())];
-            match bytes.byte() % 5 {
+            match bytes.byte() % 8 {
                 0 => task.cancel(),
                 1 => drop(task.skip_wait()),
                 2 => drop(task.restart()),
                 3 => drop(task.wait_timeout(Duration::ZERO)),
+                4 => drop(task.pause()),
+                5 => drop(task.resume()),
+                6 => drop(task.set_interval(bytes.span())),
                 _ => drop(format!("{task:?} {} {:?}", task.state(), handle.task(task.id()))),
             }
         }

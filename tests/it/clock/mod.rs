@@ -1,6 +1,7 @@
 //! Tasks on a manual clock: what is promised about time that a test moves.
 
 mod closing;
+mod by_hand;
 mod channels;
 mod edges;
 mod moments;

@@ -22,7 +22,7 @@ impl Model {
         }
     }
 
-    fn stop_for_drain(&mut self) {
+    pub(super) fn stop_for_drain(&mut self) {
         let all = self.jobs.clone();
         let owner = |job: &Job| all.iter().find(|it| it.is_owner && it.slot == job.slot);
         let goes_on = |job: &Job| !job.will_end() && !job.plan.stop_at_drain;
@@ -62,6 +62,6 @@ impl Model {
 impl Job {
     fn will_end(&self) -> bool {
         let stopped = self.stop.is_some() || self.place == Place::Closing || self.over;
-        stopped || self.plan.restart != RestartPolicy::Always
+        stopped || (self.plan.restart != RestartPolicy::Always && !self.paused)
     }
 }

@@ -11,37 +11,37 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::chances::history;
 use super::job::Place;
 use super::model::Model;
 use crate::machine::line::Line;
 use crate::machine::tests::audit::{audit, members};
 use crate::machine::tests::cell_model::{CellModel, Seen};
-use crate::machine::tests::dice::Dice;
 use crate::machine::tests::number;
-use crate::machine::tests::rig::ms;
 use crate::machine::tests::shrinking::{fewest, survives, Failure};
 use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Submission};
 use crate::vocabulary::answer::{ClosingAnswer, Return};
-use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan};
-use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::plan::{BodyKind, Limits};
+use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::ShutdownCause;
-use crate::vocabulary::time::Time;
 
 /// Histories of an ordinary run.
 const HISTORIES: u64 = 1500;
-const SLOTS: u32 = 3;
+pub(super) const SLOTS: u32 = 3;
 
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a history is short")]
-enum Act {
+pub(super) enum Act {
     Submit(Submission),
     /// Of those there are, the one that this number falls on; so with the others.
     Stop(usize),
     StopSlot(u32),
     Skip(usize),
     Restart(usize),
+    Pause(usize),
+    Resume(usize),
+    SetInterval(usize, Duration),
     /// A body waits for it, or no longer does.
     Await(usize),
     Leave(usize),
@@ -81,7 +81,7 @@ struct Pair {
     taken_up: BTreeSet<TaskId>,
 }
 
-fn addr(id: TaskId) -> TaskAddr {
+pub(super) fn addr(id: TaskId) -> TaskAddr {
     TaskAddr { key: TaskKey(u32::try_from(id.get()).expect("few tasks")), id }
 }
 
@@ -121,18 +121,6 @@ impl Pair {
             Act::StopSlot(slot) => {
                 self.model.stop_slot(slot);
                 self.feed(Input::SlotStopRequested(SlotKey(slot)));
-            }
-            Act::Skip(which) => {
-                let Some(AttemptAddr { task, .. }) = of(which) else { return };
-                let taken = self.model.skip(task.id);
-                self.feed(Input::SkipRequested(task));
-                assert_eq!(self.taken, Some(taken), "skipped");
-            }
-            Act::Restart(which) => {
-                let Some(AttemptAddr { task, .. }) = of(which) else { return };
-                let taken = self.model.restart(task.id);
-                self.feed(Input::RestartRequested(task));
-                assert_eq!(self.taken, Some(taken), "restarted");
             }
             Act::Await(which) => {
                 let Some(AttemptAddr { task, .. }) = of(which) else { return };
@@ -174,6 +162,7 @@ impl Pair {
                 self.model.shut_down();
                 self.feed(Input::ShutdownRequested(ShutdownCause::Requested));
             }
+            _ => self.act_by_hand(act),
         }
     }
 
@@ -185,6 +174,30 @@ impl Pair {
             job.awaited -= 1;
             self.feed(Input::WaitEnded(task));
         }
+    }
+
+    fn act_by_hand(&mut self, act: &Act) {
+        let (Act::Skip(which)
+        | Act::Restart(which)
+        | Act::Pause(which)
+        | Act::Resume(which)
+        | Act::SetInterval(which, _)) = *act
+        else {
+            unreachable!("{act:?} is not asked by hand");
+        };
+        let Some(AttemptAddr { task, .. }) = self.pick(which, ANYBODY) else { return };
+        let (taken, input) = match *act {
+            Act::Skip(_) => (self.model.skip(task.id), Input::SkipRequested(task)),
+            Act::Restart(_) => (self.model.restart(task.id), Input::RestartRequested(task)),
+            Act::Pause(_) => (self.model.pause(task.id), Input::PauseRequested(task)),
+            Act::SetInterval(_, interval) => {
+                let input = Input::IntervalRequested { task, interval };
+                (self.model.set_interval(task.id, interval), input)
+            }
+            _ => (self.model.resume(task.id), Input::ResumeRequested(task)),
+        };
+        self.feed(input);
+        assert_eq!(self.taken, Some(taken), "{act:?}");
     }
 
     fn act_on_drop(&mut self, act: &Act) {
@@ -304,6 +317,8 @@ impl Pair {
             // At its end, a task that had recovered is not failing.
             let streak = if job.place == Place::Closing { task.streak } else { job.streak };
             assert_eq!((task.attempt, task.streak), (job.attempt, streak), "of {}", job.id);
+            let waits = task.is_paused() && job.place == Place::Waiting;
+            assert!(!waits || job.paused, "whether {} is paused", job.id);
         }
         for slot in 0..SLOTS {
             let entry = machine.slots().get(SlotKey(slot));
@@ -360,124 +375,6 @@ fn live(limits: &Limits, acts: &[Act]) {
         pair.act(act);
         pair.compare();
     }
-}
-
-/// No two moments are the same, but by intention: the order of what is due at once is not promised.
-fn moment(dice: &mut Dice, most: Duration) -> Duration {
-    Duration::from_nanos(1 + dice.next() % u64::try_from(most.as_nanos()).expect("short"))
-}
-
-fn plan(dice: &mut Dice) -> Plan {
-    let once = dice.chance(10);
-    let restarts = [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always];
-    let restart = if once { RestartPolicy::Never } else { dice.one_of(&restarts) };
-    let pauses =
-        [Pause::None, Pause::Delay(moment(dice, ms(20))), Pause::Rate(moment(dice, ms(20)))];
-    let first = moment(dice, ms(8));
-    let backoff = BackoffPolicy::exponential(first, first + moment(dice, ms(40)));
-    let limit = FailureLimit { failures: dice.below(3), within: moment(dice, ms(60)) };
-    Plan {
-        restart,
-        pause: if restart == RestartPolicy::Always { dice.one_of(&pauses) } else { Pause::None },
-        initial_delay: if dice.chance(15) { moment(dice, ms(10)) } else { Duration::ZERO },
-        backoff: backoff.jitter(JitterPolicy::None).factor(dice.one_of(&[1.0, 2.0])),
-        retry_early: dice.chance(20),
-        max_retries: dice.chance(40).then(|| dice.below(3)),
-        stable_after: moment(dice, ms(20)),
-        stable_is_stated: dice.chance(40),
-        give_up_after: dice.chance(20).then(|| moment(dice, ms(60))),
-        failure_limit: dice.chance(20).then_some(limit),
-        timeout: dice.chance(40).then(|| moment(dice, ms(15))),
-        max_timeout: None,
-        ready_within: None,
-        grace: dice.one_of(&[Duration::ZERO, ms(3), ms(20), Duration::MAX]),
-        expires_in: dice.chance(20).then(|| moment(dice, ms(30))),
-        panic: dice.one_of(&[PanicPolicy::Failure, PanicPolicy::Fatal]),
-        abandon: dice.one_of(&[AbandonPolicy::Hold, AbandonPolicy::Release]),
-        watchdog: None,
-        needs_drop: dice.chance(50),
-        shutdown_on_end: dice.chance(1),
-        stop_at_drain: dice.chance(5),
-        class: dice.chance(60).then(|| ClassKey(dice.below(2))),
-        body: match once {
-            true => BodyKind::Once,
-            false if dice.chance(60) => BodyKind::Shared,
-            false => BodyKind::Repeat,
-        },
-    }
-}
-
-fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
-    let age = moment(dice, ms(20));
-    let before = Time::ZERO.after(now.since_start().saturating_sub(age));
-    let which = dice.below(1000) as usize;
-    let ret = dice.one_of(&[
-        Return::Ok,
-        Return::Ok,
-        Return::Failed,
-        Return::Failed,
-        Return::Panicked,
-        Return::Cancelled,
-        Return::Fatal,
-    ]);
-    match dice.below(100) {
-        0..=24 => Act::Submit(Submission {
-            addr: addr(TaskId::new(number + 1)),
-            slot: dice.chance(85).then(|| SlotKey(dice.below(SLOTS))),
-            policy: dice.policy(),
-            plan: plan(dice).into(),
-            submitted_at: if dice.chance(70) { now } else { before },
-            cancelled: dice.chance(2),
-            gives_back: dice.chance(30),
-        }),
-        25..=31 => Act::Stop(which),
-        32..=33 => Act::StopSlot(dice.below(SLOTS)),
-        34..=39 => Act::Skip(which),
-        40..=45 => Act::Restart(which),
-        46..=64 => Act::Claim(which),
-        65..=78 => Act::Return(which, ret, dice.chance(30).then(|| moment(dice, ms(30)))),
-        79..=81 => Act::ReturnLate(which, ret),
-        82 if dice.chance(20) => Act::ShutDown,
-        82 if dice.chance(50) => {
-            Act::Drain(if dice.chance(30) { Duration::MAX } else { moment(dice, ms(100)) })
-        }
-        82 | 93 => Act::IntakeEmpty,
-        83..=84 => Act::Await(which),
-        85 => Act::Leave(which),
-        86..=90 => Act::Drop(which),
-        91 => Act::Hang(which),
-        92 => Act::DropLate(which),
-        _ => Act::Pass(moment(dice, ms(12))),
-    }
-}
-
-/// Each act in a moment of its own.
-fn history(seed: u64) -> (Limits, Vec<Act>) {
-    let mut dice = Dice::of(&[seed, 10]);
-    let limits = Limits {
-        max_concurrent: dice.one_of(&[Some(1), Some(2), Some(4), None]),
-        classes: dice.one_of(&[[1, 1], [1, 2], [2, 9]]).to_vec(),
-        max_slot_queue: dice.one_of(&[0, 1, 100]),
-        max_tasks: dice.one_of(&[6, 1000]),
-        max_abandoned: dice.one_of(&[0, 1, 3, 1000]),
-        grace: dice.one_of(&[Duration::ZERO, ms(5), Duration::MAX]),
-        signal_drain: None,
-        event_flush: Duration::MAX,
-    };
-    let n_acts = 20 + u64::from(dice.below(80));
-    let mut acts = Vec::new();
-    let mut now = Time::ZERO;
-    for number in 0..n_acts {
-        let mut dice = Dice::of(&[seed, 11, number]);
-        let gap = moment(&mut dice, ms(1) / 100);
-        now = now.after(gap);
-        let act = act(&mut dice, number, now);
-        if let Act::Pass(span) = act {
-            now = now.after(span);
-        }
-        acts.extend([Act::Pass(gap), act]);
-    }
-    (limits, acts)
 }
 
 #[test]

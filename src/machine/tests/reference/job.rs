@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::machine::End;
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::{BodyKind, Plan};
+use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
@@ -20,6 +20,14 @@ pub(super) enum Place {
     Stopping,
     Abandoned,
     Closing,
+}
+
+/// A wait for the next run, since the end of the one before; or for a retry, whose own delay is
+/// over at `until`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) since: Time,
+    pub(super) until: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +50,15 @@ pub(super) struct Job {
     /// Retries since the delays began anew.
     pub(super) n_delays: u32,
     pub(super) failures: Vec<Time>,
+    /// So many of them do not count for `give_up_after`.
+    pub(super) n_forgiven: usize,
+    pub(super) paused: bool,
+    /// While it is paused: how much of the expiry is left.
+    pub(super) left: Duration,
+    pub(super) wait: Option<Wait>,
+    /// Where the grid begins, and whether that is to be the next start.
+    pub(super) grid: Option<Time>,
+    pub(super) grid_begins: bool,
     pub(super) first_start: Option<Time>,
     pub(super) last_start: Time,
     /// Of the attempt that runs; the latter only in a streak.
@@ -83,6 +100,12 @@ impl Job {
             streak: 0,
             n_delays: 0,
             failures: Vec::new(),
+            n_forgiven: 0,
+            paused: false,
+            left: Duration::ZERO,
+            wait: None,
+            grid: None,
+            grid_begins: false,
             first_start: None,
             last_start: Time::ZERO,
             deadline: Time::NEVER,
@@ -107,13 +130,29 @@ impl Job {
 
     /// The first failure of the streak, which may be one at `at`.
     fn first_failure(&self, at: Time) -> Time {
-        let earlier = self.failures.len() - self.streak as usize;
+        let earlier = (self.failures.len() - self.streak as usize).max(self.n_forgiven);
         self.failures.get(earlier).copied().unwrap_or(at)
+    }
+
+    /// When the next attempt is due.
+    pub(super) fn due_after(&self, wait: Wait) -> Time {
+        let until = wait.until.unwrap_or(wait.since);
+        match self.plan.interval {
+            _ if wait.until.is_some() && self.plan.retry_early => until,
+            Interval::None => until,
+            Interval::Delay(span) => until.max(wait.since.after(span)),
+            // A retry does not miss a point at the very end of its delay.
+            Interval::Rate(step) if wait.until.is_some() => {
+                let just_before = Time::from_nanos(until.as_nanos() - 1);
+                self.tick_after(just_before, step)
+            }
+            Interval::Rate(step) => self.tick_after(until, step),
+        }
     }
 
     /// Points of the grid are tried one by one.
     pub(super) fn tick_after(&self, at: Time, step: Duration) -> Time {
-        let mut tick = self.first_start.unwrap_or(at);
+        let mut tick = self.grid.unwrap_or(at);
         while tick <= at {
             tick = tick.after(step);
         }

@@ -1,6 +1,8 @@
 //! The rules written a second time, as naively as can be, and histories by chance that the machine
 //! and this reference live through side by side.
 
+mod by_hand;
+mod chances;
 mod closing;
 mod drain;
 mod histories;

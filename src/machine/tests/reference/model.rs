@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::job::{Job, Place};
-use crate::machine::tests::rig::ms;
 use crate::machine::{End, Submission};
 use crate::vocabulary::id::{ClassKey, TaskId};
 use crate::vocabulary::plan::{BodyKind, Limits, Plan};
@@ -141,6 +140,9 @@ impl Model {
     fn own(&mut self, id: TaskId) {
         self.job(id).is_owner = true;
         let (now, delay) = (self.now, self.job(id).plan.initial_delay);
+        if self.job(id).paused {
+            return self.put(id, Place::Waiting, Time::NEVER);
+        }
         if delay.is_zero() {
             return self.get_ready(id);
         }
@@ -161,9 +163,14 @@ impl Model {
         self.settle();
     }
 
-    fn expiry(&mut self, id: TaskId) -> Time {
+    pub(super) fn expiry(&mut self, id: TaskId) -> Time {
         let job = self.job(id);
-        job.first_start.map_or(job.expires_at, |_| Time::NEVER)
+        let stands = job.first_start.is_some() || job.paused;
+        if stands {
+            Time::NEVER
+        } else {
+            job.expires_at
+        }
     }
 
     /// Permits go to those who wait for them, idle slots to those who wait for these.
@@ -270,7 +277,11 @@ impl Model {
                 self.line_mut(in_line).remove(place);
                 let plan = self.job(heir).plan.clone();
                 let waits = in_line.map_or(true, |class| self.is_full(class));
-                if plan.initial_delay.is_zero() && plan.class == class && waits {
+                if plan.initial_delay.is_zero()
+                    && plan.class == class
+                    && waits
+                    && !self.job(heir).paused
+                {
                     self.job(heir).is_owner = true;
                     self.job(heir).has_class = job.has_class;
                     self.line_mut(in_line).insert(place, heir);
@@ -369,7 +380,7 @@ impl Model {
         }
     }
 
-    fn tell(&mut self, id: TaskId, reason: CancelReason) {
+    pub(super) fn tell(&mut self, id: TaskId, reason: CancelReason) {
         let (now, closes) = (self.now, self.closes.unwrap_or(Time::NEVER));
         let job = self.job(id);
         job.told = Some(reason);
@@ -405,6 +416,10 @@ impl Model {
         let now = self.now;
         let job = self.job(id);
         job.first_start.get_or_insert(now);
+        job.grid.get_or_insert(now);
+        if core::mem::take(&mut job.grid_begins) {
+            job.grid = Some(now);
+        }
         (job.last_start, job.told) = (now, None);
         job.deadline = job.plan.timeout.map_or(Time::NEVER, |timeout| now.after(timeout));
         let in_streak = job.streak > 0;
@@ -425,36 +440,7 @@ impl Model {
         self.put(id, Place::Running, due);
     }
 
-    /// Gives whether it has done anything.
-    pub(super) fn skip(&mut self, id: TaskId) -> bool {
-        let now = self.now;
-        let job = self.job(id);
-        let spacing = job.first_start.map_or(Time::ZERO, |_| job.last_start.after(ms(1)));
-        if job.place == Place::Waiting {
-            job.n_delays = 0;
-        }
-        match job.place {
-            Place::Waiting if spacing > now => self.put(id, Place::Waiting, spacing),
-            Place::Waiting => self.end_wait(id),
-            _ => return false,
-        }
-        true
-    }
-
-    pub(super) fn restart(&mut self, id: TaskId) -> bool {
-        let job = self.job(id);
-        match job.place {
-            Place::Running if job.plan.body == BodyKind::Once => false,
-            Place::Running => {
-                job.n_delays = 0;
-                self.tell(id, CancelReason::Restart);
-                true
-            }
-            _ => self.skip(id),
-        }
-    }
-
-    fn end_wait(&mut self, id: TaskId) {
+    pub(super) fn end_wait(&mut self, id: TaskId) {
         let now = self.now;
         let job = self.job(id);
         if let Some(since) = job.delayed_since.take() {

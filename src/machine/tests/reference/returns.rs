@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use super::job::Place;
+use super::job::{Place, Wait};
 use super::model::Model;
 use crate::machine::tests::as_stop;
 use crate::machine::tests::rig::ms;
 use crate::machine::End;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::{BodyKind, Pause};
+use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::{PanicPolicy, RestartPolicy};
 use crate::vocabulary::reason::{CancelReason, FailureCause, StopReason};
 use crate::vocabulary::time::Time;
@@ -46,7 +46,7 @@ impl Model {
             _ if asked.is_some() => self.end(id, asked.expect("it was")),
             (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut, delay),
             (Return::Panicked, _) => self.fail(id, FailureCause::Panicked, None),
-            (_, Some(_)) => self.go_on(id, self.now),
+            (_, Some(_)) => self.go_on(id, None),
             (Return::Cancelled, _) => {
                 self.end(id, End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) });
             }
@@ -62,12 +62,7 @@ impl Model {
         if job.plan.body == BodyKind::Once || job.plan.restart != RestartPolicy::Always {
             return self.end(id, End::Completed);
         }
-        let due = match job.plan.pause {
-            Pause::None => now,
-            Pause::Delay(pause) => now.after(pause),
-            Pause::Rate(step) => job.tick_after(now, step),
-        };
-        self.go_on(id, due);
+        self.go_on(id, Some(Wait { since: now, until: None }));
     }
 
     fn fail(&mut self, id: TaskId, cause: FailureCause, asked: Option<Duration>) {
@@ -93,20 +88,19 @@ impl Model {
         let grown = (0..job.n_delays).fold(backoff.first, grow);
         let delay = asked.unwrap_or_else(|| grown.min(backoff.max)).max(ms(1));
         job.n_delays += u32::from(asked.is_none());
-        let due = match job.plan.pause {
-            _ if job.plan.retry_early => now.after(delay),
-            Pause::None => now.after(delay),
-            Pause::Delay(pause) => now.after(delay.max(pause)),
-            Pause::Rate(step) => job.tick_after(now.after(delay), step),
-        };
-        self.go_on(id, due);
+        let until = Some(now.after(delay));
+        self.go_on(id, Some(Wait { since: now, until }));
     }
 
     /// Gives the permit back and waits until then, but never less than a millisecond after the last
     /// start.
-    fn go_on(&mut self, id: TaskId, due: Time) {
-        let due = due.max(self.job(id).last_start.after(ms(1)));
-        self.job(id).has_class = false;
+    fn go_on(&mut self, id: TaskId, wait: Option<Wait>) {
+        let now = self.now;
+        let job = self.job(id);
+        job.has_class = false;
+        job.wait = wait.filter(|_| !job.paused);
+        let due = wait.map_or(now, |wait| job.due_after(wait)).max(job.last_start.after(ms(1)));
+        let due = if job.paused { Time::NEVER } else { due };
         self.put(id, Place::Waiting, due);
         self.settle();
         if due <= self.now {

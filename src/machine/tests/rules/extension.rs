@@ -209,7 +209,7 @@ fn a_silent_attempt_that_asked_for_more_time_has_resumed() {
     }
     rig.look_at(ms(40), "t", false).has("* t/1 silent for 40ms");
     rig.due_at(ms(45)).gives("tell t/1 timeout until 145ms");
-    rig.moved("t", ms(100)).gives("* t/1 resumed");
+    rig.moved("t", ms(100)).gives("* t/1 responsive");
     rig.look_at(ms(55), "t", true).gives("");
 }
 
@@ -223,7 +223,7 @@ fn a_silent_attempt_that_asked_for_more_time_and_is_stopped_has_resumed_first() 
     rig.due_at(ms(45)).whatever();
     rig.stop("t").whatever();
     rig.moved("t", ms(100)).gives(
-        "* t/1 resumed
+        "* t/1 responsive
         tell t/1 stop until 145ms",
     );
 }

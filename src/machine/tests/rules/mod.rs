@@ -10,6 +10,8 @@ mod drain;
 mod effort;
 mod endings;
 mod extension;
+mod intervals;
+mod pausing;
 mod permits;
 mod pool;
 mod readiness;

@@ -139,7 +139,7 @@ fn silence_puts_the_moment_off_until_after_the_next_sign_of_life() {
     rig.look_at(ms(90), "t", false).has("* t/2 silent for 80ms");
     // 110 ms passes in silence.
     rig.look_at(ms(110), "t", false).gives("");
-    rig.look_at(ms(130), "t", true).gives("* t/2 resumed");
+    rig.look_at(ms(130), "t", true).gives("* t/2 responsive");
     for at in [150, 170, 190, 210] {
         rig.look_at(ms(at), "t", true).gives("");
     }

@@ -7,7 +7,7 @@ use crate::machine::Input;
 use crate::vocabulary::answer::Return;
 
 /// Puts "t" into a state; the one permit is its own, or that of "busy" in Runnable.
-fn rig(state: &str) -> Rig {
+pub(super) fn rig(state: &str) -> Rig {
     let mut rig = Rig::with_permits(1);
     match state {
         "queued" => {

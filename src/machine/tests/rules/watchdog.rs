@@ -104,7 +104,7 @@ fn a_silent_attempt_that_resumes_may_fall_silent_again() {
     let mut rig = watched();
     fall_silent(&mut rig);
     rig.look_at(ms(50), "t", false).gives("");
-    rig.look_at(ms(60), "t", true).gives("* t/1 resumed");
+    rig.look_at(ms(60), "t", true).gives("* t/1 responsive");
     rig.look_at(ms(70), "t", true).gives("");
     for at in [80, 90, 100] {
         rig.look_at(ms(at), "t", false).gives("");
@@ -113,7 +113,7 @@ fn a_silent_attempt_that_resumes_may_fall_silent_again() {
         "* t/1 silent for 40ms
         examine t/1",
     );
-    rig.look_at(ms(120), "t", true).gives("* t/1 resumed");
+    rig.look_at(ms(120), "t", true).gives("* t/1 responsive");
 }
 
 /// What a silent body returns is judged as ever, if it was not told.
@@ -133,7 +133,7 @@ fn a_very_long_silence_is_counted_without_overflow() {
     for look in 5..=600_u64 {
         rig.look_at(ms(10 * look), "t", false).gives("");
     }
-    rig.look_at(ms(6010), "t", true).gives("* t/1 resumed");
+    rig.look_at(ms(6010), "t", true).gives("* t/1 responsive");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::machine::tests::rig::ms;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::ClassKey;
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Limits, Pause, Plan, Watchdog};
+use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 const PANICS: [PanicPolicy; 5] = [
@@ -62,7 +62,7 @@ impl Dice {
             RestartPolicy::Always,
         ]);
         let always = !once && restart == RestartPolicy::Always;
-        let pause = self.pause();
+        let interval = self.interval();
         let (initial_delay, is_delayed) = (self.span(ms(20)), self.chance(profile.delays));
         let (retries, is_bounded) = (self.below(4), self.chance(profile.budgets));
         let limit = FailureLimit { failures: self.below(4), within: self.span(ms(60)) };
@@ -75,7 +75,11 @@ impl Dice {
         let graces = [ms(0), ms(2), ms(10), ms(10), ms(1000), Duration::MAX];
         let mut plan = Plan {
             restart: if once { RestartPolicy::Never } else { restart },
-            pause: if always && families.have(Family::Pauses) { pause } else { Pause::None },
+            interval: if always && families.have(Family::Pauses) {
+                interval
+            } else {
+                Interval::None
+            },
             initial_delay: if is_delayed { initial_delay } else { Duration::ZERO },
             backoff: self.backoff(),
             retry_early: early,
@@ -121,14 +125,14 @@ impl Dice {
         if !really {
             return;
         }
-        match (field, plan.pause) {
+        match (field, plan.interval) {
             (0, _) => plan.initial_delay = time,
             (1, _) => plan.timeout = Some(time),
             (2, _) => plan.expires_in = Some(time),
             (3, _) => plan.grace = time,
             (4, _) => plan.backoff = BackoffPolicy::constant(time).factor(f64::MAX),
-            (5, Pause::Delay(_)) => plan.pause = Pause::Delay(time),
-            (5, Pause::Rate(_)) => plan.pause = Pause::Rate(time),
+            (5, Interval::Delay(_)) => plan.interval = Interval::Delay(time),
+            (5, Interval::Rate(_)) => plan.interval = Interval::Rate(time),
             (6, _) if self.chance(50) => plan.give_up_after = Some(time),
             (6, _) => plan.failure_limit = Some(FailureLimit { failures: 1, within: time }),
             _ => {
@@ -139,12 +143,12 @@ impl Dice {
         }
     }
 
-    fn pause(&mut self) -> Pause {
+    fn interval(&mut self) -> Interval {
         let span = ms(1) + self.span(ms(30));
         match self.below(4) {
-            0 => Pause::Delay(span),
-            1 => Pause::Rate(span),
-            _ => Pause::None,
+            0 => Interval::Delay(span),
+            1 => Interval::Rate(span),
+            _ => Interval::None,
         }
     }
 

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 
 use super::pairs::PAIRS;
 use crate::machine::step::Released;
+use crate::machine::task::Wait;
 use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::JitterPolicy;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
-use crate::vocabulary::plan::{Pause, Plan};
+use crate::vocabulary::plan::{Interval, Plan};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -40,8 +41,8 @@ macro_rules! variants {
 variants! {
     Input {
         Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
-        RestartRequested, WaitBegan, WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested,
-        SignalReceived, Claimed, Ready,
+        RestartRequested, PauseRequested, ResumeRequested, IntervalRequested, WaitBegan,
+        WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
         HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
@@ -61,7 +62,8 @@ variants! {
     Answer { Taken, SlotCancelled }
     Notice {
         Submitted, Admitted, Queued, Rejected, SlotTransition, WaitingForPermit, AttemptStarting,
-        AttemptEnded, RetryScheduled, RunScheduled, AttemptOverdue, AttemptSilent,
+        AttemptEnded, RetryScheduled, RunScheduled, TaskPaused, TaskResumed,
+        AttemptOverdue, AttemptSilent,
         AttemptResponsive, AttemptReady, AttemptStable, AttemptsTooShort,
         AttemptAbandoned, AttemptReturned, TaskClosing, ClosingAbandoned, ClosingReturned,
         TaskEnded, DrainRequested, ShutdownRequested, ShutdownEnded,
@@ -83,7 +85,7 @@ variants! {
     AbandonPolicy { Hold, Release }
     WatchdogPolicy { Report, Cancel }
     JitterPolicy { None, Full, Equal, Decorrelated }
-    Pause { None, Delay, Rate }
+    Interval { None, Delay, Rate }
 }
 
 /// The causes that a machine is told of or makes; a controller that panics is none.
@@ -130,14 +132,17 @@ impl Coverage {
                     self.submission(machine, now, submission);
                 }
             }
-            Input::StopRequested(task) => self.task(machine, *task, "stop"),
             Input::SlotStopRequested(slot) => {
                 let named = machine.tasks().iter().filter(|task| task.slot == Some(*slot));
                 named.for_each(|task| self.met(name(task.state), "stop of the slot"));
             }
-            Input::SkipRequested(task) => self.task(machine, *task, "skip"),
-            Input::RestartRequested(task) => self.task(machine, *task, "restart"),
-            Input::WaitBegan(task) => self.task(machine, *task, "await"),
+            Input::StopRequested(_)
+            | Input::SkipRequested(_)
+            | Input::RestartRequested(_)
+            | Input::PauseRequested(_)
+            | Input::ResumeRequested(_)
+            | Input::IntervalRequested { .. }
+            | Input::WaitBegan(_) => self.request(machine, input),
             Input::DrainRequested { .. }
             | Input::ShutdownRequested(_)
             | Input::SignalReceived(_) => self.before_end(machine, input),
@@ -150,6 +155,27 @@ impl Coverage {
                 }
                 self.attempt(machine, *attempt, "end");
             }
+            Input::RevokeAnswered { .. }
+            | Input::TellAnswered { .. }
+            | Input::AbandonAnswered { .. }
+            | Input::Looked { .. } => self.answer(machine, input),
+            Input::ClosingSlow { .. } | Input::ClosingAnswered { .. } | Input::Closed { .. } => {
+                self.before_closing(machine, input);
+            }
+            Input::TimerDue => {
+                let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
+                due.for_each(|task| self.met(name(task.state), "timer"));
+            }
+            Input::WaitEnded(_)
+            | Input::IntakeEmpty
+            | Input::HookAbandoned
+            | Input::HookReturned
+            | Input::EventsFlushed => {}
+        }
+    }
+
+    fn answer(&mut self, machine: &Machine, input: &Input) {
+        match input {
             Input::RevokeAnswered { attempt, answer } => {
                 self.variant(answer);
                 let revoked = *answer == RevokeAnswer::Revoked;
@@ -175,18 +201,7 @@ impl Coverage {
                 let what = if *alive { "sign of life" } else { "no sign of life" };
                 self.attempt(machine, *attempt, what);
             }
-            Input::ClosingSlow { .. } | Input::ClosingAnswered { .. } | Input::Closed { .. } => {
-                self.before_closing(machine, input);
-            }
-            Input::TimerDue => {
-                let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
-                due.for_each(|task| self.met(name(task.state), "timer"));
-            }
-            Input::WaitEnded(_)
-            | Input::IntakeEmpty
-            | Input::HookAbandoned
-            | Input::HookReturned
-            | Input::EventsFlushed => {}
+            _ => unreachable!("{input:?} answers no order"),
         }
     }
 
@@ -223,6 +238,19 @@ impl Coverage {
         }
     }
 
+    fn request(&mut self, machine: &Machine, input: &Input) {
+        match *input {
+            Input::StopRequested(task) => self.task(machine, task, "stop"),
+            Input::WaitBegan(task) => self.task(machine, task, "await"),
+            Input::SkipRequested(task) => self.task(machine, task, "skip"),
+            Input::RestartRequested(task) => self.task(machine, task, "restart"),
+            Input::PauseRequested(task) => self.task(machine, task, "pause"),
+            Input::ResumeRequested(task) => self.task(machine, task, "resume"),
+            Input::IntervalRequested { task, .. } => self.task(machine, task, "interval"),
+            _ => unreachable!("{input:?} is not about a task"),
+        }
+    }
+
     fn submission(&mut self, machine: &Machine, now: Time, submission: &Submission) {
         self.plan(&submission.plan);
         self.variant(&submission.policy);
@@ -243,7 +271,7 @@ impl Coverage {
 
     fn plan(&mut self, plan: &Plan) {
         self.variant(&plan.restart);
-        self.variant(&plan.pause);
+        self.variant(&plan.interval);
         self.variant(&plan.panic);
         self.variant(&plan.abandon);
         self.variant(&plan.backoff.jitter);
@@ -335,6 +363,7 @@ fn name(state: State) -> Name {
         State::Stopping { stop: Some(_), .. } => "stopping",
         State::Abandoned { over: false, .. } => "abandoned",
         State::Abandoned { over: true, .. } => "abandoned, over",
+        State::Waiting(Wait::Paused) => "paused",
         State::Waiting(_) => "waiting",
         State::Closing(closing) if closing.over => "closing, over",
         State::Closing(_) => "closing",

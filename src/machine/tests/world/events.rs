@@ -48,6 +48,7 @@ struct Story {
     is_ready: bool,
     is_terminating: bool,
     was_warned: bool,
+    is_paused: bool,
     /// Its body is being dropped; and that outlived its grace.
     is_closing: bool,
     is_stuck: bool,
@@ -146,6 +147,7 @@ impl Events {
             is_ready: false,
             is_terminating: false,
             was_warned: false,
+            is_paused: false,
             is_closing: false,
             is_stuck: false,
             held: None,
@@ -172,18 +174,15 @@ impl Events {
             }
             Notice::Admitted { task } => self.admitted(task),
             Notice::Rejected { task, .. } => {
-                let place = self.story(task).place;
-                let may = matches!(place, Place::Submitted | Place::Queued | Place::Owner);
-                assert!(
-                    may && self.story(task).attempt == 0,
-                    "{task:?} is refused after its start"
-                );
+                let story = self.story(task);
+                let may = matches!(story.place, Place::Submitted | Place::Queued | Place::Owner);
+                assert!(may && story.attempt == 0, "{task:?} is refused after its start");
                 self.ends(task);
             }
             Notice::WaitingForPermit { task, class } => {
                 let story = self.story(task);
                 let between = matches!(story.place, Place::Owner | Place::Between(_));
-                assert!(between && !story.waits_for_permit, "{story:?}");
+                assert!(between && !story.waits_for_permit && !story.is_paused, "{story:?}");
                 assert!(class.is_none() || !story.waits_for_class, "{story:?}");
                 story.place = Place::Owner;
                 if let Some(class) = class {
@@ -194,6 +193,7 @@ impl Events {
                 story.is_urgent = false;
                 assert!(!self.is_awaited(task.id), "{task:?} waits, and a body waits for it");
             }
+            Notice::TaskPaused { .. } | Notice::TaskResumed { .. } => self.see_pause(notice),
             Notice::SlotTransition { task, terminating } => {
                 let story = self.story(task);
                 assert_ne!(story.is_terminating, terminating, "{story:?}");
@@ -226,6 +226,29 @@ impl Events {
                 self.has_ended = true;
             }
             _ => self.see_attempt(notice),
+        }
+    }
+
+    fn see_pause(&mut self, notice: Notice) {
+        match notice {
+            Notice::TaskPaused { task } => {
+                let story = self.story(task);
+                assert!(!story.is_paused && !story.is_closing, "{story:?}");
+                assert!(!matches!(story.place, Place::Submitted | Place::Ended), "{story:?}");
+                story.is_paused = true;
+                (story.waits_for_permit, story.waits_for_class) = (false, false);
+                assert!(!self.has_begun_to_end, "a pause in a shutdown");
+            }
+            Notice::TaskResumed { task } => {
+                let story = self.story(task);
+                assert!(story.is_paused && !story.is_closing, "{story:?}");
+                assert_ne!(story.place, Place::Ended, "{story:?}");
+                story.is_paused = false;
+                if let Place::Between(_) = story.place {
+                    story.place = Place::Owner;
+                }
+            }
+            _ => unreachable!("{notice:?} is not about a pause"),
         }
     }
 
@@ -303,17 +326,10 @@ impl Events {
             }
             Notice::AttemptReturned { attempt, .. } => self.returned(attempt),
             Notice::RetryScheduled { attempt, .. } => {
-                let story = self.story(attempt.task);
-                assert_eq!(story.place, Place::Between(Between::Failure), "{story:?}");
-                assert_eq!(story.attempt, attempt.number);
-                story.place = Place::Owner;
-                assert!(!self.has_begun_to_end, "a retry in a shutdown");
+                self.goes_on(attempt, Place::Between(Between::Failure));
             }
             Notice::RunScheduled { attempt, .. } => {
-                let story = self.story(attempt.task);
-                assert_eq!(story.place, Place::Between(Between::Success), "{story:?}");
-                story.place = Place::Owner;
-                assert!(!self.has_begun_to_end, "a pause in a shutdown");
+                self.goes_on(attempt, Place::Between(Between::Success));
             }
             _ => unreachable!("{notice:?} is not about an attempt"),
         }
@@ -334,6 +350,14 @@ impl Events {
         self.running += 1;
         self.urgent += usize::from(is_urgent);
         assert!(self.running - self.urgent <= self.max_concurrent, "too many attempts run");
+    }
+
+    fn goes_on(&mut self, attempt: AttemptAddr, after: Place) {
+        let story = self.story(attempt.task);
+        let known = (story.place, story.attempt, story.is_paused);
+        assert_eq!(known, (after, attempt.number, false), "{story:?}");
+        story.place = Place::Owner;
+        assert!(!self.has_begun_to_end, "another attempt in a shutdown");
     }
 
     fn admitted(&mut self, task: TaskAddr) {

@@ -60,6 +60,8 @@ families! {
     Pauses,
     /// A body says that it is ready, or has to.
     Readiness,
+    /// Tasks are paused and resumed, and get other intervals.
+    ByHand,
     /// The machine is told again what it knows.
     Repeats,
     /// Who hears of an end submits the next at once.

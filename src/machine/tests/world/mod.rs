@@ -312,6 +312,10 @@ impl World {
             let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Heal);
             self.schedule(dice.span(ms(50)), Happening::Dropped(attempt));
         }
+        let paused = self.machine.tasks().iter().filter(|task| task.is_paused());
+        for task in paused.map(|task| task.addr).collect::<Vec<_>>() {
+            self.feed(Input::ResumeRequested(task));
+        }
         let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
         for task in endless.map(|task| task.addr).collect::<Vec<_>>() {
             self.feed(Input::StopRequested(task));

@@ -52,6 +52,9 @@ pub(super) enum Wish {
     StopSlotOf(Target),
     Skip(Target),
     Restart(Target),
+    Pause(Target),
+    Resume(Target),
+    SetInterval(Target, Duration),
     /// A body waits for a task, for so long.
     Await(Target, Duration),
     Drain(ShutdownCause, Duration),
@@ -168,7 +171,7 @@ fn wish(
     first: TaskId,
 ) -> Option<Wish> {
     let is = |family, wish: Wish| families.have(family).then_some(wish);
-    match dice.below(100) {
+    match dice.below(114) {
         0..=49 => Some(Wish::Submit(Draft::new(dice, profile, families, first))),
         50..=56 => {
             let n_drafts = 1 + u64::from(dice.below(4));
@@ -178,6 +181,12 @@ fn wish(
         }
         57..=64 => is(Family::Stops, Wish::Stop(target?)),
         65..=69 => is(Family::Stops, Wish::StopSlotOf(target?)),
+        100..=104 => is(Family::ByHand, Wish::Pause(target?)),
+        105..=109 => is(Family::ByHand, Wish::Resume(target?)),
+        110..=113 => {
+            let interval = dice.span(ms(40));
+            is(Family::ByHand, Wish::SetInterval(target?, interval))
+        }
         70..=77 => is(Family::Restarts, Wish::Skip(target?)),
         78..=85 => is(Family::Restarts, Wish::Restart(target?)),
         86..=89 => is(Family::Repeats, Wish::Repeat(dice.next())),

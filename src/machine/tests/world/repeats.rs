@@ -62,6 +62,9 @@ fn attempt_of(input: &Input) -> Option<AttemptAddr> {
         | Input::SlotStopRequested(_)
         | Input::SkipRequested(_)
         | Input::RestartRequested(_)
+        | Input::PauseRequested(_)
+        | Input::ResumeRequested(_)
+        | Input::IntervalRequested { .. }
         | Input::WaitBegan(_)
         | Input::WaitEnded(_)
         | Input::DrainRequested { .. }

@@ -5,12 +5,65 @@ use core::time::Duration;
 
 use super::seen_task::SeenTask;
 use crate::machine::tests::rig::ms;
-use crate::vocabulary::plan::{BodyKind, Pause};
+use crate::vocabulary::plan::{BodyKind, Interval};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::FailureCause;
 use crate::vocabulary::time::Time;
 
+/// What a task waits for between two attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    Run,
+    Retry,
+}
+
 impl SeenTask {
+    pub(super) fn paused(&mut self, now: Time) {
+        let may = self.announced.is_none() && self.stop.is_none();
+        assert!(may && self.paused_at.is_none(), "{:?} is paused in vain", self.task);
+        (self.paused_at, self.waits) = (Some(now), None);
+        if now < self.not_before {
+            // Its initial delay is cut short.
+            self.initial_wait = None;
+        }
+    }
+
+    pub(super) fn resumed(&mut self, now: Time) {
+        let may = self.announced.is_none() && self.stop.is_none();
+        let since = self.paused_at.take();
+        assert!(may && since.is_some(), "{:?} is resumed in vain", self.task);
+        self.first_failure = None;
+        if self.first_claim.is_none() {
+            let paused = since.map_or(Duration::ZERO, |since| since.until(now));
+            self.expires_at = self.expires_at.after(paused);
+        }
+        if self.is_live() {
+            return;
+        }
+        self.not_before = now;
+        if let (Interval::Rate(step), Some(last)) = (self.plan.interval, self.last_start) {
+            self.not_before = now.next_tick(self.grid.unwrap_or(last), step);
+            self.waits = Some((self.attempt, Repeats::Run));
+        }
+    }
+
+    pub(super) fn interval_set(&mut self, interval: Duration) {
+        self.plan.interval = match self.plan.interval {
+            Interval::None => unreachable!("{:?} has no interval", self.task),
+            Interval::Delay(_) => Interval::Delay(interval),
+            Interval::Rate(_) => Interval::Rate(interval),
+        };
+        self.grid = None;
+        if let Some((attempt, repeats)) = self.waits {
+            let early = repeats == Repeats::Retry && self.plan.retry_early;
+            let at = self.attempt(attempt).freed_at();
+            self.not_before = match self.plan.interval {
+                Interval::Delay(span) if !early => at.after(span),
+                _ => at,
+            };
+        }
+    }
+
     /// A failure: whether it may be retried, by the rules as they stand in `guide::rules`.
     pub(super) fn fail(&mut self, at: Time, cause: FailureCause) {
         assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
@@ -21,7 +74,7 @@ impl SeenTask {
             let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
             recent.count() < limit.failures as usize
         });
-        if self.streak == 0 {
+        if self.streak == 0 || self.first_failure.is_none() {
             self.first_failure = Some(at);
         }
         let patience = plan.give_up_after.unwrap_or(Duration::MAX);
@@ -54,23 +107,25 @@ impl SeenTask {
             "the body of {task:?} would run twice at a time"
         );
         assert!(delay >= ms(1), "{task:?} is retried at once");
+        assert_eq!(self.paused_at, None, "{task:?} is retried while it is paused");
+        self.waits = Some((self.attempt, Repeats::Retry));
         self.not_before = at.after(delay);
         let least = at.after(asked.unwrap_or(ms(1)));
-        let pause = if self.plan.retry_early { Pause::None } else { self.plan.pause };
-        match (pause, asked) {
-            (Pause::None, Some(_)) => assert_eq!(self.not_before, least, "{task:?} had asked"),
-            (Pause::None, None) => {}
-            (Pause::Delay(pause), Some(_)) => {
-                assert_eq!(self.not_before, least.max(at.after(pause)), "{task:?} had asked");
+        let interval = if self.plan.retry_early { Interval::None } else { self.plan.interval };
+        match (interval, asked) {
+            (Interval::None, Some(_)) => assert_eq!(self.not_before, least, "{task:?} had asked"),
+            (Interval::None, None) => {}
+            (Interval::Delay(span), Some(_)) => {
+                assert_eq!(self.not_before, least.max(at.after(span)), "{task:?} had asked");
             }
-            (Pause::Delay(pause), None) => assert!(self.not_before >= at.after(pause)),
-            (Pause::Rate(step), _) => {
+            (Interval::Delay(span), None) => assert!(self.not_before >= at.after(span)),
+            (Interval::Rate(step), _) => {
                 self.keeps_grid();
                 let soon = asked.is_none() || self.not_before < least.after(step);
                 assert!(self.not_before >= least && (soon || self.not_before.is_never()));
             }
         }
-        let early = self.plan.retry_early && self.plan.pause != Pause::None;
+        let early = self.plan.retry_early && self.plan.interval != Interval::None;
         match asked {
             _ if early => Some("retried early"),
             Some(_) => Some("retried when its error asked"),
@@ -79,11 +134,14 @@ impl SeenTask {
     }
 
     pub(super) fn pause(&mut self, attempt: u64, delay: Duration) {
-        let at = self.attempt(attempt).returned_at.expect("no pause before the body has returned");
+        let at =
+            self.attempt(attempt).returned_at.expect("no next run before the body has returned");
         assert!(self.plan.restart == RestartPolicy::Always && self.plan.body != BodyKind::Once);
-        assert!(
-            !matches!(self.plan.pause, Pause::Delay(pause) if at.after(delay) != at.after(pause))
-        );
+        if let Interval::Delay(span) = self.plan.interval {
+            assert_eq!(at.after(delay), at.after(span), "{:?} goes on too soon", self.task);
+        }
+        assert_eq!(self.paused_at, None, "{:?} goes on while it is paused", self.task);
+        self.waits = Some((attempt, Repeats::Run));
         self.not_before = at.after(delay);
         self.keeps_grid();
     }
@@ -92,7 +150,10 @@ impl SeenTask {
         if self.not_before.is_never() {
             return;
         }
-        if let (Pause::Rate(step), Some(anchor)) = (self.plan.pause, self.first_claim) {
+        // After another interval was set, the grid is that of the last start until the next.
+        if let (Interval::Rate(step), Some(anchor)) =
+            (self.plan.interval, self.grid.or(self.last_start))
+        {
             let off = anchor.until(self.not_before).as_nanos() % step.as_nanos();
             assert_eq!(off, 0, "{:?} leaves its grid", self.task);
         }

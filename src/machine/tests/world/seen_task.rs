@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::seen_attempt::{Finding, SeenAttempt};
+use super::seen_delays::Repeats;
 use crate::machine::tests::as_stop;
 use crate::machine::tests::rig::ms;
 use crate::machine::{End, Ending, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr};
-use crate::vocabulary::plan::{BodyKind, Pause, Plan};
+use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -25,12 +26,20 @@ pub(super) struct SeenTask {
     pub(super) plan: Plan,
     /// The next attempt may not be ordered before; zero once somebody was in a hurry.
     pub(super) not_before: Time,
+    /// While it is paused: since when.
+    pub(super) paused_at: Option<Time>,
+    /// It waits for its next run, or for a retry, after the attempt of this number.
+    pub(super) waits: Option<(u64, Repeats)>,
+    /// Where its grid begins; `None` if that is the next start.
+    pub(super) grid: Option<Time>,
+    /// The claim of the latest attempt that the machine has heard of.
+    pub(super) last_start: Option<Time>,
     pub(super) gives_back: bool,
-    expires_at: Time,
+    pub(super) expires_at: Time,
     /// How long an initial delay lasts that nobody cut short, once it has begun.
-    initial_wait: Option<Duration>,
+    pub(super) initial_wait: Option<Duration>,
     decision: Option<Decision>,
-    announced: Option<End>,
+    pub(super) announced: Option<End>,
     delivered: Option<End>,
     /// Its body is being dropped.
     pub(super) is_closing: bool,
@@ -42,7 +51,7 @@ pub(super) struct SeenTask {
     pub(super) first_claim: Option<Time>,
     last_claim: Option<Time>,
     pub(super) streak: u32,
-    /// Short successes in a row, without a pause.
+    /// Short successes in a row, without an interval.
     pub(super) n_short: u32,
     pub(super) failures: Vec<Time>,
     /// The first failure of the streak.
@@ -54,7 +63,7 @@ pub(super) struct SeenTask {
     /// The latest failure, until its error is noted.
     pub(super) unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
-    stop: Option<StopReason>,
+    pub(super) stop: Option<StopReason>,
 }
 
 impl SeenTask {
@@ -69,6 +78,10 @@ impl SeenTask {
             policy: submission.policy,
             plan,
             not_before: Time::ZERO,
+            paused_at: None,
+            waits: None,
+            grid: None,
+            last_start: None,
             gives_back: submission.gives_back,
             expires_at,
             initial_wait: None,
@@ -121,7 +134,7 @@ impl SeenTask {
 
     /// Somebody was in a hurry.
     pub(super) fn hurried(&mut self) {
-        (self.not_before, self.initial_wait) = (Time::ZERO, None);
+        (self.not_before, self.initial_wait, self.waits) = (Time::ZERO, None, None);
     }
 
     /// Whether it was accepted and is not forgotten.
@@ -150,6 +163,8 @@ impl SeenTask {
         assert!(!self.is_live(), "attempts of {task:?} overlap");
         assert_eq!(self.announced, None, "{task:?} is started after its end");
         assert!(now >= self.not_before, "{task:?} is started before its time");
+        assert_eq!(self.paused_at, None, "{task:?} is started while it is paused");
+        self.waits = None;
         let spacing = self.last_claim.map_or(Time::ZERO, |last| last.after(ms(1)));
         assert!(now >= spacing, "two starts of {task:?} are too close");
         assert!(attempt == 1 || self.plan.body != BodyKind::Once, "{task:?} has consumed its body");
@@ -222,6 +237,9 @@ impl SeenTask {
     pub(super) fn starting(&mut self, attempt: u64) {
         let plan = self.plan.clone();
         self.live(attempt).starting(&plan);
+        let claimed_at = self.attempt(attempt).claimed_at;
+        self.grid = self.grid.or(claimed_at);
+        self.last_start = claimed_at;
     }
 
     pub(super) fn ended(&mut self, attempt: u64, told: Option<CancelReason>, ending: Ending) {
@@ -266,7 +284,7 @@ impl SeenTask {
     }
 
     pub(super) fn too_short(&self, attempt: u64) {
-        assert_eq!((attempt, self.plan.pause), (self.attempt, Pause::None));
+        assert_eq!((attempt, self.plan.interval), (self.attempt, Interval::None));
         assert_eq!(self.n_short, 100, "{:?} is warned", self.task);
     }
 
@@ -410,7 +428,7 @@ impl SeenTask {
 
     /// Whether an attempt is ordered that has not returned, nor been taken back, as far as the
     /// machine knows.
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         let last = self.attempts.get(&self.attempt);
         last.is_some_and(SeenAttempt::is_live)
     }

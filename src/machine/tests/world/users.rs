@@ -29,6 +29,11 @@ impl World {
             Wish::Stop(task) => self.request_about(task, Input::StopRequested),
             Wish::Skip(task) => self.request_about(task, Input::SkipRequested),
             Wish::Restart(task) => self.request_about(task, Input::RestartRequested),
+            Wish::Pause(task) => self.request_about(task, Input::PauseRequested),
+            Wish::Resume(task) => self.request_about(task, Input::ResumeRequested),
+            Wish::SetInterval(task, interval) => {
+                self.request_about(task, |task| Input::IntervalRequested { task, interval });
+            }
             Wish::Await(target, span) => {
                 if let Some(task) = self.find(target) {
                     self.schedule(span, Happening::Message(Input::WaitEnded(task)));
@@ -59,7 +64,7 @@ impl World {
         }
     }
 
-    fn request_about(&mut self, target: Target, input: fn(TaskAddr) -> Input) {
+    fn request_about(&mut self, target: Target, input: impl FnOnce(TaskAddr) -> Input) {
         if let Some(task) = self.find(target) {
             self.feed(input(task));
         }

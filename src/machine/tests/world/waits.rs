@@ -11,8 +11,8 @@ use super::{MAX_DELAY, MAX_LATENESS, MAX_REACTION};
 use crate::machine::{Answer, Effect, Input, Notice, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::backoff::MIN_SPACING;
-use crate::vocabulary::id::{SlotKey, TaskId};
-use crate::vocabulary::plan::{Limits, Plan, SLOW};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskId};
+use crate::vocabulary::plan::{Interval, Limits, Plan, SLOW};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::Decision;
 use crate::vocabulary::time::Time;
@@ -29,7 +29,7 @@ enum Wait {
     Deadline,
     /// Until the body has returned or is given up: the grace.
     Grace,
-    /// Until the next attempt is offered or waits for a permit: the pause before it.
+    /// Until the next attempt is offered or waits for a permit: the wait before it.
     Next,
     /// Until the outcome of a task that was asked to stop.
     Outcome,
@@ -43,6 +43,13 @@ struct Task {
     is_owner: bool,
     /// The latest that has begun.
     attempt: u64,
+    /// It is an owner, and none is ordered.
+    is_idle: bool,
+    /// It is paused, and so long was left for its start.
+    paused: Option<Duration>,
+    /// When its latest attempt ended or it was resumed, and whether a retry follows.
+    idle_since: Time,
+    retries: bool,
 }
 
 pub(super) struct Waits {
@@ -85,7 +92,18 @@ impl Waits {
         let expires_at =
             plan.expires_in.map_or(Time::NEVER, |span| submission.submitted_at.after(span));
         let (slot, policy) = (submission.slot, submission.policy);
-        let task = Task { plan, slot, policy, expires_at, is_owner: false, attempt: 0 };
+        let task = Task {
+            plan,
+            slot,
+            policy,
+            expires_at,
+            is_owner: false,
+            attempt: 0,
+            is_idle: false,
+            paused: None,
+            idle_since: Time::ZERO,
+            retries: false,
+        };
         self.tasks.insert(submission.addr.id, task);
     }
 
@@ -117,6 +135,9 @@ impl Waits {
             }
             Input::SkipRequested(task) if taken => self.hurry(now, task.id),
             Input::RestartRequested(task) if taken => self.hurry(now, task.id),
+            Input::IntervalRequested { task, interval } if taken => {
+                self.interval_set(now, task.id, interval);
+            }
             Input::TellAnswered { attempt, answer: TellAnswer::DeadlineMoved(deadline) } => {
                 let task = attempt.task.id;
                 // An answer about the attempt before may be later than the tell of the next.
@@ -145,7 +166,10 @@ impl Waits {
                     }
                 }
             }
-            Effect::Start { attempt, .. } => self.end(attempt.task.id, Wait::Next),
+            Effect::Start { attempt, .. } => {
+                self.end(attempt.task.id, Wait::Next);
+                self.set_idle(attempt.task.id, None);
+            }
             Effect::Tell { attempt, grace_until, .. } => {
                 self.end(attempt.task.id, Wait::Deadline);
                 self.begin(attempt.task.id, Wait::Grace, grace_until.max(now));
@@ -202,6 +226,7 @@ impl Waits {
                 let known = self.tasks.get_mut(&task.id).expect("admitted before its end");
                 known.is_owner = true;
                 let delay = known.plan.initial_delay;
+                self.set_idle(task.id, Some(now));
                 self.begin(task.id, Wait::Next, now.after(delay));
                 if let Some(expiry) = self.ends.get_mut(&(task.id, Wait::Start)) {
                     *expiry = expiry.after(delay);
@@ -216,14 +241,26 @@ impl Waits {
                 self.end(task, Wait::Start);
                 self.begin(task, Wait::Deadline, now.after(timeout));
             }
+            Notice::TaskPaused { task } => self.pause(now, task.id),
+            Notice::TaskResumed { task } => self.resume(now, task.id),
             Notice::AttemptEnded { attempt, .. } => {
+                self.set_idle(attempt.task.id, Some(now));
                 self.end(attempt.task.id, Wait::Deadline);
                 self.end(attempt.task.id, Wait::Grace);
                 self.begin(attempt.task.id, Wait::Next, now.after(MIN_SPACING));
             }
-            Notice::AttemptAbandoned { attempt, .. } => self.end(attempt.task.id, Wait::Grace),
+            Notice::AttemptAbandoned { attempt, released, .. } => {
+                self.end(attempt.task.id, Wait::Grace);
+                if released {
+                    self.set_idle(attempt.task.id, Some(now));
+                }
+            }
+            Notice::AttemptReturned { attempt, .. } => self.returned(now, attempt),
             Notice::RetryScheduled { attempt, delay, .. }
             | Notice::RunScheduled { attempt, delay } => {
+                if let Some(known) = self.tasks.get_mut(&attempt.task.id) {
+                    known.retries = matches!(notice, Notice::RetryScheduled { .. });
+                }
                 let next = now.after(delay).after(MIN_SPACING);
                 self.begin(attempt.task.id, Wait::Next, next);
             }
@@ -232,11 +269,75 @@ impl Waits {
     }
 
     fn begin(&mut self, task: TaskId, wait: Wait, end: Time) {
+        // Nothing has to start while it is paused.
+        let paused = self.tasks.get(&task).is_some_and(|known| known.paused.is_some());
+        if paused && wait == Wait::Next {
+            return;
+        }
         self.ends.insert((task, wait), slow(end));
     }
 
     fn end(&mut self, task: TaskId, wait: Wait) {
         self.ends.remove(&(task, wait));
+    }
+
+    fn set_idle(&mut self, task: TaskId, since: Option<Time>) {
+        if let Some(known) = self.tasks.get_mut(&task) {
+            known.is_idle = since.is_some();
+            known.idle_since = since.unwrap_or(known.idle_since);
+        }
+    }
+
+    /// An attempt that was held has come back; what was released is no longer waited for.
+    fn returned(&mut self, now: Time, attempt: AttemptAddr) {
+        let latest = self.tasks.get(&attempt.task.id).map(|known| known.attempt);
+        if latest == Some(attempt.number) {
+            self.set_idle(attempt.task.id, Some(now));
+        }
+    }
+
+    fn pause(&mut self, now: Time, task: TaskId) {
+        self.end(task, Wait::Next);
+        let start = self.ends.remove(&(task, Wait::Start));
+        let left = start.map_or(Duration::MAX, |start| now.until(start));
+        let known = self.tasks.get_mut(&task).expect("paused before its end");
+        known.paused = Some(left);
+    }
+
+    fn resume(&mut self, now: Time, task: TaskId) {
+        let known = self.tasks.get_mut(&task).expect("resumed before its end");
+        let left = known.paused.take().expect("only what is paused is resumed");
+        let (is_idle, started) = (known.is_idle, known.attempt > 0);
+        (known.idle_since, known.retries) = (now, false);
+        let step = match known.plan.interval {
+            Interval::Rate(step) if started => step,
+            _ => Duration::ZERO,
+        };
+        if !started {
+            self.ends.insert((task, Wait::Start), now.after(left));
+        }
+        if is_idle {
+            self.begin(task, Wait::Next, now.after(step).after(MIN_SPACING));
+        }
+    }
+
+    fn interval_set(&mut self, now: Time, task: TaskId, interval: Duration) {
+        let known = self.tasks.get_mut(&task).expect("set before its end");
+        let due = known.idle_since.after(interval);
+        let (step, is_grid) = match known.plan.interval {
+            Interval::Rate(_) => (Interval::Rate(interval), true),
+            _ => (Interval::Delay(interval), false),
+        };
+        known.plan.interval = step;
+        let (retries, first) = (known.retries, known.attempt == 0);
+        let Some(&next) = self.ends.get(&(task, Wait::Next)) else { return };
+        // A retry has a delay of its own, an initial delay stays as it is.
+        let end = match retries || first {
+            true if is_grid => next.max(due).after(interval),
+            true => next.max(due),
+            false => due,
+        };
+        self.begin(task, Wait::Next, end.max(now).after(MIN_SPACING));
     }
 
     /// Its next attempt is wanted now.

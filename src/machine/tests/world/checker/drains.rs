@@ -21,6 +21,10 @@ pub(super) struct Drains {
 }
 
 impl Checker {
+    pub(super) const fn is_draining(&self) -> bool {
+        self.drains.drain.is_some()
+    }
+
     /// Before the orders of a step are looked at: whether they begin what they have to, and nothing
     /// else.
     pub(super) fn begin_drain_or_end(&mut self, input: &Input, effects: &[Effect]) {
@@ -82,7 +86,7 @@ impl Checker {
     }
 
     /// What waits in queues in vain is refused, and nothing else that waits in them.
-    fn part_with_residents(&mut self, effects: &[Effect]) {
+    pub(super) fn part_with_residents(&mut self, effects: &[Effect]) {
         let queued = |task: &TaskId| {
             let slot = self.records[task].slot;
             self.slots.queue(slot).contains(task)
@@ -138,7 +142,8 @@ impl Checker {
     fn will_end(&self, task: TaskId) -> bool {
         let record = &self.records[&task];
         let stopped = record.is_closing || record.is_asked() || record.is_announced();
-        stopped || record.plan.restart != RestartPolicy::Always
+        let by_itself = record.plan.restart != RestartPolicy::Always && record.paused_at.is_none();
+        stopped || by_itself
     }
 
     fn is_waited_for(&self, task: TaskId) -> bool {

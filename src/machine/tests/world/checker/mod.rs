@@ -1,6 +1,7 @@
 //! What must hold of everything a world is told and ordered, kept apart from both the world and the
 //! machine: a record of each task, two of who waits where, and one of what is stuck.
 
+mod by_hand;
 mod drains;
 mod notices;
 
@@ -172,6 +173,9 @@ impl Checker {
                 self.record(task).hurried();
                 self.record(task).restarted();
             }
+            Input::PauseRequested(_)
+            | Input::ResumeRequested(_)
+            | Input::IntervalRequested { .. } => self.asked_by_hand(input, effects),
             Input::WaitBegan(task) => self.record(task).awaited += 1,
             Input::WaitEnded(task) => self.record(task).awaited -= 1,
             Input::StopRequested(task) => self.record(task).asked(StopReason::Stop),

@@ -42,6 +42,8 @@ impl Checker {
                 let sights = self.record(attempt.task).retry(attempt.number, delay, cause);
                 self.sights.extend(sights);
             }
+            Notice::TaskPaused { task } => self.gives_up_place(task),
+            Notice::TaskResumed { task } => self.record(task).resumed(now),
             Notice::RunScheduled { attempt, delay } => {
                 self.record(attempt.task).pause(attempt.number, delay);
             }

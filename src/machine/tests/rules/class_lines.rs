@@ -236,3 +236,37 @@ fn a_wait_that_begins_when_its_task_comes_into_the_line_counts_too() {
         start first/1 with permit 0",
     );
 }
+
+#[test]
+fn all_that_hold_what_an_awaited_task_needs_start_and_no_task_of_another_class() {
+    let mut rig = Rig::with_classes(Some(1), &[2, 1]);
+    rig.run(task("outer"));
+    rig.submit(flash("first")).has("* first waits for a permit");
+    rig.submit(flash("second")).has("* second waits for a permit");
+    rig.submit(task("before").class(NET)).has("* before waits for a permit");
+    rig.submit(flash("inner")).has("* inner waits for class 0");
+    rig.awaits("inner").gives(
+        "start first/1 with permit 0
+        start second/1 with permit 1",
+    );
+    rig.stop("before").whatever();
+    rig.submit(task("after").class(NET)).has("* after waits for a permit");
+}
+
+#[test]
+fn a_task_that_two_bodies_wait_for_is_awaited_until_neither_does() {
+    for (n_over, inner) in [(1, "start inner/1 with permit 0"), (2, "* inner waits for a permit")] {
+        let mut rig = Rig::with_classes(Some(2), &[1]);
+        rig.run(task("outer"));
+        rig.run(task("other"));
+        rig.submit(flash("first")).has("* first waits for a permit");
+        rig.submit(flash("inner")).has("* inner waits for class 0");
+        rig.awaits("inner").gives("start first/1 with permit 0");
+        rig.awaits("inner").gives("");
+        for _ in 0..n_over {
+            rig.awaits_no_more("inner").gives("");
+        }
+        rig.claim("first").whatever();
+        rig.returns("first", Return::Ok).has(inner);
+    }
+}

@@ -378,3 +378,14 @@ fn a_slot_and_a_class_are_independent() {
         forget writer",
     );
 }
+
+#[test]
+fn before_a_retry_the_permit_to_run_passes_on_before_that_of_the_class() {
+    let mut rig = Rig::with_classes(Some(1), &[1]);
+    rig.run(flash("a"));
+    rig.submit(flash("b")).has("* b waits for class 0");
+    // The next of the class finds the permit to run free.
+    let orders = rig.returns("a", Return::Failed);
+    orders.has("start b/1 with permit 0");
+    orders.has_none("* b waits");
+}

@@ -254,6 +254,8 @@ impl Model {
 
     /// The outcome; with it goes all that the job holds.
     pub(super) fn finish(&mut self, id: TaskId, end: End) {
+        // Whatever follows from the outcome finds its body gone.
+        self.job(id).is_gone |= self.job(id).place == Place::Closing;
         let job = self.job(id).clone();
         if !job.over {
             self.deliver(id, end);
@@ -343,7 +345,7 @@ impl Model {
                 job.stop = Some(reason);
                 self.deliver(id, End::Abandoned { reason: told, stop: Some(reason) });
             }
-            Place::Closing if shutdown && !job.is_stuck => {
+            Place::Closing if shutdown && !job.is_stuck && !job.is_gone => {
                 self.put(id, Place::Closing, due);
                 if due <= self.now {
                     self.end_closing(id);

@@ -258,7 +258,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         initial_delay,
         backoff: vocabulary::backoff::BackoffPolicy::default(),
         retry_early: false,
-        max_retries: None,
+        max_retries: u32::MAX,
         give_up_after: None,
         stable_after: HOUR,
         stable_is_stated: false,

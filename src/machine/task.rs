@@ -292,12 +292,13 @@ impl Task {
     }
 
     fn finality_in(&self, streak: u32) -> Finality {
+        let most = self.plan.max_retries;
         let once = self.plan.body == BodyKind::Once;
         Finality {
             success: once || self.plan.restart != RestartPolicy::Always,
             failure: once
                 || self.plan.restart == RestartPolicy::Never
-                || self.plan.max_retries.is_some_and(|most| streak >= most),
+                || (most < u32::MAX && streak >= most),
             panic: self.plan.panic,
         }
     }

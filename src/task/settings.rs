@@ -68,7 +68,7 @@ impl Settings {
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::default(),
             retry_early: false,
-            max_retries: None,
+            max_retries: u32::MAX,
             give_up_after: None,
             stable_after: STABLE_AFTER,
             stable_is_stated: self.0.iter().any(|it| matches!(it, Setting::StableAfter(_))),
@@ -107,7 +107,9 @@ impl Settings {
                 Setting::GiveUpAfter(span) => plan.give_up_after = span,
                 Setting::Grace(span) => plan.grace = span,
                 Setting::InitialDelay(delay) => plan.initial_delay = delay,
-                Setting::MaxRetries(most) => plan.max_retries = most,
+                Setting::MaxRetries(most) => {
+                    plan.max_retries = most.unwrap_or(u32::MAX);
+                }
                 Setting::MaxTimeout(limit) => plan.max_timeout = limit,
                 Setting::PanicPolicy(policy) => plan.panic = policy,
                 Setting::ReadyWithin(span) => plan.ready_within = span,

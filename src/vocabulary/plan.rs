@@ -62,7 +62,8 @@ pub(crate) struct Plan {
     pub(crate) backoff: BackoffPolicy,
     /// Whether a retry comes after its delay alone, without regard to the interval.
     pub(crate) retry_early: bool,
-    pub(crate) max_retries: Option<u32>,
+    /// `u32::MAX` for no limit, because an `Option` would make each plan larger.
+    pub(crate) max_retries: u32,
     /// A failure later than this after the first of its streak is not retried.
     pub(crate) give_up_after: Option<Duration>,
     pub(crate) stable_after: Duration,
@@ -117,4 +118,16 @@ pub(crate) struct Limits {
     pub(crate) signal_drain: Option<Duration>,
     /// Bounds the delivery of the last events after that.
     pub(crate) event_flush: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each task has one, unless another has the same.
+    #[test]
+    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    fn a_plan_stays_small() {
+        assert!(core::mem::size_of::<Plan>() <= 272);
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             initial_delay: Duration::ZERO,
             backoff: BackoffPolicy::constant(ms(10)),
             retry_early: false,
-            max_retries: None,
+            max_retries: u32::MAX,
             give_up_after: None,
             stable_after: ms(60_000),
             stable_is_stated: false,
@@ -143,7 +143,7 @@ impl Spec {
     }
 
     pub(super) fn max_retries(self, most: u32) -> Self {
-        self.plan(|plan| plan.max_retries = Some(most))
+        self.plan(|plan| plan.max_retries = most)
     }
 
     pub(super) fn give_up_after(self, span: Duration) -> Self {

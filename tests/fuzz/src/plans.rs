@@ -52,7 +52,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         initial_delay: if bytes.seldom() { bytes.span() } else { Duration::ZERO },
         backoff: backoff(bytes),
         retry_early: bytes.seldom(),
-        max_retries: bytes.maybe(|bytes| bytes.byte().into()),
+        max_retries: bytes.maybe(|bytes| bytes.byte().into()).unwrap_or(u32::MAX),
         stable_after: bytes.span(),
         stable_is_stated: bytes.flag(),
         give_up_after: bytes.maybe(|bytes| bytes.span().max(MOMENT)),

@@ -41,7 +41,7 @@ fn plan(dice: &mut Dice) -> Plan {
         initial_delay: if dice.chance(15) { moment(dice, ms(10)) } else { Duration::ZERO },
         backoff: backoff.jitter(JitterPolicy::None).factor(dice.one_of(&[1.0, 2.0])),
         retry_early: dice.chance(20),
-        max_retries: dice.chance(40).then(|| dice.below(3)),
+        max_retries: if dice.chance(40) { dice.below(3) } else { u32::MAX },
         stable_after: moment(dice, ms(20)),
         stable_is_stated: dice.chance(40),
         give_up_after: dice.chance(20).then(|| moment(dice, ms(60))),

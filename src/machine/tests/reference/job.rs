@@ -123,7 +123,7 @@ impl Job {
             |within| self.failures.iter().filter(|failure| failure.after(within) > at).count();
         plan.body != BodyKind::Once
             && plan.restart != RestartPolicy::Never
-            && plan.max_retries.map_or(true, |most| self.streak < most)
+            && self.streak < plan.max_retries
             && plan.give_up_after.map_or(true, |it| at <= self.first_failure(at).after(it))
             && plan.failure_limit.map_or(true, |it| recent(it.within) < it.failures as usize)
     }

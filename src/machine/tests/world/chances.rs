@@ -83,7 +83,7 @@ impl Dice {
             initial_delay: if is_delayed { initial_delay } else { Duration::ZERO },
             backoff: self.backoff(),
             retry_early: early,
-            max_retries: is_bounded.then_some(retries),
+            max_retries: if is_bounded { retries } else { u32::MAX },
             give_up_after: gives_up.then_some(patience),
             stable_after: self.one_of(&[ms(5), ms(60_000)]),
             stable_is_stated: self.chance(40),

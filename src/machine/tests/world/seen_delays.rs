@@ -69,7 +69,7 @@ impl SeenTask {
         assert_eq!(self.unnoted, None, "a failure of {:?} was never noted", self.task);
         self.unnoted = Some((self.attempt, cause));
         let plan = &self.plan;
-        let budget = plan.max_retries.map_or(true, |most| self.streak < most);
+        let budget = self.streak < plan.max_retries;
         let window = plan.failure_limit.map_or(true, |limit| {
             let recent = self.failures.iter().filter(|failure| failure.after(limit.within) > at);
             recent.count() < limit.failures as usize

@@ -139,14 +139,15 @@ pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,
     WaitError, WouldDeadlock,
 };
-pub use output::event::{Event, EventKind, HookSource};
+pub use output::event::{Event, EventKind};
+pub use output::hook::{HookSource, RunningHook};
 pub use output::line::LogEvents;
 pub use output::mark::{Mark, Progress};
 pub use output::not_quiet::{BusyAttempt, NotQuiet};
 pub use output::outcome::{NotCompleted, Outcome, TaskOutputError};
 pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
-    StuckSignalHook, TroubledTask,
+    TroubledTask,
 };
 pub use output::snapshot::{
     ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,

@@ -350,7 +350,7 @@ impl<'a> Mover<'a> {
         for (door, _) in self.clock.supervisors() {
             let Some(unsettled) = door.ask(Request::Unsettled) else { continue };
             found.busy.extend(unsettled.busy);
-            found.signals.extend(unsettled.signals);
+            found.hooks.extend(unsettled.hooks);
             found.drops += unsettled.drops;
             found.unstarted += unsettled.unstarted;
             found.lanes += unsettled.lanes;

@@ -76,8 +76,8 @@ impl SupervisorBuilder {
     /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
     /// it panicked or takes over 100 ms, and one that outlives the supervisor's
     /// [`grace`](Self::grace) counts as stuck and is named in the
-    /// [snapshot](crate::Snapshot::stuck_signal_hooks) and the
-    /// [report](crate::ShutdownReport::stuck_signal_hooks). For each signal one call runs at a
+    /// [snapshot](crate::Snapshot::stuck_hooks) and the
+    /// [report](crate::ShutdownReport::stuck_hooks). For each signal one call runs at a
     /// time; a signal that comes in the meantime is remembered once. No call starts once a shutdown
     /// has begun.
     ///
@@ -99,7 +99,7 @@ impl SupervisorBuilder {
     ///         }
     ///     })
     ///     .start()?;
-    /// assert!(supervisor.handle().snapshot()?.stuck_signal_hooks.is_empty());
+    /// assert!(supervisor.handle().snapshot()?.stuck_hooks.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_signal(
@@ -122,7 +122,7 @@ impl SupervisorBuilder {
         let listener = Listener::start(self.signals, &signals, &self.threads, door)?;
         let hooks = self.signal_hooks.drain(..).map(|(signal, mut callback)| {
             let handle = SupervisorHandle::new(Arc::clone(door));
-            Arc::new(SignalHook::new(signal, self.grace, move || callback(&handle)))
+            Arc::new(SignalHook::new(signal, move || callback(&handle)))
         });
         Ok((Some(listener), hooks.collect()))
     }

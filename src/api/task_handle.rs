@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::output::error::WaitError;
 use crate::output::outcome::Outcome;
 use crate::platform::sync::channel::Receiver;
+use crate::platform::user_value::UserValue;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::record::Record;
@@ -223,6 +224,37 @@ impl TaskHandle {
     /// ```
     pub fn ended(&self) -> Receiver<Infallible> {
         self.record.ended()
+    }
+
+    /// Has `callback` called once with the outcome: when the task has ended, or now if it is over.
+    /// Returns immediately. Unlike an event, the call is never lost, and dropping the handle does
+    /// not take it back.
+    ///
+    /// The callback runs on a worker, as a hook: it needs no permit and should return soon. Those
+    /// of one task run one at a time, in the order of their registration. An event tells of those
+    /// that panic or take over 100 ms. One that outlives the supervisor's grace counts as stuck
+    /// ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It may use the supervisor, but calls such
+    /// as `shutdown`, which would wait for the callback itself, return `WouldDeadlock` in it.
+    ///
+    /// Once the supervisor has ended, `callback` is called on this thread before this returns; if
+    /// an earlier one still runs, then after that and on its thread. A panic goes to the log. In a
+    /// child that was forked from the supervisor's process, `callback` is called before this
+    /// returns, with `Lost` if the outcome is not known there.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let task = supervisor.handle().add(TaskSpec::once("export", |_| Ok(())))?;
+    /// task.on_end(move |outcome| drop(tell.send(outcome.is_success())));
+    /// assert!(told.recv()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_end(&self, callback: impl FnOnce(&Outcome) + Send + 'static) {
+        if self.record.door.is_forked() {
+            return callback(&self.outcome().unwrap_or(Outcome::Lost));
+        }
+        self.record.on_end(UserValue::new(Box::new(callback)));
     }
 
     /// Asks the task to stop for good, and returns immediately: a running body is told to return

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::output::error::TaskError;
+use crate::output::hook::HookSource;
 use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
@@ -140,14 +141,15 @@ pub enum EventKind {
         stall: Stall,
     },
     /// Cancel hooks of an attempt, one after the other, have run for more than 100 ms, or the
-    /// callback of [`on_signal`](crate::SupervisorBuilder::on_signal) has.
+    /// callback of [`on_signal`](crate::SupervisorBuilder::on_signal) has, or those of
+    /// [`on_end`](crate::TaskHandle::on_end) of a task have.
     HookSlow {
         /// What the hook was registered with.
         source: HookSource,
         /// How long the hook has run.
         ran: Duration,
     },
-    /// A cancel hook, or the callback of `on_signal`, panicked.
+    /// A cancel hook, or a callback of `on_signal` or `on_end`, panicked.
     HookPanicked {
         /// What the hook was registered with.
         source: HookSource,
@@ -338,16 +340,6 @@ pub enum EventKind {
     ShutdownEnded,
 }
 
-/// What a hook was registered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HookSource {
-    /// The attempt with this number, of the task that the event is about.
-    Attempt(u64),
-    /// The supervisor, for the signal with this number.
-    Signal(i32),
-}
-
 labels!(EventKind {
     Self::Submitted { .. } => "submitted",
     Self::Queued { .. } => "queued",
@@ -415,7 +407,7 @@ impl EventKind {
             | Self::RunScheduled { attempt, .. } => Some(*attempt),
             Self::HookSlow { source, .. } | Self::HookPanicked { source, .. } => match source {
                 HookSource::Attempt(attempt) => Some(*attempt),
-                HookSource::Signal(_) => None,
+                HookSource::Signal(_) | HookSource::TaskEnd => None,
             },
             Self::Submitted { .. }
             | Self::Queued { .. }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::output::error::TaskError;
 use crate::output::event::EventKind as E;
-use crate::output::event::{Event, EventKind, HookSource};
+use crate::output::event::{Event, EventKind};
+use crate::output::hook::HookSource;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;

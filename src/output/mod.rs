@@ -11,6 +11,7 @@ pub(crate) mod not_quiet;
 pub(crate) mod report;
 
 pub(crate) mod drain_report;
+pub(crate) mod hook;
 
 pub(crate) mod outcome;
 

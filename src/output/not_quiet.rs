@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::hook::RunningHook;
 use crate::output::mark::Mark;
 use crate::platform::stall::Stall;
 use crate::vocabulary::id::TaskRef;
@@ -62,8 +63,9 @@ pub struct NotQuiet {
     pub now: Duration,
     /// The bodies, hooks and destructors that run.
     pub busy: Vec<BusyAttempt>,
-    /// The signals whose callbacks run.
-    pub signals: Vec<i32>,
+    /// The callbacks of [`on_signal`](crate::SupervisorBuilder::on_signal) and
+    /// [`on_end`](crate::TaskHandle::on_end) that run.
+    pub hooks: Vec<RunningHook>,
     /// The number of destructors that run and belong to no attempt, such as those of errors.
     pub drops: u32,
     /// The number of attempts, hooks and drops for which no thread could be had yet.
@@ -78,9 +80,9 @@ pub struct NotQuiet {
 
 impl NotQuiet {
     pub(crate) fn after(waited: Duration, steps: u64, now: Duration) -> Self {
-        let (busy, signals) = (Vec::new(), Vec::new());
+        let (busy, hooks) = (Vec::new(), Vec::new());
         let (drops, unstarted, lanes, detached, own_thread) = (0, 0, 0, 0, false);
-        Self { waited, steps, now, busy, signals, drops, unstarted, lanes, detached, own_thread }
+        Self { waited, steps, now, busy, hooks, drops, unstarted, lanes, detached, own_thread }
     }
 
     pub(crate) fn own_thread(now: Duration) -> Self {
@@ -103,8 +105,8 @@ impl fmt::Display for NotQuiet {
         for (number, busy) in self.busy.iter().enumerate() {
             write!(f, "{} {busy}", if number == 0 { ":" } else { ";" })?;
         }
-        for signal in &self.signals {
-            write!(f, "; the callback of signal {signal} runs")?;
+        for hook in &self.hooks {
+            write!(f, "; {hook} runs")?;
         }
         if self.drops > 0 {
             write!(f, "; {} other destructors run", self.drops)?;
@@ -125,7 +127,7 @@ impl fmt::Display for NotQuiet {
         if self.busy.iter().any(|busy| !busy.hook && !busy.closing) {
             f.write_str("; let a body wait by `sleep`, or `ignore` its task: see guide::testing")?;
         }
-        let named = self.busy.len() + self.signals.len();
+        let named = self.busy.len() + self.hooks.len();
         if named + self.unstarted + self.lanes + self.detached == 0 && self.drops == 0 {
             f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
         }

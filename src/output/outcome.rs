@@ -88,7 +88,8 @@ pub enum Outcome {
     /// The submission never ran.
     Rejected(Rejection),
     /// The controller of the supervisor panicked, which is a bug in this crate. The body may have
-    /// run.
+    /// run. Also what a callback of [`on_end`](crate::TaskHandle::on_end) is told in a forked child
+    /// that will never know the outcome.
     Lost,
 }
 

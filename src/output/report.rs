@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::output::drain_report::DrainReport;
 use crate::output::error::TaskError;
+use crate::output::hook::RunningHook;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
@@ -35,9 +36,10 @@ pub struct ShutdownReport {
     /// on until the process ends, so a program that has any should exit without destroying anything
     /// that they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
-    /// The callbacks of [`on_signal`](crate::SupervisorBuilder::on_signal) that still ran at the
+    /// The callbacks of [`on_signal`](crate::SupervisorBuilder::on_signal) and
+    /// [`on_end`](crate::TaskHandle::on_end) that had outlived their grace and still ran at the
     /// end.
-    pub stuck_signal_hooks: Vec<StuckSignalHook>,
+    pub stuck_hooks: Vec<RunningHook>,
     /// The number of events that were lost over the whole life of the supervisor, because a lane
     /// was full, or because not every callback for them had returned when the event flush ended. It
     /// is the sum over all lanes: an event that two lanes lost counts twice, and may have reached
@@ -45,9 +47,10 @@ pub struct ShutdownReport {
     /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow).
     pub events_dropped: u64,
     /// The number of user values that had not been dropped when the report was made, because no
-    /// thread was available to drop them. They are leaked unless a stuck thread returns. The number
-    /// is also logged, as are values that are leaked after the report: thread hooks and unread
-    /// errors.
+    /// thread was available to drop them, and of tasks whose callbacks of
+    /// [`on_end`](crate::TaskHandle::on_end) had not returned by then. They are leaked unless a
+    /// stuck thread returns. The number is also logged, as are values that are leaked after the
+    /// report: thread hooks and unread errors.
     pub values_leaked: usize,
 }
 
@@ -81,27 +84,6 @@ pub struct AbandonedAttempt {
     /// Whether what is stuck is a destructor: of the body, which will not run again, or of what the
     /// attempt left.
     pub closing: bool,
-}
-
-/// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
-/// supervisor's grace and still runs.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct StuckSignalHook {
-    /// The number of the signal.
-    pub signal: i32,
-    /// When it began to run, as time since the supervisor's start.
-    pub since: Duration,
-    /// The name of the thread it runs on.
-    pub thread: Arc<str>,
-    /// The kernel's id of that thread. Linux only.
-    pub tid: Option<u32>,
-}
-
-impl fmt::Display for StuckSignalHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the hook of signal {}, on thread {}", self.signal, self.thread)
-    }
 }
 
 impl fmt::Display for AbandonedAttempt {
@@ -148,7 +130,7 @@ impl fmt::Display for ShutdownReport {
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
         }
-        for hook in &self.stuck_signal_hooks {
+        for hook in &self.stuck_hooks {
             write!(f, "\n  still running: {hook}")?;
         }
         Ok(())
@@ -351,7 +333,7 @@ impl RunReport {
                 stopped: 0,
                 rejected: 0,
                 abandoned: Vec::new(),
-                stuck_signal_hooks: Vec::new(),
+                stuck_hooks: Vec::new(),
                 events_dropped: 0,
                 values_leaked: 0,
             },

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
+use crate::output::hook::RunningHook;
 use crate::output::mark::{Mark, Progress};
-use crate::output::report::{AbandonedAttempt, StuckSignalHook};
+use crate::output::report::AbandonedAttempt;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::named;
@@ -50,9 +51,9 @@ pub struct Snapshot {
     pub permits: PermitCounts,
     /// Every attempt, cancel hook and drop of a body that outlived its grace and still runs.
     pub abandoned: Vec<AbandonedAttempt>,
-    /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) that outlived the
-    /// supervisor's grace and still runs.
-    pub stuck_signal_hooks: Vec<StuckSignalHook>,
+    /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) and
+    /// [`on_end`](crate::TaskHandle::on_end) that outlived the supervisor's grace and still runs.
+    pub stuck_hooks: Vec<RunningHook>,
 }
 
 impl Snapshot {
@@ -68,7 +69,7 @@ impl Snapshot {
         let well = |task: &TaskSnapshot| {
             (task.failures == 0 || task.stable) && !task.interrupted && !task.silent
         };
-        let stuck = !self.abandoned.is_empty() || !self.stuck_signal_hooks.is_empty();
+        let stuck = !self.abandoned.is_empty() || !self.stuck_hooks.is_empty();
         !stuck && !self.workers.starving && self.tasks.iter().all(well)
     }
 
@@ -263,7 +264,7 @@ impl fmt::Display for Snapshot {
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
         }
-        for hook in &self.stuck_signal_hooks {
+        for hook in &self.stuck_hooks {
             write!(f, "\n  still running: {hook}")?;
         }
         Ok(())

@@ -166,7 +166,7 @@ impl Shutdown {
             stopped,
             rejected,
             abandoned,
-            stuck_signal_hooks: Vec::new(),
+            stuck_hooks: Vec::new(),
             events_dropped,
             values_leaked,
         }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
-use crate::output::event::HookSource;
+use crate::output::hook::{HookSource, RunningHook};
 use crate::platform::stall::Stall;
 use crate::task::body::Body;
-use crate::task::cell::Cell;
+use crate::task::cell::{Cell, Thread};
 use crate::task::on_signal::SignalHook;
+use crate::task::record::Record;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::AttemptAddr;
 use crate::vocabulary::id::TaskRef;
@@ -74,21 +75,31 @@ pub(crate) enum Role {
 pub(crate) enum HookOwner {
     Attempt(Arc<Cell>),
     Signal(Arc<SignalHook>),
+    /// Callbacks of `on_end`.
+    TaskEnd(Arc<Record>),
 }
 
 impl HookOwner {
-    /// When hooks that began to run at `since` outlive their grace.
-    pub(crate) fn until(&self, since: Time) -> Time {
+    /// When hooks that began to run at `since` outlive their grace. Those that belong to no attempt
+    /// have the supervisor's `grace`.
+    pub(crate) fn until(&self, since: Time, grace: Duration) -> Time {
         match self {
             Self::Attempt(cell) => cell.until(),
-            Self::Signal(hook) => since.after(hook.grace),
+            Self::Signal(_) | Self::TaskEnd(_) => since.after(grace),
         }
+    }
+
+    /// As reports name what this thread runs.
+    pub(crate) fn running(&self, Thread { name, tid }: Thread, since: Time) -> RunningHook {
+        let (source, task, since) = (self.source(), self.task(), since.since_start());
+        RunningHook { source, task, since, thread: name, tid }
     }
 
     pub(crate) fn source(&self) -> HookSource {
         match self {
             Self::Attempt(cell) => HookSource::Attempt(cell.attempt.number),
             Self::Signal(hook) => HookSource::Signal(hook.signal),
+            Self::TaskEnd(_) => HookSource::TaskEnd,
         }
     }
 
@@ -96,6 +107,7 @@ impl HookOwner {
         match self {
             Self::Attempt(cell) => Some(cell.record.task_ref()),
             Self::Signal(_) => None,
+            Self::TaskEnd(record) => Some(record.task_ref()),
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod spec;
 pub(crate) mod token;
 
 pub(crate) mod end_channel;
+pub(crate) mod on_end;
 pub(crate) mod on_signal;
 
 pub(crate) mod hook;

@@ -15,8 +15,6 @@ use crate::task::hook::Hook;
 
 pub(crate) struct SignalHook {
     pub(crate) signal: i32,
-    /// How long it may run until it counts as stuck.
-    pub(crate) grace: Duration,
     hook: Hook,
     phase: Mutex<Phase>,
 }
@@ -30,10 +28,10 @@ enum Phase {
 }
 
 impl SignalHook {
-    pub(crate) fn new(signal: i32, grace: Duration, call: impl FnMut() + Send + 'static) -> Self {
+    pub(crate) fn new(signal: i32, call: impl FnMut() + Send + 'static) -> Self {
         // A nudge stays armed after a run; when it runs again is decided here.
         let hook = Hook::nudge(Duration::ZERO, call);
-        Self { signal, grace, hook, phase: Mutex::new(Phase::Idle) }
+        Self { signal, hook, phase: Mutex::new(Phase::Idle) }
     }
 
     /// The signal has come. True if the hook now waits for a thread.
@@ -68,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_comes_while_its_hook_runs_is_remembered_once() {
-        let hook = SignalHook::new(1, Duration::ZERO, || {});
+        let hook = SignalHook::new(1, || {});
         assert!(hook.ask());
         assert!(!hook.ask(), "one that waits will see it");
         assert!(hook.run().is_empty());
@@ -83,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_hook_that_panics_runs_at_the_next_signal_too() {
-        let hook = SignalHook::new(1, Duration::ZERO, || panic!("on purpose"));
+        let hook = SignalHook::new(1, || panic!("on purpose"));
         for _ in 0..2 {
             assert!(hook.ask());
             assert_eq!(hook.run(), ["on purpose"]);

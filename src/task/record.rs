@@ -10,11 +10,13 @@ use crate::output::outcome::Outcome;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex};
-use crate::platform::user_value;
+use crate::platform::{unwind, user_value};
 use crate::task::cell::{Cell, Waiting};
 use crate::task::door::Door;
 use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
+use crate::task::on_end::{EndCall, EndCalls};
+use crate::task::request::{DueCalls, Request};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
 use crate::vocabulary::reason::Decision;
@@ -53,6 +55,7 @@ struct Waiters {
     waiting: Waiting,
     /// Those that wait only for the first attempt.
     waiting_for_start: Waiting,
+    calls: EndCalls,
 }
 
 const NO_KEY: u32 = u32::MAX;
@@ -107,11 +110,15 @@ impl Record {
     }
 
     /// The first outcome counts. A submission that ends undecided was lost.
-    pub(crate) fn end(&self, outcome: Outcome) {
+    pub(crate) fn end(self: &Arc<Self>, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
-            let ended = state.ended.take();
+            let mut ended = state.ended.take();
+            let calls = ended.as_mut().map(|it| std::mem::take(&mut it.calls));
+            let calls = calls.and_then(|mut calls| calls.fall_due().then_some(calls));
+            let due = calls.is_some();
+            state.ended = calls.map(|calls| Box::new(Waiters { calls, ..Waiters::default() }));
             self.changed.notify_all();
             // A cell has a lock of its own, under which this one is taken.
             drop(state);
@@ -120,6 +127,37 @@ impl Record {
                 ended.waiting.wake_all();
                 ended.waiting_for_start.wake_all();
             }
+            if due {
+                self.see_to_end_calls();
+            }
+        }
+    }
+
+    /// Has a callback called once there is an outcome.
+    pub(crate) fn on_end(self: &Arc<Self>, call: EndCall) {
+        self.door.want_last_resort();
+        let mut state = self.state.lock();
+        let over = state.outcome.is_some();
+        let calls = &mut state.ended.get_or_insert_with(Box::default).calls;
+        calls.push(call);
+        let due = over && calls.fall_due();
+        drop(state);
+        if due {
+            self.see_to_end_calls();
+        }
+    }
+
+    /// If the supervisor has ended, the callbacks run here.
+    fn see_to_end_calls(self: &Arc<Self>) {
+        self.door.send(Request::EndCalls(DueCalls::of(self)));
+    }
+
+    /// Runs the callbacks of `on_end` on this thread, also those that come meanwhile.
+    pub(crate) fn run_end_calls(&self, mut tell_panic: impl FnMut(String)) {
+        let next = || self.state.lock().ended.as_mut()?.calls.next()?.take();
+        let Some(outcome) = self.outcome() else { return };
+        while let Some(call) = next() {
+            unwind::catch(|| call(&outcome)).unwrap_or_else(&mut tell_panic);
         }
     }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::hook::RunningHook;
 use crate::output::not_quiet::BusyAttempt;
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{Receiver, Sender};
+use crate::platform::user_value::UserValue;
 use crate::task::record::Record;
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
 use crate::vocabulary::time::Time;
@@ -17,6 +20,8 @@ pub(crate) enum Request {
     Cancel(Arc<Record>),
     /// Stop the owner of this slot, and remove the submissions that wait there.
     CancelSlot(String, Sender<SlotCancelled>),
+    /// Have the callbacks of a task run, which is over.
+    EndCalls(UserValue<DueCalls>),
     /// Say when the shared lane has served every event up to now; `None` if it already has.
     Flush(Sender<Option<Receiver<()>>>),
     /// Say when this is so, or when the supervisor has ended.
@@ -92,8 +97,8 @@ pub(crate) struct Settled {
 #[derive(Debug)]
 pub(crate) struct Unsettled {
     pub(crate) busy: Vec<BusyAttempt>,
-    /// The signals whose callbacks run.
-    pub(crate) signals: Vec<i32>,
+    /// The hooks that run and belong to no attempt.
+    pub(crate) hooks: Vec<RunningHook>,
     /// How many other destructors run.
     pub(crate) drops: u32,
     /// Attempts, hooks and drops that no thread has taken.
@@ -101,4 +106,32 @@ pub(crate) struct Unsettled {
     /// Lanes that have not called back all their events.
     pub(crate) lanes: usize,
     pub(crate) next: Time,
+}
+
+/// The duty to run the callbacks of a task that is over, on its way to the controller. If the
+/// supervisor has ended, whoever drops the duty runs them. It travels as a user value, so that this
+/// is not the controller.
+pub(crate) struct DueCalls(Option<Arc<Record>>);
+
+impl DueCalls {
+    pub(super) fn of(record: &Arc<Record>) -> UserValue<Self> {
+        UserValue::new(Self(Some(Arc::clone(record))))
+    }
+
+    /// The task whose callbacks the taker must have run.
+    pub(crate) fn take(&mut self) -> Option<Arc<Record>> {
+        self.0.take()
+    }
+}
+
+impl Drop for DueCalls {
+    fn drop(&mut self) {
+        if let Some(record) = self.0.take() {
+            // No subscriber gets events any more.
+            record.run_end_calls(|message| {
+                let (of, text) = (record.task_ref(), Escaped(message));
+                log::warn!(target: "threadvisor", "a callback of {of} panicked: {text}");
+            });
+        }
+    }
 }

@@ -196,3 +196,43 @@ fn no_hook_is_lost_however_often_a_thread_was_refused() {
     assert!(matches!(outcome_of(&waits), Outcome::Cancelled { .. }));
     gate.open();
 }
+
+/// It finds every worker blocked and every thread refused.
+#[test]
+fn a_callback_of_on_end_runs_on_the_thread_of_last_resort() {
+    let (builder, refusals) = Refusals::of(Supervisor::builder());
+    let stage = Stage::start(builder);
+    let (tell, told) = unbounded();
+    let task = stage.add(TaskSpec::new("waits", |_| Ok(())).initial_delay(Duration::MAX));
+    task.on_end(move |_| tell.send(thread_name()).unwrap());
+    refusals.wait_started("hook-");
+    refusals.fill_workers(&stage, 1);
+    task.cancel();
+    let thread = next(&told);
+    assert!(thread.starts_with("hook-"), "{thread}");
+    refusals.end();
+}
+
+/// One callback holds the thread of last resort, and the other finds no thread.
+#[test]
+fn a_callback_that_waits_in_vain_for_a_thread_counts_as_leaked() {
+    let mut gate = Gate::new();
+    let (builder, refusals) = Refusals::of(Supervisor::builder().grace(Duration::MAX));
+    let stage = Stage::start(builder);
+    let (tell, told) = unbounded();
+    let hold = gate.hold();
+    let [hangs, waits] = ["hangs", "waits"]
+        .map(|name| stage.add(TaskSpec::new(name, |_| Ok(())).initial_delay(Duration::MAX)));
+    hangs.on_end(move |_| hold());
+    waits.on_end(move |_| tell.send(()).unwrap());
+    refusals.wait_started("hook-");
+    refusals.fill_workers(&stage, 1);
+    hangs.cancel();
+    gate.wait_entered();
+    waits.cancel();
+    let _ = outcome_of(&waits);
+    let (report, _) = stage.end();
+    assert_eq!((report.values_leaked, told.len()), (2, 0), "{report}");
+    gate.open();
+    next(&told);
+}

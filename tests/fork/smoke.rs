@@ -62,6 +62,11 @@ fn in_the_child(
     assert_eq!(resident.state(), TaskState::Over);
     resident.cancel();
     assert!(!resident.skip_wait() && !resident.restart());
+    for (task, says) in [(resident, "lost"), (fine, "completed")] {
+        let (tell, told) = std::sync::mpsc::channel();
+        task.on_end(move |outcome| tell.send(outcome.label()).unwrap());
+        assert_eq!(told.try_recv(), Ok(says));
+    }
 
     assert!(matches!(handle.add(idle("add")), Err(AddError::Closed { .. })));
     let Err(AddError::Closed { spec }) = handle.add_all([idle("one"), idle("two")]) else {

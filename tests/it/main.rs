@@ -13,6 +13,7 @@ mod grammar;
 mod idle;
 mod lifecycle;
 mod misuse;
+mod on_end;
 mod on_signal;
 mod on_start;
 mod panics;

@@ -151,7 +151,7 @@ mod unix {
         supervisor.handle().request_shutdown();
         gate.open();
         let report = supervisor.shutdown().unwrap();
-        assert!(report.shutdown.stuck_signal_hooks.is_empty());
+        assert!(report.shutdown.stuck_hooks.is_empty());
         assert!(entered.is_empty(), "a call started");
         say("done");
     }
@@ -196,14 +196,14 @@ mod unix {
             supervisor.handle().snapshot().unwrap()
         });
         let snapshot =
-            snapshot.take(6000).find(|snapshot| !snapshot.stuck_signal_hooks.is_empty()).unwrap();
+            snapshot.take(6000).find(|snapshot| !snapshot.stuck_hooks.is_empty()).unwrap();
         assert!(!snapshot.is_healthy() && snapshot.abandoned.is_empty());
         let refused = supervisor.handle().add(no_op("refused")).unwrap_err();
         assert_eq!(refused.rejection(), Some(Rejection::TooManyAbandoned { limit: 0 }));
         let ended = on_thread(move || supervisor.shutdown().unwrap());
         let report = next(&ended).shutdown;
-        let [stuck] = &*report.stuck_signal_hooks else { panic!("{report}") };
-        assert_eq!((stuck.signal, &*stuck.thread), (SIGUSR1, &*thread));
+        let [stuck] = &*report.stuck_hooks else { panic!("{report}") };
+        assert_eq!((stuck.source, &*stuck.thread), (HookSource::Signal(SIGUSR1), &*thread));
         let line = format!("still running: the hook of signal {SIGUSR1}, on thread {thread}");
         assert!(report.to_string().contains(&line), "{report}");
         say("done");

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::settling::Settling;
 use super::{Controller, ReleasedAttempts};
 use crate::machine::{Input, State};
+use crate::output::hook::RunningHook;
 use crate::output::outcome::Outcome;
-use crate::output::report::{AbandonedAttempt, RunReport, StuckSignalHook};
+use crate::output::report::{AbandonedAttempt, RunReport};
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel;
 use crate::task::cell::{Cell, Thread};
@@ -83,8 +84,8 @@ impl Controller {
 
     /// The report, once everything has ended.
     fn into_report(mut self) -> RunReport {
-        let (abandoned, stuck_signal_hooks) = (self.abandoned(), self.stuck_signal_hooks());
-        let stuck = u32::try_from(abandoned.len() + stuck_signal_hooks.len()).unwrap_or(u32::MAX);
+        let (abandoned, stuck_hooks) = (self.abandoned(), self.stuck_hooks());
+        let stuck = u32::try_from(abandoned.len() + stuck_hooks.len()).unwrap_or(u32::MAX);
         for belongings in self.values.drain() {
             if belongings.record().outcome().is_none() {
                 self.tally.count(&Outcome::Lost, false, 0, &belongings);
@@ -102,7 +103,7 @@ impl Controller {
         self.shutdown.count_refused(behind_door);
         let events_dropped = self.publisher.give_up();
         let mut shutdown = self.shutdown.into_report(abandoned, events_dropped, values_leaked);
-        shutdown.stuck_signal_hooks = stuck_signal_hooks;
+        shutdown.stuck_hooks = stuck_hooks;
         self.tally.into_report(shutdown)
     }
 
@@ -134,13 +135,11 @@ impl Controller {
         held.chain(released).chain(hooks).collect()
     }
 
-    /// The callbacks of `on_signal` that outlived their grace and still run.
-    pub(super) fn stuck_signal_hooks(&self) -> Vec<StuckSignalHook> {
+    /// The callbacks of `on_signal` and `on_end` that outlived their grace and still run.
+    pub(super) fn stuck_hooks(&self) -> Vec<RunningHook> {
         let stuck = self.pool.stuck_errands().into_iter().filter_map(|hook| {
-            let HookOwner::Signal(owner) = hook.owner else { return None };
-            let Thread { name, tid } = hook.thread;
-            let since = hook.since.since_start();
-            Some(StuckSignalHook { signal: owner.signal, since, thread: name, tid })
+            let is_own = !matches!(hook.owner, HookOwner::Attempt(_));
+            is_own.then(|| hook.owner.running(hook.thread, hook.since))
         });
         stuck.collect()
     }

@@ -144,6 +144,11 @@ impl Controller {
                 }
             }
             Request::CancelSlot(slot, reply) => answer(&reply, self.cancel_slot(&slot)),
+            Request::EndCalls(mut due) => {
+                if let Some(record) = due.take().and_then(|mut due| due.take()) {
+                    self.pool.push_end_calls(record);
+                }
+            }
             Request::Flush(reply) => answer(&reply, self.publisher.flush()),
             Request::Idle { until, reply } => {
                 self.idle_waiters.push(IdleWaiter { until, reply });

@@ -76,23 +76,23 @@ impl Controller {
         let released = self.released.iter().map(|it| &it.cell);
         let bodies = owned.chain(released).filter(|cell| !cell.closing && cell.is_busy());
         let bodies = bodies.map(|cell| busy(cell, cell.thread()));
-        let (mut busy_now, mut signals, mut drops) = (bodies.collect::<Vec<_>>(), Vec::new(), 0);
-        for (errand, thread) in self.pool.running_errands() {
-            let busy = |cell: &Cell| busy(cell, Some(thread));
+        let mut busy_now = bodies.collect::<Vec<_>>();
+        let (mut hooks, mut drops) = (Vec::new(), 0);
+        for (errand, thread, since) in self.pool.running_errands() {
             match errand {
                 Of::Hooks(HookOwner::Attempt(cell)) => {
-                    busy_now.push(BusyAttempt { hook: true, ..busy(&cell) });
+                    busy_now.push(BusyAttempt { hook: true, ..busy(&cell, Some(thread)) });
                 }
-                Of::Hooks(HookOwner::Signal(hook)) => signals.push(hook.signal),
+                Of::Hooks(hook) => hooks.push(hook.running(thread, since)),
                 Of::Close(cell) | Of::Left(cell) => {
-                    busy_now.push(BusyAttempt { closing: true, ..busy(&cell) });
+                    busy_now.push(BusyAttempt { closing: true, ..busy(&cell, Some(thread)) });
                 }
                 Of::Value => drops += 1,
             }
         }
         Unsettled {
             busy: busy_now,
-            signals,
+            hooks,
             drops,
             unstarted: self.pool.unstarted(),
             lanes: self.publisher.lanes_at_work(),

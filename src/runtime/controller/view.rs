@@ -99,7 +99,7 @@ impl Controller {
                 waiting: machine.waiting_for_permit() as usize,
             },
             abandoned,
-            stuck_signal_hooks: self.stuck_signal_hooks(),
+            stuck_hooks: self.stuck_hooks(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::task::cell::{Cell, Thread};
 use crate::task::current;
 use crate::task::fact::{Fact, HookOwner, Returned, Role};
 use crate::task::on_signal::SignalHook;
+use crate::task::record::Record;
 use crate::task::token::CancelToken;
 use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::time::RealTime;
@@ -85,6 +86,11 @@ impl Pool {
     /// Has the hook of a signal run after this turn.
     pub(in crate::runtime) fn push_signal_hook(&mut self, hook: &Arc<SignalHook>) {
         self.errands.pending.push(HookOwner::Signal(Arc::clone(hook)));
+    }
+
+    /// Has the callbacks of a task that is over run after this turn.
+    pub(in crate::runtime) fn push_end_calls(&mut self, record: Arc<Record>) {
+        self.errands.pending.push(HookOwner::TaskEnd(record));
     }
 
     /// Has a body dropped after this turn.
@@ -218,6 +224,9 @@ impl Shared {
         match &owner {
             HookOwner::Attempt(cell) => next = cell.run_hooks(),
             HookOwner::Signal(hook) => again = self.run_signal_hook(hook),
+            HookOwner::TaskEnd(record) => record.run_end_calls(|message| {
+                self.door.post(Fact::HookPanicked { owner: owner.clone(), message });
+            }),
         }
         self.end_errand(thread, again.then(|| owner.clone()));
         match (owner, next) {

@@ -80,6 +80,7 @@ impl Of {
             Self::Hooks(HookOwner::Attempt(cell)) | Self::Close(cell) | Self::Left(cell) => {
                 cell.record.is_ignored()
             }
+            Self::Hooks(HookOwner::TaskEnd(record)) => record.is_ignored(),
             Self::Hooks(HookOwner::Signal(_)) | Self::Value => false,
         }
     }
@@ -157,7 +158,7 @@ impl Errands {
         found.is_some_and(|position| self.runs.swap_remove(position).abandoned)
     }
 
-    /// Notices what is slow or abandoned. A drop that concerns no attempt any more has the
+    /// Notices what is slow or abandoned. What concerns no attempt (any more) has the
     /// supervisor's `grace`. Returns when to look again.
     pub(super) fn look(
         &mut self,
@@ -184,7 +185,7 @@ impl Errands {
             // Even if its attempt has little grace left, a hook may take the normal time.
             let slow_at = run.began.after(SLOW);
             let late_at = match &run.of {
-                Of::Hooks(owner) => slow_at.max(clock.wakes_at(owner.until(since))),
+                Of::Hooks(owner) => slow_at.max(clock.wakes_at(owner.until(since, grace))),
                 Of::Left(_) => run.began.after(grace.max(SLOW)),
                 Of::Close(_) | Of::Value => RealTime::NEVER,
             };
@@ -212,10 +213,10 @@ impl Errands {
         self.waiting_hooks().1.into_iter().chain(drop).min()
     }
 
-    /// What is being run that a manual clock waits for, and the threads that run it.
-    pub(super) fn running(&self) -> Vec<(Of, Thread)> {
+    /// What is being run that a manual clock waits for, by which thread, and since when.
+    pub(super) fn running(&self) -> Vec<(Of, Thread, Time)> {
         let awaited = self.runs.iter().filter(|run| !run.of.is_ignored());
-        awaited.map(|run| (run.of.clone(), run.thread.clone())).collect()
+        awaited.map(|run| (run.of.clone(), run.thread.clone(), run.since)).collect()
     }
 
     /// How many threads run what a manual clock does not wait for.
@@ -238,14 +239,22 @@ impl Errands {
         stuck.filter_map(entry).collect()
     }
 
-    /// The number of values that are not dropped and that no report names.
+    /// The number of waiting errands that must not be lost when the pool is closed: drops, and
+    /// callbacks of `on_end`.
+    pub(super) fn waiting_duties(&self) -> usize {
+        let is_duty = |(owner, _): &&(HookOwner, _)| matches!(owner, HookOwner::TaskEnd(_));
+        self.drops.len() + self.hooks.iter().filter(is_duty).count()
+    }
+
+    /// The number of values that are not dropped, and of tasks whose callbacks have not returned,
+    /// that no report names.
     pub(super) fn undropped(&self) -> usize {
         let unnamed = |run: &&Run| match &run.of {
-            Of::Hooks(_) => false,
+            Of::Hooks(HookOwner::Attempt(_) | HookOwner::Signal(_)) => false,
             Of::Close(cell) => !cell.is_abandoned(),
-            Of::Left(_) | Of::Value => !run.abandoned,
+            Of::Hooks(HookOwner::TaskEnd(_)) | Of::Left(_) | Of::Value => !run.abandoned,
         };
-        self.drops.len() + self.runs.iter().filter(unnamed).count()
+        self.waiting_duties() + self.runs.iter().filter(unnamed).count()
     }
 }
 
@@ -278,7 +287,7 @@ mod tests {
         for n in 0..20 {
             errands.push_drop(drop_of(n, &dropped), now);
         }
-        let hook = Arc::new(SignalHook::new(1, Duration::ZERO, || ()));
+        let hook = Arc::new(SignalHook::new(1, || ()));
         errands.push_hooks(HookOwner::Signal(hook), now);
 
         let first = errands.take(&thread(0), false, &clock);

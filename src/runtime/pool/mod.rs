@@ -28,7 +28,7 @@ use crate::platform::user_value;
 use crate::task::cell::Thread;
 use crate::task::door::Door;
 use crate::task::fact::{Fact, Role};
-use crate::vocabulary::time::RealTime;
+use crate::vocabulary::time::{RealTime, Time};
 
 pub(super) use errands::Of;
 pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
@@ -178,8 +178,9 @@ impl Pool {
         untaken + self.kept_back() == 0 && working == resting()
     }
 
-    /// The errands that are being run and that a manual clock waits for, and their threads.
-    pub(super) fn running_errands(&self) -> Vec<(Of, Thread)> {
+    /// The errands that are being run and that a manual clock waits for, their threads, and since
+    /// when.
+    pub(super) fn running_errands(&self) -> Vec<(Of, Thread, Time)> {
         let state = self.shared.state.lock();
         state.errands.running()
     }
@@ -318,7 +319,7 @@ impl Pool {
         }
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
         let nobody_looks = state.available(RealTime::ZERO).0 == 0;
-        nobody_looks && (!state.queue.is_empty() || state.errands.waiting_drops() > 0)
+        nobody_looks && (!state.queue.is_empty() || state.errands.waiting_duties() > 0)
     }
 }
 

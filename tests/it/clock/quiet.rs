@@ -351,3 +351,40 @@ fn helper_threads_of_a_body_sleep_on_the_clock_but_do_not_count() {
     }
     assert_eq!(helper.join().unwrap(), Ok(()));
 }
+
+#[test]
+fn a_callback_for_the_end_of_a_task_is_waited_for_and_named() {
+    let (clock, supervisor) = started(|it| it);
+    let (mut gate, (tell, told)) = (Gate::new(), unbounded());
+    let delayed = |name| TaskSpec::new(name, |_| Ok(())).initial_delay(secs(1));
+    let task = supervisor.handle().add(delayed("quick")).unwrap();
+    task.on_end(move |_| tell.send(()).unwrap());
+    clock.advance(secs(2));
+    told.try_recv().unwrap();
+
+    let [task, ignored] =
+        ["job", "ignored"].map(|name| supervisor.handle().add(delayed(name)).unwrap());
+    task.on_end({
+        let hold = gate.hold();
+        move |_| hold()
+    });
+    ignored.on_end({
+        let hold = gate.hold();
+        move |_| hold()
+    });
+    clock.ignore(&ignored);
+    for task in [&task, &ignored] {
+        task.cancel();
+        gate.wait_entered();
+    }
+    impatient(&clock);
+    let error = clock.try_advance(secs(2)).unwrap_err();
+    let [hook] = &error.hooks[..] else { panic!("{error}") };
+    let text =
+        format!("; the hook for the end of {task}, on thread", task = hook.task.as_ref().unwrap());
+    assert_eq!(hook.task.as_ref().unwrap().id, task.id());
+    assert!(error.to_string().contains(&text), "{error}");
+    gate.open();
+    let _ = clock.clone().patience(secs(60));
+    clock.advance(secs(1));
+}

@@ -299,7 +299,7 @@ fn after_each_signal() {
     let (came, seen) = (Count::default(), Arc::new(AtomicUsize::new(0)));
     let running = Arc::new(AtomicBool::new(false));
     let (now, last, busy) = (came.clone(), Arc::clone(&seen), Arc::clone(&running));
-    let hook = Arc::new(SignalHook::new(1, LONG, move || {
+    let hook = Arc::new(SignalHook::new(1, move || {
         assert!(!busy.swap(true, Ordering::Relaxed), "two at a time");
         last.store(now.get(), Ordering::Relaxed);
         busy.store(false, Ordering::Relaxed);

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{record, LONG};
+use super::{record, record_of, LONG};
 use crate::output::outcome::Outcome;
-use crate::platform::sync::thread;
+use crate::platform::model_clock::ModelClock;
+use crate::platform::sync::{thread, Mutex};
+use crate::platform::user_value::UserValue;
 use crate::runner::Check;
-use crate::task::record::Promise;
+use crate::task::door::Door;
+use crate::task::record::{Promise, Record};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::Decision;
 use crate::vocabulary::reason::Rejection;
@@ -21,6 +24,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::every("record: the decision wakes, and brings the spec", the_decision_wakes),
     Check::every("record: a lost promise wakes", a_lost_promise_wakes),
     Check::every("record: the first outcome counts", the_first_outcome_counts),
+    Check::some("record: every callback is called once", 1500, every_callback_is_called_once),
+    Check::some("record: also after the supervisor", 1500, callbacks_are_called_after_the_end),
 ];
 
 fn all_who_wait_are_woken() {
@@ -110,4 +115,52 @@ fn the_first_outcome_counts() {
     });
     let [first, second] = enders.map(|ender| ender.join().unwrap());
     assert_eq!(first, second, "two threads saw two outcomes");
+}
+
+fn every_callback_is_called_once() {
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+    let called = end_and_register(&record_of(&door), || {
+        // A worker may run them while others come.
+        inbox.requests.try_iter().for_each(drop);
+    });
+    inbox.requests.try_iter().for_each(drop);
+    assert_each_once_in_order(&called);
+}
+
+fn callbacks_are_called_after_the_end() {
+    let called = end_and_register(&record(), || {});
+    assert_each_once_in_order(&called);
+}
+
+/// Two callbacks of one thread and one of another are registered while the task ends.
+fn end_and_register(record: &Arc<Record>, work: impl FnOnce()) -> Arc<Mutex<Vec<u32>>> {
+    let called = Arc::new(Mutex::new(Vec::new()));
+    let register = |record: &Arc<Record>, number: u32| {
+        let called = Arc::clone(&called);
+        let call = move |outcome: &Outcome| {
+            assert!(outcome.is_success());
+            called.lock().push(number);
+        };
+        record.on_end(UserValue::new(Box::new(call)));
+    };
+    register(record, 1);
+    let ender = Arc::clone(record);
+    let ender = thread::spawn(move || ender.end(Outcome::Completed));
+    let (own, other) = (Arc::clone(record), Arc::clone(&called));
+    let registrar = thread::spawn(move || {
+        let call = move |_: &Outcome| other.lock().push(3);
+        own.on_end(UserValue::new(Box::new(call)));
+    });
+    register(record, 2);
+    work();
+    ender.join().unwrap();
+    registrar.join().unwrap();
+    called
+}
+
+fn assert_each_once_in_order(called: &Mutex<Vec<u32>>) {
+    let mut called = called.lock().clone();
+    assert_eq!(called.len(), 3, "{called:?}");
+    called.retain(|&number| number < 3);
+    assert_eq!(called, [1, 2], "out of order");
 }

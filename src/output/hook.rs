@@ -1,0 +1,50 @@
+//! What events and reports say about hooks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::id::TaskRef;
+
+/// What a hook was registered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HookSource {
+    /// The attempt with this number, of the task that the event is about.
+    Attempt(u64),
+    /// The supervisor, for the signal with this number.
+    Signal(i32),
+    /// The handle of the task that the event is about, for its end.
+    TaskEnd,
+}
+
+/// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) or
+/// [`on_end`](crate::TaskHandle::on_end) that runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunningHook {
+    /// What it was registered with.
+    pub source: HookSource,
+    /// The task whose end it was called for; `None` for a signal.
+    pub task: Option<TaskRef>,
+    /// When it began to run, as time since the supervisor's start.
+    pub since: Duration,
+    /// The name of the thread it runs on.
+    pub thread: Arc<str>,
+    /// The kernel's id of that thread. Linux only.
+    pub tid: Option<u32>,
+}
+
+impl fmt::Display for RunningHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the hook")?;
+        if let HookSource::Signal(signal) = self.source {
+            write!(f, " of signal {signal}")?;
+        }
+        if let Some(task) = &self.task {
+            write!(f, " for the end of {task}")?;
+        }
+        write!(f, ", on thread {}", Escaped(&self.thread))
+    }
+}

@@ -12,7 +12,7 @@ use crate::task::door::Door;
 ///
 /// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
 /// lose events. It never delays a task. A panic in a callback is caught and reported as an event.
-/// Callbacks may use a [`SupervisorHandle`](crate::SupervisorHandle), but a wait for the supervisor
+/// Callbacks may use a [`SupervisorHandle`], but a wait for the supervisor
 /// itself fails with `WouldDeadlock`.
 ///
 /// ```

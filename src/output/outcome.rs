@@ -47,7 +47,7 @@ pub enum Outcome {
         /// The first stop that was requested.
         reason: StopReason,
         /// What the body returned even so. `None` if no body ran, or it only passed on that it was
-        /// [`Cancelled`](crate::Cancelled). An error is also told in the
+        /// [`Cancelled`]. An error is also told in the
         /// [`RunReport`](crate::RunReport) and logged as a warning, but it is no failure.
         returned: Option<TaskResult>,
     },

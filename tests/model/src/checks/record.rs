@@ -9,6 +9,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::{thread, Mutex};
 use crate::platform::user_value::UserValue;
 use crate::runner::Check;
+use crate::task::class_names::ClassNames;
 use crate::task::door::Door;
 use crate::task::record::{Promise, Record};
 use crate::task::spec::TaskSpec;
@@ -118,7 +119,7 @@ fn the_first_outcome_counts() {
 }
 
 fn every_callback_is_called_once() {
-    let (door, inbox) = Door::new(ModelClock::start_now(), 1);
+    let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
     let called = end_and_register(&record_of(&door), || {
         // A worker may run them while others come.
         inbox.requests.try_iter().for_each(drop);

@@ -89,7 +89,7 @@ impl SupervisorBuilder {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// const SIGHUP: i32 = 1;
+    /// const SIGHUP: i32 = 1; // Of SIGUSR1 and others, the number depends on the processor.
     /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
     /// let supervisor = Supervisor::builder()
     ///     .shutdown_on_signals()

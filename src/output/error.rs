@@ -359,6 +359,9 @@ pub enum ExtendError {
 
 /// An error returned from [`TaskContext::recv`](crate::TaskContext::recv) and
 /// [`TaskContext::recv_timeout`](crate::TaskContext::recv_timeout). No message was taken.
+///
+/// A body that collects messages matches it: see
+/// [a pipeline that loses nothing](crate::guide::waking#a-pipeline-that-loses-nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {

@@ -113,8 +113,8 @@ impl TaskContext {
     /// Returns which permit of its [class](crate::TaskSpec::class) the attempt holds: a number from
     /// 0 up to the limit of the class, which no other attempt has at the same time; `None` without
     /// a class. A class is often a pool of things (licences, ports, accelerators), and this says
-    /// which of them the body may use. Of a released attempt that still runs, another may have the
-    /// number.
+    /// which of them the body may use. A retry may get another number. Of a released attempt that
+    /// still runs, another may have the number.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -201,9 +201,12 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`, or match it and take
+    ///   what lies in the channel with `try_iter`, so that nothing is lost at a stop.
     /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
     ///   failure like any other.
+    ///
+    /// [`RecvError`] is not in the prelude, since channels have a type of that name.
     #[doc(alias = "select")]
     pub fn recv<T: Send + 'static>(&self, channel: &Receiver<T>) -> Result<T, RecvError> {
         self.token.recv(channel)
@@ -369,7 +372,8 @@ impl TaskContext {
     }
 
     /// Keeps the watchdog quiet for `span`, or until the guard is dropped: for a call that is known
-    /// to take long. After that, the watchdog starts counting again.
+    /// to take long. After that, the watchdog starts counting again. With `Duration::MAX` only the
+    /// guard counts.
     pub fn allow_silence(&self, span: Duration) -> SilenceGuard {
         SilenceGuard::new(Arc::clone(self.cell()), span)
     }

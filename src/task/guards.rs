@@ -12,7 +12,7 @@ use crate::task::hook::Hook;
 /// Once the guard is dropped, the hook is not running and never will run, so what it uses may be
 /// freed. If the hook is running on another thread, the drop waits for it; on the hook's own thread
 /// the drop does not wait. So do not drop a guard while holding a lock that the hook takes.
-#[must_use = "a hook is removed when its guard is dropped"]
+#[must_use = "the hook is removed when this is dropped: bind it to a name, not to `_`"]
 pub struct CancelGuard {
     cell: Arc<Cell>,
     /// The number of the hook in the cell.
@@ -61,7 +61,7 @@ impl fmt::Debug for CancelGuard {
 
 /// Allows silence while it is held, up to its span; returned from
 /// [`TaskContext::allow_silence`](crate::TaskContext::allow_silence).
-#[must_use = "silence is allowed only while this is held"]
+#[must_use = "silence is allowed only while this is held: bind it to a name, not to `_`"]
 pub struct SilenceGuard {
     cell: Arc<Cell>,
     number: u64,

@@ -74,8 +74,8 @@ macro_rules! setters {
             }
 
             /// Sets how many failures of a streak are retried; the next failure ends the task. A
-            /// success ends a streak, and see [`stable_after`](Self::stable_after). Default:
-            /// `None`, no limit.
+            /// success ends a streak, and see [`stable_after`](Self::stable_after): a body that
+            /// loops for ever has no successes. Default: `None`, no limit.
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {
                 self.with(Setting::MaxRetries(most.into()))
             }
@@ -84,6 +84,12 @@ macro_rules! setters {
             /// `span` after the first of its streak ends the task. Time in which the task waits
             /// counts, too. What ends a streak also ends this span: a success, and see
             /// [`stable_after`](Self::stable_after). Default: `None`, no limit.
+            ///
+            /// It is looked at when a failure comes, so the task may end up to one delay and one
+            /// attempt later, and no delay is cut short. A body that loops for ever has no
+            /// successes: without a `stable_after` shorter than `span`, its second failure ends the
+            /// task if it comes later than `span` after the first, however well it has run in
+            /// between.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -187,6 +193,11 @@ macro_rules! setters {
             /// `max_silence` is reported as [`AttemptSilent`](crate::EventKind::AttemptSilent);
             /// [`watchdog_policy`](Self::watchdog_policy) sets what follows.
             ///
+            /// A wait in `sleep`, `recv` or `wait` is no sign of life: wait with
+            /// [`recv_timeout`](crate::TaskContext::recv_timeout) for less than `max_silence` and
+            /// give a heartbeat, or hold [`allow_silence`](crate::TaskContext::allow_silence).
+            /// Between two attempts nothing is watched.
+            ///
             /// The watchdog looks four times in each `max_silence`, from the moment a thread takes
             /// the attempt up. An attempt is silent after four looks in a row without a sign of
             /// life. A suspended or starved machine also looks less often, so it raises no false
@@ -196,14 +207,16 @@ macro_rules! setters {
                 self.with(Setting::Watchdog(max_silence.into()))
             }
 
-            /// Sets what follows when a watched attempt is silent. Default:
-            /// [`WatchdogPolicy::Report`].
+            /// Sets what follows when a watched attempt is silent. Without a
+            /// [`watchdog`](Self::watchdog) it has no effect. Default: [`WatchdogPolicy::Report`].
             pub fn watchdog_policy(self, policy: WatchdogPolicy) -> Self {
                 self.with(Setting::WatchdogPolicy(policy))
             }
 
-            /// Sets what happens to the slot and the permit when an attempt outlives its grace.
-            /// Default: [`AbandonPolicy::Hold`].
+            /// Sets what happens to the slot, the permit and the permit of the class when an
+            /// attempt outlives its grace. If a class stands for things, `Release` lets another
+            /// attempt have the thing that the stuck body still uses. Default:
+            /// [`AbandonPolicy::Hold`].
             #[doc(alias = "on_abandon")]
             pub fn abandon_policy(self, policy: AbandonPolicy) -> Self {
                 self.with(Setting::AbandonPolicy(policy))

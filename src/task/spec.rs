@@ -64,6 +64,9 @@ enum SlotChoice {
 impl TaskSpec {
     /// Creates a task whose body may run many times. The body is a single value that keeps its
     /// state from attempt to attempt, so it may own a receiver, a counter or a port without a lock.
+    ///
+    /// At most one task of a name runs at a time, because the name is also the task's slot, unless
+    /// [`slot`](Self::slot) or [`no_slot`](Self::no_slot) says otherwise.
     #[doc(alias = "spawn")]
     pub fn new(
         name: impl Into<Arc<str>>,
@@ -198,7 +201,11 @@ impl TaskSpec {
     /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does: for a
     /// task that takes in work from outside, such as one that accepts connections, so that it does
     /// not bring work to a door that closes. What its body still hands over until it returns is
-    /// taken, and the drain waits for it. During a drain, no such task is admitted. How the idle
+    /// taken, and the drain waits for it. Its body is dropped, and with it the sender of a channel:
+    /// who reads that gets what is left, and then [`RecvError::Disconnected`](crate::RecvError).
+    /// Otherwise the channel stays open, and the drain waits for its reader up to the limit.
+    ///
+    /// During a drain, no such task is admitted. How the idle
     /// connections learn of the drain is shown in
     /// [a server that drains](crate::guide::waking#a-server-that-drains).
     ///

@@ -217,6 +217,10 @@ impl Machine {
 
         if paused {
             self.enter(key, State::Waiting(Wait::Paused), Time::NEVER);
+            if self.is_draining() {
+                // The drain does not wait for it, so what is queued behind it waits in vain.
+                self.part_with_residents(out);
+            }
         } else if delay.is_zero() {
             self.line_up(key, place, out);
         } else {

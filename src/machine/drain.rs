@@ -48,11 +48,16 @@ impl Machine {
         let told = pick(&|task| task.plan.stop_at_drain && task.state != State::Queued);
         // The queues come first, so that no slot that becomes free below passes to a task that is
         // to be refused.
+        // A slot that becomes free may pass to a paused task, which parts with those behind it.
         for key in queued {
-            self.end(key, End::Rejected(Rejection::ShuttingDown), out);
+            if self.tasks.get(key).is_some_and(|task| task.state == State::Queued) {
+                self.end(key, End::Rejected(Rejection::ShuttingDown), out);
+            }
         }
         for key in told {
-            self.stop(key, StopReason::Stop, out);
+            if self.tasks.get(key).is_some() {
+                self.stop(key, StopReason::Stop, out);
+            }
         }
     }
 

@@ -28,11 +28,16 @@ impl Model {
         let goes_on = |job: &Job| !job.will_end() && !job.plan.stop_at_drain;
         for job in all.iter().filter(|job| job.place == Place::Queued) {
             let resident = job.plan.restart == RestartPolicy::Always;
-            if resident || job.plan.stop_at_drain || owner(job).is_some_and(goes_on) {
+            let is_there = self.jobs.iter().any(|it| it.id == job.id);
+            let in_vain = resident || job.plan.stop_at_drain || owner(job).is_some_and(goes_on);
+            if is_there && in_vain {
                 self.end(job.id, End::Rejected(Rejection::ShuttingDown));
             }
         }
         for job in all.iter().filter(|job| job.place != Place::Queued && job.plan.stop_at_drain) {
+            if !self.jobs.iter().any(|it| it.id == job.id) {
+                continue;
+            }
             self.stop(job.id, StopReason::Stop);
         }
     }

@@ -141,7 +141,11 @@ impl Model {
         self.job(id).is_owner = true;
         let (now, delay) = (self.now, self.job(id).plan.initial_delay);
         if self.job(id).paused {
-            return self.put(id, Place::Waiting, Time::NEVER);
+            self.put(id, Place::Waiting, Time::NEVER);
+            if self.drain.is_some() {
+                self.stop_for_drain();
+            }
+            return;
         }
         if delay.is_zero() {
             return self.get_ready(id);

@@ -466,6 +466,15 @@ fn a_drain_does_not_wait_for_a_paused_task() {
         orders.has("deliver heir: rejected(shutting_down)");
         assert!(rig.has_drained());
     }
+
+    // Also once a paused task comes to own the slot.
+    let mut rig = self::rig("running");
+    rig.submit(task("paused").slot("t")).whatever();
+    rig.submit(task("heir").slot("t")).whatever();
+    rig.pause("paused").whatever();
+    rig.drain(ms(500)).has_none("rejected");
+    rig.returns("t", Return::Fatal).has("deliver heir: rejected(shutting_down)");
+    assert!(rig.has_drained());
 }
 
 /// Its permit of a class goes to the next in line, and it leaves the line of its class.

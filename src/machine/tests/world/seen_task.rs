@@ -129,7 +129,8 @@ impl SeenTask {
     pub(super) fn admitted(&mut self, now: Time) {
         assert!(!matches!(self.decision, None | Some(Decision::Rejected(_))));
         self.not_before = now.after(self.plan.initial_delay);
-        self.initial_wait = Some(self.plan.initial_delay);
+        // A task that is paused waits for its resumption alone.
+        self.initial_wait = self.paused_at.is_none().then_some(self.plan.initial_delay);
     }
 
     /// Somebody was in a hurry.

@@ -25,7 +25,11 @@ impl Checker {
                 }
                 self.slots.admit(slot, task.id);
             }
-            Notice::WaitingForPermit { task, class } => self.waits(task, class),
+            Notice::WaitingForPermit { task, class } => {
+                // So no other interval has anything to change.
+                self.record(task).waits = None;
+                self.waits(task, class);
+            }
             Notice::AttemptStarting { attempt } => {
                 self.record(attempt.task).starting(attempt.number);
             }

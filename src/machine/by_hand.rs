@@ -25,9 +25,8 @@ impl Machine {
         out.push(Effect::Answer(Answer::Taken(taken)));
     }
 
-    /// Starts the next attempt now. False unless the task is Waiting, and not
-    /// paused. Whoever asks has probably
-    /// mended the cause, so the delays begin anew.
+    /// Starts the next attempt now. False unless the task is Waiting, and not paused. Whoever asks
+    /// has probably mended the cause, so the delays begin anew.
     pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         let task = self.task_mut(key);
         let State::Waiting(wait) = task.state else { return false };

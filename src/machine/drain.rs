@@ -34,8 +34,8 @@ impl Machine {
         self.phase = Phase::Draining(drain);
         Self::publish(out, Notice::DrainRequested { cause, limit });
         out.push(Effect::BeginDrain { until });
-        // A second time this finds nothing, because nothing of that kind is taken meanwhile, and a
-        // pause does the same.
+        // A second time this finds nothing: nothing of that kind is taken meanwhile, and a pause
+        // does the same, as does a paused task that comes to own its slot.
         self.part_with_residents(out);
     }
 
@@ -46,14 +46,16 @@ impl Machine {
         };
         let queued = pick(&|task| task.state == State::Queued && self.queues_in_vain(task));
         let told = pick(&|task| task.plan.stop_at_drain && task.state != State::Queued);
+
         // The queues come first, so that no slot that becomes free below passes to a task that is
-        // to be refused.
-        // A slot that becomes free may pass to a paused task, which parts with those behind it.
+        // to be refused. It may pass to a paused task, which parts with those behind it; so each
+        // task is looked up once more.
         for key in queued {
             if self.tasks.get(key).is_some_and(|task| task.state == State::Queued) {
                 self.end(key, End::Rejected(Rejection::ShuttingDown), out);
             }
         }
+
         for key in told {
             if self.tasks.get(key).is_some() {
                 self.stop(key, StopReason::Stop, out);

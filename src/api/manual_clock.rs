@@ -305,6 +305,7 @@ impl<'a> Mover<'a> {
     fn settle(&self) -> Result<Option<Duration>, NotQuiet> {
         let mut before = None;
         loop {
+            let roused = self.manual().roused();
             if !self.manual().wait_detached(&self.real, self.limit) {
                 return Err(self.not_quiet());
             }
@@ -315,14 +316,14 @@ impl<'a> Mover<'a> {
                 next = earlier(next, seat.on_clock(settled.next));
             }
             // A supervisor that had settled may have heard of another one since, or of a detached
-            // body that it had woken; its bodies may have received something.
+            // body that it had woken. If no body began to run throughout two rounds, then none ran
+            // in the second one, and what one of them had sent to another showed there.
             let alone = inputs.len() <= 1 && !self.manual().has_detached();
-            let heard = (self.manual().roused(), inputs);
-            let calm = alone || before.as_ref() == Some(&heard);
+            let calm = alone || before == Some((self.manual().roused(), inputs.clone()));
             if calm && self.manual().detached() == 0 {
                 return Ok(earlier(next, self.manual().next()));
             }
-            before = Some(heard);
+            before = Some((roused, inputs));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Changing what is supervised while it runs: add, look, skip a wait, restart, cancel, free a slot.
 //!
 //! `cargo run --example dynamic` ends within a second. You see eight numbered steps, with a
-//! snapshot of all tasks before and after the changes; then the shutdown, which stops `tail`, the
-//! only task left. The exit code is 0.
+//! snapshot of all tasks before the changes, and a table of them after; then the shutdown, which
+//! stops `tail`, the only task left. The exit code is 0.
 
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
@@ -67,7 +67,7 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     println!("   modem: {}", modem.wait()?);
 
     println!("8. look again");
-    println!("   {}", handle.snapshot()?);
+    println!("{}", handle.snapshot()?.table(80, false));
 
     let report = supervisor.shutdown()?;
     println!("tail: {}\n{report}", tail_task.wait()?);

@@ -5,6 +5,7 @@
 pub(crate) mod line;
 
 pub(crate) mod event;
+pub(crate) mod table;
 pub(crate) mod snapshot;
 
 pub(crate) mod not_quiet;

@@ -86,9 +86,48 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// A span for people, in at most six characters up to 99 days: `340ms`, `7.2s`, `45s`, `2m05s`,
+/// `1h02m`, `3d04h`. What is left over is cut off.
+pub(crate) struct Short(pub(crate) Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, millis) = (self.0.as_secs(), self.0.subsec_millis());
+        let (minutes, hours) = (secs / 60, secs / 3600);
+        match secs {
+            0 => write!(f, "{millis}ms"),
+            1..=9 => write!(f, "{secs}.{}s", millis / 100),
+            10..=59 => write!(f, "{secs}s"),
+            60..=3599 => write!(f, "{minutes}m{:02}s", secs % 60),
+            3600..=86_399 => write!(f, "{hours}h{:02}m", minutes % 60),
+            _ => write!(f, "{}d{:02}h", hours / 24, hours % 24),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_for_people_is_short() {
+        for (millis, shown) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1000, "1.0s"),
+            (9999, "9.9s"),
+            (10_000, "10s"),
+            (59_999, "59s"),
+            (125_000, "2m05s"),
+            (3_599_999, "59m59s"),
+            (3_720_000, "1h02m"),
+            (86_399_999, "23h59m"),
+            (273_600_000, "3d04h"),
+            (86_400_000_000, "1000d00h"),
+        ] {
+            assert_eq!(Short(Duration::from_millis(millis)).to_string(), shown);
+        }
+    }
 
     #[test]
     fn no_span_but_zero_is_shown_as_zero() {

@@ -1,0 +1,246 @@
+//! What the table of a snapshot looks like.
+
+use std::time::Duration;
+
+use super::*;
+use crate::output::hook::{HookSource, RunningHook};
+use crate::output::mark::{Mark, Progress};
+use crate::output::snapshot::{
+    ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, WorkerCounts,
+};
+use crate::platform::stall::Stall;
+use crate::vocabulary::id::{TaskId, TaskRef};
+use crate::vocabulary::reason::CancelReason;
+
+const AT: Duration = Duration::from_secs(3720);
+
+fn ago(millis: u64) -> Duration {
+    AT.saturating_sub(Duration::from_millis(millis))
+}
+
+fn named(id: u64, name: &str) -> TaskRef {
+    TaskRef { id: TaskId::new(id), name: name.into(), slot: None }
+}
+
+fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
+    TaskSnapshot {
+        task: named(id, name),
+        state,
+        paused: false,
+        attempt: 1,
+        failures: 0,
+        since: ago(45_000),
+        next_wake: None,
+        last_failure: None,
+        thread: None,
+        interrupted: false,
+        silent: false,
+        stable: false,
+        ready: false,
+        at: AT,
+        mark: None,
+        progress: None,
+    }
+}
+
+fn mark(label: &'static str) -> Mark {
+    Mark { label: label.into(), at: ago(5) }
+}
+
+fn empty() -> Snapshot {
+    Snapshot {
+        at: AT,
+        draining: false,
+        shutting_down: false,
+        tasks: Vec::new(),
+        slots: Vec::new(),
+        classes: Vec::new(),
+        workers: WorkerCounts { threads: 5, idle: 1, offered: 0, starving: false },
+        permits: PermitCounts { held: 4, limit: Some(16), waiting: 0 },
+        abandoned: Vec::new(),
+        stuck_hooks: Vec::new(),
+    }
+}
+
+fn stuck() -> AbandonedAttempt {
+    AbandonedAttempt {
+        task: named(9, "copy"),
+        attempt: 2,
+        since: ago(125_000),
+        reason: CancelReason::Timeout,
+        thread: Some("copy".into()),
+        tid: Some(7),
+        mark: None,
+        stall: Some(Stall {
+            syscall: Some("read".into()),
+            wait_channel: Some("tty_read".into()),
+            state: Some('D'),
+            cpu: Duration::ZERO,
+            over: Duration::from_millis(20),
+        }),
+        released: false,
+        hook: false,
+        closing: false,
+    }
+}
+
+fn hook() -> RunningHook {
+    RunningHook {
+        source: HookSource::TaskEnd,
+        task: Some(named(1, "old")),
+        since: ago(2000),
+        thread: "worker-1".into(),
+        tid: None,
+    }
+}
+
+fn busy() -> Snapshot {
+    let modem = TaskSnapshot {
+        attempt: 5,
+        failures: 4,
+        next_wake: Some(AT + Duration::from_millis(3200)),
+        last_failure: Some("open /dev/ttyUSB0: No such file or directory (os error 2)".into()),
+        ..task(2, "modem", TaskState::Waiting)
+    };
+    let gps = TaskSnapshot {
+        silent: true,
+        since: ago(800_000),
+        mark: Some(mark("reading\n\u{1b}[2J")),
+        ..task(3, "gps", TaskState::Running)
+    };
+    let import = TaskSnapshot {
+        since: ago(340),
+        next_wake: Some(AT + Duration::from_secs(125)),
+        mark: Some(mark("flash")),
+        progress: Some(Progress::new(3, Some(10))),
+        ..task(12, "import of a very long name that somebody chose", TaskState::Running)
+    };
+    let paused = TaskSnapshot { paused: true, ..task(13, "größe\t7", TaskState::Waiting) };
+    let slot = |key: &str, queued, status| SlotSnapshot {
+        key: key.into(),
+        owner: Some(TaskId::new(2)),
+        status,
+        queued,
+    };
+    Snapshot {
+        draining: true,
+        tasks: vec![
+            modem,
+            gps,
+            TaskSnapshot { attempt: 2, ..task(9, "copy", TaskState::Abandoned) },
+            import,
+            paused,
+        ],
+        slots: vec![
+            slot("alone", 0, SlotStatus::Running { since: AT }),
+            slot("modem", 7, SlotStatus::Terminating { since: AT }),
+        ],
+        classes: vec![ClassSnapshot { name: "flash".into(), limit: 2, held: 2, waiting: 11 }],
+        abandoned: vec![stuck()],
+        stuck_hooks: vec![hook()],
+        ..empty()
+    }
+}
+
+#[track_caller]
+fn check(table: &str, lines: &[&str]) {
+    let shown: Vec<_> = table.lines().collect();
+    assert_eq!(shown, lines, "\n{table}\n");
+}
+
+#[test]
+fn at_80_columns_all_columns_are_there() {
+    check(
+        &busy().table(80, false),
+        &[
+            "up 1h02m, tasks 5, failing 1, abandoned 1, running 2, waiting 2",
+            "draining, threads 5, idle 1, permits 4/16",
+            "TASK                STATE      ATT  FAIL   SINCE  NEXT         MARK, ERROR",
+            "modem#2             waiting      5     4     45s  run 3.2s     open /dev/ttyUSB~",
+            "gps#3               running      1        13m20s               silent; reading\\~",
+            "copy#9              abandoned    2           45s",
+            "import of a ve~#12  running      1         340ms  limit 2m05s  flash; 3/10",
+            "größe\\t7#13         waiting      1           45s  paused",
+            "SLOT   STATUS       QUEUED  OWNER",
+            "modem  terminating       7  modem#2",
+            "CLASS  HELD  LIMIT  WAITING",
+            "flash     2      2       11",
+            "STUCK          SINCE  THREAD    CALL",
+            "copy#9         2m05s  copy      in read (tty_read), 0ns CPU in 20ms",
+            "hook of old#1   2.0s  worker-1",
+        ],
+    );
+}
+
+#[test]
+fn at_40_columns_what_says_the_least_is_left_out() {
+    check(
+        &busy().table(40, false),
+        &[
+            "up 1h02m, tasks 5, failing 1, abandoned~",
+            "draining, threads 5, idle 1, permits 4/~",
+            "TASK         STATE      FAIL  MARK, ERR~",
+            "modem#2      waiting       4  open /dev~",
+            "gps#3        running          silent; r~",
+            "copy#9       abandoned",
+            "import ~#12  running          flash; 3/~",
+            "größe\\t7#13  waiting",
+            "SLOT   STATUS       QUEUED  OWNER",
+            "modem  terminating       7  modem#2",
+            "CLASS  HELD  LIMIT  WAITING",
+            "flash     2      2       11",
+            "STUCK        SINCE  THREAD    CALL",
+            "copy#9       2m05s  copy      in read (~",
+            "hook of ~#1   2.0s  worker-1",
+        ],
+    );
+}
+
+#[test]
+fn a_supervisor_without_tasks_has_two_lines() {
+    let lines = ["up 1h02m, tasks 0", "threads 5, idle 1, permits 4/16"];
+    check(&empty().table(80, false), &lines);
+    let mut unlimited = Snapshot { shutting_down: true, ..empty() };
+    unlimited.workers.starving = true;
+    unlimited.permits = PermitCounts { held: 4, limit: None, waiting: 2 };
+    let second = "shutting down, threads 5, starving, idle 1, permits 4, waiting 2";
+    check(&unlimited.table(80, false), &[lines[0], second]);
+}
+
+#[test]
+fn no_line_is_longer_than_the_width_and_none_ends_with_a_space() {
+    let snapshot = busy();
+    let rows = snapshot.table(200, false).lines().count();
+    for width in 0..=200 {
+        let table = snapshot.table(width, false);
+        for line in table.lines() {
+            assert!(line.chars().count() <= width, "{width}: {line:?}");
+            assert!(!line.ends_with(' '), "{width}: {line:?}");
+            assert!(!line.contains(char::is_control), "{width}: {line:?}");
+        }
+        assert!(width == 0 || table.lines().count() == rows, "{width}\n{table}");
+    }
+}
+
+#[test]
+fn colours_change_nothing_but_the_colours() {
+    let snapshot = busy();
+    for width in [0, 1, 13, 40, 80, 200] {
+        let mut table = snapshot.table(width, true);
+        for code in ["\x1b[0m", "\x1b[1m", "\x1b[33m", "\x1b[31m"] {
+            assert!(width < 80 || table.contains(code), "{code:?}");
+            table = table.replace(code, "");
+        }
+        assert_eq!(table, snapshot.table(width, false));
+    }
+}
+
+#[test]
+fn the_id_of_a_task_is_kept_when_its_name_is_cut() {
+    assert_eq!(cut("a long name#1234", 12), "a long~#1234");
+    assert_eq!(cut("a long name#1234", 7), "a~#1234");
+    assert_eq!(cut("a long name#1234", 6), "a lon~");
+    assert_eq!(cut("größe", 4), "grö~");
+    assert_eq!(cut("tenant # 7", 6), "tenan~");
+    assert_eq!(cut("a", 0), "");
+}

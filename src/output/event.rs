@@ -85,6 +85,17 @@ pub enum EventKind {
     AttemptStarting {
         /// The number of the attempt.
         attempt: u64,
+        /// The name of the thread that runs it.
+        thread: Option<Arc<str>>,
+    },
+    /// The attempt was told to return: its token is cancelled, and its hooks are about to run.
+    AttemptStopping {
+        /// The number of the attempt.
+        attempt: u64,
+        /// Why.
+        reason: CancelReason,
+        /// How long it has for that; `None` for no limit.
+        grace: Option<Duration>,
     },
     /// The attempt passed its deadline and was told to return.
     AttemptOverdue {
@@ -347,6 +358,7 @@ labels!(EventKind {
     Self::Rejected { .. } => "rejected",
     Self::WaitingForPermit { .. } => "waiting_for_permit",
     Self::AttemptStarting { .. } => "attempt_starting",
+    Self::AttemptStopping { .. } => "attempt_stopping",
     Self::AttemptOverdue { .. } => "attempt_overdue",
     Self::AttemptSilent { .. } => "attempt_silent",
     Self::AttemptResponsive { .. } => "attempt_responsive",
@@ -387,7 +399,8 @@ impl EventKind {
     /// attempt.
     pub const fn attempt(&self) -> Option<u64> {
         match self {
-            Self::AttemptStarting { attempt }
+            Self::AttemptStarting { attempt, .. }
+            | Self::AttemptStopping { attempt, .. }
             | Self::AttemptOverdue { attempt, .. }
             | Self::AttemptSilent { attempt, .. }
             | Self::AttemptResponsive { attempt }

@@ -10,7 +10,7 @@ use crate::output::hook::HookSource;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
-use crate::vocabulary::reason::{FailureCause, ShutdownCause};
+use crate::vocabulary::reason::FailureCause;
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
@@ -58,6 +58,10 @@ impl<'a, 'b> Line<'a, 'b> {
             E::Submitted { policy } => self.plain("policy", policy),
             E::Queued { depth } => self.plain("depth", depth),
             E::Rejected { why } => self.plain("why", why.label()).text("text", why),
+            E::AttemptStarting { thread, .. } => self.maybe("thread", thread.as_ref()),
+            E::AttemptStopping { reason, grace, .. } => {
+                self.plain("reason", reason).limit("grace", *grace)
+            }
             E::AttemptOverdue { ran, .. } | E::HookSlow { ran, .. } => self.span("ran", *ran),
             E::AttemptSilent { silent_for, mark, .. } => {
                 self.span("silent_for", *silent_for).maybe("mark", label(mark.as_ref()))
@@ -95,10 +99,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::WaitingForPermit { class } => self.maybe("class", class.as_ref()),
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::ClosingAbandoned { .. } | E::ClosingReturned { .. } => self.closing(kind),
-            E::TaskEnded { outcome } => {
-                let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
-                self.plain("outcome", outcome.label()).maybe("text", text)
-            }
+            E::TaskEnded { outcome } => self.outcome(outcome),
             E::HookPanicked { message, .. } | E::DropPanicked { message } => {
                 self.text("message", message)
             }
@@ -111,13 +112,12 @@ impl<'a, 'b> Line<'a, 'b> {
             E::SubscriberPanicked { subscriber, message } => {
                 self.text("subscriber", subscriber).text("message", message)
             }
-            E::DrainRequested { cause, limit } => self.drain(cause, *limit),
+            E::DrainRequested { cause, limit } => self.text("cause", cause).limit("limit", *limit),
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
             | E::TaskPaused
             | E::TaskResumed
-            | E::AttemptStarting { .. }
             | E::AttemptResponsive { .. }
             | E::ShutdownEnded => self,
         }
@@ -128,9 +128,9 @@ impl<'a, 'b> Line<'a, 'b> {
         self.span("delay", delay).plain("cause", cause)
     }
 
-    fn drain(&mut self, cause: &ShutdownCause, limit: Option<Duration>) -> &mut Self {
-        let limit = limit.map(|limit| format!("{}s", Seconds(limit)));
-        self.text("cause", cause).maybe("limit", limit)
+    fn outcome(&mut self, outcome: &Outcome) -> &mut Self {
+        let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
+        self.plain("outcome", outcome.label()).maybe("text", text)
     }
 
     /// The attempt or the signal that the event is about.
@@ -161,6 +161,14 @@ impl<'a, 'b> Line<'a, 'b> {
 
     fn span(&mut self, key: &str, span: Duration) -> &mut Self {
         self.plain(key, format_args!("{}s", Seconds(span)))
+    }
+
+    /// A span, unless it has no end.
+    fn limit(&mut self, key: &str, span: Option<Duration>) -> &mut Self {
+        match span {
+            Some(span) => self.span(key, span),
+            None => self,
+        }
     }
 
     /// A value that gets quotes if it contains anything except letters, digits and a few signs.
@@ -229,6 +237,7 @@ impl EventKind {
             | Self::SlotTransition { .. }
             | Self::WaitingForPermit { .. }
             | Self::AttemptStarting { .. }
+            | Self::AttemptStopping { .. }
             | Self::AttemptSucceeded { .. }
             | Self::AttemptCancelled { .. }
             | Self::TaskClosing

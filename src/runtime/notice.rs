@@ -129,7 +129,7 @@ pub(super) fn kind_of(
         Notice::TaskPaused { .. } => EventKind::TaskPaused,
         Notice::TaskResumed { .. } => EventKind::TaskResumed,
         Notice::AttemptStarting { attempt } => {
-            EventKind::AttemptStarting { attempt: attempt.number }
+            EventKind::AttemptStarting { attempt: attempt.number, thread: thread() }
         }
         Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok } => {
             ended(attempt.number, told, ending, ran, late_by, returned_ok, error)

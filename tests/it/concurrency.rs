@@ -1,14 +1,17 @@
 //! Many threads at once: every call is answered, every task ends once, no limit is exceeded.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::{unbounded, Receiver};
+use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::AddError;
 
-use crate::support::{in_time, next, no_op, on_thread, outcome_of, resident, Gate, Rig};
+use crate::support::{
+    in_time, next, no_op, on_thread, outcome_of, resident, thread_name, Gate, Rig, Trace,
+};
 
 /// Runs a call on several threads that begin together.
 fn together<T: Send + 'static>(
@@ -422,4 +425,38 @@ fn a_body_that_waits_for_what_is_queued_behind_it_is_told_so() {
     };
     let outer = rig.handle.add(TaskSpec::new("outer", body)).unwrap();
     assert!(outcome_of(&outer).is_success());
+}
+
+/// A body may return before the controller hears that it was taken up.
+#[test]
+fn each_attempt_is_said_to_start_on_the_thread_that_runs_it() {
+    let trace = Trace::default();
+    let supervisor = Supervisor::builder().subscriber(trace.clone()).event_capacity(10_000);
+    let supervisor = supervisor.start().unwrap();
+    let (tell, told) = bounded(1000);
+    let body = tell.clone();
+    let specs = (0..500).map(|n| {
+        let tell = body.clone();
+        TaskSpec::new(format!("task {n}"), move |ctx| {
+            tell.send((ctx.id(), Some(thread_name()))).unwrap();
+            Ok(())
+        })
+    });
+    let own = TaskSpec::new("own", move |ctx| Ok(tell.send((ctx.id(), Some(thread_name())))?));
+    let own = own.dedicated_thread(ThreadOptions::new().name("mine"));
+    let specs = specs.chain([own]).collect::<Vec<_>>();
+    for task in supervisor.handle().add_all(specs).unwrap() {
+        let _ = outcome_of(&task);
+    }
+    supervisor.shutdown().unwrap();
+    let ran: HashMap<_, _> = told.try_iter().collect();
+    let mut count = 0;
+    for event in trace.events() {
+        if let EventKind::AttemptStarting { thread, .. } = event.kind {
+            let id = event.task.unwrap().id;
+            assert_eq!(thread.as_deref(), ran[&id].as_deref());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 501);
 }

@@ -1,7 +1,7 @@
 //! The events of a supervisor come in the order that `rules.md` gives, as a subscriber sees them.
 //! The machine's simulation parses random worlds by the same lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
@@ -82,6 +82,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     if let Some(fault) = grammar.fault(&events.iter().map(said).collect::<Vec<_>>()) {
         panic!("{fault}");
     }
+    check_tells(&events);
     let seen: BTreeSet<_> = events.iter().map(|event| event.kind.label()).collect();
     // Whether these come is for the system to say, or they have a test of their own.
     let rare = ["stall_report", "subscriber_overflow", "subscriber_panicked", "thread_refused"];
@@ -89,6 +90,29 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     let labels = grammar.labels();
     let missing: Vec<_> = labels.iter().filter(dull).collect();
     assert!(missing.is_empty(), "nothing in this test leads to {missing:?}");
+}
+
+/// An attempt was told if its end says so, and for the reason that its end says.
+fn check_tells(events: &[Event]) {
+    use EventKind as E;
+    let mut told = BTreeMap::new();
+    for Event { task, kind, .. } in events {
+        let at = task.as_ref().map(|task| u64::from(task.id)).zip(kind.attempt());
+        let end = match kind {
+            E::AttemptStopping { reason, .. } => {
+                assert_eq!(told.insert(at, *reason), None, "{kind} twice");
+                continue;
+            }
+            E::AttemptSucceeded { told, .. } | E::AttemptCancelled { told, .. } => *told,
+            E::AttemptFailed { .. } => None,
+            E::AttemptTimedOut { .. } => Some(CancelReason::Timeout),
+            E::AttemptUnresponsive { .. } => Some(CancelReason::Unresponsive),
+            E::AttemptAbandoned { reason, .. } => Some(*reason),
+            _ => continue,
+        };
+        assert_eq!(told.get(&at).copied(), end, "{kind}");
+    }
+    assert!(told.len() > 10, "{told:?}");
 }
 
 fn pauses(rig: &Rig) {

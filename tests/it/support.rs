@@ -216,7 +216,7 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::Rejected { why } => why.label().to_owned(),
         EventKind::WaitingForPermit { class } => class.as_deref().unwrap_or_default().to_owned(),
         EventKind::SlotTransition { terminating } => terminating.to_string(),
-        EventKind::AttemptStarting { attempt }
+        EventKind::AttemptStarting { attempt, .. }
         | EventKind::AttemptSucceeded { attempt, .. }
         | EventKind::AttemptOverdue { attempt, .. }
         | EventKind::RunScheduled { attempt, .. } => attempt.to_string(),
@@ -228,7 +228,8 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         | EventKind::AttemptPanicked { attempt, error, .. } => format!("{attempt}: {error}"),
         EventKind::AttemptReturned { attempt, returned_ok: true, .. } => format!("{attempt}: ok"),
         EventKind::AttemptReturned { attempt, error, .. } => format!("{attempt}: {}", text(error)),
-        EventKind::AttemptAbandoned { attempt, reason, .. } => format!("{attempt}: {reason}"),
+        EventKind::AttemptStopping { attempt, reason, .. }
+        | EventKind::AttemptAbandoned { attempt, reason, .. } => format!("{attempt}: {reason}"),
         EventKind::RetryScheduled { attempt, cause, .. } => format!("{attempt}: {cause}"),
         EventKind::AttemptReady { attempt, .. } => format!("{attempt}"),
         EventKind::AttemptStable { attempt, failures } => format!("{attempt}: {failures}"),

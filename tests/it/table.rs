@@ -56,6 +56,8 @@ fn check(told: &[Told], end: End, shape: fn(TaskSpec) -> TaskSpec, rest: &[&str]
     story.retain(|event| !event.starts_with("slot_transition"));
     story.truncate(story.iter().position(|e| e == "attempt_starting 2").map_or(99, |at| at + 1));
     let mut expected = vec!["submitted drop_if_running", "admitted", "attempt_starting 1"];
+    let stopping = told.first().map(|first| format!("attempt_stopping 1: {}", label(*first)));
+    expected.extend(stopping.as_deref());
     expected.extend(told.contains(&Timeout).then_some("attempt_overdue 1"));
     expected.extend(rest);
     assert_eq!(story, expected, "told {told:?}, returned {end:?}");
@@ -89,8 +91,8 @@ fn play(
             Restart => assert!(task.restart()),
         }
         if earlier == 0 {
-            let label = format!("{request:?}").to_lowercase();
-            assert_eq!(puppet.told().label(), label, "the first request is the token's reason");
+            let reason = puppet.told();
+            assert_eq!(reason.label(), label(*request), "the first request is the token's reason");
         }
         // An answer says that the controller has dealt with all that was asked before.
         assert_eq!(task.state(), TaskState::Stopping);
@@ -102,6 +104,10 @@ fn play(
         let _ = outcome_of(&task);
     }
     (task, puppet)
+}
+
+fn label(told: Told) -> String {
+    format!("{told:?}").to_lowercase()
 }
 
 /// One row for each line of the table in `guide::rules` (all but the first, see

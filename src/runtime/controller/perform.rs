@@ -3,6 +3,7 @@
 
 use super::Controller;
 use crate::machine::{Effect, End, Finality, Input, Notice};
+use crate::output::event::EventKind;
 use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
 use crate::runtime::values::Belongings;
@@ -124,8 +125,15 @@ impl Controller {
     fn tell(&mut self, attempt: AttemptAddr, reason: CancelReason, grace_until: Time) {
         let Some(cell) = self.values.cell(attempt) else { return };
         let answer = cell.tell(reason, self.now, grace_until);
-        if answer == TellAnswer::Told && cell.has_hooks() {
-            self.pool.push_hooks(cell);
+        if answer == TellAnswer::Told {
+            if cell.has_hooks() {
+                self.pool.push_hooks(cell);
+            }
+            if self.publisher.has_subscribers() {
+                let grace = Some(self.now.until(grace_until)).filter(|_| !grace_until.is_never());
+                let kind = EventKind::AttemptStopping { attempt: attempt.number, reason, grace };
+                self.publisher.publish(self.now, Some(cell.record.task_ref()), kind);
+            }
         }
         self.feedback.push_back(Input::TellAnswered { attempt, answer });
     }

@@ -67,7 +67,7 @@ struct State {
     /// Which permit of its class it holds, from the claim on.
     class_index: Option<ClassIndex>,
     rest: parking::Rest,
-    /// The thread that runs it, once it is claimed.
+    /// The thread that took it up. It stays, because events name it later.
     thread: Option<Thread>,
     told_channel: EndChannel,
     hooks: hooks::Hooks,
@@ -247,10 +247,6 @@ impl Cell {
         let mut state = self.state.lock();
         state.phase = Phase::Returned;
         self.end_rest(&mut state);
-        // The thread of an abandoned attempt is about to be named in an event.
-        if !state.abandoned {
-            state.thread = None;
-        }
     }
 
     /// Controller: takes the attempt back, or returns when it was claimed.
@@ -406,7 +402,7 @@ impl Cell {
         self.state.lock().class_index
     }
 
-    /// The thread that runs the attempt.
+    /// The thread that took the attempt up.
     pub(crate) fn thread(&self) -> Option<Thread> {
         self.state.lock().thread.clone()
     }

@@ -39,7 +39,7 @@ enum What {
 fn what(kind: &EventKind) -> What {
     match kind {
         EventKind::Submitted { .. } => What::Submitted,
-        EventKind::AttemptStarting { attempt } => What::Started(*attempt),
+        EventKind::AttemptStarting { attempt, .. } => What::Started(*attempt),
         EventKind::AttemptSucceeded { attempt, .. }
         | EventKind::AttemptCancelled { attempt, .. }
         | EventKind::AttemptFailed { attempt, .. }

@@ -164,7 +164,7 @@ fn without_a_bound_no_more_time_is_granted() {
 
 #[test]
 fn a_body_that_asked_once_is_told_at_its_new_deadline() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
     let asks = TaskSpec::once("asks once", |ctx| {
         ctx.extend_deadline(ms(700))?;

@@ -276,15 +276,18 @@ fn closings(rig: &Rig) {
 
 fn hooks(rig: &Rig) {
     let (slow, woken) = bounded::<()>(0);
+    let (register, registered) = bounded(1);
     let spec = TaskSpec::once("hooked", move |ctx| {
         let wait = woken.clone();
         let _first = ctx.on_cancel(|| std::panic::resume_unwind(Box::new("ouch")));
         let _second = ctx.on_cancel(move || wait.recv().unwrap_or_default());
+        let _ = register.send(());
         let _ = (ctx.cancelled().recv(), woken.recv());
         Ok(())
     });
     let task = rig.handle.add(spec.grace(WATCHDOG)).unwrap();
-    rig.until(&task, "attempt_starting 1");
+    // A hook that comes after the cancel runs on the body's own thread.
+    next(&registered);
     task.cancel();
     rig.until(&task, "hook_slow");
     drop(slow);

@@ -79,7 +79,7 @@ fn a_context_knows_the_attempt_and_the_failures_before_it() {
             _ => Err(TaskError::fatal("enough")),
         }
     };
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let rig = Rig::start(Supervisor::builder().clock(&clock));
     let spec = TaskSpec::new("counts", body).timeout(Duration::from_secs(1));
     let task = rig.handle.add(quickly(spec.restart(RestartPolicy::Always))).unwrap();

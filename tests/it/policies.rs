@@ -237,7 +237,7 @@ fn a_submission_that_waits_too_long_expires() {
 
 #[test]
 fn no_wait_of_its_own_counts_against_the_expiry() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
     let (expiry, wait) = (ms(500), ms(800));
     let delayed = no_op("delayed").initial_delay(wait).expires_in(expiry);

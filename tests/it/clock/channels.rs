@@ -204,7 +204,7 @@ fn a_helper_that_receives_does_not_count() {
 
 #[test]
 fn a_detached_body_receives_on_the_clock() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let (ctx, _canceller) = TaskContext::detached_with(&clock);
     let (send, from) = unbounded::<u32>();
     let (moments, watch) = (Moments::default(), clock.clone());
@@ -228,7 +228,7 @@ fn a_detached_body_receives_on_the_clock() {
 /// Two threads with one detached token: the one that waits on counts again when the other is done.
 #[test]
 fn threads_of_a_detached_body_receive_side_by_side() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let (ctx, _canceller) = TaskContext::detached_with(&clock);
     let token = ctx.token().clone();
     let ((send, from), (other_send, other)) = (unbounded::<u32>(), unbounded::<u32>());

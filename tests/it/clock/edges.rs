@@ -29,7 +29,7 @@ fn a_helper_that_does_not_wait_leaves_its_body_parked() {
 
 #[test]
 fn a_token_that_outlives_its_detached_context_sleeps_but_does_not_count() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let (ctx, canceller) = TaskContext::detached_with(&clock);
     let (token, sleeps) = (ctx.token().clone(), ctx.token().clone());
     drop(ctx);
@@ -46,7 +46,7 @@ fn a_token_that_outlives_its_detached_context_sleeps_but_does_not_count() {
 
 #[test]
 fn a_detached_context_may_be_dropped_while_its_token_sleeps() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let (ctx, canceller) = TaskContext::detached_with(&clock);
     let token = ctx.token().clone();
     let sleeps = on_thread(move || token.sleep(Duration::MAX));
@@ -61,7 +61,7 @@ fn a_detached_context_may_be_dropped_while_its_token_sleeps() {
 
 #[test]
 fn what_a_detached_body_starts_as_it_wakes_is_waited_for() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
     let handle = supervisor.handle();
     for _ in 0..200 {
@@ -140,7 +140,7 @@ fn three_supervisors_pass_a_task_round_at_one_moment() {
             Ok(())
         })
     }
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     let supervisors = [(); 3].map(|()| Supervisor::builder().clock(&clock).start().unwrap());
     let handles: Vec<_> = supervisors.iter().map(Supervisor::handle).collect();
     for lap in 1..50 {

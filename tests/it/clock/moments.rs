@@ -207,7 +207,7 @@ fn what_a_body_sees_of_its_deadline_moves_with_the_clock() {
 #[test]
 fn events_bear_the_time_of_the_clock() {
     let log = Arc::new(Mutex::new(Vec::new()));
-    let clock = ManualClock::new();
+    let clock = ManualClock::new().patience(Duration::from_secs(60));
     clock.advance(secs(100));
     let started = Supervisor::builder().clock(&clock).on_event(labels(&log)).start();
     let supervisor = started.unwrap();

@@ -418,7 +418,7 @@ fn a_nudge_that_outlives_its_body_may_panic_when_dropped() {
     let handle = supervisor.handle();
     let (value, mut gate) = (drops.value(), Gate::new());
     let (hold, mut owns) = (gate.hold(), owns(value));
-    let (tell, told) = bounded(1);
+    let ((tell, told), (enter, entered)) = (bounded(1), bounded(1));
     let spec = TaskSpec::once("nudged", move |ctx| {
         let nudge = move || {
             owns();
@@ -426,12 +426,11 @@ fn a_nudge_that_outlives_its_body_may_panic_when_dropped() {
             hold();
         };
         ctx.on_cancel_every(Duration::MAX / 2, nudge).forget();
+        enter.send(())?;
         Ok(told.recv()?)
     });
     let task = handle.add(spec).unwrap();
-    while task.state() != TaskState::Running {
-        std::thread::yield_now();
-    }
+    next(&entered);
     task.cancel();
     gate.wait_entered();
     assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));

@@ -266,6 +266,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         timeout: None,
         max_timeout: None,
         ready_within: None,
+        step: false,
         grace: HOUR,
         expires_in: None,
         panic: vocabulary::policy::PanicPolicy::Failure,

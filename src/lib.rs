@@ -163,6 +163,7 @@ pub use task::setters::TaskDefaults;
 pub use task::spec::TaskSpec;
 pub use task::token::{CancelToken, Canceller};
 pub use vocabulary::backoff::{BackoffPolicy, JitterPolicy};
+pub use vocabulary::group::GroupState;
 pub use vocabulary::id::{TaskId, TaskRef};
 pub use vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
@@ -182,8 +183,8 @@ pub mod prelude {
     pub use crate::{
         AbandonPolicy, AddError, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason,
         CancelToken, Cancelled, Canceller, Decision, Event, EventKind, ExtendError, FailureCause,
-        InvalidSetting, JitterPolicy, LogEvents, NotCompleted, Outcome, PanicPolicy, Rejection,
-        RestartPolicy, RunReport, ShutdownCause, ShutdownReport, SilenceGuard, Snapshot,
+        GroupState, InvalidSetting, JitterPolicy, LogEvents, NotCompleted, Outcome, PanicPolicy,
+        Rejection, RestartPolicy, RunReport, ShutdownCause, ShutdownReport, SilenceGuard, Snapshot,
         StartError, StopReason, SubmitError, Subscribe, Supervisor, SupervisorBuilder,
         SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskOutput,
         TaskOutputError, TaskRef, TaskResult, TaskSnapshot, TaskSpec, TaskState, ThreadOptions,

@@ -29,6 +29,7 @@ impl Machine {
         // and the answer to `Tell` says so.
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.is_below_cap());
+        let spent = stop.is_none() && self.is_group_spent(key);
         let task = self.task_mut(key);
         let attempt = task.attempt_addr();
 
@@ -38,7 +39,7 @@ impl Machine {
         // Whether a retry is left is asked before this failure is counted, as for any other
         // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
         // to retry with.
-        let over = stop.is_some() || last || !task.may_retry(now);
+        let over = stop.is_some() || last || spent || !task.may_retry(now);
         let can_follow = !over && task.plan.body == BodyKind::Shared;
         task.count_failure(now);
         self.stuck += 1;
@@ -58,6 +59,8 @@ impl Machine {
         }
         if over {
             self.conclude_abandoned(key, out);
+        } else {
+            self.restart_others(key, true, out);
         }
     }
 
@@ -69,6 +72,7 @@ impl Machine {
         let (addr, attempt, streak) = (task.addr, task.attempt_addr(), task.streak);
         let end = End::Abandoned { reason: told, stop: stop.map(|stop| stop.reason) };
         self.task_mut(key).state = State::Abandoned { claimed_at, told, stop, over: true };
+        self.touch_group(key);
         // Nothing follows, so the worker drops the body as soon as it returns.
         out.push(Effect::Finalize { attempt, grace_until: self.now });
         self.announce_end(key, end, out);

@@ -9,7 +9,7 @@ use super::input::Submission;
 use super::step::Machine;
 use super::task::{State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
-use crate::vocabulary::id::{SlotKey, TaskKey};
+use crate::vocabulary::id::{GroupKey, SlotKey, TaskId, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -19,29 +19,40 @@ impl Machine {
     pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
         self.name_slot(&submission);
         let refusal = self.refusal(&submission, 0);
-        self.decide(submission, refusal, out);
+        self.decide(submission, refusal, None, out);
     }
 
     /// Admits all or none. Of two tasks that name the same slot, the second is refused.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
-        let mut named: BTreeMap<SlotKey, crate::vocabulary::id::TaskId> = BTreeMap::new();
-        let mut culprit = None;
-        // All slots are named first, so that a slot that is named twice is forgotten once.
-        for submission in &batch {
+        let culprit = self.refusal_of_batch(&batch);
+        self.decide_batch(batch, culprit, None, out);
+    }
+
+    /// The task of a batch that cannot be admitted, and why. All slots are named first, so that a
+    /// slot that is named twice is forgotten once.
+    pub(super) fn refusal_of_batch(&mut self, batch: &[Submission]) -> Option<(TaskId, Rejection)> {
+        let mut named: BTreeMap<SlotKey, TaskId> = BTreeMap::new();
+        for submission in batch {
             self.name_slot(submission);
         }
 
-        for (ahead, submission) in (0..).zip(&batch) {
+        (0..).zip(batch).find_map(|(ahead, submission)| {
             let twice = submission.slot.and_then(|slot| named.insert(slot, submission.addr.id));
             let twice = twice.map(|first| Rejection::SlotNamedTwice { first });
-            if let Some(why) = self.refusal(submission, ahead).or(twice) {
-                culprit = Some((submission.addr.id, why));
-                break;
-            }
-        }
+            let why = self.refusal(submission, ahead).or(twice)?;
+            Some((submission.addr.id, why))
+        })
+    }
 
-        // Each task is decided, even if refused: each was accepted into the intake and has an
-        // outcome.
+    /// Decides each task of a batch, even if refused: each was accepted into the intake and has an
+    /// outcome.
+    pub(super) fn decide_batch(
+        &mut self,
+        batch: Vec<Submission>,
+        culprit: Option<(TaskId, Rejection)>,
+        group: Option<GroupKey>,
+        out: &mut Vec<Effect>,
+    ) {
         for submission in batch {
             let refusal = culprit.map(|(culprit, why)| {
                 if submission.addr.id == culprit {
@@ -50,7 +61,7 @@ impl Machine {
                     Rejection::BatchRefused { culprit }
                 }
             });
-            self.decide(submission, refusal, out);
+            self.decide(submission, refusal, group, out);
         }
     }
 
@@ -103,12 +114,13 @@ impl Machine {
         &mut self,
         submission: Submission,
         refusal: Option<Rejection>,
+        group: Option<GroupKey>,
         out: &mut Vec<Effect>,
     ) {
         let (task, slot, policy) = (submission.addr, submission.slot, submission.policy);
         let gives_back = submission.gives_back;
         Self::publish(out, Notice::Submitted { task, policy });
-        self.tasks.insert(self.new_task(submission));
+        self.tasks.insert(self.new_task(submission, group));
         self.open += 1;
 
         // A refused task ends like any other: with an event and an outcome.
@@ -135,7 +147,7 @@ impl Machine {
     }
 
     /// A task in its initial state.
-    fn new_task(&self, submission: Submission) -> Task {
+    fn new_task(&self, submission: Submission, group: Option<GroupKey>) -> Task {
         Task {
             addr: submission.addr,
             slot: submission.slot,
@@ -150,6 +162,7 @@ impl Machine {
             streak: 0,
             short_runs: 0,
             awaited: 0,
+            group,
             class_index: None,
             backoff: BackoffState::default(),
             failures: None,
@@ -221,6 +234,8 @@ impl Machine {
                 // The drain does not wait for it, so what is queued behind it waits in vain.
                 self.part_with_residents(out);
             }
+        } else if self.tasks[key].is_member() {
+            self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
         } else if delay.is_zero() {
             self.line_up(key, place, out);
         } else {
@@ -237,7 +252,8 @@ impl Machine {
         let (attempt, finality, expiry) =
             (task.attempt_addr(), task.finality_ahead(), task.expiry());
         let class_index = task.class_index;
-        self.enter(key, State::Starting { stop: None, expired: false }, expiry);
+        let state = State::Starting { stop: None, expired: false, sent_back: false };
+        self.enter(key, state, expiry);
         out.push(Effect::Start { attempt, finality, class_index });
     }
 
@@ -294,6 +310,10 @@ impl Machine {
                 | End::Abandoned { .. } => Notice::TaskEnded { task, end },
             },
         );
+        // If it has closed, its group learned of the end before.
+        if !matches!(self.tasks[key].state, State::Closing(_)) {
+            self.member_over(key, end, out);
+        }
     }
 
     /// Gives back what a task that waited or ran in `state` held, except its slot.
@@ -304,6 +324,7 @@ impl Machine {
         keeps_place: bool,
         out: &mut Vec<Effect>,
     ) {
+        self.hold_others_back(key, out);
         if let (State::Queued, Some(slot)) = (state, self.tasks[key].slot) {
             self.leave_queue(slot, key);
         }
@@ -340,6 +361,7 @@ impl Machine {
     /// Forgets a task that no longer holds anything, and also its slot if that is vacant.
     pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
+        self.touch_group(key);
         self.timers.clear(key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });

@@ -10,6 +10,7 @@ use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::plan::Interval;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
@@ -18,6 +19,8 @@ use crate::vocabulary::time::Time;
 enum Start {
     AtOnce,
     AfterSuccess,
+    /// With the next restart of its group.
+    WithGroup,
     /// The delay of the retry is over at `until`.
     AfterFailure {
         until: Time,
@@ -47,6 +50,9 @@ impl Machine {
         }
         task.last_start = at;
         Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
+        if task.plan.ready_within.is_none() && !task.plan.step {
+            self.member_ready(key);
+        }
     }
 
     /// The answer to a revocation: the task ends without having run, or it runs. Either this or the
@@ -57,12 +63,15 @@ impl Machine {
         answer: RevokeAnswer,
         out: &mut Vec<Effect>,
     ) {
-        let State::Starting { stop, expired } = self.tasks[key].state else { return };
+        let State::Starting { stop, expired, sent_back } = self.tasks[key].state else { return };
         match answer {
             RevokeAnswer::AlreadyClaimed(at) => self.claimed(key, at, out),
             // A recorded expiry came first, because a stop clears the timer.
             RevokeAnswer::Revoked if expired => {
                 self.end(key, End::Rejected(Rejection::Expired), out);
+            }
+            RevokeAnswer::Revoked if sent_back && stop.is_none() => {
+                self.start_again(key, self.now, Start::WithGroup, out);
             }
             RevokeAnswer::Revoked => {
                 let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
@@ -87,6 +96,9 @@ impl Machine {
             return;
         };
         Self::publish(out, Notice::AttemptReady { attempt, took: claimed_at.until(at) });
+        if !self.tasks[key].plan.step {
+            self.member_ready(key);
+        }
         self.move_deadline(key, until);
     }
 
@@ -214,7 +226,9 @@ impl Machine {
                 if has_recovered {
                     self.task_mut(key).streak = 0;
                 }
-                self.end(key, end, out);
+                // The body knows only that it was to stop. Why, the first stop says.
+                let is_stop = told.is_some() && matches!(end, End::Cancelled { .. });
+                self.end(key, asked.filter(|_| is_stop).unwrap_or(end), out);
             }
             Next::Again => match asked {
                 Some(end) => self.end(key, end, out),
@@ -244,7 +258,12 @@ impl Machine {
         task.count_success();
         match asked {
             _ if task.finality().success => self.end(key, End::Completed, out),
+            Some(_) if task.is_step() => self.end(key, End::Completed, out),
             Some(end) => self.end(key, end, out),
+            None if task.is_step() => {
+                self.member_ready(key);
+                self.start_again(key, at, Start::WithGroup, out);
+            }
             None => {
                 if task.counts_too_short(ran) {
                     let (attempt, runs) = (task.attempt_addr(), u32::from(SHORT_RUNS));
@@ -267,8 +286,9 @@ impl Machine {
         asked: Option<End>,
         out: &mut Vec<Effect>,
     ) {
+        let spent = asked.is_none() && self.is_group_spent(key);
         let task = self.task_mut(key);
-        let last = !task.may_retry(at);
+        let last = spent || !task.may_retry(at);
         task.count_failure(at);
         out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause });
 
@@ -304,10 +324,24 @@ impl Machine {
     /// Lets the task run again unless it is paused, but keeps the spacing between two starts, and
     /// gives its permit back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
+        match start {
+            Start::AtOnce => self.restart_others(key, false, out),
+            Start::AfterFailure { .. } => self.restart_others(key, true, out),
+            Start::AfterSuccess if self.tasks[key].plan.interval == Interval::None => {
+                self.restart_others(key, false, out);
+            }
+            Start::AfterSuccess | Start::WithGroup => {}
+        }
+        let held = self.is_held(key);
+        let stops = self.group_stops(key);
+
         let task = &self.tasks[key];
         let (attempt, spacing) = (task.attempt_addr(), task.spacing_until());
         let (wait, due) = match start {
             _ if task.paused => (Wait::Paused, Time::NEVER),
+            Start::WithGroup => (Wait::Phase, Time::NEVER),
+            Start::AfterFailure { .. } if stops => (Wait::Phase, Time::NEVER),
+            Start::AtOnce | Start::AfterSuccess if held => (Wait::Phase, Time::NEVER),
             Start::AtOnce => (Wait::Spacing, spacing),
             Start::AfterFailure { until, cause } => {
                 let due = task.retry_at(at, until);
@@ -325,23 +359,27 @@ impl Machine {
         // This comes before the permit passes on, so that the task no longer counts as holding it.
         // The task also gets in line behind those that wait for a permit.
         self.enter(key, State::Waiting(wait), Time::NEVER);
+        self.hold_others_back(key, out);
         self.return_permit(out);
         self.return_class(key, out);
         if due > self.now {
             // A wait until `NEVER` has no timer and ends only by a request.
             self.timers.set(key, due);
         } else {
-            self.line_up(key, None, out);
+            self.end_wait(key, out);
+        }
+        if wait == Wait::Phase && self.is_draining() {
+            // A step that is done does not end by itself: what is queued behind it waits in vain.
+            self.part_with_residents(out);
         }
     }
 
     /// The wait of a task is over.
     pub(super) fn end_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let now = self.now;
-        let task = self.task_mut(key);
-        if task.state == State::Waiting(Wait::InitialDelay) {
-            // The initial delay does not count against the expiry.
-            task.expires_at = task.expires_at.after(task.since.until(now));
+        self.task_mut(key).forgive_wait(now);
+        if self.is_held(key) {
+            return self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
         }
         self.timers.clear(key);
         self.line_up(key, None, out);

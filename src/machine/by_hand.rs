@@ -25,17 +25,18 @@ impl Machine {
         out.push(Effect::Answer(Answer::Taken(taken)));
     }
 
-    /// Starts the next attempt now. False unless the task is Waiting, and not paused. Whoever asks
-    /// has probably mended the cause, so the delays begin anew.
+    /// Starts the next attempt now. False unless the task is Waiting, and neither paused nor a
+    /// member that waits for its phase. Whoever asks has probably mended the cause, so the delays
+    /// begin anew.
     pub(super) fn skip_wait(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         let task = self.task_mut(key);
         let State::Waiting(wait) = task.state else { return false };
-        if wait == Wait::Paused {
+        if matches!(wait, Wait::Paused | Wait::Phase) {
             return false;
         }
         task.begin_delays_anew();
         let spacing = task.spacing_until();
-        if spacing > self.now {
+        if spacing > self.now && !self.is_held(key) {
             self.enter(key, State::Waiting(Wait::Spacing), spacing);
         } else {
             self.end_wait(key, out);
@@ -65,12 +66,12 @@ impl Machine {
         }
     }
 
-    /// From now on no attempt is offered to a thread. False if that is so already, or if none will
-    /// be anyway.
+    /// From now on no attempt is offered to a thread. False if that is so already, if none will be
+    /// anyway, or for a member of a group, on which others may rely.
     pub(super) fn pause(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         let now = self.now;
         let task = self.task_mut(key);
-        if task.paused || !task.state.may_go_on() {
+        if task.paused || task.is_member() || !task.state.may_go_on() {
             return false;
         }
         if !task.has_started() {
@@ -178,7 +179,7 @@ impl Machine {
                     let due = task.retry_at(task.since, until);
                     self.wait_until(key, due, out);
                 }
-                Wait::InitialDelay | Wait::Spacing | Wait::Paused => {}
+                Wait::InitialDelay | Wait::Spacing | Wait::Paused | Wait::Phase => {}
             }
         }
         true

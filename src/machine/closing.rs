@@ -38,6 +38,7 @@ impl Machine {
         }
         self.enter(key, State::Closing(closing), self.phase.grace_until());
         out.push(Effect::Close { attempt, reason: end.told_in_closing() });
+        self.member_over(key, end, out);
         self.vacate(key, state, closing.keeps_place, out);
         self.end_grace(key, out);
     }

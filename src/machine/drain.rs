@@ -67,7 +67,7 @@ impl Machine {
         let owner = task.slot.and_then(|slot| self.slots.get(slot).owner);
         let owner = owner.map(|owner| &self.tasks[owner]);
         let resident = task.plan.restart == RestartPolicy::Always;
-        let for_ever = owner.is_some_and(|it| !it.will_end() && !it.plan.stop_at_drain);
+        let for_ever = owner.is_some_and(|it| !self.will_end(it) && !it.plan.stop_at_drain);
         resident || task.plan.stop_at_drain || for_ever
     }
 
@@ -82,7 +82,7 @@ impl Machine {
             AdmissionPolicy::DropIfRunning => false,
             AdmissionPolicy::Replace => resident,
             AdmissionPolicy::Queue | AdmissionPolicy::KeepLatest => {
-                resident || !self.tasks[owner].will_end()
+                resident || !self.will_end(&self.tasks[owner])
             }
         });
         submission.plan.stop_at_drain || in_vain
@@ -106,9 +106,10 @@ impl Machine {
 
     /// Looks whether the drain still waits for a task. Mostly it is the same as before.
     pub(super) fn advance_drain(&mut self) {
-        if let Phase::Draining(drain) = &mut self.phase {
+        if let Phase::Draining(drain) = self.phase {
             let from = drain.waits_for.unwrap_or(TaskKey(0));
-            drain.waits_for = self.tasks.find_from(from, Task::is_waited_for);
+            let waits_for = self.tasks.find_from(from, |task| self.is_waited_for(task));
+            self.phase = Phase::Draining(Drain { waits_for, ..drain });
         }
     }
 
@@ -139,22 +140,20 @@ impl Machine {
     /// The shutdown begins: says for which tasks a drain has waited in vain.
     pub(super) fn note_unfinished(&self, out: &mut Vec<Effect>) {
         if self.is_draining() {
-            let unfinished = self.tasks.iter().filter(|task| task.is_waited_for());
+            let unfinished = self.tasks.iter().filter(|task| self.is_waited_for(task));
             out.extend(unfinished.map(|task| Effect::NoteUnfinished { task: task.addr }));
         }
     }
-}
 
-impl Task {
-    /// Whether it comes to an end by itself: unlike a resident, which runs until it is stopped, and
-    /// unlike one that is paused.
-    fn will_end(&self) -> bool {
-        let by_itself = self.plan.restart != RestartPolicy::Always && !self.paused;
-        by_itself || self.state.stop_recorded()
+    /// Whether a task comes to an end by itself: unlike a resident, which runs until it is stopped,
+    /// like its whole group, and unlike one that is paused.
+    pub(super) fn will_end(&self, task: &Task) -> bool {
+        let resident = task.plan.restart == RestartPolicy::Always || self.stays_with_group(task);
+        (!resident && !task.paused) || task.state.stop_recorded()
     }
 
-    /// Whether a drain waits for its outcome.
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.will_end() && !self.state.is_over() && self.state != State::Over
+    /// Whether a drain waits for the outcome of a task.
+    fn is_waited_for(&self, task: &Task) -> bool {
+        self.will_end(task) && !task.state.is_over() && task.state != State::Over
     }
 }

@@ -5,10 +5,10 @@ use core::time::Duration;
 
 use super::ending::{End, Ending, Finality};
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, GroupAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{
-    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled,
+    CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled, StopReason,
 };
 use crate::vocabulary::time::Time;
 
@@ -57,6 +57,10 @@ pub(crate) enum Effect {
     Answer(Answer),
     /// Publish an event to the subscribers.
     Publish(Notice),
+    /// Publish an event of a group to the subscribers.
+    PublishGroup { group: GroupAddr, notice: GroupNotice },
+    /// The group's key is free.
+    ForgetGroup { group: GroupAddr },
     /// From now on, accept only what the supervisor's own bodies hand over. The drain ends then.
     BeginDrain { until: Time },
     /// The drain has waited for this task in vain.
@@ -190,4 +194,24 @@ pub(crate) enum Notice {
         cause: ShutdownCause,
     },
     ShutdownEnded,
+}
+
+/// The machine's half of an event of a group. The culprit is the member that failed, if it is that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupNotice {
+    Starting,
+    /// Every phase is ready, so long after the group began to start.
+    Ready {
+        took: Duration,
+    },
+    /// `restarts` counts those of the group so far, with this one.
+    Restarting {
+        culprit: Option<TaskAddr>,
+        restarts: u32,
+    },
+    Stopping {
+        why: StopReason,
+        culprit: Option<TaskAddr>,
+    },
+    Ended,
 }

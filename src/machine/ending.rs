@@ -97,6 +97,7 @@ impl End {
 
     /// Whether the task ended by itself, and not by a stop or a refusal.
     pub(super) fn is_own(self) -> bool {
+        use StopReason::{Group, Replace, Shutdown, Stop};
         match self {
             Self::Completed
             | Self::Cancelled { reason: StopReason::ByTask, .. }
@@ -107,10 +108,7 @@ impl End {
             | Self::Unresponsive => true,
             Self::Abandoned { stop, .. } => stop.is_none(),
             Self::Rejected(_)
-            | Self::Cancelled {
-                reason: StopReason::Stop | StopReason::Replace | StopReason::Shutdown,
-                ..
-            } => false,
+            | Self::Cancelled { reason: Stop | Replace | Shutdown | Group, .. } => false,
         }
     }
 }
@@ -134,7 +132,7 @@ impl Told {
             Some(CancelReason::Shutdown) => Self::Stop(StopReason::Shutdown),
             Some(CancelReason::Timeout) => Self::Timeout,
             Some(CancelReason::Unresponsive) => Self::Unresponsive,
-            Some(CancelReason::Restart) => Self::Restart,
+            Some(CancelReason::Restart | CancelReason::Group) => Self::Restart,
         }
     }
 }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
+use crate::vocabulary::group::{RestartLimit, Strategy};
+use crate::vocabulary::id::{AttemptAddr, GroupAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
@@ -18,6 +19,15 @@ pub(crate) enum Input {
     Submitted(Submission),
     /// A caller handed over several tasks, to be admitted all or none.
     BatchSubmitted(Vec<Submission>),
+    /// A caller handed over a group, to be admitted as a whole or not at all.
+    #[allow(dead_code, reason = "the front is not there yet")]
+    GroupSubmitted(GroupSubmission),
+    /// A caller asked a group to stop.
+    #[allow(dead_code, reason = "the front is not there yet")]
+    GroupStopRequested(GroupAddr),
+    /// A caller asked for a restart of a group.
+    #[allow(dead_code, reason = "the front is not there yet")]
+    GroupRestartRequested(GroupAddr),
     /// A caller asked a task to stop.
     StopRequested(TaskAddr),
     /// A caller asked a slot's owner to stop and its queue to be removed.
@@ -98,4 +108,16 @@ pub(crate) struct Submission {
     pub(crate) cancelled: bool,
     /// Whether its spec, with the body, is given back if it is refused.
     pub(crate) gives_back: bool,
+}
+
+/// A group as it enters the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GroupSubmission {
+    pub(crate) group: GroupAddr,
+    pub(crate) strategy: Strategy,
+    pub(crate) restart_limit: Option<RestartLimit>,
+    /// The number of members of each phase, at least 1.
+    pub(crate) phases: Vec<u32>,
+    /// The members, in the order of their phases.
+    pub(crate) members: Vec<Submission>,
 }

@@ -5,6 +5,8 @@
 //!    └─► Draining ─▲
 //! ```
 
+use core::time::Duration;
+
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
@@ -15,10 +17,16 @@ pub(super) enum Phase {
     Running,
     /// The door is closed for all but the supervisor's own bodies; what will end may end.
     Draining(Drain),
-    /// The door is closed; every task has been asked to stop.
+    /// The door is closed; every task has been asked to stop, or will be when the later phases of
+    /// its group have had their share of the time.
     Stopping {
         began: Time,
         grace_until: Time,
+        /// The share of each phase of a group, and how many are over.
+        share: Duration,
+        steps: u32,
+        /// When the next one is over; `NEVER` if it is the last.
+        next_step: Time,
     },
     /// Every outcome is delivered; the lanes deliver the last events.
     Flushing {
@@ -40,12 +48,13 @@ pub(super) struct Drain {
 }
 
 impl Phase {
-    /// When the phase ends by itself. Stopping does not: it ends with the last outcome, and the
-    /// grace of each attempt has its own timer.
+    /// When the phase needs attention. Stopping does not end by itself: it ends with the last
+    /// outcome, and the grace of each attempt has its own timer.
     pub(super) const fn deadline(self) -> Time {
         match self {
             Self::Draining(Drain { until, .. }) | Self::Flushing { until } => until,
-            Self::Running | Self::Stopping { .. } | Self::Ended => Time::NEVER,
+            Self::Stopping { next_step, .. } => next_step,
+            Self::Running | Self::Ended => Time::NEVER,
         }
     }
 
@@ -54,6 +63,14 @@ impl Phase {
         match self {
             Self::Stopping { grace_until, .. } => grace_until,
             Self::Running | Self::Draining(_) | Self::Flushing { .. } | Self::Ended => Time::NEVER,
+        }
+    }
+
+    /// How many phases of a group have had their share of the time of a shutdown.
+    pub(super) const fn steps(self) -> u32 {
+        match self {
+            Self::Stopping { steps, .. } => steps,
+            Self::Running | Self::Draining(_) | Self::Flushing { .. } | Self::Ended => 0,
         }
     }
 

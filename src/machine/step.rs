@@ -4,11 +4,12 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::effect::{Effect, Notice};
+use super::effect::{Answer, Effect, Notice};
 use super::input::Input;
 use super::line::{Class, Line};
 use super::phase::Phase;
 use super::rng::Rng;
+use super::roster::Groups;
 use super::slot::Slots;
 use super::task::{State, Task, Tasks};
 use super::timer::Timers;
@@ -31,6 +32,7 @@ pub(crate) struct Machine {
     /// Owners that wait for a permit, in order.
     pub(super) runnable: Line,
     pub(super) classes: Vec<Class>,
+    pub(super) groups: Groups,
     /// The tasks in the queues of slots that bodies wait for.
     pub(super) awaited: BTreeSet<(SlotKey, TaskKey)>,
     /// The number of tasks without an outcome.
@@ -65,6 +67,7 @@ impl Machine {
             timers: Timers::default(),
             permits: 0,
             runnable: Line::default(),
+            groups: Groups::default(),
             awaited: BTreeSet::new(),
             open: 0,
             phase: Phase::Running,
@@ -85,6 +88,12 @@ impl Machine {
             // Requests of users.
             Input::Submitted(submission) => self.submit(submission, out),
             Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
+            Input::GroupSubmitted(submission) => self.submit_group(submission, out),
+            Input::GroupStopRequested(group) => self.stop_group(group, out),
+            Input::GroupRestartRequested(group) => {
+                let taken = self.restart_group(group, out);
+                out.push(Effect::Answer(Answer::Taken(taken)));
+            }
             Input::StopRequested(task) => {
                 if let Some(key) = self.find_task(task) {
                     self.stop(key, StopReason::Stop, out);
@@ -161,7 +170,8 @@ impl Machine {
             Input::TimerDue => self.fire_timers(out),
         }
 
-        // Any input may have led to the last outcome.
+        // Any input may have changed something about a group, or led to the last outcome.
+        self.advance_groups(out);
         self.advance_shutdown(out);
     }
 
@@ -194,6 +204,11 @@ impl Machine {
 
     pub(crate) fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    #[allow(dead_code, reason = "the front is not there yet")]
+    pub(crate) const fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     pub(crate) const fn permits_held(&self) -> u32 {
@@ -245,6 +260,7 @@ impl Machine {
         task.state = state;
         task.since = now;
         self.timers.set(key, due);
+        self.touch_group(key);
     }
 
     /// Serves all due timers one by one, because serving one may clear or set others.
@@ -254,9 +270,9 @@ impl Machine {
                 State::Queued | State::Runnable => {
                     self.end(key, super::End::Rejected(Rejection::Expired), out);
                 }
-                State::Starting { stop, .. } => {
+                State::Starting { stop, sent_back, .. } => {
                     // A thread may have claimed it by now: only the cell knows.
-                    self.tasks[key].state = State::Starting { stop, expired: true };
+                    self.tasks[key].state = State::Starting { stop, expired: true, sent_back };
                     out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
                 }
                 State::Running { .. } => self.running_due(key, out),
@@ -271,6 +287,7 @@ impl Machine {
         if self.phase.deadline() <= self.now {
             self.end_drain(out);
             self.end_flush(out);
+            self.step_down();
         }
     }
 

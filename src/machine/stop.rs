@@ -7,9 +7,10 @@ use super::effect::{Answer, Effect, Notice};
 use super::ending::End;
 use super::phase::Phase;
 use super::step::Machine;
-use super::task::{State, Stop};
+use super::task::{State, Stop, Task};
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
+use crate::vocabulary::time::Time;
 
 /// A signal this soon after the shutdown began, or after the last that counted, is the same
 /// keystroke, delivered twice: to the process group, and by a parent process that forwards it.
@@ -24,9 +25,10 @@ impl Machine {
             State::Queued => {
                 let end = match reason {
                     StopReason::Shutdown => End::Rejected(Rejection::ShuttingDown),
-                    StopReason::ByTask | StopReason::Stop | StopReason::Replace => {
-                        End::Cancelled { reason, ret: None }
-                    }
+                    StopReason::ByTask
+                    | StopReason::Stop
+                    | StopReason::Replace
+                    | StopReason::Group => End::Cancelled { reason, ret: None },
                 };
                 self.end(key, end, out);
             }
@@ -36,10 +38,10 @@ impl Machine {
 
             // A thread may have claimed the attempt, or may claim it at any moment. So the stop is
             // recorded, and the answer to the order decides.
-            State::Starting { stop: None, expired } => {
+            State::Starting { stop: None, expired, sent_back } => {
                 // The first request decides the outcome: a stopped task no longer expires.
                 self.timers.clear(key);
-                self.task_mut(key).state = State::Starting { stop: asked, expired };
+                self.task_mut(key).state = State::Starting { stop: asked, expired, sent_back };
                 self.publish_slot(key, true, out);
                 out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
             }
@@ -130,20 +132,49 @@ impl Machine {
             return;
         }
         self.note_unfinished(out);
-        let grace_until = self.now.after(self.limits.grace);
-        self.phase = Phase::Stopping { began: self.now, grace_until };
+        let began = self.now;
+        let phases = self.groups.iter().map(|group| group.phases).max().unwrap_or(1);
+        let share = self.limits.grace / phases;
+        self.phase = Phase::Stopping {
+            began,
+            grace_until: began.after(self.limits.grace),
+            share,
+            steps: 0,
+            next_step: if phases > 1 { began.after(share) } else { Time::NEVER },
+        };
         Self::publish(out, Notice::ShutdownRequested { cause });
         out.push(Effect::CloseDoor { cause });
 
         // Waiting tasks go first, so that no slot or permit that becomes free below passes to them.
-        let keys: Vec<_> = self.tasks.iter().map(|task| (task.state, task.addr.key)).collect();
+        // A member is told when it is the turn of its phase; one that was told before is to hurry.
+        let own = |task: &&Task| !task.is_member() || task.state.stop_recorded();
+        let keys = self.tasks.iter().filter(own).map(|task| (task.state, task.addr.key));
+        let keys: Vec<_> = keys.collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
         let owners = keys.iter().filter(|(state, _)| waits(*state) && *state != State::Queued);
         let running = keys.iter().filter(|(state, _)| !waits(*state));
-        for &(_, key) in queued.chain(owners).chain(running) {
+        for &(_, key) in queued.chain(owners) {
             self.stop(key, StopReason::Shutdown, out);
         }
+        self.stop_groups(out);
+        for &(_, key) in running {
+            self.stop(key, StopReason::Shutdown, out);
+        }
+    }
+
+    /// One more phase of each group has had its share of the time.
+    pub(super) fn step_down(&mut self) {
+        let Phase::Stopping { began, grace_until, share, .. } = self.phase else { return };
+        let most = self.groups.iter().map(|group| group.phases).max().unwrap_or(0);
+        let mut steps = 0;
+        let after = |steps| began.after(share.saturating_mul(steps));
+        while steps < most && after(steps + 1) <= self.now {
+            steps += 1;
+        }
+        let next_step = if steps + 1 < most { after(steps + 1) } else { Time::NEVER };
+        self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
+        self.touch_groups();
     }
 
     /// Begins a drain or a shutdown, or makes it urgent.
@@ -153,8 +184,12 @@ impl Machine {
                 self.signal_end(ShutdownCause::Signal(number), out);
             }
             Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
-                self.phase = Phase::Stopping { began, grace_until: self.now };
+                let (share, steps) = (Duration::ZERO, u32::MAX);
+                let (grace_until, next_step) = (self.now, Time::NEVER);
+                self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
                 out.push(Effect::RestoreSignals);
+                self.touch_groups();
+                self.advance_groups(out);
                 let keys: Vec<_> = self.tasks.iter().map(|task| task.addr.key).collect();
                 for key in keys {
                     self.stop(key, StopReason::Shutdown, out);

@@ -8,7 +8,9 @@ use core::time::Duration;
 use super::ending::{End, Finality};
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
-use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::id::{
+    AttemptAddr, ClassIndex, ClassKey, GroupKey, SlotKey, TaskAddr, TaskKey,
+};
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
@@ -24,9 +26,9 @@ pub(crate) enum State {
     /// Owner; in the line of its class, or with a permit of its class, if it has one, in the line
     /// for permits.
     Runnable,
-    /// Owner with a permit; offered to a thread. If a stop or an expiry is recorded, a revocation
-    /// is under way.
-    Starting { stop: Option<Stop>, expired: bool },
+    /// Owner with a permit; offered to a thread. If a stop or an expiry is recorded, or its group
+    /// sends it back, a revocation is under way.
+    Starting { stop: Option<Stop>, expired: bool, sent_back: bool },
     /// Owner with a permit; a thread has claimed the attempt. The body may have moved its deadline
     /// without a message; the answer to a tell says so.
     Running { claimed_at: Time, deadline: Time, watch: Option<Watch>, health: Health },
@@ -106,6 +108,8 @@ pub(crate) enum Wait {
     Spacing,
     /// Until a caller resumes it.
     Paused,
+    /// Until its group releases its phase.
+    Phase,
 }
 
 /// The first stop asked of a task.
@@ -218,6 +222,8 @@ pub(crate) struct Task {
     pub(super) short_runs: u8,
     /// The number of bodies that wait for the task.
     pub(super) awaited: u32,
+    /// The group of which it is a member, until that is over.
+    pub(super) group: Option<GroupKey>,
     /// Which permit of its class it holds.
     pub(crate) class_index: Option<ClassIndex>,
     pub(super) backoff: BackoffState,
@@ -295,7 +301,7 @@ impl Task {
         let most = self.plan.max_retries;
         let once = self.plan.body == BodyKind::Once;
         Finality {
-            success: once || self.plan.restart != RestartPolicy::Always,
+            success: (once || self.plan.restart != RestartPolicy::Always) && !self.is_step(),
             failure: once
                 || self.plan.restart == RestartPolicy::Never
                 || (most < u32::MAX && streak >= most),
@@ -454,7 +460,7 @@ impl Tasks {
     }
 
     /// A task of this kind: the first from this key on, or else the first of all.
-    pub(super) fn find_from(&self, key: TaskKey, is: fn(&Task) -> bool) -> Option<TaskKey> {
+    pub(super) fn find_from(&self, key: TaskKey, is: impl Fn(&Task) -> bool) -> Option<TaskKey> {
         let all = self.entries.iter_from(key.0).chain(self.entries.iter());
         all.filter(|task| is(task)).map(|task| task.addr.key).next()
     }

@@ -76,6 +76,7 @@ impl Settings {
             timeout: None,
             max_timeout: None,
             ready_within: None,
+            step: false,
             grace: supervisor_grace,
             expires_in: None,
             panic: PanicPolicy::default(),

@@ -124,6 +124,18 @@ pub(crate) struct TaskAddr {
     pub(crate) id: TaskId,
 }
 
+/// The place of a group in the tables; reused once the group is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupKey(pub(crate) u32);
+
+/// The address of a group in messages: the key finds the group, and the id of its first member
+/// proves that it is still the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupAddr {
+    pub(crate) key: GroupKey,
+    pub(crate) first: TaskId,
+}
+
 /// The address of an attempt in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptAddr {

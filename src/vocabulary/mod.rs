@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod reason;
 
 pub(crate) mod backoff;
+pub(crate) mod group;
 pub(crate) mod policy;
 
 pub(crate) mod id;

@@ -75,6 +75,9 @@ pub(crate) struct Plan {
     pub(crate) max_timeout: Option<Duration>,
     /// How soon after its claim an attempt must say that it is ready.
     pub(crate) ready_within: Option<Duration>,
+    /// Whether it is a member that is ready once it has returned `Ok`, and then waits for the next
+    /// restart of its group.
+    pub(crate) step: bool,
     pub(crate) grace: Duration,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) panic: PanicPolicy,

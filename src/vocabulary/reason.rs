@@ -24,6 +24,8 @@ pub enum CancelReason {
     Unresponsive,
     /// Somebody called `restart`: the next attempt follows immediately.
     Restart,
+    /// The group of the task restarts: the next attempt follows when it is its phase's turn.
+    Group,
 }
 
 named!(CancelReason {
@@ -33,6 +35,7 @@ named!(CancelReason {
     Self::Timeout => "timeout",
     Self::Unresponsive => "unresponsive",
     Self::Restart => "restart",
+    Self::Group => "group",
 });
 
 /// Says why a task was cancelled: by the first stop that was asked of it.
@@ -48,6 +51,9 @@ pub enum StopReason {
     Replace,
     /// The supervisor shut down.
     Shutdown,
+    /// The group of the task was stopped, because another member had failed for good or the group
+    /// had restarted too often. Its body is told [`CancelReason::Stop`].
+    Group,
 }
 
 named!(StopReason {
@@ -55,13 +61,15 @@ named!(StopReason {
     Self::Stop => "stop",
     Self::Replace => "replace",
     Self::Shutdown => "shutdown",
+    Self::Group => "group",
 });
 
 impl StopReason {
     /// The reason that the token is cancelled with. `ByTask` is never told; it maps to `Stop`.
+    /// So does `Group`, because [`CancelReason::Group`] is an interruption.
     pub(crate) const fn as_cancel(self) -> CancelReason {
         match self {
-            Self::ByTask | Self::Stop => CancelReason::Stop,
+            Self::ByTask | Self::Stop | Self::Group => CancelReason::Stop,
             Self::Replace => CancelReason::Replace,
             Self::Shutdown => CancelReason::Shutdown,
         }

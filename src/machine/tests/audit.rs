@@ -163,9 +163,9 @@ fn audit_timers(machine: &Machine) {
 fn audit_task(machine: &Machine, task: &Task) {
     let due = machine.timers.due(task.addr.key);
     let right = match task.state {
-        State::Queued | State::Runnable | State::Starting { stop: None, expired: false } => {
-            due == task.expiry()
-        }
+        State::Queued
+        | State::Runnable
+        | State::Starting { stop: None, expired: false, sent_back: false } => due == task.expiry(),
         State::Running { deadline, watch, health, .. } => {
             audit_watch(machine, task, watch, health);
             let look = watch.map_or(Time::NEVER, |watch| watch.next_look);

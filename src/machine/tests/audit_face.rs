@@ -87,7 +87,7 @@ fn audit_timer(machine: &Machine, task: &Task) {
         State::Queued | State::Runnable => {
             due.is_never() || (task.attempt == 0 && task.plan.expires_in.is_some())
         }
-        State::Starting { stop: None, expired: false } => {
+        State::Starting { stop: None, expired: false, sent_back: false } => {
             due.is_never() || task.plan.expires_in.is_some()
         }
         State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
@@ -109,7 +109,7 @@ fn audit_timer(machine: &Machine, task: &Task) {
 /// Whether a task is on its way out, whatever it does.
 const fn ends(task: &Task) -> bool {
     match task.state {
-        State::Starting { stop, expired } => stop.is_some() || expired,
+        State::Starting { stop, expired, sent_back } => stop.is_some() || expired || sent_back,
         State::Stopping { stop, .. } => stop.is_some(),
         State::Abandoned { over, .. } => over,
         State::Closing(_) => true,

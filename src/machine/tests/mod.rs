@@ -42,6 +42,9 @@ const fn as_stop(reason: CancelReason) -> Option<StopReason> {
         CancelReason::Stop => Some(StopReason::Stop),
         CancelReason::Replace => Some(StopReason::Replace),
         CancelReason::Shutdown => Some(StopReason::Shutdown),
-        CancelReason::Timeout | CancelReason::Unresponsive | CancelReason::Restart => None,
+        CancelReason::Timeout
+        | CancelReason::Unresponsive
+        | CancelReason::Restart
+        | CancelReason::Group => None,
     }
 }

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::machine::{Answer, Effect, End, Ending, Notice};
+use crate::machine::{Answer, Effect, End, Ending, GroupNotice, Notice};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::reason::{Decision, Rejection, ShutdownCause};
@@ -112,6 +112,8 @@ impl Names {
                 format!("answer owner_asked={} removed={}", found.owner_asked, found.removed)
             }
             Effect::Publish(notice) => format!("* {}", self.notice(notice)),
+            Effect::PublishGroup { notice, .. } => format!("* group {}", self.group_notice(notice)),
+            Effect::ForgetGroup { .. } => "forget group".to_owned(),
             Effect::BeginDrain { until } => format!("drain until {}", show(until)),
             Effect::NoteUnfinished { task } => format!("unfinished {}", self.task(task.id)),
             Effect::CloseDoor { .. } => "close door".to_owned(),
@@ -187,6 +189,23 @@ impl Names {
             }
             Notice::ShutdownRequested { cause } => format!("shutdown requested: {cause}"),
             Notice::ShutdownEnded => "shutdown ended".to_owned(),
+        }
+    }
+
+    fn group_notice(&self, notice: GroupNotice) -> String {
+        let culprit = |culprit: Option<TaskAddr>| {
+            culprit.map_or_else(String::new, |task| format!(" for {}", self.task(task.id)))
+        };
+        match notice {
+            GroupNotice::Starting => "starting".to_owned(),
+            GroupNotice::Ready { took } => format!("ready after {took:?}"),
+            GroupNotice::Restarting { culprit: task, restarts } => {
+                format!("restarting{}, {restarts}", culprit(task))
+            }
+            GroupNotice::Stopping { why, culprit: task } => {
+                format!("stopping, {why}{}", culprit(task))
+            }
+            GroupNotice::Ended => "ended".to_owned(),
         }
     }
 

@@ -48,6 +48,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             timeout: None,
             max_timeout: None,
             ready_within: None,
+            step: false,
             grace: ms(100),
             expires_in: None,
             panic: PanicPolicy::Failure,

@@ -69,6 +69,7 @@ impl Controller {
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
+            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => {}
             Effect::BeginDrain { until } => self.begin_drain(until),
             Effect::NoteUnfinished { task } => self.note_unfinished(task),
             Effect::CloseDoor { cause } => {

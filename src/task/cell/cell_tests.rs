@@ -17,13 +17,14 @@ const OPERATIONS: u32 = 30;
 /// The model is told whole hours. The real cell looks at the clock, which shows seconds more.
 const HOUR: Duration = Duration::from_secs(3600);
 
-const EVERY_REASON: [CancelReason; 6] = [
+const EVERY_REASON: [CancelReason; 7] = [
     CancelReason::Stop,
     CancelReason::Replace,
     CancelReason::Shutdown,
     CancelReason::Timeout,
     CancelReason::Unresponsive,
     CancelReason::Restart,
+    CancelReason::Group,
 ];
 
 #[derive(Clone, Copy, Debug)]

@@ -29,7 +29,7 @@ macro_rules! reasons {
     };
 }
 
-reasons!(Stop, Replace, Shutdown, Timeout, Unresponsive, Restart);
+reasons!(Stop, Replace, Shutdown, Timeout, Unresponsive, Restart, Group);
 
 impl Default for Told {
     fn default() -> Self {

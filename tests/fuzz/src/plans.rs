@@ -63,6 +63,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
         timeout: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
         max_timeout: None,
         ready_within: None,
+        step: false,
         grace: bytes.span(),
         expires_in: bytes.maybe(|bytes| bytes.span().max(MOMENT)),
         needs_drop: false,

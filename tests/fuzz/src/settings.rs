@@ -282,6 +282,7 @@ fn context(bytes: &mut Bytes<'_>) {
         CancelReason::Timeout,
         CancelReason::Unresponsive,
         CancelReason::Restart,
+        CancelReason::Group,
     ];
     let (ctx, canceller) = TaskContext::detached();
     ctx.mark(bytes.text());

@@ -48,6 +48,7 @@ fn plan(dice: &mut Dice) -> Plan {
         failure_limit: dice.chance(20).then_some(limit),
         timeout: dice.chance(40).then(|| moment(dice, ms(15))),
         max_timeout: None,
+        step: false,
         ready_within: None,
         grace: dice.one_of(&[Duration::ZERO, ms(3), ms(20), Duration::MAX]),
         expires_in: dice.chance(20).then(|| moment(dice, ms(30))),

@@ -6,7 +6,7 @@ use crate::machine::tests::rig::{ms, task, Orders, Rig, Spec};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy};
 use crate::vocabulary::reason::CancelReason::{
-    self, Replace, Restart, Shutdown, Stop, Timeout, Unresponsive,
+    self, Group, Replace, Restart, Shutdown, Stop, Timeout, Unresponsive,
 };
 
 const EVERY_RETURN: [Return; 5] =
@@ -22,8 +22,8 @@ fn tell(rig: &mut Rig, reason: CancelReason) {
         Shutdown => rig.shutdown().whatever(),
         Restart => rig.restart("t").whatever(),
         Timeout => rig.due_at(ms(5)).whatever(),
-        // Its watchdog tells it so; the end is judged alike whoever does.
-        Unresponsive => return,
+        // Its watchdog or its group tells it so; the end is judged alike whoever does.
+        Unresponsive | Group => return,
     }
     rig.told("t").whatever();
 }

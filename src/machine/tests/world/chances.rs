@@ -91,6 +91,7 @@ impl Dice {
             timeout: has_timeout.then_some(timeout),
             max_timeout: None,
             ready_within: None,
+            step: false,
             grace: self.one_of(&graces),
             expires_in: expires.then_some(expires_in),
             panic: self.one_of(&PANICS),

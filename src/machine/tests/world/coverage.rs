@@ -40,7 +40,8 @@ macro_rules! variants {
 
 variants! {
     Input {
-        Submitted, BatchSubmitted, StopRequested, SlotStopRequested, SkipRequested,
+        Submitted, BatchSubmitted, GroupSubmitted, GroupStopRequested, GroupRestartRequested,
+        StopRequested, SlotStopRequested, SkipRequested,
         RestartRequested, PauseRequested, ResumeRequested, IntervalRequested, WaitBegan,
         WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
@@ -54,7 +55,9 @@ variants! {
     Effect {
         Decide, Start, Revoke, Tell, Finalize, Abandon, Look, Examine, NoteFailure,
         Release, ForgetReleased,
-        Close, AbandonClosing, Deliver, Forget, ForgetSlot, Answer, Publish, BeginDrain,
+        Close, AbandonClosing, Deliver, Forget, ForgetSlot, Answer, Publish,
+        PublishGroup, ForgetGroup,
+        BeginDrain,
         NoteUnfinished, CloseDoor,
         RestoreSignals, FlushEvents, Finish,
     }
@@ -72,8 +75,8 @@ variants! {
     End {
         Completed, Cancelled, Failed, Fatal, Panicked, TimedOut, Unresponsive, Abandoned, Rejected,
     }
-    StopReason { ByTask, Stop, Replace, Shutdown }
-    CancelReason { Stop, Replace, Shutdown, Timeout, Unresponsive, Restart }
+    StopReason { ByTask, Stop, Replace, Shutdown, Group }
+    CancelReason { Stop, Replace, Shutdown, Timeout, Unresponsive, Restart, Group }
     FailureCause { Failed, Panicked, TimedOut, Unresponsive, Abandoned }
     Rejection {
         BatchRefused, Expired, QueueFull, Removed, ShuttingDown, SlotBusy,
@@ -114,8 +117,9 @@ impl Coverage {
         let all = [VARIANTS, causes, PAIRS].concat();
         let each =
             all.iter().flat_map(|&(group, names)| names.iter().map(move |&name| (group, name)));
-        // So many short runs in a row are for a script.
-        let each = each.filter(|(_, name)| *name != "AttemptsTooShort");
+        // So many short runs in a row are for a script, and groups for worlds of their own.
+        let elsewhere = |name: Name| name == "AttemptsTooShort" || name.contains("Group");
+        let each = each.filter(|(_, name)| !elsewhere(name));
         let count = |(group, name)| (self.0.get(&(group, name)).copied().unwrap_or(0), group, name);
         let mut counts: Vec<_> = each.map(count).collect();
         counts.sort_unstable();
@@ -166,7 +170,10 @@ impl Coverage {
                 let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
                 due.for_each(|task| self.met(name(task.state), "timer"));
             }
-            Input::WaitEnded(_)
+            Input::GroupSubmitted(_)
+            | Input::GroupStopRequested(_)
+            | Input::GroupRestartRequested(_)
+            | Input::WaitEnded(_)
             | Input::IntakeEmpty
             | Input::HookAbandoned
             | Input::HookReturned
@@ -355,7 +362,7 @@ fn name(state: State) -> Name {
         State::Intake => "intake",
         State::Queued => "queued",
         State::Runnable => "runnable",
-        State::Starting { stop: None, expired: false } => "starting",
+        State::Starting { stop: None, expired: false, .. } => "starting",
         State::Starting { .. } => "revoking",
         State::Running { watch: None, .. } => "running",
         State::Running { watch: Some(_), .. } => "watched",

@@ -454,6 +454,8 @@ impl World {
             | Effect::BeginDrain { .. }
             | Effect::NoteUnfinished { .. }
             | Effect::CloseDoor { .. }
+            | Effect::PublishGroup { .. }
+            | Effect::ForgetGroup { .. }
             | Effect::RestoreSignals
             | Effect::Examine { .. }
             | Effect::NoteFailure { .. }

@@ -58,6 +58,9 @@ fn attempt_of(input: &Input) -> Option<AttemptAddr> {
         | Input::Closed { attempt } => Some(attempt),
         Input::Submitted(_)
         | Input::BatchSubmitted(_)
+        | Input::GroupSubmitted(_)
+        | Input::GroupStopRequested(_)
+        | Input::GroupRestartRequested(_)
         | Input::StopRequested(_)
         | Input::SlotStopRequested(_)
         | Input::SkipRequested(_)

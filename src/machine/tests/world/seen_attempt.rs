@@ -144,6 +144,7 @@ impl SeenAttempt {
             CancelReason::Timeout => self.deadline.is_some_and(|deadline| deadline <= now),
             CancelReason::Unresponsive => self.misses == MISSES,
             CancelReason::Restart => self.restart_asked && plan.body != BodyKind::Once,
+            CancelReason::Group => panic!("no group is in these worlds"),
             // The record of the task knows who asked.
             CancelReason::Stop | CancelReason::Replace | CancelReason::Shutdown => true,
         };

@@ -343,6 +343,9 @@ impl Checker {
                 assert!(self.flushed && !self.finished, "the end has come twice or too soon");
                 self.finished = true;
             }
+            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => {
+                panic!("no group is in these worlds");
+            }
             Effect::BeginDrain { .. }
             | Effect::AbandonClosing { .. }
             | Effect::ForgetSlot { .. }

@@ -1,0 +1,487 @@
+//! Groups: members start phase by phase, go back and start again together, and stop in reverse.
+//! [`advance_groups`](Machine::advance_groups) is the only place that releases them, sends them
+//! back or stops them by order; all other rules only note what has happened to them.
+
+use alloc::vec::Vec;
+
+use super::effect::{Effect, GroupNotice};
+use super::ending::End;
+use super::input::GroupSubmission;
+use super::roster::{Group, Member, Mode};
+use super::step::Machine;
+use super::task::{Closing, State, Task, Wait};
+use crate::vocabulary::group::{GroupState, Strategy};
+use crate::vocabulary::id::{GroupAddr, GroupKey, TaskKey};
+use crate::vocabulary::policy::RestartPolicy;
+use crate::vocabulary::reason::{CancelReason, StopReason};
+use crate::vocabulary::time::Time;
+
+impl Machine {
+    /// Admits a group as a whole, or none of its members.
+    pub(super) fn submit_group(&mut self, submission: GroupSubmission, out: &mut Vec<Effect>) {
+        let GroupSubmission { group, strategy, restart_limit, phases, members } = submission;
+        let sizes = (0..).zip(phases);
+        let phases = sizes.flat_map(|(phase, size)| (0..size).map(move |_| phase));
+        let roster = members.iter().zip(phases).map(|(member, phase)| Member {
+            task: member.addr,
+            phase,
+            released: false,
+            ready: false,
+            back: false,
+        });
+        let roster: Vec<_> = roster.collect();
+        let refusal = self.refusal_of_batch(&members);
+        if refusal.is_none() {
+            let entry = Group::new(group, strategy, restart_limit, roster, self.now);
+            self.groups.insert(entry);
+        }
+        let key = refusal.is_none().then_some(group.key);
+        self.decide_batch(members, refusal, key, out);
+        if refusal.is_some() {
+            return out.push(Effect::ForgetGroup { group });
+        }
+        out.push(Effect::PublishGroup { group, notice: GroupNotice::Starting });
+        self.groups.touch(group.key);
+    }
+
+    /// A caller stops a group.
+    pub(super) fn stop_group(&mut self, group: GroupAddr, out: &mut Vec<Effect>) {
+        if self.find_group(group) {
+            self.begin_stop(group.key, StopReason::Stop, None, out);
+        }
+    }
+
+    /// A caller restarts a group, and has probably mended the cause of what failed, so the delays
+    /// begin anew. False once the group stops.
+    pub(super) fn restart_group(&mut self, group: GroupAddr, out: &mut Vec<Effect>) -> bool {
+        if !self.find_group(group) {
+            return false;
+        }
+        let now = self.now;
+        let Some(entry) = self.groups.get_mut(group.key) else { return false };
+        if let Mode::Stopping { .. } = entry.mode {
+            return false;
+        }
+        let all_go_back = entry.members.iter().all(|member| member.back);
+        if !all_go_back {
+            entry.begin_restart(0, None, now);
+            let notice = GroupNotice::Restarting { culprit: None, restarts: entry.restarts };
+            out.push(Effect::PublishGroup { group, notice });
+        }
+        for member in self.members(group.key) {
+            let Some(key) = self.tasks.find(member.task) else { continue };
+            if let State::Waiting(Wait::Backoff { .. }) = self.tasks[key].state {
+                self.task_mut(key).begin_delays_anew();
+                self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
+            }
+        }
+        self.groups.touch(group.key);
+        true
+    }
+
+    /// Asks all groups to stop, for a shutdown.
+    pub(super) fn stop_groups(&mut self, out: &mut Vec<Effect>) {
+        let keys: Vec<_> = self.groups.iter().map(|group| group.addr.key).collect();
+        for key in keys {
+            self.begin_stop(key, StopReason::Shutdown, None, out);
+            self.pull_back(&self.members(key), true, out);
+        }
+        self.touch_groups();
+    }
+
+    pub(super) fn touch_groups(&mut self) {
+        let keys: Vec<_> = self.groups.iter().map(|group| group.addr.key).collect();
+        for key in keys {
+            self.groups.touch(key);
+        }
+    }
+
+    /// Whether the group still exists.
+    fn find_group(&mut self, group: GroupAddr) -> bool {
+        let found = self.groups.find(group).is_some();
+        self.stale += u64::from(!found);
+        found
+    }
+
+    /// Lets the group stop, last phase first. The first reason counts.
+    fn begin_stop(
+        &mut self,
+        key: GroupKey,
+        why: StopReason,
+        culprit: Option<TaskKey>,
+        out: &mut Vec<Effect>,
+    ) {
+        let culprit = culprit.map(|culprit| self.tasks[culprit].addr);
+        let Some(group) = self.groups.get_mut(key) else { return };
+        if let Mode::Stopping { .. } = group.mode {
+            return;
+        }
+        group.mode = Mode::Stopping { reason: why };
+        let (group, notice) = (group.addr, GroupNotice::Stopping { why, culprit });
+        out.push(Effect::PublishGroup { group, notice });
+        self.groups.touch(key);
+    }
+
+    /// The state of a member has changed: its group is advanced before the step ends.
+    pub(super) fn touch_group(&mut self, key: TaskKey) {
+        if let Some(group) = self.tasks[key].group {
+            self.groups.touch(group);
+        }
+    }
+
+    fn group_of(&self, key: TaskKey) -> Option<(&Group, &Member)> {
+        let group = self.groups.get(self.tasks[key].group?)?;
+        Some((group, group.member(key)?))
+    }
+
+    fn members(&self, key: GroupKey) -> Vec<Member> {
+        self.groups.get(key).map_or_else(Vec::new, |group| group.members.clone())
+    }
+
+    /// A member is ready: its attempt was claimed or has said so, or a step has returned `Ok`.
+    pub(super) fn member_ready(&mut self, key: TaskKey) {
+        let Some(group) = self.tasks[key].group else { return };
+        if let Some(member) = self.groups.get_mut(group).and_then(|it| it.member_mut(key)) {
+            member.ready = true;
+            self.groups.touch(group);
+        }
+    }
+
+    /// Whether a member that would go on by itself waits for its phase instead, because its group
+    /// restarts or stops.
+    pub(super) fn is_held(&self, key: TaskKey) -> bool {
+        self.group_of(key).is_some_and(|(group, member)| match group.mode {
+            Mode::Up => false,
+            Mode::Restarting { .. } => member.back,
+            Mode::Stopping { .. } => true,
+        })
+    }
+
+    /// Whether nothing of its group will start any more.
+    pub(super) fn group_stops(&self, key: TaskKey) -> bool {
+        let mode = self.group_of(key).map(|(group, _)| group.mode);
+        matches!(mode, Some(Mode::Stopping { .. }))
+    }
+
+    /// A member gives its permit back: it passes to none of those that go back with it.
+    pub(super) fn hold_others_back(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        let Some((group, _)) = self.group_of(key) else { return };
+        let stops = matches!(group.mode, Mode::Stopping { .. });
+        let goes_back = |it: &&Member| stops || it.back;
+        let members: Vec<_> = group.members.iter().filter(goes_back).copied().collect();
+        self.pull_back(&members, stops, out);
+    }
+
+    /// Whether a failure of this member now is one too many for its group.
+    pub(super) fn is_group_spent(&self, key: TaskKey) -> bool {
+        self.group_of(key).is_some_and(|(group, member)| {
+            group.restarts_from(member).is_some() && group.is_spent(self.now)
+        })
+    }
+
+    /// A member will start again: so do those that its group's strategy says. A failure counts.
+    pub(super) fn restart_others(&mut self, key: TaskKey, counts: bool, out: &mut Vec<Effect>) {
+        let Some((group, member)) = self.group_of(key) else { return };
+        let (from, addr, culprit) = (group.restarts_from(member), group.addr, member.task);
+        let now = self.now;
+        let Some(group) = self.groups.get_mut(addr.key) else { return };
+        if let Some(from) = from {
+            if counts {
+                group.count_restart(now);
+            }
+            group.begin_restart(from, Some(key), now);
+            let notice =
+                GroupNotice::Restarting { culprit: Some(culprit), restarts: group.restarts };
+            out.push(Effect::PublishGroup { group: addr, notice });
+            self.groups.touch(addr.key);
+        } else if let (Mode::Restarting { .. }, true) =
+            (group.mode, group.strategy != Strategy::OneForOne)
+        {
+            // A neighbour of the culprit: those that go back rely on it as well.
+            if let Some(member) = group.member_mut(key) {
+                member.back = true;
+            }
+        }
+    }
+
+    /// A member has ended. If it has failed for good by itself, its group cannot go on without it,
+    /// unless nobody relies on it.
+    pub(super) fn member_over(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
+        let Some((group, _)) = self.group_of(key) else { return };
+        let group_key = group.addr.key;
+        let goes_on = group.strategy == Strategy::OneForOne && group.was_up;
+        if end.is_own() && end.is_failure() && !goes_on {
+            self.begin_stop(group_key, StopReason::Group, Some(key), out);
+        }
+    }
+
+    /// Advances every group of which something has changed, as far as it comes.
+    pub(super) fn advance_groups(&mut self, out: &mut Vec<Effect>) {
+        while let Some(key) = self.groups.touched.pop_front() {
+            let Some(group) = self.groups.get_mut(key) else { continue };
+            group.touched = false;
+            match group.mode {
+                Mode::Up => self.release_phases(key, out),
+                Mode::Restarting { from } => self.send_back(key, from, out),
+                Mode::Stopping { reason } => self.stop_phases(key, reason, out),
+            }
+            self.end_group(key, out);
+        }
+    }
+
+    /// Releases phase after phase, for as long as all that were released are ready or over.
+    fn release_phases(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
+        loop {
+            let members = self.members(key);
+            let Some(group) = self.groups.get(key) else { return };
+            let (next, phases) = (group.released, group.phases);
+            let is_settled = |it: &Member| it.ready || self.has_outcome(it);
+            if !members.iter().filter(|it| it.phase < next).all(is_settled) {
+                return;
+            }
+            if next == phases {
+                let done = members.iter().all(|it| self.has_outcome(it) || self.is_parked(it));
+                return self.come_up(key, done, out);
+            }
+
+            if let Some(group) = self.groups.get_mut(key) {
+                group.released += 1;
+            }
+            for member in members.iter().filter(|it| it.phase == next && !it.ready) {
+                if self.state_of(member) == Some(State::Waiting(Wait::Phase)) {
+                    self.release(member, out);
+                }
+            }
+        }
+    }
+
+    /// Every phase is ready. If nothing is left but steps that are done, the group ends.
+    fn come_up(&mut self, key: GroupKey, done: bool, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let Some(group) = self.groups.get_mut(key) else { return };
+        if !core::mem::replace(&mut group.was_up, true) {
+            let (group, took) = (group.addr, group.began.until(now));
+            out.push(Effect::PublishGroup { group, notice: GroupNotice::Ready { took } });
+        }
+        if let (Some(group), true) = (self.groups.get_mut(key), done) {
+            group.mode = Mode::Stopping { reason: StopReason::Stop };
+            self.groups.touch(key);
+        }
+    }
+
+    /// Lets a member start that has waited for its phase.
+    fn release(&mut self, member: &Member, out: &mut Vec<Effect>) {
+        let (key, now) = (member.task.key, self.now);
+        let task = &self.tasks[key];
+        let (delay, spacing) = (task.plan.initial_delay, task.spacing_until());
+        let group = task.group.and_then(|group| self.groups.get_mut(group));
+        if let Some(member) = group.and_then(|group| group.member_mut(key)) {
+            member.released = true;
+        }
+        if !member.released && !delay.is_zero() {
+            self.task_mut(key).forgive_wait(now);
+            self.enter(key, State::Waiting(Wait::InitialDelay), now.after(delay));
+        } else if spacing > now {
+            self.task_mut(key).forgive_wait(now);
+            self.enter(key, State::Waiting(Wait::Spacing), spacing);
+        } else {
+            self.end_wait(key, out);
+        }
+    }
+
+    /// Sends those back that restart, and releases them again once they are at rest.
+    fn send_back(&mut self, key: GroupKey, from: u32, out: &mut Vec<Effect>) {
+        let members: Vec<_> = self.members(key).into_iter().filter(|it| it.back).collect();
+        self.pull_back(&members, false, out);
+
+        // The last phase first; the next one follows only when that is at rest, or abandoned.
+        let mut later = None;
+        for member in members.iter().rev() {
+            if later.is_some_and(|later| later > member.phase) {
+                return;
+            }
+            if let Some(State::Running { claimed_at, .. }) = self.state_of(member) {
+                self.tell(member.task.key, claimed_at, CancelReason::Group, None, out);
+            }
+            if self.state_of(member).is_some_and(State::goes_back) {
+                later = Some(member.phase);
+            }
+        }
+
+        let phase = State::Waiting(Wait::Phase);
+        let waits = |it: &Member| self.state_of(it).map_or(true, |state| state == phase);
+        if members.iter().all(waits) {
+            if let Some(group) = self.groups.get_mut(key) {
+                group.end_restart(from);
+                self.groups.touch(key);
+            }
+        }
+    }
+
+    /// Stops phase after phase, the last first. The next one follows when that is over, or has had
+    /// its share of the time of a shutdown.
+    fn stop_phases(&mut self, key: GroupKey, reason: StopReason, out: &mut Vec<Effect>) {
+        let members = self.members(key);
+        self.pull_back(&members, true, out);
+        let last = members.last().map_or(0, |member| member.phase);
+        let mut later = None;
+        for member in members.iter().rev() {
+            let is_due = last - member.phase <= self.phase.steps();
+            if !is_due && later.is_some_and(|later| later > member.phase) {
+                return;
+            }
+            if self.is_parked(member) {
+                self.end(member.task.key, End::Completed, out);
+            } else if self.state_of(member).is_some_and(|state| !state.stop_recorded()) {
+                self.stop(member.task.key, reason, out);
+            }
+            if !self.has_outcome(member) {
+                later = Some(member.phase);
+            }
+        }
+    }
+
+    /// Lets those wait for their phase of which no body runs. A retry comes first when it is due,
+    /// if the group does not stop.
+    fn pull_back(&mut self, members: &[Member], stops: bool, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let keys: Vec<_> = members.iter().filter_map(|it| self.tasks.find(it.task)).collect();
+        for &key in &keys {
+            let state = self.tasks[key].state;
+            if state == State::Runnable {
+                self.leave_line(key, false);
+            }
+            if state.waits_otherwise(stops) {
+                self.task_mut(key).forgive_wait(now);
+                self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
+            }
+        }
+        // Only now, so that what they held passes to none of them.
+        for key in keys {
+            let state = self.tasks[key].state;
+            if let State::Starting { stop: None, expired: false, sent_back: false } = state {
+                self.timers.clear(key);
+                let state = State::Starting { stop: None, expired: false, sent_back: true };
+                self.task_mut(key).state = state;
+                out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
+            } else if let State::Waiting(_) = state {
+                self.return_class(key, out);
+            }
+        }
+    }
+
+    /// Forgets a group of which every member has its outcome.
+    fn end_group(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
+        let members = self.members(key);
+        if !members.iter().all(|it| self.has_outcome(it)) {
+            return;
+        }
+        let Some(group) = self.groups.remove(key) else { return };
+        for member in members {
+            if let Some(key) = self.tasks.find(member.task) {
+                self.task_mut(key).group = None;
+            }
+        }
+        let group = group.addr;
+        out.push(Effect::PublishGroup { group, notice: GroupNotice::Ended });
+        out.push(Effect::ForgetGroup { group });
+    }
+
+    fn state_of(&self, member: &Member) -> Option<State> {
+        self.tasks.find(member.task).map(|key| self.tasks[key].state)
+    }
+
+    fn has_outcome(&self, member: &Member) -> bool {
+        self.state_of(member).map_or(true, State::is_over)
+    }
+
+    /// Whether it is a step that is done and waits for a restart.
+    fn is_parked(&self, member: &Member) -> bool {
+        let task = self.tasks.get(member.task.key).filter(|it| it.addr == member.task);
+        let waits = |task: &Task| task.plan.step && task.state == State::Waiting(Wait::Phase);
+        member.ready && task.is_some_and(waits)
+    }
+
+    /// Whether a member will not end by itself: a step that is done, or one of a group that has a
+    /// resident.
+    pub(super) fn stays_with_group(&self, task: &Task) -> bool {
+        let Some(group) = task.group.and_then(|group| self.groups.get(group)) else { return false };
+        let is_resident = |it: &Member| {
+            let task = self.tasks.get(it.task.key).filter(|task| task.addr == it.task);
+            task.is_some_and(|it| it.plan.restart == RestartPolicy::Always && !it.state.is_over())
+        };
+        let parked = group.member(task.addr.key).is_some_and(|it| self.is_parked(it));
+        parked || group.members.iter().any(is_resident)
+    }
+
+    /// Where a group is in its life.
+    pub(crate) fn group_state(&self, group: GroupAddr) -> GroupState {
+        let Some(group) = self.groups.find(group) else { return GroupState::Over };
+        let last = |is: &dyn Fn(&Member) -> bool| {
+            group.members.iter().rev().find(|it| is(it)).map(|it| it.phase as usize)
+        };
+        match group.mode {
+            Mode::Up if group.was_up => GroupState::Up,
+            Mode::Up => GroupState::Starting { phase: group.released.saturating_sub(1) as usize },
+            Mode::Restarting { from } => {
+                let busy = |it: &Member| it.back && self.state_of(it).is_some_and(State::goes_back);
+                let holds_up =
+                    |it: &&Member| it.back && self.state_of(it).is_some_and(State::holds_group_up);
+                GroupState::Restarting {
+                    phase: last(&busy).unwrap_or(from as usize),
+                    waits_for: group.members.iter().find(holds_up).map(|it| it.task.id),
+                }
+            }
+            Mode::Stopping { .. } => {
+                let phase = last(&|it| !self.has_outcome(it)).unwrap_or(0);
+                GroupState::Stopping { phase }
+            }
+        }
+    }
+
+    /// The group of a member, and its phase.
+    pub(crate) fn phase_of(&self, key: TaskKey) -> Option<(GroupAddr, usize)> {
+        let group = self.groups.get(self.tasks.get(key)?.group?)?;
+        Some((group.addr, group.member(key)?.phase as usize))
+    }
+}
+
+impl State {
+    /// Whether a member that goes back is on its way, and those of earlier phases wait for it.
+    const fn goes_back(self) -> bool {
+        match self {
+            Self::Starting { .. } | Self::Running { .. } | Self::Stopping { .. } | Self::Over => {
+                true
+            }
+            Self::Closing(Closing { stuck, .. }) => !stuck,
+            Self::Intake
+            | Self::Queued
+            | Self::Runnable
+            | Self::Abandoned { .. }
+            | Self::Waiting(_) => false,
+        }
+    }
+
+    /// Whether a member without a body that runs waits for something other than its phase, a retry
+    /// only if its group stops.
+    const fn waits_otherwise(self, stops: bool) -> bool {
+        match self {
+            Self::Runnable => true,
+            Self::Waiting(Wait::Backoff { .. }) => stops,
+            Self::Waiting(wait) => !matches!(wait, Wait::Phase),
+            Self::Intake
+            | Self::Queued
+            | Self::Starting { .. }
+            | Self::Running { .. }
+            | Self::Stopping { .. }
+            | Self::Abandoned { .. }
+            | Self::Closing(_)
+            | Self::Over => false,
+        }
+    }
+
+    /// Whether it outlived its grace, and its group starts again only once it has returned.
+    const fn holds_group_up(self) -> bool {
+        matches!(self, Self::Abandoned { .. } | Self::Closing(Closing { stuck: true, .. }))
+    }
+}

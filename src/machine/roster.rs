@@ -1,0 +1,216 @@
+//! The groups: who belongs to them, and how far each has got.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::table::Table;
+use super::task::{State, Task, Wait};
+use crate::vocabulary::group::{RestartLimit, Strategy};
+use crate::vocabulary::id::{GroupAddr, GroupKey, TaskAddr, TaskKey};
+use crate::vocabulary::reason::StopReason;
+use crate::vocabulary::time::Time;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(super) addr: GroupAddr,
+    pub(super) strategy: Strategy,
+    pub(super) limit: Option<RestartLimit>,
+    /// In the order of their phases.
+    pub(super) members: Vec<Member>,
+    pub(super) phases: u32,
+    /// How many phases are released.
+    pub(super) released: u32,
+    pub(super) mode: Mode,
+    /// Every phase has been ready since the group began to start.
+    pub(super) was_up: bool,
+    /// When it began to start, at first or after a restart was asked for.
+    pub(super) began: Time,
+    pub(super) restarts: u32,
+    /// The latest restarts that count, at most as many as the limit allows.
+    latest: VecDeque<Time>,
+    /// Whether it is among those to be advanced.
+    pub(super) touched: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub(super) task: TaskAddr,
+    pub(super) phase: u32,
+    /// It was released at least once.
+    pub(super) released: bool,
+    /// It has been ready since it was last released.
+    pub(super) ready: bool,
+    /// It is part of the restart under way: it goes back, and is then released again.
+    pub(super) back: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Phases are released one after the other, until all are.
+    Up,
+    /// Members go back, the last phase first; then the phases from this one on are released again.
+    Restarting { from: u32 },
+    /// Members stop, the last phase first.
+    Stopping { reason: StopReason },
+}
+
+impl Group {
+    pub(super) fn new(
+        addr: GroupAddr,
+        strategy: Strategy,
+        limit: Option<RestartLimit>,
+        members: Vec<Member>,
+        now: Time,
+    ) -> Self {
+        Self {
+            addr,
+            strategy,
+            limit,
+            phases: members.last().map_or(0, |member| member.phase + 1),
+            members,
+            released: 0,
+            mode: Mode::Up,
+            was_up: false,
+            began: now,
+            restarts: 0,
+            latest: VecDeque::new(),
+            touched: false,
+        }
+    }
+
+    pub(crate) const fn addr(&self) -> GroupAddr {
+        self.addr
+    }
+
+    /// The members and their phases, in order.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (TaskAddr, usize)> + '_ {
+        self.members.iter().map(|member| (member.task, member.phase as usize))
+    }
+
+    pub(super) fn member(&self, key: TaskKey) -> Option<&Member> {
+        self.members.iter().find(|member| member.task.key == key)
+    }
+
+    pub(super) fn member_mut(&mut self, key: TaskKey) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.task.key == key)
+    }
+
+    /// From which phase on the group restarts for this member; `None` if it does not, or already
+    /// does from there or an earlier one.
+    pub(super) fn restarts_from(&self, member: &Member) -> Option<u32> {
+        let from = match self.strategy {
+            Strategy::OneForOne => return None,
+            Strategy::OneForAll => 0,
+            Strategy::RestForOne => member.phase,
+        };
+        match self.mode {
+            Mode::Up => Some(from),
+            Mode::Restarting { from: now } => Some(from).filter(|&from| from < now),
+            Mode::Stopping { .. } => None,
+        }
+    }
+
+    /// Whether one more restart is one too many.
+    pub(super) fn is_spent(&self, now: Time) -> bool {
+        self.limit.is_some_and(|limit| {
+            let full = self.latest.len() >= limit.restarts as usize;
+            let oldest = self.latest.front().copied().unwrap_or(Time::NEVER);
+            full && now < oldest.after(limit.within)
+        })
+    }
+
+    pub(super) fn count_restart(&mut self, now: Time) {
+        let most = self.limit.map_or(0, |limit| limit.restarts as usize);
+        if most > 0 {
+            if self.latest.len() >= most {
+                self.latest.pop_front();
+            }
+            self.latest.push_back(now);
+        }
+    }
+
+    /// Begins a restart from this phase on, for a member or for all.
+    pub(super) fn begin_restart(&mut self, from: u32, culprit: Option<TaskKey>, now: Time) {
+        self.mode = Mode::Restarting { from };
+        for member in &mut self.members {
+            let rest = member.phase > from && self.strategy == Strategy::RestForOne;
+            let all = culprit.is_none() || self.strategy == Strategy::OneForAll;
+            member.back |= all || rest || Some(member.task.key) == culprit;
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        (self.was_up, self.began) = (false, now);
+    }
+
+    /// All that had to go back is at rest: phases are released again.
+    pub(super) fn end_restart(&mut self, from: u32) {
+        self.mode = Mode::Up;
+        self.released = from;
+        for member in &mut self.members {
+            member.ready &= !member.back;
+            member.back = false;
+        }
+    }
+}
+
+impl Task {
+    pub(crate) const fn is_member(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Whether a success makes it wait for the next restart of its group.
+    pub(super) fn is_step(&self) -> bool {
+        self.plan.step && self.is_member()
+    }
+
+    /// Neither the initial delay nor the time until its phase is released counts against the
+    /// expiry: one of these waits is over.
+    pub(super) fn forgive_wait(&mut self, now: Time) {
+        if let State::Waiting(Wait::InitialDelay | Wait::Phase) = self.state {
+            self.expires_at = self.expires_at.after(self.since.until(now));
+        }
+    }
+}
+
+/// All groups, and those that are to be advanced before the step ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    entries: Table<Group>,
+    pub(super) touched: VecDeque<GroupKey>,
+}
+
+impl Groups {
+    pub(super) fn insert(&mut self, group: Group) {
+        let key = group.addr.key.0;
+        assert!(self.entries.insert(key, group).is_none(), "group key {key} is taken");
+    }
+
+    pub(super) fn remove(&mut self, key: GroupKey) -> Option<Group> {
+        self.entries.remove(key.0)
+    }
+
+    pub(crate) fn get(&self, key: GroupKey) -> Option<&Group> {
+        self.entries.get(key.0)
+    }
+
+    pub(super) fn get_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
+        self.entries.get_mut(key.0)
+    }
+
+    /// The group at this address, if it is still the same group.
+    pub(super) fn find(&self, group: GroupAddr) -> Option<&Group> {
+        self.get(group.key).filter(|found| found.addr == group)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.entries.iter()
+    }
+
+    /// Notes that a group is to be advanced.
+    pub(super) fn touch(&mut self, key: GroupKey) {
+        if let Some(group) = self.entries.get_mut(key.0) {
+            if !core::mem::replace(&mut group.touched, true) {
+                self.touched.push_back(key);
+            }
+        }
+    }
+}

@@ -62,7 +62,9 @@
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
 //!   [`TaskSpec::grace`] how long a body may take to return once it is told.
 //! - Testing tasks without waiting: [`ManualClock`], [`guide::testing`].
-//! - Coming from another library: [`guide::migrating`]. Costs: [`guide::performance`].
+//! - Ending: [`guide::stopping`] says which call to use when.
+//! - Coming from threads of your own: [`guide::from_threads`]; from another library:
+//!   [`guide::migrating`]. Costs: [`guide::performance`].
 //!
 //! # The contract
 //! [`guide::rules`] is the contract: what each word means, how an attempt ends and what follows,

@@ -4,10 +4,15 @@
 //! |---|---|
 //! | [`rules`] | everybody who needs the exact rules: words, endings, admission, shutdown, events, promises |
 //! | [`waking`] | authors of a body that blocks in a call which a flag cannot wake |
-//! | [`migrating`] | users of taskvisor, suture, OTP, tokio's `spawn_blocking`, or their own loops on threads |
+//! | [`stopping`] | everybody who writes a `main`: which call ends what, in which order, and how long it takes |
+//! | [`from_threads`] | authors of threads, pools, restart loops and stop flags of their own |
+//! | [`migrating`] | users of taskvisor, suture, OTP, or tokio's `spawn_blocking` |
 //! | [`results`] | authors of tasks that return a value |
 //! | [`testing`] | authors of tests of tasks, who do not want to wait for real seconds |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
+
+#[doc = include_str!("from_threads.md")]
+pub mod from_threads {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
@@ -20,6 +25,9 @@ pub mod results {}
 
 #[doc = include_str!("rules.md")]
 pub mod rules {}
+
+#[doc = include_str!("stopping.md")]
+pub mod stopping {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -95,8 +95,9 @@
 //! | `platform` | what the system provides: locks, threads, time, panics | `vocabulary` |
 //! | `output` | results as values: errors, outcomes, events, snapshots, reports | all above except `machine` |
 //! | `task` | one task, as threads share it: spec, context, cell, hooks, record, door | all above except `machine` |
-//! | `runtime` | the threads around the machine | all above |
-//! | `api` | what users hold: supervisor, builder, handles | all above except `machine` |
+//! | `process` | processes as bodies of tasks | all above except `machine` |
+//! | `runtime` | the threads around the machine | all above except `process` |
+//! | `api` | what users hold: supervisor, builder, handles | all above except `machine` and `process` |
 //! | `guide` | the longer pages | – |
 //!
 //! Inside a folder, a module uses only the modules that `mod.rs` lists below it. The one exception
@@ -122,6 +123,8 @@ mod api;
 mod machine;
 mod output;
 mod platform;
+#[cfg(all(unix, feature = "process"))]
+mod process;
 mod runtime;
 mod task;
 mod vocabulary;
@@ -147,6 +150,8 @@ pub use output::line::LogEvents;
 pub use output::mark::{Mark, Progress};
 pub use output::not_quiet::{BusyAttempt, NotQuiet};
 pub use output::outcome::{NotCompleted, Outcome, TaskOutputError};
+#[cfg(all(unix, feature = "process"))]
+pub use output::output_line::{OutputLine, OutputStream};
 pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
     TroubledTask,
@@ -157,6 +162,10 @@ pub use output::snapshot::{
 pub use platform::stall::Stall;
 pub use platform::threads::ThreadOptions;
 pub use platform::unwind::{panic_places, PANIC_ISOLATION};
+#[cfg(all(unix, feature = "process"))]
+pub use process::exit::ProcessExit;
+#[cfg(all(unix, feature = "process"))]
+pub use process::program::Program;
 pub use task::context::TaskContext;
 pub use task::guards::{CancelGuard, SilenceGuard};
 #[cfg(all(unix, feature = "poll"))]
@@ -174,6 +183,7 @@ pub use vocabulary::reason::{
     CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled, StopReason,
     TaskState,
 };
+pub use vocabulary::signal::Signal;
 
 pub mod guide;
 

@@ -6,6 +6,8 @@
 mod signals;
 mod builder_classes;
 mod builder_threads;
+#[cfg(all(unix, feature = "process"))]
+mod task_process;
 
 pub(crate) mod builder;
 

@@ -10,6 +10,7 @@ use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
 use crate::task::door::Door;
 use crate::task::on_signal::SignalHook;
+use crate::vocabulary::signal::Signal;
 
 impl SupervisorBuilder {
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
@@ -70,8 +71,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Calls `callback` when the process gets the signal with this number, as `libc::SIGHUP` or
-    /// `signal_hook::consts` name it: for example to read the configuration anew.
+    /// Calls `callback` when the process gets this signal: for example to read the configuration
+    /// anew. A number will do as well, as `libc::SIGHUP` or `signal_hook::consts` name it.
     ///
     /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
     /// it panicked or takes over 100 ms, and one that outlives the supervisor's
@@ -88,12 +89,11 @@ impl SupervisorBuilder {
     /// [`start`](Self::start) returns `Unsupported`.
     ///
     /// ```
-    /// # use threadvisor::prelude::*;
-    /// const SIGHUP: i32 = 1; // Of SIGUSR1 and others, the number depends on the processor.
+    /// # use threadvisor::{prelude::*, Signal};
     /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
     /// let supervisor = Supervisor::builder()
     ///     .shutdown_on_signals()
-    ///     .on_signal(SIGHUP, |supervisor| {
+    ///     .on_signal(Signal::HUP, |supervisor| {
     ///         if let Some(server) = supervisor.owner("server") {
     ///             server.restart();
     ///         }
@@ -104,10 +104,10 @@ impl SupervisorBuilder {
     /// ```
     pub fn on_signal(
         mut self,
-        signal: i32,
+        signal: impl Into<Signal>,
         callback: impl FnMut(&SupervisorHandle) + Send + 'static,
     ) -> Self {
-        self.signal_hooks.push((signal, UserValue::new(Box::new(callback))));
+        self.signal_hooks.push((signal.into().as_raw(), UserValue::new(Box::new(callback))));
         self
     }
 

@@ -256,6 +256,11 @@ impl Drop for Supervisor {
             }
             self.door.wait_ended_for(self.patience);
         }
+        // Nobody waits for the shutdown, so the process may end before it.
+        #[cfg(all(unix, feature = "process"))]
+        if std::thread::panicking() && !self.door.is_forked() {
+            self.door.children.close();
+        }
     }
 }
 

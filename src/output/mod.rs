@@ -18,3 +18,5 @@ pub(crate) mod outcome;
 
 pub(crate) mod error;
 pub(crate) mod mark;
+#[cfg(all(unix, feature = "process"))]
+pub(crate) mod output_line;

@@ -10,6 +10,11 @@ pub(crate) mod manual;
 
 pub(crate) mod stall;
 
+#[cfg(all(unix, feature = "process"))]
+pub(crate) mod children;
+#[cfg(all(unix, feature = "process"))]
+pub(crate) mod wait_fd;
+
 pub(crate) mod clock;
 pub(crate) mod threads;
 

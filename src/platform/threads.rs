@@ -218,6 +218,14 @@ fn shown(name: &str) -> String {
 /// No process has more room for one stack than this.
 const MAX_STACK: usize = if usize::BITS > 32 { 1 << (usize::BITS - 17) } else { 1 << 31 };
 
+/// Starts a thread that waits for a child process, where the system cannot say by a descriptor that
+/// it has ended.
+#[cfg(all(unix, feature = "process"))]
+pub(crate) fn spawn_waiter(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    const STACK: usize = 128 * 1024;
+    spawn("wait-child".to_owned(), Some(STACK), |_| run())
+}
+
 /// The one place where threads are started.
 fn spawn(
     name: String,

@@ -24,6 +24,8 @@ use crate::vocabulary::reason::ShutdownCause;
 pub(crate) struct Door {
     pub(crate) clock: ModelClock,
     pub(crate) classes: ClassNames,
+    #[cfg(all(unix, feature = "process"))]
+    pub(crate) children: crate::platform::children::Children,
     /// The process whose threads these are.
     process: u32,
     /// For threads that wait for the outcome of a task.
@@ -109,6 +111,8 @@ impl Door {
         let door = Self {
             clock,
             classes,
+            #[cfg(all(unix, feature = "process"))]
+            children: crate::platform::children::Children::default(),
             process: std::process::id(),
             linger: Linger::default(),
             latch: Mutex::new(Latch { closed: false, next_id: first_id(), refused: (0, 0) }),

@@ -17,7 +17,7 @@ pub(crate) struct Settings(Vec<Setting>);
 
 /// The value of one setter.
 #[derive(Clone, Debug)]
-pub(super) enum Setting {
+pub(crate) enum Setting {
     AbandonPolicy(AbandonPolicy),
     Backoff(BackoffPolicy),
     Class(Option<Arc<str>>),
@@ -37,6 +37,9 @@ pub(super) enum Setting {
     ShutdownOnEnd,
     StableAfter(Duration),
     StopAtDrain,
+    /// How long a process may take to end.
+    #[cfg(all(unix, feature = "process"))]
+    StopTimeout(Duration),
     Timeout(Option<Duration>),
     Watchdog(Option<Duration>),
     WatchdogPolicy(WatchdogPolicy),
@@ -122,6 +125,8 @@ impl Settings {
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
                 Setting::StableAfter(span) => plan.stable_after = span,
                 Setting::StopAtDrain => plan.stop_at_drain = true,
+                #[cfg(all(unix, feature = "process"))]
+                Setting::StopTimeout(span) => plan.grace = self.grace_to_stop(plan.grace, span),
                 Setting::Timeout(limit) => plan.timeout = limit,
                 Setting::Watchdog(max_silence) => silence = max_silence,
                 Setting::WatchdogPolicy(policy) => watchdog_policy = policy,
@@ -154,8 +159,43 @@ impl Settings {
         if self.is_empty() {
             return Ok(());
         }
+        #[cfg(all(unix, feature = "process"))]
+        self.check_stop_timeout()?;
         let classes = ClassNames::default();
         check(&self.plan(&Self::default(), Duration::ZERO, body, &classes))
+    }
+}
+
+#[cfg(all(unix, feature = "process"))]
+impl Settings {
+    /// A grace that the spec does not set is raised, so that there is time to stop a process and to
+    /// see that it has ended.
+    fn grace_to_stop(&self, grace: Duration, stop_timeout: Duration) -> Duration {
+        match self.own_grace() {
+            Some(own) => own,
+            None => grace.max(stop_timeout.saturating_add(stop_timeout / 2)),
+        }
+    }
+
+    fn own_grace(&self) -> Option<Duration> {
+        self.0.iter().rev().find_map(|it| match it {
+            Setting::Grace(span) => Some(*span),
+            _ => None,
+        })
+    }
+
+    fn check_stop_timeout(&self) -> Result<(), InvalidSetting> {
+        // Only a program sets it, once.
+        let stop_timeout = self.0.iter().find_map(|it| match it {
+            Setting::StopTimeout(span) => Some(*span),
+            _ => None,
+        });
+        match stop_timeout.zip(self.own_grace()) {
+            Some((stop, grace)) if stop > grace => {
+                Err(InvalidSetting::new("stop_timeout", stop, "raise `grace` above it"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

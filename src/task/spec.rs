@@ -288,7 +288,7 @@ impl TaskSpec {
         self.0.body.lock().as_ref().map_or(BodyKind::Once, Body::kind)
     }
 
-    pub(super) fn with(mut self, setting: Setting) -> Self {
+    pub(crate) fn with(mut self, setting: Setting) -> Self {
         self.0.settings.set(setting);
         self
     }

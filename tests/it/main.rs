@@ -19,6 +19,7 @@ mod on_start;
 mod panics;
 mod policies;
 mod predecessors;
+mod process;
 mod program;
 mod progress;
 mod promises;

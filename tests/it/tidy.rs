@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// What each folder of `src` may use. The order of the modules inside a folder is that of its
 /// `mod.rs`: each may use only those listed below it.
-const FOLDERS: [(&str, &[&str]); 8] = [
+const FOLDERS: [(&str, &[&str]); 9] = [
     ("vocabulary", &["vocabulary"]),
     ("machine", &["vocabulary", "machine"]),
     ("platform", &["vocabulary", "platform"]),
     ("output", &["vocabulary", "platform", "output"]),
     ("task", &["vocabulary", "platform", "output", "task"]),
+    ("process", &["vocabulary", "platform", "output", "task", "process"]),
     ("runtime", &["vocabulary", "machine", "platform", "output", "task", "runtime"]),
     ("api", &["vocabulary", "platform", "output", "task", "runtime", "api"]),
     ("guide", &[]),

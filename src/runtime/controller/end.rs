@@ -49,6 +49,8 @@ impl Controller {
     /// After a panic of the controller: no caller is left waiting, and every body is told.
     pub(in crate::runtime) fn give_up(&mut self) {
         self.close_door();
+        #[cfg(all(unix, feature = "process"))]
+        self.door.children.close();
         for belongings in self.values.iter() {
             let Some(cell) = &belongings.cell else { continue };
             if cell.revoke().is_err() {
@@ -98,6 +100,9 @@ impl Controller {
         let complete = self.shutdown.completed_at().unwrap_or(self.real);
         let due = complete.after(self.machine.limits().event_flush);
         let values_leaked = self.pool.close(stuck, due);
+        // An attempt that was abandoned while it started a process kills that, if there is time.
+        #[cfg(all(unix, feature = "process"))]
+        self.door.children.end(&self.door.clock.real, due);
         let (behind_door, lost) = self.door.refused_behind_door();
         self.tally.count_refused(behind_door, lost, &[]);
         self.shutdown.count_refused(behind_door);

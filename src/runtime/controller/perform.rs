@@ -32,11 +32,7 @@ impl Controller {
                     cell.finalize(grace_until);
                 }
             }
-            Effect::Abandon { attempt } => {
-                let cell = self.values.cell(attempt);
-                let answer = cell.map_or(AbandonAnswer::NotAbandoned, |cell| cell.abandon());
-                self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
-            }
+            Effect::Abandon { attempt } => self.abandon(attempt),
             Effect::Close { attempt, reason } => self.close(attempt, reason),
             Effect::AbandonClosing { attempt } => {
                 let cell = self.values.cell(attempt);
@@ -137,6 +133,17 @@ impl Controller {
             }
         }
         self.feedback.push_back(Input::TellAnswered { attempt, answer });
+    }
+
+    fn abandon(&mut self, attempt: AttemptAddr) {
+        let cell = self.values.cell(attempt);
+        let answer = cell.map_or(AbandonAnswer::NotAbandoned, |cell| cell.abandon());
+        // Nobody else may be able to any more.
+        #[cfg(all(unix, feature = "process"))]
+        if let AbandonAnswer::Abandoned { .. } = answer {
+            self.door.children.kill_attempt(attempt);
+        }
+        self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
     }
 
     fn close(&mut self, attempt: AttemptAddr, reason: CancelReason) {

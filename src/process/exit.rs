@@ -1,0 +1,127 @@
+//! How a process ended, and what that means for its attempt.
+
+use std::error::Error;
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::output::error::{TaskError, TaskResult};
+use crate::vocabulary::signal::Signal;
+
+/// Says how a process ended: what [`Program::run`](crate::Program::run) returns, and what is in
+/// the [`TaskError`] if that is a failure. It is displayed as one sentence, with the last lines
+/// that the process has written to standard error, if these were captured.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # use threadvisor::{ProcessExit, Program};
+/// let (ctx, _canceller) = TaskContext::detached();
+/// let error = Program::new("sh").args(["-c", "exit 3"]).run(&ctx).unwrap_err();
+/// assert_eq!((error.to_string().as_str(), error.exit_code()), ("exit status 3", Some(3)));
+/// let exit: &ProcessExit = error.downcast_ref().unwrap();
+/// assert_eq!((exit.code, exit.signal), (Some(3), None));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProcessExit {
+    /// The number that the process had.
+    pub pid: u32,
+    /// Its exit status; `None` if a signal ended it, or if the status was lost.
+    pub code: Option<u8>,
+    /// The signal that ended it.
+    pub signal: Option<Signal>,
+    /// Whether it left a core dump.
+    pub core_dumped: bool,
+    /// How long it ran.
+    pub ran: Duration,
+    /// The last lines that it has written to standard error, or else to standard output: at most
+    /// five, the beginning of each. None if its output was not captured.
+    pub last_lines: Vec<String>,
+    text: String,
+}
+
+/// What is known of a process that has ended.
+pub(super) struct Ended {
+    pub(super) pid: u32,
+    /// `None` if somebody else has reaped it.
+    pub(super) status: Option<ExitStatus>,
+    pub(super) ran: Duration,
+    /// The signal by which it was asked to stop, if it was.
+    pub(super) asked: Option<Signal>,
+    /// Why this crate killed it, if it did.
+    pub(super) killed: Option<String>,
+    pub(super) last_lines: Vec<String>,
+}
+
+/// Which exit statuses are no failures that may be retried.
+#[derive(Default)]
+pub(super) struct Codes {
+    /// `None` for 0 alone.
+    pub(super) success: Option<Vec<u8>>,
+    pub(super) fatal: Vec<u8>,
+}
+
+impl Codes {
+    fn mean_success(&self, code: u8) -> bool {
+        self.success.as_ref().map_or(code == 0, |codes| codes.contains(&code))
+    }
+}
+
+impl Ended {
+    /// The result of the body that has run the process.
+    pub(super) fn judge(self, codes: &Codes) -> TaskResult<ProcessExit> {
+        let code = self.status.and_then(|status| u8::try_from(status.code()?).ok());
+        let signal = self.status.and_then(|status| status.signal()).map(Signal::from_raw);
+        let core_dumped = self.status.is_some_and(|status| status.core_dumped());
+        let text = self.text(code, signal, core_dumped);
+        let is_success = match (code, signal) {
+            (Some(code), _) => codes.mean_success(code),
+            (None, Some(signal)) => Some(signal) == self.asked,
+            // If it was asked to stop, it has done so.
+            (None, None) => self.asked.is_some(),
+        };
+        let Self { pid, ran, last_lines, .. } = self;
+        let exit = ProcessExit { pid, code, signal, core_dumped, ran, last_lines, text };
+
+        if is_success {
+            return Ok(exit);
+        }
+        let as_shells_say = signal.map(|signal| 128 + signal.as_raw());
+        let is_fatal = code.is_some_and(|code| codes.fatal.contains(&code));
+        let error = if is_fatal { TaskError::fatal(exit) } else { TaskError::fail(exit) };
+        match code.map(i32::from).or(as_shells_say) {
+            Some(number) => Err(error.with_exit_code(number)),
+            None => Err(error),
+        }
+    }
+
+    fn text(&self, code: Option<u8>, signal: Option<Signal>, core_dumped: bool) -> String {
+        match (code, signal, &self.killed) {
+            (Some(code), _, _) => format!("exit status {code}"),
+            (None, Some(Signal::KILL), Some(why)) => why.clone(),
+            (None, Some(Signal::KILL), None) if self.asked != Some(Signal::KILL) => {
+                "killed by SIGKILL (by somebody else; out of memory?)".to_owned()
+            }
+            (None, Some(signal), _) => {
+                let dump = if core_dumped { " (core dumped)" } else { "" };
+                format!("killed by {signal}{dump}")
+            }
+            (None, None, _) => {
+                "exit status unknown: something else in this program reaps its children".to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for ProcessExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if !self.last_lines.is_empty() {
+            write!(f, "; its last words: {}", self.last_lines.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ProcessExit {}

@@ -1,0 +1,59 @@
+//! What the system shows of processes and their groups.
+
+use rustix::process::Pid;
+
+use crate::vocabulary::signal::Signal;
+
+/// Whether any process of the group still runs, apart from those that have ended and wait to be
+/// reaped.
+#[cfg(target_os = "linux")]
+pub(super) fn has_living_members(group: Pid) -> bool {
+    let group = group.as_raw_nonzero().to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return false };
+    entries.filter_map(Result::ok).any(|entry| {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            return false;
+        }
+        // A process that has ended meanwhile has no file any more.
+        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { return false };
+        let stat = String::from_utf8_lossy(&stat);
+        // The name of the program comes first, in parentheses, and may contain anything.
+        let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+        let mut fields = rest.split(' ');
+        let (state, of) = (fields.next(), fields.nth(1));
+        of == Some(&group) && !matches!(state, Some("Z" | "X"))
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn has_living_members(group: Pid) -> bool {
+    rustix::process::test_kill_process_group(group).is_ok()
+}
+
+/// What a process does about a signal, if that explains why it does not end.
+pub(super) fn resists(pid: Pid, signal: Signal) -> &'static str {
+    if has_in_mask(&pid.as_raw_nonzero().to_string(), "SigIgn:", signal) {
+        "ignores"
+    } else if has_in_mask(&pid.as_raw_nonzero().to_string(), "SigBlk:", signal) {
+        "blocks"
+    } else {
+        ""
+    }
+}
+
+/// Whether this process ignores SIGCHLD, so that the status of a child is lost when it ends.
+pub(super) fn ignores_children() -> bool {
+    has_in_mask("self", "SigIgn:", Signal::CHLD)
+}
+
+/// Whether a mask of the process has the signal. Where the system shows none, it has not.
+fn has_in_mask(process: &str, mask: &str, signal: Signal) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
+        return false;
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix(mask));
+    let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let bit = u32::try_from(signal.as_raw() - 1).ok().and_then(|n| 1_u64.checked_shl(n));
+    bits.zip(bit).is_some_and(|(bits, bit)| bits & bit != 0)
+}

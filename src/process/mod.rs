@@ -1,0 +1,13 @@
+//! Processes as tasks: a body that starts a program, waits for it, stops it and judges its end.
+//!
+//! Each module uses only those listed below it.
+
+pub(crate) mod program;
+
+pub(crate) mod run;
+
+pub(crate) mod exit;
+pub(crate) mod output;
+
+pub(crate) mod group;
+pub(crate) mod lines;

@@ -1,0 +1,117 @@
+//! What a process writes: it is read as it comes, so that the process never waits for long.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::ioctl_fionbio;
+
+use super::lines::Lines;
+use crate::output::output_line::OutputStream;
+
+/// The reading end of a pipe, and what came of it.
+pub(super) struct Pipe {
+    stream: OutputStream,
+    /// `None` at the end of the output.
+    file: Option<File>,
+    lines: Lines,
+    last: VecDeque<String>,
+    /// What [`Program::output`](crate::Program::output) returns.
+    kept: Option<Vec<u8>>,
+}
+
+/// Takes each line that is read: its stream, its text, and whether it was cut.
+pub(super) type Take<'a> = &'a mut dyn FnMut(OutputStream, &str, bool);
+
+/// How many lines an error tells.
+const LAST_LINES: usize = 5;
+
+/// How much of each of them.
+const LAST_LINE: usize = 200;
+
+impl Pipe {
+    pub(super) fn new(
+        stream: OutputStream,
+        fd: impl Into<OwnedFd>,
+        max_line: usize,
+        keeps: bool,
+    ) -> io::Result<Self> {
+        let fd = fd.into();
+        // Only this end: the process blocks as it is used to.
+        ioctl_fionbio(&fd, true)?;
+        let (file, lines) = (Some(File::from(fd)), Lines::new(max_line));
+        Ok(Self { stream, file, lines, last: VecDeque::new(), kept: keeps.then(Vec::new) })
+    }
+
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads once. False if nothing was there.
+    pub(super) fn read(&mut self, buffer: &mut [u8], take: Take<'_>) -> bool {
+        let Some(file) = &mut self.file else { return false };
+        let read = match file.read(buffer) {
+            Ok(read) => read,
+            Err(error) if is_for_later(&error) => return false,
+            // A pipe has no errors; whatever this is, nothing more comes.
+            Err(_) => 0,
+        };
+        let (stream, last) = (self.stream, &mut self.last);
+        let mut take = |line: &[u8], cut| {
+            let text = String::from_utf8_lossy(line);
+            note_last(last, &text);
+            take(stream, &text, cut);
+        };
+        if read == 0 {
+            self.file = None;
+            self.lines.end(take);
+            return true;
+        }
+        if let Some(kept) = &mut self.kept {
+            let room = MAX_KEPT.saturating_sub(kept.len());
+            kept.extend_from_slice(&buffer[..read.min(room)]);
+        }
+        self.lines.feed(&buffer[..read], &mut take);
+        true
+    }
+
+    /// Nothing more is read. What has begun is the last line.
+    pub(super) fn end(&mut self, take: Take<'_>) {
+        if self.file.take().is_some() {
+            let (stream, last) = (self.stream, &mut self.last);
+            self.lines.end(|line, cut| {
+                let text = String::from_utf8_lossy(line);
+                note_last(last, &text);
+                take(stream, &text, cut);
+            });
+        }
+    }
+
+    pub(super) fn last_lines(&self) -> impl Iterator<Item = &String> {
+        self.last.iter()
+    }
+
+    pub(super) fn into_kept(self) -> Vec<u8> {
+        self.kept.unwrap_or_default()
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn note_last(last: &mut VecDeque<String>, text: &str) {
+    if text.trim().is_empty() {
+        return;
+    }
+    // Of the oldest line, the memory is used again.
+    let oldest = (last.len() == LAST_LINES).then(|| last.pop_front()).flatten();
+    let mut line = oldest.unwrap_or_default();
+    line.clear();
+    line.extend(text.chars().take(LAST_LINE));
+    last.push_back(line);
+}
+
+/// How much [`Program::output`](crate::Program::output) keeps of each stream.
+pub(super) const MAX_KEPT: usize = 1 << 20;

@@ -1,0 +1,294 @@
+//! [`Program`]: what a user says of a program that runs as a task.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exit::{Codes, ProcessExit};
+use super::group;
+use super::run::{self, OnLine, Settings};
+use crate::output::error::{TaskError, TaskResult};
+use crate::output::output_line::OutputLine;
+use crate::platform::children::Whom;
+use crate::task::context::TaskContext;
+use crate::task::settings::Setting;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::signal::Signal;
+
+/// Describes a program, and how its processes are stopped, watched and judged: for
+/// [`TaskSpec::process`], or for a body of your own that calls [`run`](Self::run). The page
+/// [`guide::processes`](crate::guide::processes) explains what holds for a process.
+///
+/// Setters never fail. Each process leads a process group of its own, so that its helpers are
+/// stopped with it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::{prelude::*, Program};
+/// # let supervisor = Supervisor::builder().start()?;
+/// let sleeper = Program::new("sleep").arg("1000").stop_timeout(Duration::from_secs(1));
+/// let sleeper = supervisor.handle().add(TaskSpec::process("sleeper", sleeper))?;
+/// sleeper.wait_started()?;
+/// sleeper.cancel();
+/// // It was asked with SIGTERM, and has obeyed.
+/// assert!(matches!(sleeper.wait()?, Outcome::Cancelled { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a program does nothing until it is run"]
+pub struct Program {
+    command: Command,
+    settings: Settings,
+    on_line: Option<OnLine>,
+    /// What the system does with the exit status of a child was looked at.
+    checked: bool,
+}
+
+impl Program {
+    /// Takes a program by its name or path, which is looked up in `PATH` if it has no slash; or a
+    /// [`Command`], for settings that this type does not have, such as
+    /// [`pre_exec`](CommandExt::pre_exec). The command is started anew for each process.
+    ///
+    /// Standard input is `/dev/null` unless [`stdin`](Self::stdin) says otherwise, also that of a
+    /// `Command`. Standard output and standard error are those of this process, or what the
+    /// `Command` says.
+    pub fn new(program: impl Into<Self>) -> Self {
+        program.into()
+    }
+
+    fn of(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).process_group(0);
+        let settings = Settings {
+            stop_signal: Signal::TERM,
+            stop_timeout: None,
+            stop_whom: Whom::Group,
+            leave_helpers: false,
+            codes: Codes::default(),
+            capture: false,
+            merge_stderr: false,
+            max_line: 8 * 1024,
+            reload_signal: Signal::HUP,
+        };
+        Self { command, settings, on_line: None, checked: false }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable in the environment, which is otherwise that of this process; but what a
+    /// service manager has told this process alone, such as `NOTIFY_SOCKET` and `LISTEN_FDS`, is
+    /// not passed on unless it is set here.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Takes a variable out of the environment.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Sets the directory in which the program starts. Default: that of this process.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
+    /// Sets standard input. With [`Stdio::piped`] it is the reading end of a pipe to which nobody
+    /// writes, and which is closed when this process ends in any way: a life line for a program
+    /// that reads it. Default: [`Stdio::null`].
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Sets the signal that asks a process to stop. Default: [`Signal::TERM`].
+    pub fn stop_signal(mut self, signal: Signal) -> Self {
+        self.settings.stop_signal = signal;
+        self
+    }
+
+    /// Sets how long a process and its helpers may take to end once they are asked to stop, before
+    /// they are killed. They are killed a moment before the [`grace`](TaskSpec::grace) ends in any
+    /// case. [`TaskSpec::process`] raises a grace that the spec does not set to one and a half
+    /// times this span. Default: two thirds of the grace.
+    pub fn stop_timeout(mut self, span: Duration) -> Self {
+        self.settings.stop_timeout = Some(span);
+        self
+    }
+
+    /// Has only the process itself asked to stop, and not its helpers: for one that ends them in an
+    /// order of its own. Those that have not ended in time are killed all the same.
+    pub fn stop_leader_only(mut self) -> Self {
+        self.settings.stop_whom = Whom::Leader;
+        self
+    }
+
+    /// Leaves helpers running that are still there when the process has ended by itself: nobody
+    /// supervises them then. Without this, they are killed.
+    pub fn leave_helpers(mut self) -> Self {
+        self.settings.leave_helpers = true;
+        self
+    }
+
+    /// Sets which exit statuses are a success. Default: 0.
+    pub fn success_codes(mut self, codes: impl IntoIterator<Item = u8>) -> Self {
+        self.settings.codes.success = Some(codes.into_iter().collect());
+        self
+    }
+
+    /// Sets which exit statuses are [fatal](TaskError::fatal), so that they are never retried: for
+    /// a program that says that it was called in the wrong way. Default: none.
+    pub fn fatal_codes(mut self, codes: impl IntoIterator<Item = u8>) -> Self {
+        self.settings.codes.fatal = codes.into_iter().collect();
+        self
+    }
+
+    /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends. Default:
+    /// [`Signal::HUP`].
+    pub fn reload_signal(mut self, signal: Signal) -> Self {
+        self.settings.reload_signal = signal;
+        self
+    }
+
+    /// Calls `take` with each line that the process writes to standard output and standard error,
+    /// on the thread of the body: for a program whose output is a protocol. While it runs, nothing
+    /// is read, and a process that goes on writing has to wait.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let (send, lines) = std::sync::mpsc::channel();
+    /// let mut list = Program::new("echo").arg("hello").on_line(move |_, line| {
+    ///     let _ = send.send(line.text.to_owned());
+    /// });
+    /// list.run(&ctx)?;
+    /// assert_eq!(lines.recv()?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_line(
+        mut self,
+        take: impl FnMut(&TaskContext, &OutputLine<'_>) + Send + 'static,
+    ) -> Self {
+        self.on_line = Some(Box::new(take));
+        self.settings.capture = true;
+        self
+    }
+
+    /// Has both outputs of the process go through one pipe, so that their lines keep their order,
+    /// if they are captured. All of them are then lines of standard output.
+    pub fn merge_stderr(mut self) -> Self {
+        self.settings.merge_stderr = true;
+        self
+    }
+
+    /// Sets how many bytes a captured line may have; a longer one is [cut](OutputLine::cut).
+    /// At least 16. Default: 8 KiB.
+    pub fn max_line(mut self, bytes: usize) -> Self {
+        self.settings.max_line = bytes;
+        self
+    }
+
+    /// Starts a process and waits for its end, on this thread. If the attempt is told to return,
+    /// the process is stopped.
+    ///
+    /// A process that was told and has obeyed is a success, and so is one with a [success
+    /// code](Self::success_codes).
+    ///
+    /// # Errors
+    /// - [`Cancelled`](crate::Cancelled), if the attempt was told before there was a process.
+    /// - Fatal, if this process ignores SIGCHLD, because the exit status of a child is lost then.
+    /// - The error of the system if it cannot start the program, which is a failure: a file system
+    ///   may be mounted later.
+    /// - A [`ProcessExit`] that is no success. Its exit code is that of the error.
+    pub fn run(&mut self, ctx: &TaskContext) -> TaskResult<ProcessExit> {
+        self.prepare()?;
+        let Self { command, settings, on_line, .. } = self;
+        run::run(command, settings, on_line.as_mut(), ctx, false).map(|(exit, _)| exit)
+    }
+
+    fn prepare(&mut self) -> TaskResult {
+        if !std::mem::replace(&mut self.checked, true) && group::ignores_children() {
+            self.checked = false;
+            return Err(TaskError::fatal(
+                "this process ignores SIGCHLD, so that the exit status of a child is lost: \
+                 start it with the default effect of that signal",
+            ));
+        }
+        let meant_for_us = |name: &&str| std::env::var_os(name).is_some();
+        for name in OURS.into_iter().filter(meant_for_us) {
+            if !self.command.get_envs().any(|(set, _)| set == name) {
+                self.command.env_remove(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// With these, a process would talk to our service manager in our name.
+const OURS: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
+
+impl From<Command> for Program {
+    fn from(command: Command) -> Self {
+        Self::of(command)
+    }
+}
+
+macro_rules! from_path {
+    ($($path:ty),+) => {$(
+        impl From<$path> for Program {
+            fn from(program: $path) -> Self {
+                Self::of(Command::new(program))
+            }
+        }
+    )+};
+}
+
+from_path!(&str, String, &Path, PathBuf);
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// This constructor needs Unix and the feature `process`.
+impl TaskSpec {
+    /// Creates a task whose body runs a process, as [`Program::run`] does, for each attempt.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let check = TaskSpec::process("check", Program::new("test").args(["-d", "/"]));
+    /// assert!(supervisor.handle().add(check)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process(name: impl Into<Arc<str>>, mut program: Program) -> Self {
+        let stop_timeout = program.settings.stop_timeout;
+        let spec = Self::new(name, move |ctx| program.run(ctx).map(drop));
+        match stop_timeout {
+            Some(span) => spec.with(Setting::StopTimeout(span)),
+            None => spec,
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! One process, from its start until it is reaped, on the thread of its attempt.
+//!
+//! ```text
+//! Running ──told──► Stopping ──too long──► Killed
+//!    │ exits           │ exits               │ exits
+//!    │                 ├──► Helpers ─────────┤ none is left, or too long
+//!    ▼                 ▼                     ▼
+//!    └──────────────► Draining ◄─────────────┘ ──► reaped
+//! ```
+//!
+//! The thread waits in one place, for whatever comes first: the end of the process, output, the
+//! cancel, or the next moment at which something is due. The process is reaped last: until then its
+//! number, which is also that of its group, belongs to nobody else.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{waitid, WaitId, WaitIdOptions};
+
+use super::exit::{Codes, Ended, ProcessExit};
+use super::group;
+use super::output::{Pipe, Take};
+use crate::output::error::TaskResult;
+use crate::output::output_line::{OutputLine, OutputStream};
+use crate::platform::children::{Child, Children, Whom};
+use crate::platform::clock::RealClock;
+use crate::platform::wait_fd::{Prepared, WaitFd};
+use crate::task::context::TaskContext;
+use crate::vocabulary::signal::Signal;
+use crate::vocabulary::time::{RealTime, Seconds};
+
+/// What a program was told about its processes.
+pub(super) struct Settings {
+    pub(super) stop_signal: Signal,
+    /// `None` for two thirds of the grace.
+    pub(super) stop_timeout: Option<Duration>,
+    pub(super) stop_whom: Whom,
+    pub(super) leave_helpers: bool,
+    pub(super) codes: Codes,
+    pub(super) capture: bool,
+    pub(super) merge_stderr: bool,
+    pub(super) max_line: usize,
+    pub(super) reload_signal: Signal,
+}
+
+pub(super) type OnLine = Box<dyn FnMut(&TaskContext, &OutputLine<'_>) + Send>;
+
+/// Runs a process. Returns what it has written as well, if that is wanted.
+pub(super) fn run(
+    command: &mut Command,
+    settings: &Settings,
+    mut on_line: Option<&mut OnLine>,
+    ctx: &TaskContext,
+    keeps: bool,
+) -> TaskResult<(ProcessExit, Vec<Vec<u8>>)> {
+    ctx.check()?;
+    let task = ctx.record().task_ref();
+    let mut take = |stream, text: &str, cut| {
+        let (task, attempt) = (&task, ctx.attempt());
+        let line = OutputLine { task, attempt, stream, text, cut, lost: 0 };
+        if let Some(on_line) = &mut on_line {
+            on_line(ctx, &line);
+        }
+    };
+    let mut running = Running::start(command, settings, ctx, keeps)?;
+    running.watch(&mut take);
+    running.end(&mut take)
+}
+
+struct Running<'a> {
+    ctx: &'a TaskContext,
+    settings: &'a Settings,
+    children: &'a Children,
+    clock: RealClock,
+    child: Child,
+    process: std::process::Child,
+    started_at: RealTime,
+    wait: Option<WaitFd>,
+    pipes: Vec<Pipe>,
+    /// What it was sent to stop, if it was.
+    asked: Option<Signal>,
+    /// Why it was killed, if it was.
+    killed: Option<String>,
+    /// Somebody else has reaped it, so that its number may belong to anybody.
+    stolen: bool,
+    reaped: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Running,
+    /// It was told, and has until then.
+    Stopping {
+        told_at: RealTime,
+        kill_at: RealTime,
+    },
+    /// Nobody survives that, but it may take time.
+    Killed,
+    /// It has ended, and others of its group have not. The next look at them, and the pause before.
+    Helpers {
+        told_at: RealTime,
+        kill_at: RealTime,
+        look_at: RealTime,
+        pause: Duration,
+    },
+    /// It has ended; what is left in the pipes is read.
+    Draining {
+        until: RealTime,
+        quiet_at: RealTime,
+    },
+}
+
+impl<'a> Running<'a> {
+    fn start(
+        command: &mut Command,
+        settings: &'a Settings,
+        ctx: &'a TaskContext,
+        keeps: bool,
+    ) -> TaskResult<Self> {
+        // Whatever can be refused comes first, so that there is no process yet.
+        ctx.cancel_fd()?;
+        let prepared = Prepared::new()?;
+        let merged = if settings.capture && settings.merge_stderr {
+            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            command.stdout(writer.try_clone()?).stderr(writer);
+            Some(reader)
+        } else {
+            if settings.capture {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+            None
+        };
+
+        let door = &ctx.record().door;
+        let (clock, children) = (door.clock.real, &door.children);
+        let started = start(command, settings, ctx, children);
+        if merged.is_some() {
+            // The command keeps what it was given, and a writing end that stays open has no end.
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let (child, process) = started?;
+        let mut running = Self {
+            ctx,
+            settings,
+            children,
+            clock,
+            child,
+            process,
+            started_at: clock.now(),
+            wait: None,
+            pipes: Vec::new(),
+            asked: None,
+            killed: None,
+            stolen: false,
+            reaped: false,
+        };
+        if ctx.token().0.is_abandoned() {
+            // Whoever has abandoned the attempt may have looked before the process was there.
+            children.signal(child.pid, Signal::KILL, Whom::Group);
+        }
+        let mut pipe = |stream, fd: std::os::fd::OwnedFd| {
+            running.pipes.push(Pipe::new(stream, fd, settings.max_line, keeps)?);
+            io::Result::Ok(())
+        };
+        if let Some(fd) = running.process.stdout.take().map(Into::into).or(merged) {
+            pipe(OutputStream::Stdout, fd)?;
+        }
+        if let Some(fd) = running.process.stderr.take() {
+            pipe(OutputStream::Stderr, fd.into())?;
+        }
+        running.wait = Some(prepared.watch(child.pid)?);
+        Ok(running)
+    }
+
+    /// Waits until the process has ended and has nothing more to say.
+    fn watch(&mut self, take: Take<'_>) {
+        let (mut stage, mut buffer) = (Stage::Running, vec![0; READ]);
+        loop {
+            if matches!(stage, Stage::Running) && self.ctx.is_cancelled() {
+                stage = self.tell();
+            }
+            stage = self.advance(stage);
+            let open = self.pipes.iter().any(|pipe| pipe.fd().is_some());
+            let now = self.clock.now();
+            let due = match stage {
+                Stage::Draining { until, quiet_at } if !open || until.min(quiet_at) <= now => {
+                    return
+                }
+                Stage::Draining { until, quiet_at } => until.min(quiet_at),
+                Stage::Stopping { kill_at, .. } => kill_at,
+                Stage::Helpers { kill_at, look_at, .. } => kill_at.min(look_at),
+                Stage::Running | Stage::Killed => RealTime::NEVER,
+            };
+            let (ended, readable) = self.poll(stage, due);
+
+            let mut heard = false;
+            for (pipe, _) in self.pipes.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
+                heard |= pipe.read(&mut buffer, take);
+            }
+            if let (true, Stage::Draining { quiet_at, .. }) = (heard, &mut stage) {
+                *quiet_at = self.clock.now().after(QUIET);
+            }
+            if ended && self.has_ended() {
+                stage = self.ended(stage);
+            }
+        }
+    }
+
+    /// Waits for what this stage waits for: whether the process may have ended, and which pipes
+    /// have something.
+    fn poll(&self, stage: Stage, due: RealTime) -> (bool, [bool; 2]) {
+        let lives = matches!(stage, Stage::Running | Stage::Stopping { .. } | Stage::Killed);
+        let wait = self.wait.as_ref().filter(|_| lives);
+        // Once it is readable, it is so for ever.
+        let cancel = matches!(stage, Stage::Running).then(|| self.ctx.cancel_fd().ok()).flatten();
+        let pipes = self.pipes.iter().filter_map(Pipe::fd);
+        let fds = wait.map(AsFd::as_fd).into_iter().chain(pipes).chain(cancel);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let left = self.clock.remaining(due).and_then(|left| Timespec::try_from(left).ok());
+        if poll(&mut fds, left.as_ref()).is_err() {
+            // Interrupted: the next turn waits again.
+            return (false, [false; 2]);
+        }
+
+        let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
+        let ended = wait.is_some() && found.next().unwrap_or(false);
+        let mut readable = [false; 2];
+        for (pipe, readable) in self.pipes.iter().zip(&mut readable) {
+            *readable = pipe.fd().is_some() && found.next().unwrap_or(false);
+        }
+        (ended, readable)
+    }
+
+    /// The attempt was told: asks the process to stop.
+    fn tell(&mut self) -> Stage {
+        let told_at = self.clock.now();
+        self.asked = Some(self.settings.stop_signal);
+        self.send(self.settings.stop_signal, self.settings.stop_whom);
+        // A process that is stopped does not act on a signal before it goes on.
+        self.send(Signal::CONT, self.settings.stop_whom);
+        let grace = self.ctx.remaining();
+        let patience = self.settings.stop_timeout.or_else(|| grace.map(|grace| grace / 3 * 2));
+        // It must be gone before the grace is over, or the attempt is abandoned.
+        let most = grace.map(|grace| grace.saturating_sub((grace / 10).min(MARGIN)));
+        let patience = [patience, most].into_iter().flatten().min();
+        let kill_at = patience.map_or(RealTime::NEVER, |span| told_at.after(span));
+        Stage::Stopping { told_at, kill_at }
+    }
+
+    /// What has become due.
+    fn advance(&mut self, stage: Stage) -> Stage {
+        let now = self.clock.now();
+        match stage {
+            Stage::Stopping { told_at, kill_at } if kill_at <= now => {
+                self.kill(told_at);
+                Stage::Killed
+            }
+            Stage::Helpers { told_at, kill_at, .. } if kill_at <= now => {
+                self.kill(told_at);
+                self.draining()
+            }
+            Stage::Helpers { told_at, kill_at, look_at, pause } if look_at <= now => {
+                if !group::has_living_members(self.child.pid) {
+                    return self.draining();
+                }
+                let pause = (pause * 2).min(LONGEST_PAUSE);
+                Stage::Helpers { told_at, kill_at, look_at: self.clock.now().after(pause), pause }
+            }
+            Stage::Running
+            | Stage::Stopping { .. }
+            | Stage::Killed
+            | Stage::Helpers { .. }
+            | Stage::Draining { .. } => stage,
+        }
+    }
+
+    /// The process has ended.
+    fn ended(&self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Running => {
+                if !self.settings.leave_helpers {
+                    self.send(Signal::KILL, Whom::Group);
+                }
+                self.draining()
+            }
+            Stage::Stopping { told_at, kill_at } if !self.stolen => {
+                let (look_at, pause) = (self.clock.now(), FIRST_PAUSE / 2);
+                Stage::Helpers { told_at, kill_at, look_at, pause }
+            }
+            Stage::Stopping { .. } | Stage::Killed => self.draining(),
+            Stage::Helpers { .. } | Stage::Draining { .. } => stage,
+        }
+    }
+
+    fn draining(&self) -> Stage {
+        let now = self.clock.now();
+        let grace = self.ctx.remaining().filter(|_| self.asked.is_some());
+        let span = grace.map_or(LONGEST_DRAIN, |grace| LONGEST_DRAIN.min(grace / 2));
+        Stage::Draining { until: now.after(span), quiet_at: now.after(QUIET) }
+    }
+
+    /// It has not ended in time.
+    fn kill(&mut self, told_at: RealTime) {
+        let after = Seconds(told_at.until(self.clock.now()));
+        let why = match group::resists(self.child.pid, self.settings.stop_signal) {
+            "" => "it did not end".to_owned(),
+            resists => format!("it {resists} {}", self.settings.stop_signal),
+        };
+        self.killed = Some(format!("killed after {after} s: {why}"));
+        self.send(Signal::KILL, Whom::Group);
+    }
+
+    /// Whether it has really ended, and can be reaped.
+    fn has_ended(&mut self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let found = waitid(WaitId::Pid(self.child.pid), options);
+        self.stolen = matches!(found, Err(Errno::CHILD));
+        self.stolen || matches!(found, Ok(Some(_)))
+    }
+
+    /// The number of a process that somebody else has reaped may be that of a stranger.
+    fn send(&self, signal: Signal, whom: Whom) {
+        if !self.stolen {
+            self.children.signal(self.child.pid, signal, whom);
+        }
+    }
+
+    fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Vec<u8>>)> {
+        for pipe in &mut self.pipes {
+            pipe.end(take);
+        }
+        // Those that came while others were killed.
+        if self.asked.is_some() || !self.settings.leave_helpers {
+            self.send(Signal::KILL, Whom::Group);
+        }
+        let ran = self.started_at.until(self.clock.now());
+        let status = self.reap();
+        let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
+        let last_lines = last_lines.map(|lines| lines.cloned().collect::<Vec<_>>());
+        let last_lines = last_lines.into_iter().find(|lines| !lines.is_empty());
+        if self.killed.is_none() && self.ctx.token().0.is_abandoned() {
+            self.killed = Some("killed: it outlived its grace".to_owned());
+        }
+        let ended = Ended {
+            pid: self.process.id(),
+            status,
+            ran,
+            asked: self.asked,
+            killed: self.killed.take(),
+            last_lines: last_lines.unwrap_or_default(),
+        };
+        let exit = ended.judge(&self.settings.codes)?;
+        let kept = std::mem::take(&mut self.pipes).into_iter().map(Pipe::into_kept).collect();
+        Ok((exit, kept))
+    }
+
+    fn reap(&mut self) -> Option<std::process::ExitStatus> {
+        self.reaped = true;
+        self.children.reap(&mut self.process).ok().filter(|_| !self.stolen)
+    }
+}
+
+/// After an error or a panic, nothing is left of the process either.
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.send(Signal::KILL, Whom::Group);
+        // Not while the lock of all processes is held.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) = waitid(WaitId::Pid(self.child.pid), options) {}
+        self.reap();
+    }
+}
+
+/// Starts the process. A program file that was written a moment ago may still be open for writing,
+/// in a process that another thread has just forked.
+fn start(
+    command: &mut Command,
+    settings: &Settings,
+    ctx: &TaskContext,
+    children: &Children,
+) -> TaskResult<(Child, std::process::Child)> {
+    let (attempt, reload) = (ctx.token().0.attempt, settings.reload_signal);
+    let mut pause = Duration::from_millis(2);
+    for _ in 0..4 {
+        match children.start(attempt, reload, || command.spawn()) {
+            Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) => {
+                ctx.sleep(pause)?;
+                pause *= 2;
+            }
+            Err(error) => return Err(not_started(command, &error).into()),
+            Ok(started) => return Ok(started),
+        }
+    }
+    Ok(children
+        .start(attempt, reload, || command.spawn())
+        .map_err(|error| not_started(command, &error))?)
+}
+
+/// The system's error names neither the program nor the directory, and does not say which of them
+/// is missing.
+fn not_started(command: &Command, error: &io::Error) -> io::Error {
+    let place = command.get_current_dir().map_or_else(String::new, |directory| {
+        let lacks = if directory.is_dir() { "" } else { ", which is no directory" };
+        format!(" in {}{lacks}", directory.display())
+    });
+    let program = command.get_program().to_string_lossy();
+    let text = format!("cannot start {program}{place}: {error}");
+    io::Error::new(error.kind(), text)
+}
+
+/// How much is read at once.
+const READ: usize = 16 * 1024;
+
+/// What is left of the grace when a process is killed: time to see that, and to read the rest.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// The looks at the helpers of a process that has ended.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a pipe that somebody else holds open is read after the end of the process, without a
+/// byte and at all.
+const QUIET: Duration = Duration::from_millis(100);
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,56 @@
+//! Processes as tasks. Only programs that every Linux has are started, and `/proc` is
+//! looked at.
+#![cfg(all(target_os = "linux", feature = "process"))]
+
+mod exits;
+mod starts;
+mod stops;
+
+use std::fs;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{unbounded, Receiver};
+use threadvisor::prelude::*;
+use threadvisor::Program;
+
+use crate::support::next;
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
+
+/// A script of the shell.
+pub(crate) fn sh(script: &str) -> Program {
+    Program::new("sh").args(["-c", script])
+}
+
+/// The program, and the lines that its processes write.
+pub(crate) fn heard(program: Program) -> (Program, Receiver<String>) {
+    let (tell, lines) = unbounded();
+    let tell = move |line: &str| drop(tell.send(line.to_owned()));
+    (program.on_line(move |_, line| tell(line.text)), lines)
+}
+
+/// Runs a program once, in a body without a supervisor.
+pub(crate) fn run_once(mut program: Program) -> TaskResult<threadvisor::ProcessExit> {
+    program.run(&TaskContext::detached().0)
+}
+
+/// Waits for a line. The shell tells as well which of its commands a signal has ended.
+#[track_caller]
+pub(crate) fn until(lines: &Receiver<String>, line: &str) {
+    while next(lines) != line {}
+}
+
+/// Whether a process runs, and is not only waiting to be reaped.
+pub(crate) fn is_alive(pid: &str) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits until a process that was killed is gone.
+pub(crate) fn until_dead(pid: &str) {
+    while is_alive(pid) {
+        std::thread::yield_now();
+    }
+}

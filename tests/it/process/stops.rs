@@ -1,0 +1,227 @@
+//! How a process is stopped, with all that belongs to it.
+
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
+use threadvisor::prelude::*;
+use threadvisor::{ProcessExit, Program, Signal};
+
+use super::{heard, is_alive, sh, until, until_dead, LONG, MS};
+use crate::support::{next, on_thread, outcome_of};
+
+/// A task that runs the program under a supervisor with this grace.
+fn started(grace: Duration, program: Program) -> (Supervisor, TaskHandle, Receiver<String>) {
+    let supervisor = Supervisor::builder().grace(grace).start().unwrap();
+    let (program, lines) = heard(program);
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    (supervisor, task, lines)
+}
+
+/// What the body returned when its task was cancelled.
+fn returned(task: &TaskHandle) -> Option<TaskResult> {
+    task.cancel();
+    match outcome_of(task) {
+        Outcome::Cancelled { returned, .. } => returned,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_process_that_obeys_is_a_success() {
+    let (_supervisor, task, lines) =
+        started(LONG, sh("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done"));
+    assert_eq!(next(&lines), "up");
+    assert!(matches!(returned(&task), Some(Ok(()))));
+    until(&lines, "bye"); // what it says at its end is heard
+                          // Neither does one that the signal ends fail.
+    let (_supervisor, task, lines) = started(LONG, sh("echo up; exec sleep 1000"));
+    next(&lines);
+    assert!(matches!(returned(&task), Some(Ok(()))));
+    // But an exit status of its own is what it says.
+    let (_supervisor, task, lines) =
+        started(LONG, sh("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"));
+    next(&lines);
+    assert_eq!(returned(&task).unwrap().unwrap_err().exit_code(), Some(7));
+}
+
+#[test]
+fn a_deaf_process_is_killed_within_its_grace() {
+    let deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done";
+    let (_supervisor, task, lines) = started(LONG, sh(deaf).stop_timeout(20 * MS));
+    next(&lines);
+    let error = returned(&task).unwrap().unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("killed after ") && text.contains(": it ignores SIGTERM"), "{text}");
+    assert_eq!(error.downcast_ref::<ProcessExit>().unwrap().signal, Some(Signal::KILL));
+}
+
+#[test]
+fn a_signal_that_is_blocked_is_named() {
+    let mut command = std::process::Command::new("env");
+    command.args(["--block-signal=TERM", "sh", "-c", "echo up; exec sleep 1000"]);
+    let (_supervisor, task, lines) = started(LONG, Program::new(command).stop_timeout(20 * MS));
+    next(&lines);
+    let text = returned(&task).unwrap().unwrap_err().to_string();
+    assert!(text.contains(" s: it blocks SIGTERM"), "{text}");
+}
+
+#[test]
+fn a_process_that_is_stopped_is_woken_to_end() {
+    let (_supervisor, task, lines) = started(LONG, sh("echo up; kill -STOP $$; sleep 1000"));
+    next(&lines);
+    assert!(matches!(returned(&task), Some(Ok(()))));
+}
+
+#[test]
+fn another_signal_may_mean_stop() {
+    let script = "trap 'echo int; exit 0' INT; echo up; while :; do sleep 0.01; done";
+    let (_supervisor, task, lines) = started(LONG, sh(script).stop_signal(Signal::INT));
+    next(&lines);
+    assert!(matches!(returned(&task), Some(Ok(()))));
+    until(&lines, "int");
+}
+
+/// The shell dies at once and its server ends later: that is waited for.
+#[test]
+fn a_helper_has_its_time_to_end_though_the_leader_is_gone() {
+    let server =
+        "(trap 'sleep 0.2; echo done; exit' TERM; echo up; while :; do sleep 0.01; done) & wait";
+    let (_supervisor, task, lines) = started(LONG, sh(server));
+    next(&lines);
+    assert!(matches!(returned(&task), Some(Ok(()))));
+    until(&lines, "done");
+}
+
+/// Also one that holds no pipe.
+#[test]
+fn a_helper_that_does_not_end_is_killed() {
+    let script =
+        "(trap '' TERM; echo up; exec >&- 2>&-; while :; do sleep 0.01; done) & echo $!; wait";
+    let (_supervisor, task, lines) = started(LONG, sh(script).stop_timeout(300 * MS));
+    let mut said = [next(&lines), next(&lines)];
+    said.sort();
+    assert!(matches!(returned(&task), Some(Ok(()))), "the leader has obeyed");
+    until_dead(&said[0]);
+}
+
+#[test]
+fn only_the_leader_is_asked_if_that_is_wanted() {
+    let script = "(trap 'echo told' TERM; echo up; while :; do sleep 0.01; done) & \
+                  trap 'exit 0' TERM; wait";
+    let program = sh(script).stop_leader_only().stop_timeout(100 * MS);
+    let (_supervisor, task, lines) = started(LONG, program);
+    next(&lines);
+    assert!(matches!(returned(&task), Some(Ok(()))));
+    assert!(!lines.try_iter().any(|line| line == "told"));
+}
+
+/// By the controller: the thread of the attempt may be anywhere.
+#[test]
+fn an_attempt_that_is_abandoned_has_its_process_killed() {
+    let supervisor = Supervisor::builder().grace(10 * MS).start().unwrap();
+    let (held, holds) = bounded::<String>(0);
+    let (go_on, gate) = bounded::<()>(0);
+    // The body does not come back from the line that it is told.
+    let program = sh("trap '' TERM; echo $$; while :; do sleep 0.01; done");
+    let program = program.on_line(move |_, line| {
+        let _ = held.send(line.text.to_owned());
+        let _ = gate.recv();
+    });
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    let pid = next(&holds);
+    task.cancel();
+    assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }));
+    until_dead(&pid);
+    drop(go_on);
+}
+
+#[test]
+fn without_grace_a_process_is_killed_at_once() {
+    let (supervisor, task, lines) =
+        started(Duration::ZERO, sh("trap '' TERM; echo $$; sleep 1000"));
+    let pid = next(&lines);
+    let report = supervisor.shutdown().unwrap();
+    assert_eq!(report.outcomes.abandoned + report.outcomes.cancelled, 1);
+    until_dead(&pid);
+    assert!(task.outcome().is_some());
+}
+
+#[test]
+fn a_supervisor_that_is_dropped_in_a_panic_kills_its_processes() {
+    let (supervisor, _task, lines) = started(LONG, sh("trap '' TERM; echo $$; sleep 1000"));
+    let pid = next(&lines);
+    let panics = move || {
+        let _supervisor = supervisor;
+        panic!("on purpose");
+    };
+    assert!(on_thread::<()>(panics).recv().is_err());
+    until_dead(&pid);
+}
+
+/// The next attempt finds the port free.
+#[test]
+fn a_restart_begins_when_all_of_the_old_process_is_gone() {
+    let script = "(trap 'sleep 0.1; exit' TERM; echo $$; while :; do sleep 0.01; done) & wait";
+    let (_supervisor, task, lines) = started(LONG, sh(script));
+    let first = next(&lines);
+    assert!(task.restart());
+    while next(&lines).parse::<u32>().is_err() {}
+    assert!(!is_alive(&first));
+    task.cancel();
+    let _ = outcome_of(&task);
+}
+
+#[test]
+fn a_timeout_stops_the_process_and_is_a_failure() {
+    let supervisor = Supervisor::builder().grace(LONG).start().unwrap();
+    let (program, lines) = heard(sh("echo $$; exec sleep 1000"));
+    let spec = TaskSpec::process("task", program).timeout(50 * MS).max_retries(1);
+    let task = supervisor.handle().add(spec.backoff(BackoffPolicy::constant(MS))).unwrap();
+    assert!(matches!(outcome_of(&task), Outcome::TimedOut { .. }));
+    for pid in lines.try_iter() {
+        assert!(!is_alive(&pid));
+    }
+}
+
+#[test]
+fn a_panic_of_a_callback_leaves_no_process() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let (tell, pids) = unbounded();
+    let program = sh("echo $$; exec sleep 1000").on_line(move |_, line| {
+        tell.send(line.text.to_owned()).unwrap();
+        panic!("on purpose");
+    });
+    let spec = TaskSpec::process("panics", program).restart(RestartPolicy::Never);
+    let task = supervisor.handle().add(spec).unwrap();
+    assert!(matches!(outcome_of(&task), Outcome::Panicked { .. }));
+    assert!(!is_alive(&next(&pids)));
+}
+
+#[test]
+fn a_handle_signals_the_process_until_it_is_reaped() {
+    let script = "trap 'echo hup' HUP; trap 'echo usr' USR1; trap 'exit 3' QUIT; echo $$; \
+                  while :; do sleep 0.01; done";
+    let supervisor = Supervisor::builder().start().unwrap();
+    let (program, lines) = heard(sh(script));
+    let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+    let task = supervisor.handle().add(spec).unwrap();
+    let pid = next(&lines);
+    assert_eq!(task.pid().map(|pid| pid.to_string()), Some(pid));
+    assert!(task.reload());
+    assert_eq!(next(&lines), "hup");
+    assert!(task.signal(Signal::USR1));
+    assert_eq!(next(&lines), "usr");
+    assert!(!task.signal(Signal::from_raw(0)), "that is no signal");
+    assert!(task.signal(Signal::QUIT));
+    let Outcome::Failed { error, .. } = outcome_of(&task) else { panic!("{task:?}") };
+    assert_eq!(error.exit_code(), Some(3));
+    assert!(!task.signal(Signal::QUIT) && !task.reload() && task.pid().is_none());
+}
+
+#[test]
+fn the_time_to_stop_raises_a_grace_that_is_not_set_and_is_refused_above_one_that_is() {
+    let spec = || TaskSpec::process("task", Program::new("true").stop_timeout(LONG));
+    assert!(spec().validate().is_ok());
+    let error = spec().grace(LONG / 2).validate().unwrap_err();
+    assert_eq!((error.field, error.remedy), ("stop_timeout", "raise `grace` above it"));
+}

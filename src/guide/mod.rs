@@ -6,10 +6,14 @@
 //! | [`waking`] | authors of a body that blocks in a call which a flag cannot wake |
 //! | [`stopping`] | everybody who writes a `main`: which call ends what, in which order, and how long it takes |
 //! | [`from_threads`] | authors of threads, pools, restart loops and stop flags of their own |
+//! | [`c_libraries`] | authors of tasks that call a blocking C library |
 //! | [`migrating`] | users of taskvisor, suture, OTP, or tokio's `spawn_blocking` |
 //! | [`results`] | authors of tasks that return a value |
 //! | [`testing`] | authors of tests of tasks, who do not want to wait for real seconds |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
+
+#[doc = include_str!("c_libraries.md")]
+pub mod c_libraries {}
 
 #[doc = include_str!("from_threads.md")]
 pub mod from_threads {}

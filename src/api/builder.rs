@@ -101,6 +101,8 @@ impl SupervisorBuilder {
     /// Sets how many attempts may run at the same time, including abandoned attempts that still
     /// run. Further attempts wait for a permit. With `None`, all tasks may run at the same time,
     /// each on its own thread. Default: 1024.
+    #[doc(alias = "pool_size")]
+    #[doc(alias = "num_threads")]
     pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_concurrent = attempts.into();
         self

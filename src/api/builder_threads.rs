@@ -56,6 +56,19 @@ impl SupervisorBuilder {
     /// policy may have to wait for a preempted thread with a lower priority. On a single core it
     /// waits until the kernel's throttling lets that thread run (`sched_rt_runtime_us`, by default
     /// within a second).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # use std::cell::Cell;
+    /// thread_local!(static ATTACHED: Cell<bool> = const { Cell::new(false) });
+    /// let supervisor = Supervisor::builder().on_thread_start(|| Ok(ATTACHED.set(true))).start()?;
+    /// let task = TaskSpec::once("task", |_| {
+    ///     assert!(ATTACHED.get());
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(task)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_thread_start(
         mut self,
         callback: impl Fn() -> io::Result<()> + Send + Sync + 'static,

@@ -18,6 +18,17 @@ use crate::vocabulary::reason::ShutdownCause;
 /// Owns a running supervisor with all its tasks and threads; returned from
 /// [`SupervisorBuilder::start`](crate::SupervisorBuilder::start).
 ///
+/// | to | call |
+/// |---|---|
+/// | run tasks to their end | [`run`](Self::run) |
+/// | serve until somebody asks for the end | [`wait_shutdown`](Self::wait_shutdown) |
+/// | wait until no task is left, and go on | [`wait_idle`](Self::wait_idle) |
+/// | stop everything now | [`shutdown`](Self::shutdown) |
+/// | let work in hand end first | [`drain`](Self::drain) |
+/// | add, find and stop tasks, on any thread | [`handle`](Self::handle) |
+///
+/// The page [`guide::stopping`](crate::guide::stopping) compares the ways to end.
+///
 /// Dropping it requests a shutdown and waits for it to end, for at most the grace plus the event
 /// flush. On one of the supervisor's own threads, or while panicking, the drop only requests the
 /// shutdown. So keep the supervisor in a variable: a handle obtained by `…start()?.handle()` is
@@ -143,10 +154,21 @@ impl Supervisor {
     /// Waits until every accepted submission has its outcome. The supervisor keeps running. Blocks
     /// for ever if a task runs for ever.
     ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().max_concurrent(2).start()?;
+    /// let jobs = (1..=5).map(|n| TaskSpec::once(format!("job {n}"), |_| Ok(())));
+    /// let jobs = supervisor.handle().add_all(jobs)?;
+    /// supervisor.wait_idle()?;
+    /// assert!(jobs.iter().all(|job| job.outcome().is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
+    #[doc(alias = "join")]
     pub fn wait_idle(&self) -> Result<(), WaitError> {
         self.handle().wait_until(Until::Idle)
     }
@@ -177,6 +199,7 @@ impl Supervisor {
     /// # Errors
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
     /// [`SupervisorHandle::request_shutdown`] there.
+    #[doc(alias = "stop")]
     pub fn shutdown(&self) -> Result<RunReport, WouldDeadlock> {
         if self.would_wait_for_ever() {
             return Err(WouldDeadlock);

@@ -25,6 +25,30 @@ use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 /// A handle keeps nothing alive: once the [`Supervisor`](crate::Supervisor) has ended, its methods
 /// return `Closed`, `None` or an empty answer. Methods that ask the controller block for a round
 /// trip to its thread, which never waits for user code.
+///
+/// | to | call | if its slot is busy |
+/// |---|---|---|
+/// | add one task | [`add`](Self::add) | the spec comes back |
+/// | add several, all or none | [`add_all`](Self::add_all) | all specs come back |
+/// | add one, and choose | [`submit`](Self::submit) | as the [`AdmissionPolicy`] says |
+/// | add several, each by itself | [`submit_all`](Self::submit_all) | as the policy says |
+/// | add one, and never block | [`try_submit`](Self::try_submit) | as the policy says |
+/// | find a task | [`task`](Self::task), [`owner`](Self::owner) | |
+/// | free a slot | [`cancel_slot`](Self::cancel_slot) | |
+/// | see everything at one moment | [`snapshot`](Self::snapshot) | |
+/// | ask for the end | [`request_shutdown`](Self::request_shutdown), [`request_drain`](Self::request_drain) | |
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let supervisor = Supervisor::builder().start()?;
+/// let parent = TaskSpec::once("parent", |ctx| {
+///     let child = ctx.handle().add(TaskSpec::once("child", |_| Ok(())))?;
+///     ctx.wait_for(&child)?.into_result()?;
+///     Ok(())
+/// });
+/// assert!(supervisor.handle().add(parent)?.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SupervisorHandle {
     door: Arc<Door>,
@@ -242,6 +266,18 @@ impl SupervisorHandle {
     /// holds its slot owns it until its body has returned, even if its outcome is already known.
     ///
     /// Blocks for a round trip to the controller.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let sync = TaskSpec::new("sync", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let sync = handle.add(sync.slot("tenant-42"))?;
+    /// assert_eq!(handle.owner("tenant-42"), Some(sync));
+    /// assert_eq!(handle.owner("tenant-43"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "whereis")]
     pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
         let record = self.door.ask(|reply| Request::Owner(slot.to_owned(), reply))??;
         Some(TaskHandle { record })
@@ -276,6 +312,8 @@ impl SupervisorHandle {
     ///
     /// # Errors
     /// [`Closed`] once the supervisor has ended.
+    #[doc(alias = "status")]
+    #[doc(alias = "list")]
     pub fn snapshot(&self) -> Result<Snapshot, Closed> {
         self.door.ask(Request::Snapshot).ok_or(Closed)
     }

@@ -25,9 +25,18 @@ use crate::vocabulary::reason::CancelReason;
 /// Because it is `Sync`, the body can lend it to scoped threads.
 ///
 /// Cancellation is cooperative, because a thread cannot be killed. A body should check its context
-/// wherever it waits or loops: [`sleep`](Self::sleep) instead of `thread::sleep`,
-/// [`check`](Self::check) in loops, [`cancelled`](Self::cancelled) in `select!`, and
-/// [`on_cancel`](Self::on_cancel) for calls that no flag can wake.
+/// wherever it waits or loops:
+///
+/// | where the body | it calls |
+/// |---|---|
+/// | loops or computes | [`check`](Self::check) |
+/// | pauses | [`sleep`](Self::sleep), instead of `thread::sleep` |
+/// | receives messages | [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout), or [`cancelled`](Self::cancelled) in `select!` |
+/// | waits for another task | [`wait_for`](Self::wait_for) |
+/// | blocks in a call | [`on_cancel`](Self::on_cancel), [`on_cancel_every`](Self::on_cancel_every), [`interruptible`](Self::interruptible) |
+/// | polls descriptors | [`cancel_fd`](Self::cancel_fd) |
+/// | needs a timeout | [`io_timeout`](Self::io_timeout), [`extend_deadline`](Self::extend_deadline) |
+/// | has a watchdog | [`heartbeat`](Self::heartbeat), [`mark`](Self::mark), [`allow_silence`](Self::allow_silence) |
 ///
 /// ```
 /// # use std::time::Duration;
@@ -412,14 +421,16 @@ impl TaskContext {
     /// assert!(matches!(reader.wait()?, Outcome::Cancelled { .. }));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "interrupt")]
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
         self.token.on_cancel(hook)
     }
 
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
     /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
-    /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`.
-    /// Everything else is as for [`on_cancel`](Self::on_cancel).
+    /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`:
+    /// [an example](crate::guide::c_libraries#interrupts-that-get-lost). Everything else is as for
+    /// [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,

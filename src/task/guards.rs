@@ -28,6 +28,13 @@ impl CancelGuard {
 
     /// Removes the hook without waiting for it. Returns true if the hook is not running and never
     /// will run; false if it is running on some thread right now.
+    ///
+    /// ```
+    /// # let (ctx, canceller) = threadvisor::TaskContext::detached();
+    /// let hook = ctx.on_cancel(|| unreachable!("it was removed"));
+    /// assert!(hook.disarm());
+    /// canceller.cancel();
+    /// ```
     pub fn disarm(mut self) -> bool {
         self.take_out().map_or(true, |hook| hook.remove(false))
     }

@@ -55,6 +55,7 @@ macro_rules! setters {
 
             /// Sets the delay between a failure and its retry. Default: 100 ms, doubled for each
             /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal).
+            #[doc(alias = "retry")]
             pub fn backoff(self, policy: BackoffPolicy) -> Self {
                 self.with(Setting::Backoff(policy))
             }
@@ -69,6 +70,8 @@ macro_rules! setters {
             /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
             /// of the permits it has. A body cannot wait for another task of its own class, which
             /// is `WouldDeadlock`. Default: no class.
+            #[doc(alias = "semaphore")]
+            #[doc(alias = "bulkhead")]
             pub fn class(self, name: impl Into<Arc<str>>) -> Self {
                 self.with(Setting::Class(Some(name.into())))
             }
@@ -76,6 +79,7 @@ macro_rules! setters {
             /// Sets how many failures of a streak are retried; the next failure ends the task. A
             /// success ends a streak, and see [`stable_after`](Self::stable_after): a body that
             /// loops for ever has no successes. Default: `None`, no limit.
+            #[doc(alias = "attempts")]
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {
                 self.with(Setting::MaxRetries(most.into()))
             }
@@ -122,6 +126,23 @@ macro_rules! setters {
             /// `within`. This limit suits resident tasks, whose occasional successes reset the
             /// streak that `max_retries` counts. `None` removes a limit that the defaults set.
             /// Default: `None`, no limit.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let second = Duration::from_secs(1);
+            /// let link = TaskSpec::new("link", |ctx| match ctx.attempt() % 2 {
+            ///     0 => Ok(()), // so no streak is longer than one failure
+            ///     _ => Err("no carrier".into()),
+            /// });
+            /// let link = link.repeat_after(second).failure_limit(3, second * 60);
+            /// let link = supervisor.handle().add(link)?;
+            /// assert!(clock.advance_until(&link, second * 60).is_failed()); // at the fourth
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[doc(alias = "intensity")]
             pub fn failure_limit(self, failures: impl Into<Option<u32>>, within: Duration) -> Self {
                 let limit = failures.into().map(|failures| FailureLimit { failures, within });
                 self.with(Setting::FailureLimit(limit))
@@ -133,6 +154,22 @@ macro_rules! setters {
             /// thread cannot be killed. Time in which the process is stopped (SIGSTOP, a paused
             /// virtual machine) counts, except where the system stops its monotonic clock, as Linux
             /// does while the machine is suspended. Default: `None`, no limit.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let slow = TaskSpec::new("slow", |ctx| Ok(ctx.sleep(Duration::from_secs(60))?))
+            ///     .timeout(Duration::from_secs(5))
+            ///     .max_retries(0);
+            /// let slow = supervisor.handle().add(slow)?;
+            /// let outcome = clock.advance_until(&slow, Duration::from_secs(10));
+            /// assert!(outcome.is_timed_out());
+            /// assert_eq!(clock.now(), Duration::from_secs(5));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[doc(alias = "deadline")]
             pub fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Timeout(limit.into()))
             }
@@ -148,6 +185,7 @@ macro_rules! setters {
             /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread takes
             /// up its first attempt within `span` after the hand-over. An initial delay is not
             /// counted. Default: `None`, no limit.
+            #[doc(alias = "ttl")]
             pub fn expires_in(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::ExpiresIn(span.into()))
             }
@@ -203,6 +241,8 @@ macro_rules! setters {
             /// life. A suspended or starved machine also looks less often, so it raises no false
             /// alarm. The watchdog wakes nothing up unless a watched attempt runs. At least 4 ms.
             /// Default: `None`, no watchdog.
+            #[doc(alias = "keepalive")]
+            #[doc(alias = "liveness")]
             pub fn watchdog(self, max_silence: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Watchdog(max_silence.into()))
             }

@@ -20,6 +20,21 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 /// supervisor's [`TaskDefaults`](crate::TaskDefaults). If a setter is called twice, the last call
 /// counts. The `Debug` of a spec shows what was set.
 ///
+/// | for | use |
+/// |---|---|
+/// | a body that keeps its state between attempts | [`new`](Self::new) |
+/// | a body that runs once and may consume what it owns | [`once`](Self::once) |
+/// | a body that is retried even beside its own stuck attempt | [`shared`](Self::shared) |
+/// | running again after a success | [`repeat_after`](Self::repeat_after), [`every`](Self::every), [`restart`](Self::restart) |
+/// | how soon a failure is retried | [`backoff`](Self::backoff), [`retry_early`](Self::retry_early) |
+/// | how often, or for how long | [`max_retries`](Self::max_retries), [`give_up_after`](Self::give_up_after), [`failure_limit`](Self::failure_limit) |
+/// | a task that must not run beside another | [`slot`](Self::slot), [`class`](Self::class), [`no_slot`](Self::no_slot) |
+/// | a limit on an attempt, its silence, its start | [`timeout`](Self::timeout), [`watchdog`](Self::watchdog), [`ready_within`](Self::ready_within) |
+/// | a limit on the wait for the first attempt | [`expires_in`](Self::expires_in) |
+/// | a body that does not return when it is told | [`grace`](Self::grace), [`abandon_policy`](Self::abandon_policy) |
+/// | a thread of its own | [`dedicated_thread`](Self::dedicated_thread) |
+/// | the end of the program | [`shutdown_on_end`](Self::shutdown_on_end), [`stop_at_drain`](Self::stop_at_drain) |
+///
 /// A spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
 /// because its body is a single value; to run the work twice, create two specs.
 ///
@@ -141,6 +156,8 @@ impl TaskSpec {
 
     /// Sets the slot, which at most one task owns at a time. Default: the slot whose key is the
     /// task's name.
+    #[doc(alias = "key")]
+    #[doc(alias = "mutex")]
     pub fn slot(mut self, key: impl Into<Arc<str>>) -> Self {
         self.0.slot = SlotChoice::Key(key.into());
         self
@@ -163,6 +180,7 @@ impl TaskSpec {
     /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
     /// and [`every`](Self::every), the last one set counts.
     #[doc(alias = "delay")]
+    #[doc(alias = "interval")]
     pub fn repeat_after(self, delay: Duration) -> Self {
         self.with(Setting::RepeatAfter(delay))
     }
@@ -172,8 +190,27 @@ impl TaskSpec {
     /// the body runs are skipped. After a failure the next attempt comes at the first point at or
     /// after the end of the backoff. Of this setting and [`repeat_after`](Self::repeat_after), the
     /// last one set counts.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let minute = Duration::from_secs(60);
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let (started, starts) = std::sync::mpsc::channel();
+    /// let now = clock.clone();
+    /// let poll = TaskSpec::new("poll", move |ctx| {
+    ///     started.send(now.now())?;
+    ///     Ok(ctx.sleep(minute / 4)?) // `repeat_after` would start at 0, 75 and 150 s
+    /// });
+    /// supervisor.handle().add(poll.every(minute))?;
+    /// clock.advance(minute * 2);
+    /// assert_eq!(starts.try_iter().collect::<Vec<_>>(), [minute * 0, minute, minute * 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "interval")]
     #[doc(alias = "rate")]
+    #[doc(alias = "cron")]
     pub fn every(self, interval: Duration) -> Self {
         self.with(Setting::Every(interval))
     }
@@ -194,6 +231,17 @@ impl TaskSpec {
 
     /// Shuts the supervisor down when this task has ended by itself: for a task that is the purpose
     /// of the program. A task that is stopped or rejected does not shut it down.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let helper = TaskSpec::new("helper", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let main = TaskSpec::once("main", |_| Ok(())).shutdown_on_end();
+    /// let report = supervisor.run([helper, main])?; // would not end without that
+    /// assert!(matches!(report.shutdown.cause, ShutdownCause::TaskEnded(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "significant")]
     pub fn shutdown_on_end(self) -> Self {
         self.with(Setting::ShutdownOnEnd)
     }
@@ -231,7 +279,9 @@ impl TaskSpec {
     }
 
     /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
-    /// keep state in thread-locals, or for a stack size, a priority or processors of its own.
+    /// keep state in thread-locals, or for a stack size, a priority or processors of its own. See
+    /// [`ThreadOptions`] and [handles that belong to a
+    /// thread](crate::guide::c_libraries#handles-that-belong-to-a-thread).
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));
         self

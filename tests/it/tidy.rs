@@ -175,7 +175,8 @@ fn every_file_says_what_it_is_and_can_be_held_in_the_head() {
         }
         for (number, line) in (1..).zip(text.lines()) {
             // A row of a table cannot be broken.
-            if line.chars().count() > MAX_COLUMNS && !line.contains("! |") {
+            let row = line.contains("//! |") || line.contains("/// |");
+            if line.chars().count() > MAX_COLUMNS && !row {
                 faults.push(format!("{path}:{number}: more than {MAX_COLUMNS} columns"));
             }
         }

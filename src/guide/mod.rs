@@ -10,6 +10,10 @@
 //! | [`migrating`] | users of taskvisor, suture, OTP, or tokio's `spawn_blocking` |
 //! | [`results`] | authors of tasks that return a value |
 //! | [`testing`] | authors of tests of tasks, who do not want to wait for real seconds |
+#![cfg_attr(
+    all(unix, feature = "process"),
+    doc = "| [`processes`] | whoever runs programs as tasks |"
+)]
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
 
 #[doc = include_str!("c_libraries.md")]
@@ -23,6 +27,10 @@ pub mod migrating {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[cfg(all(unix, feature = "process"))]
+#[doc = include_str!("processes.md")]
+pub mod processes {}
 
 #[doc = include_str!("results.md")]
 pub mod results {}

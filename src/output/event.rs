@@ -12,6 +12,7 @@ use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
+use crate::vocabulary::signal::Signal;
 
 /// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
 #[derive(Clone, Debug)]
@@ -166,6 +167,35 @@ pub enum EventKind {
         source: HookSource,
         /// The message of the panic.
         message: Arc<str>,
+    },
+    /// The body has started a process. Feature `process`.
+    ProcessStarted {
+        /// The number of the attempt.
+        attempt: u64,
+        /// The number of the process.
+        pid: u32,
+    },
+    /// A process has not ended in time, and is killed with its helpers. Feature `process`.
+    ProcessKilled {
+        /// The number of the attempt.
+        attempt: u64,
+        /// The number of the process.
+        pid: u32,
+        /// Since when it was asked to stop, and what kept it from that, as far as that is known.
+        why: Arc<str>,
+    },
+    /// A process that the body has started has ended. Feature `process`.
+    ProcessExited {
+        /// The number of the attempt.
+        attempt: u64,
+        /// The number that the process had.
+        pid: u32,
+        /// Its exit status; `None` if a signal ended it, or if the status was lost.
+        code: Option<u8>,
+        /// The signal that ended it.
+        signal: Option<Signal>,
+        /// How long it ran.
+        ran: Duration,
     },
     /// The body returned `Ok`.
     AttemptSucceeded {
@@ -368,6 +398,9 @@ labels!(EventKind {
     Self::StallReport { .. } => "stall_report",
     Self::HookSlow { .. } => "hook_slow",
     Self::HookPanicked { .. } => "hook_panicked",
+    Self::ProcessStarted { .. } => "process_started",
+    Self::ProcessKilled { .. } => "process_killed",
+    Self::ProcessExited { .. } => "process_exited",
     Self::AttemptSucceeded { .. } => "attempt_succeeded",
     Self::AttemptCancelled { .. } => "attempt_cancelled",
     Self::AttemptFailed { .. } => "attempt_failed",
@@ -408,6 +441,9 @@ impl EventKind {
             | Self::AttemptStable { attempt, .. }
             | Self::AttemptsTooShort { attempt, .. }
             | Self::StallReport { attempt, .. }
+            | Self::ProcessStarted { attempt, .. }
+            | Self::ProcessKilled { attempt, .. }
+            | Self::ProcessExited { attempt, .. }
             | Self::AttemptSucceeded { attempt, .. }
             | Self::AttemptCancelled { attempt, .. }
             | Self::AttemptFailed { attempt, .. }

@@ -52,6 +52,26 @@ impl<'a, 'b> Line<'a, 'b> {
         }
     }
 
+    fn abandoned(&mut self, kind: &EventKind) -> &mut Self {
+        let E::AttemptAbandoned { reason, ran, thread, mark, released, .. } = kind else {
+            return self;
+        };
+        self.plain("reason", reason).span("ran", *ran).plain("released", released);
+        self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
+    }
+
+    fn process(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            E::ProcessStarted { pid, .. } => self.plain("pid", pid),
+            E::ProcessKilled { pid, why, .. } => self.plain("pid", pid).text("why", why),
+            E::ProcessExited { pid, code, signal, ran, .. } => {
+                let line = self.plain("pid", pid).maybe("code", *code);
+                line.maybe("signal", *signal).span("ran", *ran)
+            }
+            _ => self,
+        }
+    }
+
     fn fields(&mut self, kind: &EventKind) -> fmt::Result {
         self.subject(kind);
         match kind {
@@ -82,12 +102,12 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptUnresponsive { ran, returned_ok, error, .. } => {
                 self.span("ran", *ran).ended(*returned_ok, error.as_ref())
             }
-            E::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
-                self.plain("reason", reason).span("ran", *ran).plain("released", released);
-                self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
-            }
+            E::AttemptAbandoned { .. } => self.abandoned(kind),
             E::AttemptReturned { late_by, returned_ok, error, .. } => {
                 self.span("late_by", *late_by).ended(*returned_ok, error.as_ref())
+            }
+            E::ProcessStarted { .. } | E::ProcessKilled { .. } | E::ProcessExited { .. } => {
+                self.process(kind)
             }
             E::RetryScheduled { delay, cause, .. } => self.retry(*delay, *cause),
             E::RunScheduled { delay, .. } => self.span("delay", *delay),
@@ -211,6 +231,7 @@ impl EventKind {
             | Self::AttemptsTooShort { .. }
             | Self::AttemptAbandoned { .. }
             | Self::ClosingAbandoned { .. }
+            | Self::ProcessKilled { .. }
             | Self::StallReport { .. }
             | Self::HookSlow { .. }
             | Self::HookPanicked { .. }
@@ -238,6 +259,8 @@ impl EventKind {
             | Self::WaitingForPermit { .. }
             | Self::AttemptStarting { .. }
             | Self::AttemptStopping { .. }
+            | Self::ProcessStarted { .. }
+            | Self::ProcessExited { .. }
             | Self::AttemptSucceeded { .. }
             | Self::AttemptCancelled { .. }
             | Self::TaskClosing
@@ -248,9 +271,10 @@ impl EventKind {
 
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
-/// attempts that are too short, panics, refused threads and lost events are warnings; other
-/// outcomes, rejections, retries, tasks that are paused or resumed, attempts that are stable,
-/// respond or return after all, drain and shutdown are information; the rest is for debugging.
+/// attempts that are too short, processes that are killed, panics, refused threads and lost events
+/// are warnings; other outcomes, rejections, retries, tasks that are paused or resumed, attempts
+/// that are stable, respond or return after all, drain and shutdown are information; the rest is
+/// for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

@@ -125,6 +125,8 @@ pub struct TaskSnapshot {
     pub stable: bool,
     /// Whether the attempt has said that it is [ready](crate::TaskContext::ready).
     pub ready: bool,
+    /// The number of the process that its body runs, the oldest of several. Feature `process`.
+    pub pid: Option<u32>,
     pub(crate) at: Duration,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,

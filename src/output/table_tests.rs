@@ -37,6 +37,7 @@ fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
         silent: false,
         stable: false,
         ready: false,
+        pid: None,
         at: AT,
         mark: None,
         progress: None,

@@ -85,13 +85,13 @@ impl Children {
         found.zip(named(signal)).is_some_and(|(child, signal)| child.send(signal, whom))
     }
 
-    /// Kills the groups of all processes of an attempt, and returns their leaders.
-    pub(crate) fn kill_attempt(&self, attempt: AttemptAddr) -> Vec<Pid> {
+    /// Kills the groups of all processes of an attempt, and returns the numbers of their leaders.
+    pub(crate) fn kill_attempt(&self, attempt: AttemptAddr) -> Vec<u32> {
         let state = self.state.lock();
         let own = state.living.iter().filter(|child| child.attempt == attempt);
         own.map(|child| {
             child.send(Named::KILL, Whom::Group);
-            child.pid
+            child.number()
         })
         .collect()
     }
@@ -119,8 +119,13 @@ impl Children {
     /// The number of the oldest process of a task.
     pub(crate) fn pid_of(&self, task: TaskId) -> Option<u32> {
         let state = self.state.lock();
-        let pid = state.oldest_of(task)?.pid;
-        u32::try_from(pid.as_raw_nonzero().get()).ok()
+        state.oldest_of(task).map(Child::number)
+    }
+
+    /// The task and the number of each process, the oldest first.
+    pub(crate) fn pids(&self) -> Vec<(TaskId, u32)> {
+        let state = self.state.lock();
+        state.living.iter().map(|child| (child.attempt.task.id, child.number())).collect()
     }
 
     /// Sends the leader of the oldest process of a task this signal, or the one that asks it to
@@ -148,6 +153,10 @@ impl State {
 }
 
 impl Child {
+    pub(crate) fn number(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// False if nobody got it. A group of which only ended processes are left is no error.
     fn send(&self, signal: Named, whom: Whom) -> bool {
         match whom {

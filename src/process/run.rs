@@ -25,11 +25,13 @@ use super::exit::{Codes, Ended, ProcessExit};
 use super::group;
 use super::output::{Pipe, Take};
 use crate::output::error::TaskResult;
+use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
 use crate::platform::children::{Child, Children, Whom};
 use crate::platform::clock::RealClock;
 use crate::platform::wait_fd::{Prepared, WaitFd};
 use crate::task::context::TaskContext;
+use crate::task::fact::Fact;
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::{RealTime, Seconds};
 
@@ -158,6 +160,7 @@ impl<'a> Running<'a> {
             stolen: false,
             reaped: false,
         };
+        running.post(EventKind::ProcessStarted { attempt: ctx.attempt(), pid: child.number() });
         if ctx.token().0.is_abandoned() {
             // Whoever has abandoned the attempt may have looked before the process was there.
             children.signal(child.pid, Signal::KILL, Whom::Group);
@@ -255,16 +258,20 @@ impl<'a> Running<'a> {
     fn advance(&mut self, stage: Stage) -> Stage {
         let now = self.clock.now();
         match stage {
+            // This thread may have been held up, and the process may have ended meanwhile.
+            Stage::Stopping { kill_at, .. } if kill_at <= now && self.has_ended() => {
+                self.ended(stage)
+            }
             Stage::Stopping { told_at, kill_at } if kill_at <= now => {
                 self.kill(told_at);
                 Stage::Killed
             }
-            Stage::Helpers { told_at, kill_at, .. } if kill_at <= now => {
-                self.kill(told_at);
-                self.draining()
-            }
-            Stage::Helpers { told_at, kill_at, look_at, pause } if look_at <= now => {
+            Stage::Helpers { told_at, kill_at, look_at, pause } if kill_at.min(look_at) <= now => {
                 if !group::has_living_members(self.child.pid) {
+                    return self.draining();
+                }
+                if kill_at <= now {
+                    self.kill(told_at);
                     return self.draining();
                 }
                 let pause = (pause * 2).min(LONGEST_PAUSE);
@@ -310,8 +317,11 @@ impl<'a> Running<'a> {
             "" => "it did not end".to_owned(),
             resists => format!("it {resists} {}", self.settings.stop_signal),
         };
-        self.killed = Some(format!("killed after {after} s: {why}"));
+        let why = format!("after {after} s: {why}");
+        self.killed = Some(format!("killed {why}"));
         self.send(Signal::KILL, Whom::Group);
+        let (attempt, pid, why) = (self.ctx.attempt(), self.child.number(), why.into());
+        self.post(EventKind::ProcessKilled { attempt, pid, why });
     }
 
     /// Whether it has really ended, and can be reaped.
@@ -327,6 +337,11 @@ impl<'a> Running<'a> {
         if !self.stolen {
             self.children.signal(self.child.pid, signal, whom);
         }
+    }
+
+    fn post(&self, kind: EventKind) {
+        let record = self.ctx.record();
+        record.door.post(Fact::Process { task: record.task_ref(), kind });
     }
 
     fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Vec<u8>>)> {
@@ -346,13 +361,14 @@ impl<'a> Running<'a> {
             self.killed = Some("killed: it outlived its grace".to_owned());
         }
         let ended = Ended {
-            pid: self.process.id(),
+            pid: self.child.number(),
             status,
             ran,
             asked: self.asked,
             killed: self.killed.take(),
             last_lines: last_lines.unwrap_or_default(),
         };
+        self.post(ended.event(self.ctx.attempt()));
         let exit = ended.judge(&self.settings.codes)?;
         let kept = std::mem::take(&mut self.pipes).into_iter().map(Pipe::into_kept).collect();
         Ok((exit, kept))

@@ -24,6 +24,9 @@ pub(crate) enum Fact {
     Claimed { attempt: AttemptAddr, at: Time },
     /// A body says that its attempt is ready, which is now overdue at `until`.
     Ready { attempt: AttemptAddr, claimed_at: Time, at: Time, until: Time },
+    /// A body says what its process does.
+    #[cfg(all(unix, feature = "process"))]
+    Process { task: TaskRef, kind: crate::output::event::EventKind },
     /// A body has returned.
     Returned(Returned),
     /// The destructor of a user value panicked.

@@ -57,6 +57,8 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     abandonments(&rig, &mut returns);
     closings(&rig);
     hooks(&rig);
+    #[cfg(all(unix, feature = "process"))]
+    processes(&rig);
 
     // A drain and then a shutdown find tasks in all states, and what is stuck comes back when it
     // has ended.
@@ -86,7 +88,10 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     let seen: BTreeSet<_> = events.iter().map(|event| event.kind.label()).collect();
     // Whether these come is for the system to say, or they have a test of their own.
     let rare = ["stall_report", "subscriber_overflow", "subscriber_panicked", "thread_refused"];
-    let dull = |label: &&&str| !seen.contains(**label) && !rare.contains(*label);
+    let supported =
+        |label: &str| cfg!(all(unix, feature = "process")) || !label.starts_with("process_");
+    let dull =
+        |label: &&&str| !seen.contains(**label) && !rare.contains(*label) && supported(label);
     let labels = grammar.labels();
     let missing: Vec<_> = labels.iter().filter(dull).collect();
     assert!(missing.is_empty(), "nothing in this test leads to {missing:?}");
@@ -270,6 +275,21 @@ fn closings(rig: &Rig) {
         Ok(())
     });
     let task = rig.handle.add(spec.initial_delay(LONG)).unwrap();
+    task.cancel();
+    let _ = outcome_of(&task);
+}
+
+#[cfg(all(unix, feature = "process"))]
+fn processes(rig: &Rig) {
+    let (say, said) = bounded(1);
+    let deaf = threadvisor::Program::new("sh")
+        .args(["-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"])
+        .stop_timeout(MS)
+        .on_line(move |_, _| {
+            let _ = say.try_send(());
+        });
+    let task = rig.handle.add(TaskSpec::process("process", deaf).grace(WATCHDOG)).unwrap();
+    next(&said);
     task.cancel();
     let _ = outcome_of(&task);
 }

@@ -8,6 +8,8 @@ use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
 use crate::runtime::values::Belongings;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
+#[cfg(all(unix, feature = "process"))]
+use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -141,9 +143,27 @@ impl Controller {
         // Nobody else may be able to any more.
         #[cfg(all(unix, feature = "process"))]
         if let AbandonAnswer::Abandoned { .. } = answer {
-            self.door.children.kill_attempt(attempt);
+            self.kill_processes_of(attempt);
         }
         self.feedback.push_back(Input::AbandonAnswered { attempt, answer });
+    }
+
+    #[cfg(all(unix, feature = "process"))]
+    fn kill_processes_of(&mut self, attempt: AttemptAddr) {
+        let task = self.values.get(attempt.task.key).map(Belongings::task_ref);
+        for pid in self.door.children.kill_attempt(attempt) {
+            let why = "its attempt is abandoned".into();
+            let kind = EventKind::ProcessKilled { attempt: attempt.number, pid, why };
+            self.tell_of_process(task.clone(), kind);
+        }
+    }
+
+    /// Without a subscriber, what follows for the attempt is warning enough.
+    #[cfg(all(unix, feature = "process"))]
+    pub(super) fn tell_of_process(&mut self, task: Option<TaskRef>, kind: EventKind) {
+        if self.publisher.has_subscribers() {
+            self.publisher.publish(self.now, task, kind);
+        }
     }
 
     fn close(&mut self, attempt: AttemptAddr, reason: CancelReason) {

@@ -24,6 +24,8 @@ impl Controller {
             Fact::Ready { attempt, claimed_at, at, until } => {
                 self.feed(Input::Ready { attempt, claimed_at, at, until });
             }
+            #[cfg(all(unix, feature = "process"))]
+            Fact::Process { task, kind } => self.tell_of_process(Some(task), kind),
             Fact::Returned(returned) => self.take_home(returned),
             Fact::Closed { attempt } => self.feed(Input::Closed { attempt }),
             Fact::ClosingSlow { attempt, since } => {

@@ -70,6 +70,12 @@ impl Controller {
                 tasks[place] = now;
             }
         }
+        #[cfg(all(unix, feature = "process"))]
+        for (task, pid) in self.door.children.pids() {
+            if let Ok(place) = tasks.binary_search_by_key(&task, |entry| entry.task.id) {
+                tasks[place].pid.get_or_insert(pid);
+            }
+        }
 
         let machine = &self.machine;
         let real_now = self.door.clock.real.now();
@@ -163,6 +169,7 @@ impl Controller {
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
             silent: health == Some(Health::Silent),
+            pid: None,
             ready: cell.is_some_and(|cell| cell.is_ready()),
             stable: health.is_some_and(|health| health.is_stable(self.now)),
             at: Duration::ZERO,

@@ -2,6 +2,7 @@
 //! looked at.
 #![cfg(all(target_os = "linux", feature = "process"))]
 
+mod events;
 mod exits;
 mod starts;
 mod stops;

@@ -1,0 +1,117 @@
+//! What events and snapshots say of a process.
+
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
+use threadvisor::prelude::*;
+use threadvisor::{ProcessExit, Signal};
+
+use super::{heard, run_once, sh, LONG, MS};
+use crate::support::{next, outcome_of};
+
+/// A supervisor, and the events about processes.
+fn observed(grace: Duration) -> (Supervisor, Receiver<EventKind>) {
+    let (tell, told) = unbounded();
+    let builder = Supervisor::builder().grace(grace).on_event(move |event| {
+        if event.kind.label().starts_with("process") {
+            assert!(event.task.is_some() && event.kind.attempt() == Some(1));
+            let _ = tell.send(event.kind.clone());
+        }
+    });
+    (builder.start().unwrap(), told)
+}
+
+#[test]
+fn a_process_is_told_of_from_its_start_to_its_end() {
+    let (supervisor, events) = observed(LONG);
+    let (program, lines) = heard(sh("echo $$; read line; exit 3"));
+    // The pipe to which nobody writes holds it until it gets a signal.
+    let program = program.stdin(std::process::Stdio::piped());
+    let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+    let task = supervisor.handle().add(spec).unwrap();
+    let own: u32 = next(&lines).parse().unwrap();
+    let EventKind::ProcessStarted { pid, .. } = next(&events) else { panic!() };
+    let snapshot = supervisor.handle().snapshot().unwrap();
+    assert_eq!((pid, task.pid()), (own, Some(own)));
+    assert_eq!(snapshot.task(task.id()).unwrap().pid, Some(own));
+    assert!(task.signal(Signal::USR1));
+    let _ = outcome_of(&task);
+    match next(&events) {
+        EventKind::ProcessExited { pid, code: None, signal: Some(Signal::USR1), .. } => {
+            assert_eq!(pid, own);
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(task.pid(), None);
+    assert_eq!(
+        EventKind::ProcessStarted { attempt: 1, pid: 7 }.to_string(),
+        "process_started attempt=1 pid=7"
+    );
+}
+
+#[test]
+fn a_process_that_must_be_killed_is_told_of() {
+    let (supervisor, events) = observed(LONG);
+    let (program, lines) = heard(sh("trap '' TERM; echo up; while :; do sleep 0.01; done"));
+    let program = program.stop_timeout(10 * MS);
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    next(&lines);
+    task.cancel();
+    let _ = outcome_of(&task);
+    let labels = [next(&events), next(&events), next(&events)];
+    match &labels[1] {
+        EventKind::ProcessKilled { why, .. } => assert!(why.ends_with("s: it ignores SIGTERM")),
+        other => panic!("{other}"),
+    }
+    assert_eq!(labels[2].label(), "process_exited");
+}
+
+#[test]
+fn the_process_of_an_abandoned_attempt_is_killed_before_that_is_told() {
+    let (supervisor, events) = observed(10 * MS);
+    let (let_go, held) = bounded::<()>(0);
+    let (tell, told) = bounded::<()>(0);
+    let program = sh("trap '' TERM; echo up; while :; do sleep 0.01; done");
+    let program = program.on_line(move |_, _| {
+        let _ = (tell.send(()), held.recv());
+    });
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    next(&told);
+    task.cancel();
+    assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }));
+    assert_eq!(next(&events).label(), "process_started");
+    match next(&events) {
+        EventKind::ProcessKilled { why, .. } => assert_eq!(&*why, "its attempt is abandoned"),
+        other => panic!("{other}"),
+    }
+    drop(let_go);
+    assert_eq!(next(&events).label(), "process_exited");
+}
+
+/// Of several processes of one body, the oldest counts.
+#[test]
+fn a_body_may_run_several_processes() {
+    let supervisor = Supervisor::builder().grace(LONG).start().unwrap();
+    let (tell, told) = bounded(0);
+    let spec = TaskSpec::once("two", move |ctx| {
+        let (mut first, lines) = heard(sh("echo $$; exec sleep 1000"));
+        let (mut second, more) = heard(sh("echo $$; exec sleep 1000"));
+        let (one, two) = std::thread::scope(|scope| {
+            let one = scope.spawn(|| first.run(ctx));
+            let _ = tell.send(next(&lines));
+            let two = scope.spawn(|| second.run(ctx));
+            let _ = tell.send(next(&more));
+            (one.join().unwrap(), two.join().unwrap())
+        });
+        let obeyed = |result: &TaskResult<ProcessExit>| result.is_ok();
+        assert!(obeyed(&one) && obeyed(&two));
+        Ok(())
+    });
+    let task = supervisor.handle().add(spec).unwrap();
+    let (first, second) = (next(&told), next(&told));
+    assert_eq!(task.pid().map(|pid| pid.to_string()), Some(first));
+    task.cancel();
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
+    assert!(!super::is_alive(&second));
+    assert!(run_once(sh("exit 0")).is_ok());
+}

@@ -46,7 +46,8 @@ impl SupervisorBuilder {
         for (name, &attempts) in &self.classes {
             if attempts == 0 {
                 let remedy = "give each class at least 1";
-                return Err(InvalidSetting::new("class_limit", (name, attempts), remedy));
+                let value = format_args!("0 for class {name:?}");
+                return Err(InvalidSetting::new("class_limit", value, remedy));
             }
             if unusable(name) {
                 let remedy = "give a name that is not empty and has no NUL";

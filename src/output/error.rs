@@ -383,7 +383,7 @@ pub struct InvalidSetting {
     pub task: Option<Arc<str>>,
     /// The name of the setter, such as `timeout`.
     pub field: &'static str,
-    /// The invalid value, as its `Debug` shows it.
+    /// The invalid value, as its `Debug` shows it, and the one that it does not go with.
     pub value: String,
     /// What to do instead.
     pub remedy: &'static str,

@@ -217,7 +217,8 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         return Err(InvalidSetting::new("backoff.max", max, "give at least 1 ms"));
     }
     if first > max {
-        return Err(InvalidSetting::new("backoff.first", first, "give at most `max`"));
+        let value = format_args!("{first:?} with a max of {max:?}");
+        return Err(InvalidSetting::new("backoff.first", value, "give at most `max`"));
     }
 
     if let Some(FailureLimit { failures, within }) = plan.failure_limit {
@@ -239,7 +240,8 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     }
     if let (Some(span), Some(timeout)) = (plan.ready_within, plan.timeout) {
         if span > timeout {
-            return Err(InvalidSetting::new("ready_within", span, "give at most `timeout`"));
+            let value = format_args!("{span:?} with a timeout of {timeout:?}");
+            return Err(InvalidSetting::new("ready_within", value, "give at most `timeout`"));
         }
     }
     if plan.expires_in == Some(Duration::ZERO) {
@@ -248,8 +250,11 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     if plan.give_up_after == Some(Duration::ZERO) {
         return Err(InvalidSetting::new("give_up_after", Duration::ZERO, no_span));
     }
-    if let Some(most) = plan.max_timeout.filter(|most| Some(*most) < plan.timeout) {
-        return Err(InvalidSetting::new("max_timeout", most, "give at least `timeout`"));
+    if let (Some(most), Some(timeout)) = (plan.max_timeout, plan.timeout) {
+        if most < timeout {
+            let value = format_args!("{most:?} with a timeout of {timeout:?}");
+            return Err(InvalidSetting::new("max_timeout", value, "give at least `timeout`"));
+        }
     }
     if let Some(Watchdog { max_silence, .. }) = plan.watchdog {
         if max_silence < MIN_SILENCE {

@@ -142,7 +142,7 @@ fn a_class_that_was_not_declared_is_refused_and_the_spec_comes_back() {
 fn classes_that_cannot_be_are_errors_of_the_start() {
     let refused = |builder: SupervisorBuilder| builder.start().unwrap_err().to_string();
     let none = Supervisor::builder().class_limit("flash", 0);
-    let text = "class_limit cannot be (\"flash\", 0): give each class at least 1";
+    let text = "class_limit cannot be 0 for class \"flash\": give each class at least 1";
     assert_eq!(refused(none), text);
     for name in ["", "a\0b"] {
         let error = refused(Supervisor::builder().class_limit(name, 1));

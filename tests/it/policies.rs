@@ -301,9 +301,13 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("timeout", "0ns", || task().timeout(ZERO));
     refused("expires_in", "0ns", || task().expires_in(ZERO));
     refused("give_up_after", "0ns", || task().give_up_after(ZERO));
+    let both = || task().timeout(LONG).max_timeout(SHORT);
+    refused("max_timeout", &format!("{SHORT:?} with a timeout of {LONG:?}"), both);
+    let both = || task().timeout(SHORT).ready_within(LONG);
+    refused("ready_within", &format!("{LONG:?} with a timeout of {SHORT:?}"), both);
     refused("failure_limit", "0", || task().failure_limit(0, LONG));
     refused("failure_limit", "0ns", || task().failure_limit(1, ZERO));
-    refused("backoff.first", "2s", || task().backoff(backoff(ms(2000), ms(1000))));
+    refused("backoff.first", "2s with a max of 1s", || task().backoff(backoff(ms(2000), ms(1000))));
     refused("backoff", "0ns", || task().backoff(backoff(ZERO, ZERO)));
     refused("backoff.max", "1ns", || task().backoff(backoff(ZERO, Duration::from_nanos(1))));
     refused("backoff.factor", "0.5", || task().backoff(backoff(SHORT, LONG).factor(0.5)));

@@ -42,7 +42,7 @@
 //! - Ending without losing work in hand: [`Supervisor::drain`],
 //!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
-//!   [`SupervisorHandle::snapshot`].
+//!   [`SupervisorHandle::snapshot`]; as a picture: [`guide::timeline`].
 //! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
 //!   call that a flag cannot wake.
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
@@ -98,6 +98,7 @@
 //! | `process` | processes as bodies of tasks | all above except `machine` |
 //! | `runtime` | the threads around the machine | all above except `process` |
 //! | `api` | what users hold: supervisor, builder, handles | all above except `machine` and `process` |
+//! | `timeline` | a subscriber that draws pictures (feature `timeline`) | `vocabulary`, `platform`, `output`, `api` |
 //! | `guide` | the longer pages | – |
 //!
 //! Inside a folder, a module uses only the modules that `mod.rs` lists below it. The one exception
@@ -127,6 +128,8 @@ mod platform;
 mod process;
 mod runtime;
 mod task;
+#[cfg(feature = "timeline")]
+mod timeline;
 mod vocabulary;
 
 pub use crossbeam_channel;
@@ -173,6 +176,8 @@ pub use task::poll::Polled;
 pub use task::setters::TaskDefaults;
 pub use task::spec::TaskSpec;
 pub use task::token::{CancelToken, Canceller};
+#[cfg(feature = "timeline")]
+pub use timeline::{Timeline, TimelineLog};
 pub use vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 pub use vocabulary::group::GroupState;
 pub use vocabulary::id::{TaskId, TaskRef};

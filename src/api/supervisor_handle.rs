@@ -59,6 +59,12 @@ impl SupervisorHandle {
         Self { door }
     }
 
+    /// What the clock of the tasks shows, in nanoseconds since the start.
+    #[cfg(feature = "timeline")]
+    pub(crate) fn nanos(&self) -> u64 {
+        self.door.clock.now().as_nanos()
+    }
+
     /// Adds a task unless its slot is busy, and returns once that is decided.
     ///
     /// This is [`submit`](Self::submit) with [`AdmissionPolicy::DropIfRunning`], except that it

@@ -14,6 +14,7 @@
     all(unix, feature = "process"),
     doc = "| [`processes`] | whoever runs programs as tasks |"
 )]
+//! | [`timeline`] | everybody who wants to see what ran when, on which thread, and why it waited |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
 
 #[doc = include_str!("c_libraries.md")]
@@ -43,6 +44,9 @@ pub mod stopping {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("timeline.md")]
+pub mod timeline {}
 
 #[doc = include_str!("waking.md")]
 pub mod waking {}

@@ -37,3 +37,5 @@ mod support;
 mod table;
 mod texts;
 mod tidy;
+#[cfg(feature = "timeline")]
+mod timeline;

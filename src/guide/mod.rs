@@ -7,6 +7,7 @@
 //! | [`stopping`] | everybody who writes a `main`: which call ends what, in which order, and how long it takes |
 //! | [`from_threads`] | authors of threads, pools, restart loops and stop flags of their own |
 //! | [`c_libraries`] | authors of tasks that call a blocking C library |
+//! | [`embedded`] | authors of programs for small Linux devices |
 //! | [`migrating`] | users of taskvisor, suture, OTP, or tokio's `spawn_blocking` |
 //! | [`results`] | authors of tasks that return a value |
 //! | [`testing`] | authors of tests of tasks, who do not want to wait for real seconds |
@@ -19,6 +20,9 @@
 
 #[doc = include_str!("c_libraries.md")]
 pub mod c_libraries {}
+
+#[doc = include_str!("embedded.md")]
+pub mod embedded {}
 
 #[doc = include_str!("from_threads.md")]
 pub mod from_threads {}

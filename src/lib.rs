@@ -168,6 +168,8 @@ pub use platform::unwind::{panic_places, PANIC_ISOLATION};
 #[cfg(all(unix, feature = "process"))]
 pub use process::exit::ProcessExit;
 #[cfg(all(unix, feature = "process"))]
+pub use process::output::ProcessOutput;
+#[cfg(all(unix, feature = "process"))]
 pub use process::program::Program;
 pub use task::context::TaskContext;
 pub use task::guards::{CancelGuard, SilenceGuard};

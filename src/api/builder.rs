@@ -56,6 +56,8 @@ pub struct SupervisorBuilder {
     pub(super) signal_drain: Option<Duration>,
     pub(super) signal_hooks: Vec<(i32, SignalCallback)>,
     clock: Option<ManualClock>,
+    #[cfg(all(unix, feature = "process"))]
+    pub(super) output: Option<crate::task::out_lane::OnOutput>,
 }
 
 pub(super) type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
@@ -95,6 +97,8 @@ impl SupervisorBuilder {
             signal_drain: None,
             signal_hooks: Vec::new(),
             clock: None,
+            #[cfg(all(unix, feature = "process"))]
+            output: None,
         }
     }
 
@@ -264,6 +268,8 @@ impl SupervisorBuilder {
                 shared: self.shared,
                 shared_capacity: self.event_capacity,
                 dedicated: self.dedicated,
+                #[cfg(all(unix, feature = "process"))]
+                output: self.output,
             },
             signals,
             signal_hooks,

@@ -1,6 +1,10 @@
-//! What a handle can do with the process of its task.
+//! What users do with the processes of tasks: a handle signals them, and a supervisor hands on what
+//! they write.
 
+use crate::api::builder::SupervisorBuilder;
 use crate::api::task_handle::TaskHandle;
+use crate::output::output_line::OutputLine;
+use crate::platform::user_value::UserValue;
 use crate::vocabulary::signal::Signal;
 
 /// These methods need Unix and the feature `process`.
@@ -45,5 +49,35 @@ impl TaskHandle {
     fn signal_process(&self, signal: Option<Signal>) -> bool {
         let door = &self.record.door;
         !door.is_forked() && door.children.signal_oldest_of(self.id(), signal)
+    }
+}
+
+/// This method needs Unix and the feature `process`.
+impl SupervisorBuilder {
+    /// Calls `callback` with each line that a process writes whose program is set to
+    /// [`capture`](crate::Program::capture), on a thread of its own, `out-NAME`. Of this setting,
+    /// the last call counts.
+    ///
+    /// A slow callback delays neither a process nor an event: once 4096 lines or 1 MiB wait for it,
+    /// further lines are lost, and the next one that is not says [how many](OutputLine::lost). The
+    /// lines that wait when the last task has ended are handed on within the event flush; how many
+    /// are left then is logged. The wait of
+    /// [`flush_events`](crate::SupervisorHandle::flush_events) is not for lines. A panic of the
+    /// callback is a [`SubscriberPanicked`](crate::EventKind::SubscriberPanicked).
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// let (send, lines) = std::sync::mpsc::channel();
+    /// let supervisor = Supervisor::builder()
+    ///     .on_output(move |line| drop(send.send(line.to_string())))
+    ///     .start()?;
+    /// let list = Program::new("echo").arg("hello").capture();
+    /// supervisor.handle().add(TaskSpec::process("list", list))?;
+    /// assert_eq!(lines.recv()?, "list: hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_output(mut self, callback: impl FnMut(&OutputLine<'_>) + Send + 'static) -> Self {
+        self.output = Some(UserValue::new(Box::new(callback)));
+        self
     }
 }

@@ -6,8 +6,9 @@ pub(crate) mod program;
 
 pub(crate) mod run;
 
-pub(crate) mod exit;
 pub(crate) mod output;
+
+pub(crate) mod exit;
 
 pub(crate) mod group;
 pub(crate) mod lines;

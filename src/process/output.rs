@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::ioctl_fionbio;
 
+use super::exit::ProcessExit;
 use super::lines::Lines;
 use crate::output::output_line::OutputStream;
 
@@ -18,7 +19,28 @@ pub(super) struct Pipe {
     lines: Lines,
     last: VecDeque<String>,
     /// What [`Program::output`](crate::Program::output) returns.
-    kept: Option<Vec<u8>>,
+    kept: Option<Kept>,
+}
+
+/// The beginning of what was written to one stream, and how many bytes came after that.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lost: u64,
+}
+
+/// What a process has written; returned from [`Program::output`](crate::Program::output).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProcessOutput {
+    /// How it ended.
+    pub exit: ProcessExit,
+    /// What it has written to standard output: the first MiB.
+    pub stdout: Vec<u8>,
+    /// What it has written to standard error: the first MiB.
+    pub stderr: Vec<u8>,
+    /// How many bytes of both came after these, and were thrown away.
+    pub lost: u64,
 }
 
 /// Takes each line that is read: its stream, its text, and whether it was cut.
@@ -41,7 +63,7 @@ impl Pipe {
         // Only this end: the process blocks as it is used to.
         ioctl_fionbio(&fd, true)?;
         let (file, lines) = (Some(File::from(fd)), Lines::new(max_line));
-        Ok(Self { stream, file, lines, last: VecDeque::new(), kept: keeps.then(Vec::new) })
+        Ok(Self { stream, file, lines, last: VecDeque::new(), kept: keeps.then(Kept::default) })
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -69,8 +91,9 @@ impl Pipe {
             return true;
         }
         if let Some(kept) = &mut self.kept {
-            let room = MAX_KEPT.saturating_sub(kept.len());
-            kept.extend_from_slice(&buffer[..read.min(room)]);
+            let fits = read.min(MAX_KEPT - kept.bytes.len());
+            kept.bytes.extend_from_slice(&buffer[..fits]);
+            kept.lost += (read - fits) as u64;
         }
         self.lines.feed(&buffer[..read], &mut take);
         true
@@ -92,7 +115,7 @@ impl Pipe {
         self.last.iter()
     }
 
-    pub(super) fn into_kept(self) -> Vec<u8> {
+    pub(super) fn into_kept(self) -> Kept {
         self.kept.unwrap_or_default()
     }
 }
@@ -114,4 +137,4 @@ fn note_last(last: &mut VecDeque<String>, text: &str) {
 }
 
 /// How much [`Program::output`](crate::Program::output) keeps of each stream.
-pub(super) const MAX_KEPT: usize = 1 << 20;
+const MAX_KEPT: usize = 1 << 20;

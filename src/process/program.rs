@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::exit::{Codes, ProcessExit};
 use super::group;
+use super::output::ProcessOutput;
 use super::run::{self, OnLine, Settings};
 use crate::output::error::{TaskError, TaskResult};
 use crate::output::output_line::OutputLine;
@@ -184,6 +185,13 @@ impl Program {
         take: impl FnMut(&TaskContext, &OutputLine<'_>) + Send + 'static,
     ) -> Self {
         self.on_line = Some(Box::new(take));
+        self
+    }
+
+    /// Hands each line that the process writes to standard output and standard error to
+    /// [`SupervisorBuilder::on_output`](crate::SupervisorBuilder::on_output); it never waits for
+    /// that. Without such a callback, only the last lines are kept, for the error.
+    pub fn capture(mut self) -> Self {
         self.settings.capture = true;
         self
     }
@@ -218,6 +226,30 @@ impl Program {
         self.prepare()?;
         let Self { command, settings, on_line, .. } = self;
         run::run(command, settings, on_line.as_mut(), ctx, false).map(|(exit, _)| exit)
+    }
+
+    /// Runs a process as [`run`](Self::run) does, and returns what it has written: the first MiB of
+    /// standard output and of standard error. The rest is read, counted and thrown away.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let output = Program::new("echo").arg("hello").output(&ctx)?;
+    /// assert_eq!((output.stdout.as_slice(), output.lost), (&b"hello\n"[..], 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run). If the process fails, what it has written is not returned; the
+    /// last lines of it are in the error.
+    pub fn output(&mut self, ctx: &TaskContext) -> TaskResult<ProcessOutput> {
+        self.prepare()?;
+        let Self { command, settings, on_line, .. } = self;
+        let (exit, kept) = run::run(command, settings, on_line.as_mut(), ctx, true)?;
+        let lost = kept.iter().map(|kept| kept.lost).sum();
+        let mut kept = kept.into_iter().map(|kept| kept.bytes);
+        let (stdout, stderr) = (kept.next().unwrap_or_default(), kept.next().unwrap_or_default());
+        Ok(ProcessOutput { exit, stdout, stderr, lost })
     }
 
     fn prepare(&mut self) -> TaskResult {

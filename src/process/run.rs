@@ -23,7 +23,7 @@ use rustix::process::{waitid, WaitId, WaitIdOptions};
 
 use super::exit::{Codes, Ended, ProcessExit};
 use super::group;
-use super::output::{Pipe, Take};
+use super::output::{Kept, Pipe, Take};
 use crate::output::error::TaskResult;
 use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
@@ -58,17 +58,22 @@ pub(super) fn run(
     mut on_line: Option<&mut OnLine>,
     ctx: &TaskContext,
     keeps: bool,
-) -> TaskResult<(ProcessExit, Vec<Vec<u8>>)> {
+) -> TaskResult<(ProcessExit, Vec<Kept>)> {
     ctx.check()?;
-    let task = ctx.record().task_ref();
+    let (task, heard) = (ctx.record().task_ref(), on_line.is_some());
+    let listener = ctx.record().door.output.get().filter(|_| settings.capture);
     let mut take = |stream, text: &str, cut| {
         let (task, attempt) = (&task, ctx.attempt());
         let line = OutputLine { task, attempt, stream, text, cut, lost: 0 };
+        if let Some(listener) = listener {
+            listener.push(&line);
+        }
         if let Some(on_line) = &mut on_line {
             on_line(ctx, &line);
         }
     };
-    let mut running = Running::start(command, settings, ctx, keeps)?;
+    let piped = settings.capture || heard || keeps;
+    let mut running = Running::start(command, settings, ctx, piped, keeps)?;
     running.watch(&mut take);
     running.end(&mut take)
 }
@@ -121,17 +126,18 @@ impl<'a> Running<'a> {
         command: &mut Command,
         settings: &'a Settings,
         ctx: &'a TaskContext,
+        piped: bool,
         keeps: bool,
     ) -> TaskResult<Self> {
         // Whatever can be refused comes first, so that there is no process yet.
         ctx.cancel_fd()?;
         let prepared = Prepared::new()?;
-        let merged = if settings.capture && settings.merge_stderr {
+        let merged = if piped && settings.merge_stderr {
             let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
             command.stdout(writer.try_clone()?).stderr(writer);
             Some(reader)
         } else {
-            if settings.capture {
+            if piped {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
             }
             None
@@ -344,7 +350,7 @@ impl<'a> Running<'a> {
         record.door.post(Fact::Process { task: record.task_ref(), kind });
     }
 
-    fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Vec<u8>>)> {
+    fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Kept>)> {
         for pipe in &mut self.pipes {
             pipe.end(take);
         }

@@ -13,7 +13,13 @@ use crate::platform::clock::RealClock;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
+#[cfg(all(unix, feature = "process"))]
+use crate::task::current;
 use crate::task::door::Door;
+#[cfg(all(unix, feature = "process"))]
+use crate::task::fact::Fact;
+#[cfg(all(unix, feature = "process"))]
+use crate::task::out_lane::OutLane;
 use crate::vocabulary::id::{TaskAddr, TaskRef};
 use crate::vocabulary::time::Time;
 
@@ -38,6 +44,9 @@ pub(crate) struct Subscribers {
     pub(crate) shared: Vec<Subscriber>,
     pub(crate) shared_capacity: usize,
     pub(crate) dedicated: Vec<(Subscriber, usize)>,
+    /// The callback for the lines of processes.
+    #[cfg(all(unix, feature = "process"))]
+    pub(crate) output: Option<crate::task::out_lane::OnOutput>,
 }
 
 impl Publisher {
@@ -72,7 +81,27 @@ impl Publisher {
             let lane = publisher.lane(&role, || vec![subscriber], capacity);
             publisher.dedicated.push(lane.map_err(|error| (role, error))?);
         }
+        #[cfg(all(unix, feature = "process"))]
+        if let Some(on_output) = subscribers.output {
+            publisher.start_output(on_output).map_err(|error| ("out".to_owned(), error))?;
+        }
         Ok(publisher)
+    }
+
+    #[cfg(all(unix, feature = "process"))]
+    fn start_output(&self, on_output: crate::task::out_lane::OnOutput) -> io::Result<()> {
+        let door = Arc::clone(&self.door);
+        self.options.spawn("out", self.options.stack_size, move |_| {
+            current::belong_to(&door);
+            let tell = |message| {
+                let subscriber = "on_output".into();
+                door.post(Fact::SubscriberPanicked { subscriber, message });
+            };
+            door.output.get_or_init(OutLane::default).serve(on_output, tell);
+            door.post(Fact::LaneFlushed);
+        })?;
+        self.door.output.get_or_init(OutLane::default);
+        Ok(())
     }
 
     fn lane(
@@ -151,7 +180,10 @@ impl Publisher {
     /// many will.
     pub(super) fn close(&mut self) -> usize {
         self.closed = true;
-        self.shared.iter().chain(&self.dedicated).map(Lane::close).count()
+        let lanes = self.shared.iter().chain(&self.dedicated).map(Lane::close).count();
+        #[cfg(all(unix, feature = "process"))]
+        let lanes = lanes + self.door.output.get().map(OutLane::close).iter().count();
+        lanes
     }
 
     /// The lanes are no longer awaited. Returns how many events subscribers did not get.

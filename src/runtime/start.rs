@@ -127,6 +127,8 @@ fn run(
         door.end(RunReport::of_nothing(ShutdownCause::ControllerPanicked));
     }
 
+    #[cfg(all(unix, feature = "process"))]
+    let unheard = door.output.get().map_or(0, crate::task::out_lane::OutLane::give_up);
     // Without a handle, the report can no longer be read, but its errors are user values. So are
     // the thread callbacks, once the last worker is gone.
     drop((door, threads.callbacks.take()));
@@ -145,6 +147,10 @@ fn run(
     }
     if let Ok(left @ 1..) = ended {
         log::warn!(target: "threadvisor", "{left} user values not dropped in time");
+    }
+    #[cfg(all(unix, feature = "process"))]
+    if unheard > 0 {
+        log::warn!(target: "threadvisor", "{unheard} lines of processes not handed on");
     }
     if leaked > 0 {
         log::warn!(target: "threadvisor", "{leaked} user values leaked for want of a thread");

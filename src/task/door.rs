@@ -26,6 +26,9 @@ pub(crate) struct Door {
     pub(crate) classes: ClassNames,
     #[cfg(all(unix, feature = "process"))]
     pub(crate) children: crate::platform::children::Children,
+    /// Where the lines of processes go, if anybody wants them.
+    #[cfg(all(unix, feature = "process"))]
+    pub(crate) output: std::sync::OnceLock<crate::task::out_lane::OutLane>,
     /// The process whose threads these are.
     process: u32,
     /// For threads that wait for the outcome of a task.
@@ -113,6 +116,8 @@ impl Door {
             classes,
             #[cfg(all(unix, feature = "process"))]
             children: crate::platform::children::Children::default(),
+            #[cfg(all(unix, feature = "process"))]
+            output: std::sync::OnceLock::new(),
             process: std::process::id(),
             linger: Linger::default(),
             latch: Mutex::new(Latch { closed: false, next_id: first_id(), refused: (0, 0) }),

@@ -26,6 +26,8 @@ pub(crate) mod token;
 pub(crate) mod end_channel;
 pub(crate) mod on_end;
 pub(crate) mod on_signal;
+#[cfg(all(unix, feature = "process"))]
+pub(crate) mod out_lane;
 
 pub(crate) mod hook;
 pub(crate) mod pulse;

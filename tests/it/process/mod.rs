@@ -4,6 +4,7 @@
 
 mod events;
 mod exits;
+mod outputs;
 mod starts;
 mod stops;
 

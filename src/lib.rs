@@ -42,7 +42,8 @@
 //! - Ending without losing work in hand: [`Supervisor::drain`],
 //!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
-//!   [`SupervisorHandle::snapshot`]; as a picture: [`guide::timeline`].
+//!   [`SupervisorHandle::snapshot`]; in a terminal, `Console` (feature `console`); as a picture:
+//!   [`guide::timeline`].
 //! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
 //!   call that a flag cannot wake.
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
@@ -98,6 +99,7 @@
 //! | `process` | processes as bodies of tasks | all above except `machine` |
 //! | `runtime` | the threads around the machine | all above except `process` |
 //! | `api` | what users hold: supervisor, builder, handles | all above except `machine` and `process` |
+//! | `console` | a subscriber that draws on a terminal (feature `console`) | `vocabulary`, `platform`, `output`, `api` |
 //! | `timeline` | a subscriber that draws pictures (feature `timeline`) | `vocabulary`, `platform`, `output`, `api` |
 //! | `guide` | the longer pages | – |
 //!
@@ -121,6 +123,8 @@ mod readme {}
 extern crate alloc;
 
 mod api;
+#[cfg(feature = "console")]
+mod console;
 mod machine;
 mod output;
 mod platform;
@@ -142,6 +146,8 @@ pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
 pub use api::task_output::TaskOutput;
+#[cfg(feature = "console")]
+pub use console::Console;
 pub use output::drain_report::DrainReport;
 pub use output::error::{
     Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,

@@ -217,7 +217,7 @@ fn label(mark: Option<&Mark>) -> Option<&str> {
 
 impl EventKind {
     /// The log level: see [`LogEvents`].
-    const fn level(&self) -> log::Level {
+    pub(crate) const fn level(&self) -> log::Level {
         match self {
             Self::TaskEnded { outcome } if outcome.is_failure() => log::Level::Error,
             Self::TaskEnded { outcome: Outcome::Cancelled { returned: Some(Err(_)), .. } }

@@ -1,5 +1,6 @@
 //! A snapshot as a table for people: for a terminal, as wide as that is.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::output::report::AbandonedAttempt;
@@ -33,13 +34,37 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn table(&self, width: usize, colour: bool) -> String {
+        self.table_within("", (width, usize::MAX), colour)
+    }
+
+    /// The table with a text before its first line, in so many columns and lines at most. If there
+    /// is no room for all tasks, those that need attention come first.
+    pub(crate) fn table_within(
+        &self,
+        before: &str,
+        (width, lines): (usize, usize),
+        colour: bool,
+    ) -> String {
         let mut out = Out { text: String::new(), width, colour };
-        out.line(&self.task_totals());
+        out.line(&format!("{before}{}", self.task_totals()));
         out.line(&self.thread_totals());
-        if !self.tasks.is_empty() {
-            self.task_rows().write(&mut out);
-        }
         let (slots, classes, stuck) = (self.slot_rows(), self.class_rows(), self.stuck_rows());
+        let others = [slots.height(), classes.height(), stuck.height()].iter().sum::<usize>();
+
+        // Two lines of totals, and a head.
+        let room = lines.saturating_sub(3 + others);
+        let mut tasks: Vec<_> = self.tasks.iter().collect();
+        let hidden = if tasks.len() > room { tasks.len() - room.saturating_sub(1) } else { 0 };
+        if hidden > 0 {
+            tasks.sort_by_key(|task| std::cmp::Reverse(task.tint()));
+            tasks.truncate(tasks.len() - hidden);
+        }
+        if !tasks.is_empty() {
+            task_rows(&tasks).write(&mut out);
+        }
+        if hidden > 0 {
+            out.line(&format!("and {hidden} more tasks"));
+        }
         if !slots.rows.is_empty() {
             slots.write(&mut out);
         }
@@ -84,33 +109,6 @@ impl Snapshot {
             let _ = write!(text, ", waiting {}", permits.waiting);
         }
         text
-    }
-
-    fn task_rows(&self) -> Section<7> {
-        let rows = self.tasks.iter().map(|task| {
-            let failures =
-                if task.failures > 0 { task.failures.to_string() } else { String::new() };
-            let cells = [
-                task.task.to_string(),
-                task.state.to_string(),
-                task.attempt.to_string(),
-                failures,
-                Short(task.age()).to_string(),
-                task.next(),
-                task.news(),
-            ];
-            (cells, task.tint())
-        });
-        let columns = [
-            Column("TASK", Left, NEVER_HIDDEN),
-            Column("STATE", Left, 6),
-            Column("ATT", Right, 1),
-            Column("FAIL", Right, 4),
-            Column("SINCE", Right, 2),
-            Column("NEXT", Left, 3),
-            Column("MARK, ERROR", Left, 5),
-        ];
-        Section { columns, rows: rows.collect() }
     }
 
     fn slot_rows(&self) -> Section<4> {
@@ -168,6 +166,32 @@ impl Snapshot {
         ];
         Section { columns, rows: attempts.chain(hooks).collect() }
     }
+}
+
+fn task_rows(tasks: &[&TaskSnapshot]) -> Section<7> {
+    let rows = tasks.iter().map(|task| {
+        let failures = if task.failures > 0 { task.failures.to_string() } else { String::new() };
+        let cells = [
+            task.task.to_string(),
+            task.state.to_string(),
+            task.attempt.to_string(),
+            failures,
+            Short(task.age()).to_string(),
+            task.next(),
+            task.news(),
+        ];
+        (cells, task.tint())
+    });
+    let columns = [
+        Column("TASK", Left, NEVER_HIDDEN),
+        Column("STATE", Left, 6),
+        Column("ATT", Right, 1),
+        Column("FAIL", Right, 4),
+        Column("SINCE", Right, 2),
+        Column("NEXT", Left, 3),
+        Column("MARK, ERROR", Left, 5),
+    ];
+    Section { columns, rows: rows.collect() }
 }
 
 /// The first ones are still seen where a line is cut.
@@ -251,8 +275,9 @@ enum Side {
 }
 use Side::{Left, Right};
 
-#[derive(Clone, Copy)]
-enum Tint {
+/// In the order of what needs attention.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tint {
     None,
     Bold,
     Yellow,
@@ -268,6 +293,13 @@ impl Tint {
             Self::Red => "\x1b[31m",
         }
     }
+
+    pub(crate) fn on(self, text: &str, colour: bool) -> Cow<'_, str> {
+        match (colour, self) {
+            (false, _) | (true, Self::None) => text.into(),
+            (true, tint) => [tint.code(), text, "\x1b[0m"].concat().into(),
+        }
+    }
 }
 
 /// To so few characters the first and the last column may be cut.
@@ -277,6 +309,15 @@ const SHORT_CELL: usize = 10;
 const GAP: usize = 2;
 
 impl<const N: usize> Section<N> {
+    /// The lines that it takes, with its head.
+    fn height(&self) -> usize {
+        if self.rows.is_empty() {
+            0
+        } else {
+            self.rows.len() + 1
+        }
+    }
+
     /// The width of each column; `None` if it is hidden.
     fn widths(&self, room: usize) -> [Option<usize>; N] {
         let mut natural = [0; N];
@@ -350,7 +391,7 @@ impl<const N: usize> Section<N> {
 }
 
 /// What fits into `width` characters. The id at the end of a task's name is kept.
-fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= width {
         return text.into();
@@ -386,13 +427,10 @@ impl Out {
     }
 
     fn tinted(&mut self, text: &str, tint: Tint) {
-        match (self.colour, tint) {
-            (false, _) | (true, Tint::None) => self.text.push_str(text),
-            (true, tint) => self.text.extend([tint.code(), text, "\x1b[0m"]),
-        }
+        self.text.push_str(&tint.on(text, self.colour));
     }
 }
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
-mod tests;
+pub(crate) mod tests;

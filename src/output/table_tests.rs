@@ -22,7 +22,7 @@ fn named(id: u64, name: &str) -> TaskRef {
     TaskRef { id: TaskId::new(id), name: name.into(), slot: None }
 }
 
-fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
+pub(crate) fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
     TaskSnapshot {
         task: named(id, name),
         state,
@@ -48,7 +48,7 @@ fn mark(label: &'static str) -> Mark {
     Mark { label: label.into(), at: ago(5) }
 }
 
-fn empty() -> Snapshot {
+pub(crate) fn empty() -> Snapshot {
     Snapshot {
         at: AT,
         draining: false,

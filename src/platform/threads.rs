@@ -227,7 +227,7 @@ pub(crate) fn spawn_waiter(run: impl FnOnce() + Send + 'static) -> io::Result<()
 }
 
 /// The one place where threads are started.
-fn spawn(
+pub(crate) fn spawn(
     name: String,
     stack_size: Option<usize>,
     run: impl FnOnce(Arc<str>) + Send + 'static,

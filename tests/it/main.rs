@@ -8,6 +8,8 @@ mod classes;
 mod clock;
 mod closing;
 mod concurrency;
+#[cfg(feature = "console")]
+mod console;
 mod drain;
 mod grammar;
 mod idle;

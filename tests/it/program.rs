@@ -20,7 +20,7 @@ pub(crate) struct Program {
     errors: Receiver<String>,
 }
 
-const CHILD: &str = "THREADVISOR_TEST_CHILD";
+pub(crate) const CHILD: &str = "THREADVISOR_TEST_CHILD";
 
 /// Whether this process was started by [`Program::start`].
 pub(crate) fn is_child() -> bool {

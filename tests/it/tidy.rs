@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What each folder of `src` may use. The order of the modules inside a folder is that of its
 /// `mod.rs`: each may use only those listed below it.
-const FOLDERS: [(&str, &[&str]); 10] = [
+const FOLDERS: [(&str, &[&str]); 11] = [
     ("vocabulary", &["vocabulary"]),
     ("machine", &["vocabulary", "machine"]),
     ("platform", &["vocabulary", "platform"]),
@@ -15,6 +15,7 @@ const FOLDERS: [(&str, &[&str]); 10] = [
     ("process", &["vocabulary", "platform", "output", "task", "process"]),
     ("runtime", &["vocabulary", "machine", "platform", "output", "task", "runtime"]),
     ("api", &["vocabulary", "platform", "output", "task", "runtime", "api"]),
+    ("console", &["vocabulary", "platform", "output", "api", "console"]),
     ("timeline", &["vocabulary", "platform", "output", "api", "timeline"]),
     ("guide", &[]),
 ];

@@ -26,6 +26,7 @@ mod program;
 mod progress;
 mod promises;
 mod readiness;
+mod readme;
 mod recv;
 mod reports;
 mod results;

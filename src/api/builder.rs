@@ -186,6 +186,22 @@ impl SupervisorBuilder {
 
     /// Calls `callback` for every event, on the thread of the shared lane. A slow callback delays
     /// the other subscribers of that lane, but never a task. See [`Subscribe`].
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let (sender, failures) = std::sync::mpsc::channel();
+    /// let supervisor = Supervisor::builder()
+    ///     .on_event(move |event| {
+    ///         if let EventKind::AttemptFailed { error, .. } = &event.kind {
+    ///             let _ = sender.send(error.to_string());
+    ///         }
+    ///     })
+    ///     .start()?;
+    /// let report = supervisor.run([TaskSpec::once("probe", |_| Err("no answer".into()))])?;
+    /// assert_eq!(failures.recv()?, "no answer");
+    /// assert_eq!(report.exit_code(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_event(self, callback: impl FnMut(&Event) + Send + 'static) -> Self {
         self.subscriber(Callback(callback))
     }

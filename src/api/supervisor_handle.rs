@@ -121,6 +121,16 @@ impl SupervisorHandle {
     ///
     /// Blocks as [`add`](Self::add) does.
     ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let task = |name| TaskSpec::once(name, |_| Ok(()));
+    /// let error = supervisor.handle().add_all([task("a"), task("b"), task("a")]).unwrap_err();
+    /// assert!(matches!(error.rejection(), Some(Rejection::SlotNamedTwice { .. })));
+    /// assert_eq!(error.into_spec().len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Each error gives all specs back, in their order, and none of the tasks is started.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.

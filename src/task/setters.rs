@@ -79,6 +79,19 @@ macro_rules! setters {
             /// Sets how many failures of a streak are retried; the next failure ends the task. A
             /// success ends a streak, and see [`stable_after`](Self::stable_after): a body that
             /// loops for ever has no successes. Default: `None`, no limit.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::prelude::*;
+            /// # let supervisor = Supervisor::builder().start()?;
+            /// let probe = |ctx: &TaskContext| Err(format!("try {}", ctx.attempt()).into());
+            /// let probe = TaskSpec::new("probe", probe)
+            ///     .backoff(BackoffPolicy::constant(Duration::from_millis(1)))
+            ///     .max_retries(2);
+            /// let outcome = supervisor.handle().add(probe)?.wait()?;
+            /// assert_eq!(outcome.to_string(), "failed: try 3");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[doc(alias = "attempts")]
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {
                 self.with(Setting::MaxRetries(most.into()))
@@ -185,6 +198,22 @@ macro_rules! setters {
             /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread takes
             /// up its first attempt within `span` after the hand-over. An initial delay is not
             /// counted. Default: `None`, no limit.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let handle = supervisor.handle();
+            /// let call = TaskSpec::new("call", |ctx| Ok(ctx.sleep(Duration::MAX)?)).slot("line");
+            /// handle.add(call)?;
+            /// let alarm = TaskSpec::once("alarm", |_| Ok(())).slot("line");
+            /// let alarm = alarm.expires_in(Duration::from_secs(30)); // later it is of no use
+            /// let alarm = handle.submit(alarm, AdmissionPolicy::Queue)?;
+            /// clock.advance(Duration::from_secs(30));
+            /// assert!(matches!(alarm.outcome(), Some(Outcome::Rejected(Rejection::Expired))));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[doc(alias = "ttl")]
             pub fn expires_in(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::ExpiresIn(span.into()))
@@ -255,8 +284,9 @@ macro_rules! setters {
 
             /// Sets what happens to the slot, the permit and the permit of the class when an
             /// attempt outlives its grace. If a class stands for things, `Release` lets another
-            /// attempt have the thing that the stuck body still uses. Default:
-            /// [`AbandonPolicy::Hold`].
+            /// attempt have the thing that the stuck body still uses. Both are compared in
+            /// [`guide::c_libraries`](crate::guide::c_libraries#libraries-that-cannot-be-woken).
+            /// Default: [`AbandonPolicy::Hold`].
             #[doc(alias = "on_abandon")]
             pub fn abandon_policy(self, policy: AbandonPolicy) -> Self {
                 self.with(Setting::AbandonPolicy(policy))

@@ -93,6 +93,17 @@ impl TaskSpec {
 
     /// Creates a task whose body runs at most once, which implies
     /// [`RestartPolicy::Never`](crate::RestartPolicy::Never). The body may consume what it owns.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let (answer, answers) = std::sync::mpsc::channel();
+    /// let lines = vec!["one".to_owned(), "two".to_owned()];
+    /// let join = TaskSpec::once("join", move |_| Ok(answer.send(lines.concat())?));
+    /// assert!(supervisor.handle().add(join)?.wait()?.is_success());
+    /// assert_eq!(answers.recv()?, "onetwo");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn once(
         name: impl Into<Arc<str>>,
         body: impl FnOnce(&TaskContext) -> TaskResult + Send + 'static,
@@ -156,6 +167,17 @@ impl TaskSpec {
 
     /// Sets the slot, which at most one task owns at a time. Default: the slot whose key is the
     /// task's name.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let on_port = |name| TaskSpec::once(name, |_| Ok(())).slot("/dev/ttyUSB0");
+    /// let names = ["update", "read", "log"];
+    /// let tasks = supervisor.handle().submit_all(names.map(on_port), AdmissionPolicy::Queue);
+    /// assert!(tasks.into_iter().all(|task| task.is_ok())); // they run one after the other
+    /// assert_eq!(supervisor.run([])?.outcomes.completed, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "key")]
     #[doc(alias = "mutex")]
     pub fn slot(mut self, key: impl Into<Arc<str>>) -> Self {
@@ -219,6 +241,24 @@ impl TaskSpec {
     /// of [`every`](Self::every) or [`repeat_after`](Self::repeat_after): for a daily job that may
     /// have failed only for a moment. The grid of `every` does not move. Without this setting, a
     /// retry does not come before the next run would.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let backup = TaskOutput::new();
+    /// let spec = TaskSpec::new("backup", backup.fill(|ctx| match ctx.attempt() {
+    ///     1 => Err("the disk is not there yet".into()),
+    ///     attempt => Ok(attempt),
+    /// }));
+    /// let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
+    /// let spec = spec.every(day).backoff(BackoffPolicy::constant(minute)).retry_early();
+    /// supervisor.handle().add(spec)?;
+    /// clock.advance(minute);
+    /// assert_eq!(backup.take(), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry_early(self) -> Self {
         self.with(Setting::RetryEarly)
     }

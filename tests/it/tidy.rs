@@ -391,3 +391,56 @@ fn the_links_of_the_front_page_are_absolute() {
     let relative = readme.split("](").skip(1).filter(|link| !link.starts_with("https://"));
     check(&relative.map(|link| format!("README.md: {link:.40}")).collect::<Vec<_>>());
 }
+
+/// The anchor that a heading has in the docs.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The compiler of the docs checks that a page exists, but not what follows the `#`.
+#[test]
+fn links_into_the_pages_name_a_heading_that_is_there() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pages: Vec<(String, String)> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    assert!(pages.len() > 5, "no pages?");
+    let has = |(_, text): &(String, String), wanted: &str| {
+        let mut headings = text.lines().filter(|line| line.starts_with('#'));
+        headings.any(|line| anchor(line) == wanted) || text.contains(&format!("id=\"{wanted}\""))
+    };
+
+    let rust = sources().into_iter().map(|source| (source.path, source.text));
+    let readme = ("README.md".to_owned(), page("README.md"));
+    let mut faults = Vec::new();
+    for (from, text) in rust.chain(pages.iter().cloned()).chain([readme]) {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((to, wanted)) = link.split_once('#') else { continue };
+            let to = to.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+            let to = if to.is_empty() { &from } else { to };
+            match pages.iter().find(|(name, _)| name == to) {
+                Some(page) if !has(page, wanted) => faults.push(format!("{from}: {link}")),
+                _ => {}
+            }
+        }
+    }
+    check(&faults);
+}
+
+#[test]
+fn every_page_is_in_the_list_of_pages() {
+    let list = page("src/guide/mod.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide");
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let pages = names.filter_map(|name| name.strip_suffix(".md").map(str::to_owned));
+    let missing = pages.filter(|name| !list.contains(&format!("| [`{name}`]")));
+    check(&missing.map(|name| format!("src/guide/mod.rs lacks {name}")).collect::<Vec<_>>());
+}

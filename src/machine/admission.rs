@@ -9,7 +9,7 @@ use super::input::Submission;
 use super::step::Machine;
 use super::task::{State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
-use crate::vocabulary::id::{GroupKey, SlotKey, TaskId, TaskKey};
+use crate::vocabulary::id::{SlotKey, TaskId, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -19,13 +19,13 @@ impl Machine {
     pub(super) fn submit(&mut self, submission: Submission, out: &mut Vec<Effect>) {
         self.name_slot(&submission);
         let refusal = self.refusal(&submission, 0);
-        self.decide(submission, refusal, None, out);
+        self.decide(submission, refusal, false, out);
     }
 
     /// Admits all or none. Of two tasks that name the same slot, the second is refused.
     pub(super) fn submit_batch(&mut self, batch: Vec<Submission>, out: &mut Vec<Effect>) {
         let culprit = self.refusal_of_batch(&batch);
-        self.decide_batch(batch, culprit, None, out);
+        self.decide_batch(batch, culprit, false, out);
     }
 
     /// The task of a batch that cannot be admitted, and why. All slots are named first, so that a
@@ -50,7 +50,7 @@ impl Machine {
         &mut self,
         batch: Vec<Submission>,
         culprit: Option<(TaskId, Rejection)>,
-        group: Option<GroupKey>,
+        is_member: bool,
         out: &mut Vec<Effect>,
     ) {
         for submission in batch {
@@ -61,7 +61,7 @@ impl Machine {
                     Rejection::BatchRefused { culprit }
                 }
             });
-            self.decide(submission, refusal, group, out);
+            self.decide(submission, refusal, is_member, out);
         }
     }
 
@@ -114,13 +114,13 @@ impl Machine {
         &mut self,
         submission: Submission,
         refusal: Option<Rejection>,
-        group: Option<GroupKey>,
+        is_member: bool,
         out: &mut Vec<Effect>,
     ) {
         let (task, slot, policy) = (submission.addr, submission.slot, submission.policy);
         let gives_back = submission.gives_back;
         Self::publish(out, Notice::Submitted { task, policy });
-        self.tasks.insert(self.new_task(submission, group));
+        self.tasks.insert(self.new_task(submission, is_member));
         self.open += 1;
 
         // A refused task ends like any other: with an event and an outcome.
@@ -147,7 +147,7 @@ impl Machine {
     }
 
     /// A task in its initial state.
-    fn new_task(&self, submission: Submission, group: Option<GroupKey>) -> Task {
+    fn new_task(&self, submission: Submission, is_member: bool) -> Task {
         Task {
             addr: submission.addr,
             slot: submission.slot,
@@ -162,7 +162,7 @@ impl Machine {
             streak: 0,
             short_runs: 0,
             awaited: 0,
-            group,
+            is_member,
             class_index: None,
             backoff: BackoffState::default(),
             failures: None,
@@ -361,7 +361,7 @@ impl Machine {
     /// Forgets a task that no longer holds anything, and also its slot if that is vacant.
     pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
-        self.touch_group(key);
+        self.leave_group(key);
         self.timers.clear(key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });

@@ -35,8 +35,7 @@ impl Machine {
             let entry = Group::new(group, strategy, restart_limit, roster, self.now);
             self.groups.insert(entry);
         }
-        let key = refusal.is_none().then_some(group.key);
-        self.decide_batch(members, refusal, key, out);
+        self.decide_batch(members, refusal, refusal.is_none(), out);
         if refusal.is_some() {
             return out.push(Effect::ForgetGroup { group });
         }
@@ -124,13 +123,22 @@ impl Machine {
 
     /// The state of a member has changed: its group is advanced before the step ends.
     pub(super) fn touch_group(&mut self, key: TaskKey) {
-        if let Some(group) = self.tasks[key].group {
+        if let Some(group) = self.groups.key_of(&self.tasks[key]) {
             self.groups.touch(group);
         }
     }
 
+    /// A task is about to be forgotten, or its group is.
+    pub(super) fn leave_group(&mut self, key: TaskKey) {
+        if self.tasks[key].is_member {
+            self.touch_group(key);
+            self.groups.forget_member(key);
+            self.task_mut(key).is_member = false;
+        }
+    }
+
     fn group_of(&self, key: TaskKey) -> Option<(&Group, &Member)> {
-        let group = self.groups.get(self.tasks[key].group?)?;
+        let group = self.groups.get(self.groups.key_of(&self.tasks[key])?)?;
         Some((group, group.member(key)?))
     }
 
@@ -140,7 +148,7 @@ impl Machine {
 
     /// A member is ready: its attempt was claimed or has said so, or a step has returned `Ok`.
     pub(super) fn member_ready(&mut self, key: TaskKey) {
-        let Some(group) = self.tasks[key].group else { return };
+        let Some(group) = self.groups.key_of(&self.tasks[key]) else { return };
         if let Some(member) = self.groups.get_mut(group).and_then(|it| it.member_mut(key)) {
             member.ready = true;
             self.groups.touch(group);
@@ -274,7 +282,7 @@ impl Machine {
         let (key, now) = (member.task.key, self.now);
         let task = &self.tasks[key];
         let (delay, spacing) = (task.plan.initial_delay, task.spacing_until());
-        let group = task.group.and_then(|group| self.groups.get_mut(group));
+        let group = self.groups.key_of(task).and_then(|group| self.groups.get_mut(group));
         if let Some(member) = group.and_then(|group| group.member_mut(key)) {
             member.released = true;
         }
@@ -379,7 +387,7 @@ impl Machine {
         let Some(group) = self.groups.remove(key) else { return };
         for member in members {
             if let Some(key) = self.tasks.find(member.task) {
-                self.task_mut(key).group = None;
+                self.leave_group(key);
             }
         }
         let group = group.addr;
@@ -405,7 +413,8 @@ impl Machine {
     /// Whether a member will not end by itself: a step that is done, or one of a group that has a
     /// resident.
     pub(super) fn stays_with_group(&self, task: &Task) -> bool {
-        let Some(group) = task.group.and_then(|group| self.groups.get(group)) else { return false };
+        let group = self.groups.key_of(task).and_then(|group| self.groups.get(group));
+        let Some(group) = group else { return false };
         let is_resident = |it: &Member| {
             let task = self.tasks.get(it.task.key).filter(|task| task.addr == it.task);
             task.is_some_and(|it| it.plan.restart == RestartPolicy::Always && !it.state.is_over())
@@ -441,7 +450,7 @@ impl Machine {
 
     /// The group of a member, and its phase.
     pub(crate) fn phase_of(&self, key: TaskKey) -> Option<(GroupAddr, usize)> {
-        let group = self.groups.get(self.tasks.get(key)?.group?)?;
+        let group = self.groups.get(self.groups.key_of(self.tasks.get(key)?)?)?;
         Some((group.addr, group.member(key)?.phase as usize))
     }
 }

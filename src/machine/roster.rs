@@ -1,6 +1,6 @@
 //! The groups: who belongs to them, and how far each has got.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::table::Table;
@@ -154,7 +154,13 @@ impl Group {
 
 impl Task {
     pub(crate) const fn is_member(&self) -> bool {
-        self.group.is_some()
+        self.is_member
+    }
+
+    /// Whether it is told of a shutdown at once. A member is told when it is the turn of its phase,
+    /// but one that was asked to stop before is to hurry.
+    pub(super) const fn is_told_alone(&self) -> bool {
+        !self.is_member() || self.state.stop_recorded()
     }
 
     /// Whether a success makes it wait for the next restart of its group.
@@ -175,13 +181,28 @@ impl Task {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     entries: Table<Group>,
+    /// The groups of all members that exist.
+    by_member: BTreeMap<TaskKey, GroupKey>,
     pub(super) touched: VecDeque<GroupKey>,
 }
 
 impl Groups {
     pub(super) fn insert(&mut self, group: Group) {
         let key = group.addr.key.0;
+        let members = group.members.iter().map(|member| member.task.key);
+        self.by_member.extend(members.map(|member| (member, group.addr.key)));
         assert!(self.entries.insert(key, group).is_none(), "group key {key} is taken");
+    }
+
+    /// The group of a task.
+    pub(super) fn key_of(&self, task: &Task) -> Option<GroupKey> {
+        let key = task.is_member.then_some(&task.addr.key)?;
+        self.by_member.get(key).copied()
+    }
+
+    /// A member leaves the tables, or its group does.
+    pub(super) fn forget_member(&mut self, key: TaskKey) {
+        self.by_member.remove(&key);
     }
 
     pub(super) fn remove(&mut self, key: GroupKey) -> Option<Group> {
@@ -212,5 +233,13 @@ impl Groups {
                 self.touched.push_back(key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Groups {
+    /// For the audit.
+    pub(crate) fn n_members(&self) -> usize {
+        self.by_member.len()
     }
 }

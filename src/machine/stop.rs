@@ -7,7 +7,7 @@ use super::effect::{Answer, Effect, Notice};
 use super::ending::End;
 use super::phase::Phase;
 use super::step::Machine;
-use super::task::{State, Stop, Task};
+use super::task::{State, Stop};
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
 use crate::vocabulary::time::Time;
@@ -146,10 +146,8 @@ impl Machine {
         out.push(Effect::CloseDoor { cause });
 
         // Waiting tasks go first, so that no slot or permit that becomes free below passes to them.
-        // A member is told when it is the turn of its phase; one that was told before is to hurry.
-        let own = |task: &&Task| !task.is_member() || task.state.stop_recorded();
-        let keys = self.tasks.iter().filter(own).map(|task| (task.state, task.addr.key));
-        let keys: Vec<_> = keys.collect();
+        let own = self.tasks.iter().filter(|task| task.is_told_alone());
+        let keys: Vec<_> = own.map(|task| (task.state, task.addr.key)).collect();
         let waits = |state| matches!(state, State::Queued | State::Runnable | State::Waiting(_));
         let queued = keys.iter().filter(|(state, _)| *state == State::Queued);
         let owners = keys.iter().filter(|(state, _)| waits(*state) && *state != State::Queued);
@@ -188,12 +186,12 @@ impl Machine {
                 let (grace_until, next_step) = (self.now, Time::NEVER);
                 self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
                 out.push(Effect::RestoreSignals);
-                self.touch_groups();
-                self.advance_groups(out);
-                let keys: Vec<_> = self.tasks.iter().map(|task| task.addr.key).collect();
+                let own = self.tasks.iter().filter(|task| task.is_told_alone());
+                let keys: Vec<_> = own.map(|task| task.addr.key).collect();
                 for key in keys {
                     self.stop(key, StopReason::Shutdown, out);
                 }
+                self.touch_groups();
             }
             Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {}
         }

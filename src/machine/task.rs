@@ -8,9 +8,7 @@ use core::time::Duration;
 use super::ending::{End, Finality};
 use super::table::Table;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
-use crate::vocabulary::id::{
-    AttemptAddr, ClassIndex, ClassKey, GroupKey, SlotKey, TaskAddr, TaskKey,
-};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
@@ -222,8 +220,8 @@ pub(crate) struct Task {
     pub(super) short_runs: u8,
     /// The number of bodies that wait for the task.
     pub(super) awaited: u32,
-    /// The group of which it is a member, until that is over.
-    pub(super) group: Option<GroupKey>,
+    /// Whether it is in a group, which is not over: that knows its members.
+    pub(super) is_member: bool,
     /// Which permit of its class it holds.
     pub(crate) class_index: Option<ClassIndex>,
     pub(super) backoff: BackoffState,

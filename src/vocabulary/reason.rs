@@ -324,7 +324,7 @@ pub enum TaskState {
     Stopping,
     /// The body outlived its grace and still runs.
     Abandoned,
-    /// The task waits for its initial delay, its backoff or its interval, or is
+    /// The task waits for its initial delay, its backoff, its interval or its phase, or is
     /// [paused](crate::TaskHandle::pause), and holds no thread and no permit.
     Waiting,
     /// The body will not run again, and is being dropped on a worker, or waits for one.

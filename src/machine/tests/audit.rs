@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::audit_face::{audit_face, audit_face_empty};
+use super::audit_groups::{audit_groups, stays};
 use crate::machine::line::Line;
 use crate::machine::list::List;
 use crate::machine::phase::Phase;
@@ -27,6 +28,7 @@ pub(super) fn audit(machine: &Machine, beyond: usize) {
         audit_task(machine, task);
     }
     audit_stuck(machine);
+    audit_groups(machine);
     audit_drain(machine);
     let open = machine.tasks.iter().filter(|task| !is_over(task)).count();
     assert_eq!(machine.open as usize, open, "tasks without outcome are miscounted");
@@ -56,7 +58,8 @@ fn audit_drain(machine: &Machine) {
             State::Closing(_) => true,
             _ => false,
         };
-        stopped || (task.plan.restart != RestartPolicy::Always && !task.paused)
+        let resident = task.plan.restart == RestartPolicy::Always || stays(machine, task);
+        stopped || (!resident && !task.paused)
     };
     for (_, slot) in machine.slots.iter() {
         for key in members(machine, slot.queue) {

@@ -18,6 +18,7 @@ use crate::vocabulary::reason::{CancelReason, StopReason};
 
 mod audit;
 mod audit_face;
+mod audit_groups;
 pub(crate) mod cell_model;
 pub(crate) mod dice;
 pub(crate) mod grammar;
@@ -26,6 +27,7 @@ mod orders;
 mod render;
 mod rig;
 mod rig_by_hand;
+mod rig_groups;
 mod rules;
 mod shrinking;
 mod spec;

@@ -449,7 +449,15 @@ impl Rig {
         self.said.entry((attempt.task.id, attempt.number)).or_default()
     }
 
-    fn submission(&mut self, spec: Spec) -> Submission {
+    pub(super) const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub(super) fn name(&self, task: TaskId) -> &'static str {
+        self.names.task(task)
+    }
+
+    pub(super) fn submission(&mut self, spec: Spec) -> Submission {
         let key = spec.key_of.map(|name| self.task(name).key);
         Submission {
             addr: self.names.new_task(spec.name, key),

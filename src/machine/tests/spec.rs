@@ -167,6 +167,11 @@ impl Spec {
         self.plan(|plan| plan.ready_within = Some(span))
     }
 
+    /// Ready once it has returned.
+    pub(super) fn step(self) -> Self {
+        self.plan(|plan| plan.step = true)
+    }
+
     pub(super) fn grace(self, grace: Duration) -> Self {
         self.plan(|plan| plan.grace = grace)
     }

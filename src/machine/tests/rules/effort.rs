@@ -2,9 +2,10 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use super::super::spec::{ms, task};
-use crate::machine::{Input, Machine, Submission};
+use crate::machine::{Input, Machine, Submission, Task};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{Limits, Plan};
@@ -151,4 +152,11 @@ fn no_step_is_longer_where_many_wait_for_their_class() {
     }
     assert_eq!(line.machine.tasks().iter().count(), 0, "all are over");
     assert!(line.most < 100, "one step visits {} tasks", line.most);
+}
+
+/// A task without a group pays nothing for those that have one.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_task_stays_small() {
+    assert!(size_of::<Task>() <= 208);
 }

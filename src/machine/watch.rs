@@ -26,6 +26,7 @@ impl Machine {
         self.set_running(key, State::Running { claimed_at, deadline, watch, health });
         // It has run since the claim, however often it moved its deadline.
         self.task_mut(key).since = claimed_at;
+        self.touch_group(key);
     }
 
     /// A running attempt is overdue at another time.

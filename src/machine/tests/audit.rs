@@ -178,6 +178,8 @@ fn audit_task(machine: &Machine, task: &Task) {
             };
             due == look.min(deadline).min(stable)
         }
+        // A member that was interrupted hurries when it is the turn of its phase.
+        State::Stopping { stop: None, .. } if task.is_member() => true,
         State::Stopping { .. } if !machine.is_running() => {
             due.is_never() || due <= machine.phase.grace_until()
         }

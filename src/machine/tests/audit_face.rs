@@ -87,7 +87,9 @@ fn audit_timer(machine: &Machine, task: &Task) {
     let right = match task.state {
         State::Intake | State::Over => panic!("{task:?} was left within a step"),
         State::Queued | State::Runnable => {
-            due.is_never() || (task.attempt == 0 && task.plan.expires_in.is_some())
+            // Offers to members are taken back.
+            let never_ran = task.attempt == 0 || task.is_member();
+            due.is_never() || (never_ran && task.plan.expires_in.is_some())
         }
         State::Starting { stop: None, expired: false, sent_back: false } => {
             due.is_never() || task.plan.expires_in.is_some()

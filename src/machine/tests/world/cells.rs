@@ -217,6 +217,12 @@ impl Cells {
         self.cells.values().filter(|cell| cell.shared.runs()).map(|cell| cell.attempt).collect()
     }
 
+    /// Whether a body of this task runs, other than a released one.
+    pub(super) fn runs(&self, task: TaskId) -> bool {
+        let own = self.cells.range((task, 0)..=(task, u64::MAX));
+        own.map(|(_, cell)| cell).any(|cell| cell.shared.runs() && !cell.released)
+    }
+
     fn cell(&mut self, attempt: AttemptAddr) -> &mut Cell {
         let cell = self.cells.get_mut(&(attempt.task.id, attempt.number));
         cell.expect("an attempt that was ordered")

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::groups::SIGHTS;
 use super::pairs::PAIRS;
 use crate::machine::step::Released;
 use crate::machine::task::Wait;
@@ -122,6 +123,17 @@ impl Coverage {
         let each = each.filter(|(_, name)| !elsewhere(name));
         let count = |(group, name)| (self.0.get(&(group, name)).copied().unwrap_or(0), group, name);
         let mut counts: Vec<_> = each.map(count).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    /// The same of what only groups bring about.
+    pub(super) fn rarest_of_groups(&self) -> Vec<(u64, Name, Name)> {
+        let count = |&name: &Name| {
+            let seen = self.0.get(&("groups", name)).copied().unwrap_or(0);
+            (seen, "groups", name)
+        };
+        let mut counts: Vec<_> = SIGHTS.iter().map(count).collect();
         counts.sort_unstable();
         counts
     }

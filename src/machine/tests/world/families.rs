@@ -85,6 +85,9 @@ families! {
     Storms,
     Timeouts,
     Watchdogs,
+    /// Tasks are in groups. Only in worlds made for that: those who look after single tasks know
+    /// nothing of groups.
+    Groups,
 }
 
 /// Which of them there are.

@@ -5,7 +5,8 @@
 //! decides; `users`, `threads` and `cells` are those who act. What must hold is looked after by
 //! five that know nothing of each other: `checker` with what it has seen of tasks, attempts,
 //! `queues`, `classes` and of what is `stuck`, `waits`, `events`, `bodies`, and `said` with the
-//! grammar of the page. `coverage` counts what was met, and `simulation` is the test.
+//! grammar of the page; where there are groups, by the last two and `groups`. `coverage` counts
+//! what was met, and `simulation` is the test.
 
 mod bodies;
 mod cells;
@@ -16,6 +17,8 @@ mod closings;
 mod coverage;
 mod events;
 mod families;
+mod groups;
+mod orders;
 mod pairs;
 mod queues;
 mod recipe;
@@ -42,12 +45,12 @@ use core::time::Duration;
 use crate::machine::tests::audit::{audit, audit_empty};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Effect, Input, Machine, Notice};
+use crate::machine::{Effect, Input, Machine};
 use crate::vocabulary::answer::ClosingAnswer;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::RestartPolicy;
-use crate::vocabulary::reason::{Decision, ShutdownCause};
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 use bodies::Bodies;
 use cells::Cells;
@@ -56,6 +59,7 @@ use closings::Closings;
 use coverage::Coverage;
 use events::Events;
 use families::{Families, Family, Profile};
+use groups::Watch;
 use recipe::{Recipe, Request};
 use said::Story;
 use waits::Waits;
@@ -82,6 +86,9 @@ struct World {
     waits: Waits,
     events: Events,
     story: Story,
+    /// It has groups, and only their watch looks after what follows from what.
+    has_groups: bool,
+    watch: Watch,
     coverage: Coverage,
     bodies: Bodies,
     now: Time,
@@ -96,8 +103,11 @@ struct World {
     free_keys: Vec<TaskKey>,
     slots: BTreeMap<u32, SlotKey>,
     free_slots: Vec<SlotKey>,
+    free_groups: Vec<GroupKey>,
     n_keys: u32,
     n_slots: u32,
+    n_groups: u32,
+    n_waits: usize,
     requests_left: usize,
     /// The controller does nothing before.
     asleep_until: Time,
@@ -164,6 +174,8 @@ impl World {
             waits: Waits::new(limits.clone(), obedient),
             events: Events::new(limits.max_concurrent),
             story: Story::default(),
+            has_groups: families.have(Family::Groups),
+            watch: Watch::new(limits.grace),
             coverage: Coverage::default(),
             bodies: Bodies::default(),
             now: Time::ZERO,
@@ -177,8 +189,11 @@ impl World {
             free_keys: Vec::new(),
             slots: BTreeMap::new(),
             free_slots: Vec::new(),
+            free_groups: Vec::new(),
             n_keys: 0,
             n_slots: 0,
+            n_groups: 0,
+            n_waits: 0,
             requests_left: script.len(),
             asleep_until: Time::ZERO,
             healthy: false,
@@ -225,10 +240,14 @@ impl World {
         let expected = (self.n_keys as usize, self.n_slots as usize, 0);
         assert_eq!(keys, expected, "a task or a slot is never forgotten");
         self.bodies.finish();
-        self.waits.finish();
-        self.events.finish();
         self.story.finish();
-        self.checker.finish();
+        if self.has_groups {
+            assert_eq!(self.free_groups.len(), self.n_groups as usize, "a group is left");
+        } else {
+            self.waits.finish();
+            self.events.finish();
+            self.checker.finish();
+        }
         Life { steps: self.steps, coverage: self.coverage }
     }
 
@@ -379,104 +398,33 @@ impl World {
         let still_due = self.machine.deadline() <= now && !flush_begins;
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
-        self.events.input(input);
         for effect in &*effects {
             if let Effect::Publish(notice) = effect {
                 self.story.add(*notice);
-                self.events.see(*notice);
             }
         }
-        self.waits.step(now, input, effects);
-        self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
-        audit(&self.machine, self.checker.beyond());
-    }
-
-    fn perform(&mut self, effect: Effect) -> Option<(AttemptAddr, Input)> {
-        match effect {
-            Effect::Start { attempt, finality, .. } => self.offer(attempt, finality),
-            Effect::Revoke { attempt } => {
-                if self.cells.is_offered(attempt) {
-                    self.bodies.comes_back(attempt.task.id);
-                }
-                let answer = self.cells.revoke(attempt);
-                return Some((attempt, Input::RevokeAnswered { attempt, answer }));
-            }
-            Effect::Tell { attempt, reason, grace_until } => {
-                let (answer, reaction) = self.cells.tell(attempt, reason, self.now, grace_until);
-                if let Some(reaction) = reaction {
-                    self.schedule(reaction, Happening::Return(attempt));
-                }
-                return Some((attempt, Input::TellAnswered { attempt, answer }));
-            }
-            Effect::Finalize { attempt, grace_until } => self.cells.finalize(attempt, grace_until),
-            Effect::Abandon { attempt } => {
-                let answer = self.cells.abandon(attempt);
-                return Some((attempt, Input::AbandonAnswered { attempt, answer }));
-            }
-            Effect::Look { attempt } => {
-                let alive = self.cells.look(attempt, self.now);
-                return Some((attempt, Input::Looked { attempt, alive }));
-            }
-            Effect::Close { attempt, .. } => self.close(attempt),
-            Effect::AbandonClosing { attempt } => {
-                let answer = self.closings.abandon(attempt);
-                return Some((attempt, Input::ClosingAnswered { attempt, answer }));
-            }
-            Effect::Release { attempt, .. } if self.closings.has(attempt.task.id) => {}
-            Effect::Release { attempt, .. } => {
-                self.cells.release(attempt);
-                self.bodies.is_released(attempt.task.id);
-            }
-            Effect::Forget { task } => {
-                self.bodies.is_forgotten(task.id);
-                self.free_keys.push(task.key);
-            }
-            Effect::ForgetSlot { slot } => {
-                let n_known = self.slots.len();
-                self.slots.retain(|_, known| *known != slot);
-                assert_eq!(self.slots.len() + 1, n_known, "a slot is forgotten once");
-                self.free_slots.push(slot);
-            }
-            Effect::FlushEvents => {
-                let delay = Dice::of(&[self.seed, 7]).span(ms(100));
-                self.schedule(delay, Happening::Message(Input::EventsFlushed));
-            }
-            Effect::Finish => self.finished = true,
-            Effect::Deliver { task, end, .. } => {
-                self.bodies.is_over(task.id, end);
-                let mut dice = self.dice(task.id, 0, Chance::React);
-                if dice.chance(self.profile.reacts) && !self.healthy {
-                    self.react(&mut dice, task.id);
+        if self.has_groups {
+            self.watch.step(now, input, effects, &self.cells, &mut self.coverage);
+        } else {
+            self.events.input(input);
+            for effect in &*effects {
+                if let Effect::Publish(notice) = effect {
+                    self.events.see(*notice);
                 }
             }
-            Effect::Decide { .. } | Effect::Publish(_) => self.note_bodies(effect),
-            Effect::Answer(_)
-            | Effect::BeginDrain { .. }
-            | Effect::NoteUnfinished { .. }
-            | Effect::CloseDoor { .. }
-            | Effect::PublishGroup { .. }
-            | Effect::ForgetGroup { .. }
-            | Effect::RestoreSignals
-            | Effect::Examine { .. }
-            | Effect::NoteFailure { .. }
-            | Effect::ForgetReleased { .. } => {}
+            self.waits.step(now, input, effects);
+            self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
         }
-        None
+        self.n_waits += usize::from(matches!(input, Input::WaitBegan(_)));
+        audit(&self.machine, self.beyond());
     }
 
-    /// What becomes of a body without an order about it.
-    fn note_bodies(&mut self, effect: Effect) {
-        match effect {
-            Effect::Decide { task, decision: Decision::Rejected(_) }
-                if self.checker.gives_back(task.id) || !self.machine.is_running() =>
-            {
-                self.bodies.is_given_back(task.id);
-            }
-            Effect::Publish(Notice::Admitted { task }) => self.bodies.is_admitted(task.id),
-            Effect::Publish(Notice::ClosingAbandoned { attempt }) => {
-                self.bodies.is_given_up(attempt.task.id, false);
-            }
-            _ => {}
+    /// At most so many attempts have started without a permit.
+    fn beyond(&self) -> usize {
+        if self.has_groups {
+            self.n_waits
+        } else {
+            self.checker.beyond()
         }
     }
 }

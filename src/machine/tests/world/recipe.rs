@@ -8,9 +8,10 @@ use core::time::Duration;
 use super::families::{Families, Family, Profile, FAMILIES};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
+use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::TaskId;
-use crate::vocabulary::plan::Plan;
-use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::plan::{BodyKind, Interval, Plan};
+use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
@@ -27,7 +28,15 @@ impl Recipe {
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice::of(&[seed, 3]);
         let share = dice.one_of(&[30, 50, 80]);
-        let families: Vec<_> = FAMILIES.iter().copied().filter(|_| dice.chance(share)).collect();
+        let drawn = FAMILIES.iter().copied().filter(|_| dice.chance(share));
+        let families: Vec<_> = drawn.filter(|&family| family != Family::Groups).collect();
+        Self::with(seed, Families::of(&families))
+    }
+
+    /// The same with groups.
+    pub(super) fn with_groups(seed: u64) -> Self {
+        let mut families = Self::new(seed).families.list();
+        families.push(Family::Groups);
         Self::with(seed, Families::of(&families))
     }
 
@@ -48,6 +57,10 @@ pub(super) struct Request {
 pub(super) enum Wish {
     Submit(Draft),
     SubmitAll(Vec<Draft>),
+    SubmitGroup(GroupDraft),
+    /// The group of a task, or of the first that there is.
+    StopGroupOf(Target),
+    RestartGroupOf(Target),
     Stop(Target),
     StopSlotOf(Target),
     Skip(Target),
@@ -119,6 +132,48 @@ impl Draft {
     }
 }
 
+/// A group to be submitted.
+#[derive(Clone, Debug)]
+pub(super) struct GroupDraft {
+    pub(super) strategy: Strategy,
+    pub(super) limit: Option<RestartLimit>,
+    pub(super) phases: Vec<u32>,
+    pub(super) members: Vec<Draft>,
+}
+
+impl GroupDraft {
+    fn new(dice: &mut Dice, profile: &Profile, families: Families, first: TaskId) -> Self {
+        let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
+        let (strategy, n_phases) = (dice.one_of(&strategies), 1 + dice.below(4));
+        let phases: Vec<_> = (0..n_phases).map(|_| 1 + dice.below(2)).collect();
+        let (restarts, within) = (dice.below(4), ms(1) + dice.span(ms(60)));
+        let is_limited = dice.chance(30);
+        let n_members = phases.iter().sum::<u32>();
+        let ids = (0..u64::from(n_members)).map(|n| TaskId::new(first.get() + n));
+        let members = ids.map(|id| {
+            let mut draft = Draft::new(dice, profile, families, id);
+            draft.policy = AdmissionPolicy::DropIfRunning;
+            draft.slot = draft.slot.filter(|_| dice.chance(20));
+            draft.cancelled &= dice.chance(10);
+            if draft.plan.body == BodyKind::Once {
+                (draft.plan.body, draft.plan.restart) = (BodyKind::Repeat, RestartPolicy::Always);
+            }
+            if dice.chance(25) {
+                draft.plan.step = true;
+                draft.plan.shutdown_on_end = false;
+                draft.plan.interval = Interval::None;
+                if draft.plan.restart == RestartPolicy::Always {
+                    draft.plan.restart = RestartPolicy::OnFailure;
+                }
+            }
+            draft
+        });
+        let members = members.collect();
+        let limit = is_limited.then_some(RestartLimit { restarts, within });
+        Self { strategy, limit, phases, members }
+    }
+}
+
 fn script(seed: u64, profile: &Profile, families: Families) -> Vec<Request> {
     let mut dice = Dice::of(&[seed, 1]);
     let n_requests = 20 + dice.below(100);
@@ -135,6 +190,9 @@ fn script(seed: u64, profile: &Profile, families: Families) -> Vec<Request> {
         match &wish {
             Some(Wish::Submit(_)) => submitted.push(first),
             Some(Wish::SubmitAll(drafts)) => submitted.extend(drafts.iter().map(|it| it.id)),
+            Some(Wish::SubmitGroup(group)) => {
+                submitted.extend(group.members.iter().map(|it| it.id));
+            }
             _ => {}
         }
         requests.extend(wish.map(|wish| Request { at, wish }));
@@ -171,6 +229,17 @@ fn wish(
     first: TaskId,
 ) -> Option<Wish> {
     let is = |family, wish: Wish| families.have(family).then_some(wish);
+    if families.have(Family::Groups) {
+        match dice.below(100) {
+            0..=19 => {
+                let group = GroupDraft::new(dice, profile, families, first);
+                return Some(Wish::SubmitGroup(group));
+            }
+            20..=23 => return is(Family::Stops, Wish::StopGroupOf(target?)),
+            24..=30 => return is(Family::Restarts, Wish::RestartGroupOf(target?)),
+            _ => {}
+        }
+    }
     match dice.below(114) {
         0..=49 => Some(Wish::Submit(Draft::new(dice, profile, families, first))),
         50..=56 => {

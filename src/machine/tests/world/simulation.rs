@@ -11,6 +11,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::coverage::Coverage;
 use super::families::{Families, Family};
@@ -22,6 +23,7 @@ use crate::vocabulary::policy::AdmissionPolicy;
 
 /// Worlds of an ordinary run.
 const SEEDS: u64 = 1500;
+const SEEDS_WITH_GROUPS: u64 = 300;
 /// A report shows so many lines of what happened last.
 const MAX_LINES: usize = 200;
 
@@ -31,11 +33,29 @@ fn every_world_drains_and_keeps_the_rules() {
         Some(seed) => seed..=seed,
         None => 1..=number("THREADVISOR_SEEDS").unwrap_or(SEEDS),
     };
+    live_through(seeds, Recipe::new, Coverage::rarest);
+}
+
+/// The same with groups.
+#[test]
+fn every_world_with_groups_drains_and_keeps_their_rules() {
+    let seeds = match number("THREADVISOR_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("THREADVISOR_SEEDS").unwrap_or(SEEDS_WITH_GROUPS),
+    };
+    live_through(seeds, Recipe::with_groups, Coverage::rarest_of_groups);
+}
+
+fn live_through(
+    seeds: RangeInclusive<u64>,
+    recipe: fn(u64) -> Recipe,
+    rarest: fn(&Coverage) -> Vec<(u64, &'static str, &'static str)>,
+) {
     let (mut n_steps, mut most, mut n_worlds) = (0, 0, 0);
     let mut coverage = Coverage::default();
     let mut failures = BTreeMap::<String, Vec<u64>>::new();
     for seed in seeds {
-        match survives(|| World::new(Recipe::new(seed)).live()) {
+        match survives(|| World::new(recipe(seed)).live()) {
             Ok(Life { steps, coverage: met }) => {
                 (n_steps, most) = (n_steps + steps, most.max(steps));
                 coverage.add(&met);
@@ -44,20 +64,21 @@ fn every_world_drains_and_keeps_the_rules() {
         }
         n_worlds += 1;
     }
-    let rarest = coverage.rarest();
-    println!("{n_worlds} worlds, {n_steps} steps, {most} at most; the rarest: {:?}", &rarest[..12]);
+    let rarest = rarest(&coverage);
+    let least = &rarest[..rarest.len().min(12)];
+    println!("{n_worlds} worlds, {n_steps} steps, {most} at most; the rarest: {least:?}");
     for (at, seeds) in &failures {
         println!("{at} failed in {} worlds, the first of seed {}", seeds.len(), seeds[0]);
     }
     if let Some(seed) = failures.values().map(|seeds| seeds[0]).min() {
-        let (failure, report) = explain(&Recipe::new(seed));
+        let (failure, report) = explain(&recipe(seed));
         println!("{report}");
         panic!(
             "{}: {}; again with THREADVISOR_SEED={seed} cargo test --lib simulation",
             failure.at, failure.why
         );
     }
-    if n_worlds >= SEEDS {
+    if n_worlds >= SEEDS_WITH_GROUPS {
         let missed: Vec<_> = rarest.iter().take_while(|(n, ..)| *n == 0).collect();
         assert!(missed.is_empty(), "never met: {missed:#?}");
     }

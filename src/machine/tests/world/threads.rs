@@ -24,7 +24,9 @@ impl World {
         if !self.cells.is_offered(attempt) {
             return;
         }
-        self.checker.claimed(self.now, attempt);
+        if !self.has_groups {
+            self.checker.claimed(self.now, attempt);
+        }
         let at = self.now;
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Body);
         let (body, runs) = dice.body(&self.profile, self.healthy, MAX_REACTION);
@@ -52,7 +54,9 @@ impl World {
     pub(super) fn body_is_ready(&mut self, attempt: AttemptAddr) {
         let at = self.now;
         let Some((claimed_at, until, claim)) = self.cells.say_ready(attempt) else { return };
-        self.checker.says_ready(attempt);
+        if !self.has_groups {
+            self.checker.says_ready(attempt);
+        }
         let mut dice = self.dice(attempt.task.id, attempt.number, Chance::Ready);
         let arrives = at.after(dice.delay(MAX_DELAY)).max(claim);
         // What the worker reports later does not overtake it.
@@ -64,7 +68,9 @@ impl World {
     pub(super) fn body_returns(&mut self, attempt: AttemptAddr) {
         let at = self.now;
         let Some(returned) = self.cells.returns(attempt, at) else { return };
-        self.checker.returned(attempt);
+        if !self.has_groups {
+            self.checker.returned(attempt);
+        }
         if returned.last {
             self.bodies.is_dropped_there(attempt.task.id, returned.released);
         }

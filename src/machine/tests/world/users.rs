@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::recipe::{Draft, Request, Target, Wish};
+use super::recipe::{Draft, GroupDraft, Request, Target, Wish};
 use super::{Happening, World};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Input, State, Submission};
-use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::machine::{Group, GroupSubmission, Input, State, Submission};
+use crate::vocabulary::id::{GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
 use crate::vocabulary::time::Time;
@@ -25,6 +25,17 @@ impl World {
             Wish::SubmitAll(drafts) => {
                 let batch = drafts.into_iter().map(|draft| self.submission(draft)).collect();
                 self.feed(Input::BatchSubmitted(batch));
+            }
+            Wish::SubmitGroup(draft) => self.submit_group(draft),
+            Wish::StopGroupOf(target) => {
+                if let Some(group) = self.group_of(target) {
+                    self.feed(Input::GroupStopRequested(group));
+                }
+            }
+            Wish::RestartGroupOf(target) => {
+                if let Some(group) = self.group_of(target) {
+                    self.feed(Input::GroupRestartRequested(group));
+                }
             }
             Wish::Stop(task) => self.request_about(task, Input::StopRequested),
             Wish::Skip(task) => self.request_about(task, Input::SkipRequested),
@@ -96,6 +107,30 @@ impl World {
         let request = Request { at: self.now, wish: Wish::Submit(draft) };
         self.requests_left += 1;
         self.schedule(ms(0), Happening::Request(request));
+    }
+
+    fn submit_group(&mut self, draft: GroupDraft) {
+        let GroupDraft { strategy, limit, phases, members } = draft;
+        let members: Vec<_> = members.into_iter().map(|draft| self.submission(draft)).collect();
+        let key = self.free_groups.pop().unwrap_or_else(|| {
+            self.n_groups += 1;
+            GroupKey(self.n_groups - 1)
+        });
+        let group = GroupAddr { key, first: members[0].addr.id };
+        self.feed(Input::GroupSubmitted(GroupSubmission {
+            group,
+            strategy,
+            restart_limit: limit,
+            phases,
+            members,
+        }));
+    }
+
+    /// The group of a task, whether it is over or not.
+    fn group_of(&self, target: Target) -> Option<GroupAddr> {
+        let task = self.find(target);
+        let own = task.and_then(|task| self.watch.group_of(task.id));
+        own.or_else(|| self.machine.groups().iter().map(Group::addr).next())
     }
 
     fn submission(&mut self, draft: Draft) -> Submission {

@@ -55,6 +55,8 @@
 //!   attempt.
 //! - Repetition: [`TaskSpec::repeat_after`] counts from the end of a run, [`TaskSpec::every`] keeps
 //!   to a grid, [`RestartPolicy::Always`] runs again immediately.
+//! - Order: a [`GroupSpec`] starts tasks one after the other, stops them in the reverse order, and
+//!   says what a failure of one means for the others: [`guide::groups`].
 //! - Adding: [`SupervisorHandle::add`] gives the spec back if it is refused;
 //!   [`SupervisorHandle::submit`] takes an [`AdmissionPolicy`] and does not wait for the decision.
 //! - By hand: [`TaskHandle::skip_wait`] and [`TaskHandle::restart`] start the next attempt now,
@@ -139,6 +141,8 @@ mod vocabulary;
 pub use crossbeam_channel;
 
 pub use api::builder::SupervisorBuilder;
+pub use api::group_handle::GroupHandle;
+pub use api::group_spec::GroupSpec;
 pub use api::manual_clock::ManualClock;
 pub use api::refused::{AddError, SubmitError};
 pub use api::subscribe::Subscribe;
@@ -154,6 +158,7 @@ pub use output::error::{
     WaitError, WouldDeadlock,
 };
 pub use output::event::{Event, EventKind};
+pub use output::group::{EndedGroup, GroupSnapshot};
 pub use output::hook::{HookSource, RunningHook};
 pub use output::line::LogEvents;
 pub use output::mark::{Mark, Progress};
@@ -208,11 +213,11 @@ pub mod prelude {
     pub use crate::{
         AbandonPolicy, AddError, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason,
         CancelToken, Cancelled, Canceller, Decision, Event, EventKind, ExtendError, FailureCause,
-        GroupState, InvalidSetting, JitterPolicy, LogEvents, NotCompleted, Outcome, PanicPolicy,
-        Rejection, RestartPolicy, RunReport, ShutdownCause, ShutdownReport, SilenceGuard, Snapshot,
-        StartError, StopReason, SubmitError, Subscribe, Supervisor, SupervisorBuilder,
-        SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle, TaskId, TaskOutput,
-        TaskOutputError, TaskRef, TaskResult, TaskSnapshot, TaskSpec, TaskState, ThreadOptions,
-        WaitError, WatchdogPolicy, WouldDeadlock,
+        GroupHandle, GroupSpec, GroupState, InvalidSetting, JitterPolicy, LogEvents, NotCompleted,
+        Outcome, PanicPolicy, Rejection, RestartPolicy, RunReport, ShutdownCause, ShutdownReport,
+        SilenceGuard, Snapshot, StartError, StopReason, SubmitError, Subscribe, Supervisor,
+        SupervisorBuilder, SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle,
+        TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult, TaskSnapshot, TaskSpec,
+        TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
     };
 }

@@ -1,5 +1,5 @@
-//! The types that users hold: the supervisor, its builder, the handles to the supervisor and to
-//! one task, and the output of a task.
+//! The types that users hold: the supervisor, its builder, the handles to the supervisor, to a
+//! group and to one task, the spec of a group, and the output of a task.
 //!
 //! Each module uses only those listed below it.
 
@@ -17,6 +17,8 @@ pub(crate) mod manual_clock;
 pub(crate) mod subscribe;
 pub(crate) mod supervisor_handle;
 
+pub(crate) mod group_handle;
+pub(crate) mod group_spec;
 pub(crate) mod refused;
 pub(crate) mod task_output;
 

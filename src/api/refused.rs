@@ -9,10 +9,12 @@ use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::{Decision, Rejection};
 
 /// An error returned from [`SupervisorHandle::add`](crate::SupervisorHandle::add),
-/// [`SupervisorHandle::add_all`](crate::SupervisorHandle::add_all) and
-/// [`Supervisor::run`](crate::Supervisor::run). It gives back `S`, the spec or all the specs that
-/// were handed in. Its `Debug`, which is what `main` prints, is its message and the names of these
-/// tasks.
+/// [`SupervisorHandle::add_all`](crate::SupervisorHandle::add_all),
+/// [`SupervisorHandle::add_group`](crate::SupervisorHandle::add_group),
+/// [`Supervisor::run`](crate::Supervisor::run) and
+/// [`Supervisor::run_group`](crate::Supervisor::run_group). It gives back `S`, the spec, all the
+/// specs or the group that was handed in. Its `Debug`, which is what `main` prints, is its message
+/// and the names of these tasks.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
@@ -41,8 +43,9 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         /// The spec or specs that were handed in.
         spec: S,
     },
-    /// `run` was called on one of the supervisor's own threads, and would wait for itself.
-    #[error("a supervisor's own thread would wait for itself: use add_all there")]
+    /// `run` or `run_group` was called on one of the supervisor's own threads, and would wait for
+    /// itself.
+    #[error("a supervisor's own thread would wait for itself: use add_all or add_group there")]
     WouldDeadlock {
         /// The spec or specs that were handed in.
         spec: S,
@@ -66,6 +69,18 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
             | Self::Invalid { spec, .. }
             | Self::Rejected { spec, .. }
             | Self::WouldDeadlock { spec } => spec,
+        }
+    }
+
+    /// The same error, which gives back something else.
+    pub(super) fn map<T: AsRef<[TaskSpec]>>(self, change: impl FnOnce(S) -> T) -> AddError<T> {
+        match self {
+            Self::Closed { spec } => AddError::Closed { spec: change(spec) },
+            Self::Invalid { error, spec } => AddError::Invalid { error, spec: change(spec) },
+            Self::Rejected { task, why, spec } => {
+                AddError::Rejected { task, why, spec: change(spec) }
+            }
+            Self::WouldDeadlock { spec } => AddError::WouldDeadlock { spec: change(spec) },
         }
     }
 

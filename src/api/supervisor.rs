@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::group_spec::GroupSpec;
 use crate::api::manual_clock::ManualClock;
 use crate::api::refused::AddError;
 use crate::api::supervisor_handle::SupervisorHandle;
@@ -90,21 +91,51 @@ impl Supervisor {
         if self.would_wait_for_ever() {
             return Err(AddError::WouldDeadlock { spec: specs.into_iter().collect() });
         }
-        let handle = self.handle();
-        match handle.add_all(specs) {
-            Ok(_) => {}
+        self.run_added(self.handle().add_all(specs))
+    }
+
+    /// Runs a group to its end, as [`run`](Self::run) runs tasks: adds it, waits until every task
+    /// of the supervisor has its outcome, then shuts down and returns the report.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let migrate = TaskSpec::new("migrate", |_| Ok(())).step();
+    /// let serve = TaskSpec::new("serve", |_| Ok(())); // starts when that is done
+    /// let group = GroupSpec::new("service").then(migrate).then(serve);
+    /// let report = Supervisor::builder().start()?.run_group(group)?;
+    /// assert_eq!(report.outcomes.completed, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Each error gives the group back. The supervisor shuts down after an error, too.
+    /// - `Invalid`, `Rejected`: as [`SupervisorHandle::add_group`].
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
+    ///   [`SupervisorHandle::add_group`] there.
+    pub fn run_group(self, group: GroupSpec) -> Result<RunReport, AddError<GroupSpec>> {
+        if self.would_wait_for_ever() {
+            return Err(AddError::WouldDeadlock { spec: group });
+        }
+        self.run_added(self.handle().add_group(group))
+    }
+
+    /// Waits for the end of what was added, unless it was refused.
+    fn run_added<T, S: AsRef<[TaskSpec]>>(
+        &self,
+        added: Result<T, AddError<S>>,
+    ) -> Result<RunReport, AddError<S>> {
+        match added {
+            Ok(_) => Ok(self.shut_down_after(Until::IdleOrShutdown)),
             // The request came first: that is how it ends, and no error.
             Err(AddError::Closed { spec }) => {
-                let names: Vec<_> = spec.iter().map(TaskSpec::shared_name).collect();
+                let names: Vec<_> = spec.as_ref().iter().map(TaskSpec::shared_name).collect();
                 drop(spec);
                 let mut report = RunReport::clone(&self.door.wait_ended());
                 report.count_too_late(&names);
-                return Ok(report);
+                Ok(report)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-
-        Ok(self.shut_down_after(Until::IdleOrShutdown))
     }
 
     /// Waits for the end of the supervisor's work, or until the caller is a body that is told to

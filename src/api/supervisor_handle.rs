@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::group_handle::GroupHandle;
+use crate::api::group_spec::GroupSpec;
 use crate::api::refused::{reclaim, refusal, AddError, Refusal, SubmitError};
 use crate::api::task_handle::TaskHandle;
 use crate::output::error::{Closed, WaitError};
@@ -13,6 +15,8 @@ use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::{Door, NotTaken, WhenFull};
 use crate::task::envelope::OnRefusal;
+use crate::task::group::GroupEntry;
+use crate::task::record::Record;
 use crate::task::request::{Request, Until};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
@@ -149,9 +153,17 @@ impl SupervisorHandle {
         if specs.is_empty() {
             return Ok(Vec::new());
         }
+        let records = self.admit(specs, None)?;
+        Ok(records.into_iter().map(|record| TaskHandle { record }).collect())
+    }
 
+    fn admit(
+        &self,
+        specs: Vec<TaskSpec>,
+        group: Option<GroupEntry>,
+    ) -> Result<Vec<Arc<Record>>, AddError<Vec<TaskSpec>>> {
         let policy = AdmissionPolicy::DropIfRunning;
-        let records = match self.door.hand_over_batch(specs, policy, current::runs_body_of) {
+        let records = match self.door.hand_over_batch(specs, group, policy, current::runs_body_of) {
             Ok(records) => records,
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
                 return Err(AddError::Closed { spec });
@@ -161,8 +173,46 @@ impl SupervisorHandle {
         // The others were refused only because of the task that has a reason of its own.
         let refusals: Vec<_> = records.iter().filter_map(|record| refusal(record)).collect();
         match refusals.into_iter().min_by_key(Refusal::is_borrowed) {
-            None => Ok(records.into_iter().map(|record| TaskHandle { record }).collect()),
+            None => Ok(records),
             Some(why) => Err(why.with_spec(records.iter().map(|it| reclaim(it)).collect())),
+        }
+    }
+
+    /// Adds a group, all of it or nothing, and returns once that is decided. Its first phase starts
+    /// at once, each further one once those before it are ready, for which
+    /// [`GroupHandle::wait_ready`] waits.
+    ///
+    /// Blocks as [`add`](Self::add) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let resident = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    /// let line = GroupSpec::new("line").then(resident("driver")).then(resident("reader"));
+    /// handle.add_group(line)?;
+    /// let refused = handle.add_group(GroupSpec::new("line").then(resident("a"))).unwrap_err();
+    /// assert_eq!(refused.rejection(), Some(Rejection::GroupNameInUse));
+    /// assert_eq!(refused.into_spec().name(), "line");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Each error gives the group back, and none of its members is started.
+    /// - `Invalid`: a setting of the group or of a member cannot work; the error names it and the
+    ///   remedy. A member cannot be a [`once`](TaskSpec::once) task.
+    /// - `Rejected`: a member was refused, as by [`add_all`](Self::add_all), or the group: its name
+    ///   is in use, or more of its members run at once than there are permits.
+    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    pub fn add_group(&self, group: GroupSpec) -> Result<GroupHandle, AddError<GroupSpec>> {
+        let parts = group.take_apart(&self.door.classes);
+        let (rest, members, entry) =
+            parts.map_err(|(error, spec)| AddError::Invalid { error, spec })?;
+        let record = Arc::clone(&entry.record);
+        match self.admit(members, Some(entry)) {
+            Ok(members) => Ok(GroupHandle::new(record, members)),
+            Err(error) => Err(error.map(|members| rest.with_members(members))),
         }
     }
 
@@ -276,6 +326,14 @@ impl SupervisorHandle {
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
         let record = self.door.ask(|reply| Request::Task(id, reply))??;
         Some(TaskHandle { record })
+    }
+
+    /// Returns the group of this name; `None` if there is none, or it has ended.
+    ///
+    /// Blocks for a round trip to the controller.
+    pub fn group(&self, name: &str) -> Option<GroupHandle> {
+        let (record, members) = self.door.ask(|reply| Request::Group(name.to_owned(), reply))??;
+        Some(GroupHandle::new(record, members))
     }
 
     /// Returns the task that owns this slot; `None` if the slot is free. An abandoned task that

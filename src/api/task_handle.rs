@@ -51,7 +51,7 @@ impl TaskHandle {
 
     /// Returns the key of the task's slot; `None` if it has no slot.
     pub fn slot(&self) -> Option<&str> {
-        self.record.slot.as_deref()
+        self.record.slot().map(|slot| &**slot)
     }
 
     /// Returns the state of the task, which is `Over` as soon as its outcome is known.
@@ -151,13 +151,16 @@ impl TaskHandle {
     }
 
     /// Notes that the body of the token waits for this task, if both have the same supervisor.
-    fn await_in_body(&self, token: &CancelToken) -> Result<Option<Awaiting<'_>>, WaitError> {
+    pub(super) fn await_in_body(
+        &self,
+        token: &CancelToken,
+    ) -> Result<Option<Awaiting<'_>>, WaitError> {
         let waiter = &token.0.record;
         if !Arc::ptr_eq(&waiter.door, &self.record.door) {
             return Ok(None);
         }
         // What is queued behind the waiter's own slot never gets it.
-        let one_slot = waiter.slot.is_some() && waiter.slot == self.record.slot;
+        let one_slot = waiter.slot().is_some() && waiter.slot() == self.record.slot();
         if one_slot && self.state() == TaskState::Queued {
             return Err(WaitError::WouldDeadlock);
         }
@@ -432,7 +435,7 @@ impl TaskContext {
 }
 
 /// As long as it lives, a body waits for the task, which then needs no permit.
-struct Awaiting<'a>(&'a Arc<Record>);
+pub(super) struct Awaiting<'a>(&'a Arc<Record>);
 
 impl<'a> Awaiting<'a> {
     fn new(record: &'a Arc<Record>) -> Self {

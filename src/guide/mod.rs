@@ -3,6 +3,7 @@
 //! | page | for |
 //! |---|---|
 //! | [`rules`] | everybody who needs the exact rules: words, endings, admission, shutdown, events, promises |
+//! | [`groups`] | everybody whose tasks depend on each other: order, readiness, restarts of several together |
 //! | [`waking`] | authors of a body that blocks in a call which a flag cannot wake |
 //! | [`stopping`] | everybody who writes a `main`: which call ends what, in which order, and how long it takes |
 //! | [`from_threads`] | authors of threads, pools, restart loops and stop flags of their own |
@@ -26,6 +27,9 @@ pub mod embedded {}
 
 #[doc = include_str!("from_threads.md")]
 pub mod from_threads {}
+
+#[doc = include_str!("groups.md")]
+pub mod groups {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}

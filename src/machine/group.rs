@@ -19,7 +19,8 @@ use crate::vocabulary::time::Time;
 impl Machine {
     /// Admits a group as a whole, or none of its members.
     pub(super) fn submit_group(&mut self, submission: GroupSubmission, out: &mut Vec<Effect>) {
-        let GroupSubmission { group, strategy, restart_limit, phases, members } = submission;
+        let GroupSubmission { group, strategy, restart_limit, phases, members, refused } =
+            submission;
         let sizes = (0..).zip(phases);
         let phases = sizes.flat_map(|(phase, size)| (0..size).map(move |_| phase));
         let roster = members.iter().zip(phases).map(|(member, phase)| Member {
@@ -31,6 +32,7 @@ impl Machine {
         });
         let roster: Vec<_> = roster.collect();
         let refusal = self.refusal_of_batch(&members);
+        let refusal = refusal.or_else(|| Some((group.first, refused?)));
         if refusal.is_none() {
             let entry = Group::new(group, strategy, restart_limit, roster, self.now);
             self.groups.insert(entry);

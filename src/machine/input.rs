@@ -9,7 +9,7 @@ use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::{AttemptAddr, GroupAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 /// A fact, handed to [`Machine::step`](super::Machine::step).
@@ -20,13 +20,10 @@ pub(crate) enum Input {
     /// A caller handed over several tasks, to be admitted all or none.
     BatchSubmitted(Vec<Submission>),
     /// A caller handed over a group, to be admitted as a whole or not at all.
-    #[allow(dead_code, reason = "the front is not there yet")]
     GroupSubmitted(GroupSubmission),
     /// A caller asked a group to stop.
-    #[allow(dead_code, reason = "the front is not there yet")]
     GroupStopRequested(GroupAddr),
     /// A caller asked for a restart of a group.
-    #[allow(dead_code, reason = "the front is not there yet")]
     GroupRestartRequested(GroupAddr),
     /// A caller asked a task to stop.
     StopRequested(TaskAddr),
@@ -120,4 +117,6 @@ pub(crate) struct GroupSubmission {
     pub(crate) phases: Vec<u32>,
     /// The members, in the order of their phases.
     pub(crate) members: Vec<Submission>,
+    /// Why it cannot be admitted, as far as only the runtime knows.
+    pub(crate) refused: Option<Rejection>,
 }

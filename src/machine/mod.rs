@@ -46,7 +46,6 @@ mod by_hand;
 mod class;
 mod closing;
 mod drain;
-#[allow(dead_code, reason = "the front is not there yet")]
 mod group;
 mod stop;
 mod watch;
@@ -55,7 +54,6 @@ mod step;
 
 mod line;
 mod phase;
-#[allow(dead_code, reason = "the front is not there yet")]
 mod roster;
 mod slot;
 mod timer;
@@ -71,13 +69,11 @@ pub(crate) mod pool;
 mod rng;
 pub(crate) mod table;
 
-pub(crate) use effect::{Answer, Effect, Notice};
+pub(crate) use effect::{Answer, Effect, GroupNotice, Notice};
 pub(crate) use ending::{End, Ending, Finality};
-pub(crate) use input::{Input, Submission};
+pub(crate) use input::{GroupSubmission, Input, Submission};
 pub(crate) use step::Machine;
 pub(crate) use task::{Health, State, Task};
-#[allow(unused_imports, reason = "the front is not there yet")]
-pub(crate) use {effect::GroupNotice, input::GroupSubmission, roster::Group};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -82,11 +82,6 @@ impl Group {
         self.addr
     }
 
-    /// The members and their phases, in order.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (TaskAddr, usize)> + '_ {
-        self.members.iter().map(|member| (member.task, member.phase as usize))
-    }
-
     pub(super) fn member(&self, key: TaskKey) -> Option<&Member> {
         self.members.iter().find(|member| member.task.key == key)
     }

@@ -206,7 +206,6 @@ impl Machine {
         &self.classes
     }
 
-    #[allow(dead_code, reason = "the front is not there yet")]
     pub(crate) const fn groups(&self) -> &Groups {
         &self.groups
     }

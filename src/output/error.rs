@@ -379,8 +379,10 @@ pub enum RecvError {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
-    /// The name of the task whose setting it is; `None` if it is a setting of the supervisor.
+    /// The name of the task whose setting it is; `None` if it is one of the supervisor or a group.
     pub task: Option<Arc<str>>,
+    /// The name of the group whose setting it is, or of whose member; `None` if there is no group.
+    pub group: Option<Arc<str>>,
     /// The name of the setter, such as `timeout`.
     pub field: &'static str,
     /// The invalid value, as its `Debug` shows it, and the one that it does not go with.
@@ -391,12 +393,15 @@ pub struct InvalidSetting {
 
 impl InvalidSetting {
     pub(crate) fn new(field: &'static str, value: impl fmt::Debug, remedy: &'static str) -> Self {
-        Self { task: None, field, value: format!("{value:?}"), remedy }
+        Self { task: None, group: None, field, value: format!("{value:?}"), remedy }
     }
 }
 
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(group) = &self.group {
+            write!(f, "group {group:?}: ")?;
+        }
         if let Some(task) = &self.task {
             write!(f, "task {task:?}: ")?;
         }
@@ -439,7 +444,8 @@ pub enum StartError {
     Unsupported(&'static str),
 }
 
-/// An error returned from a wait for an outcome, a decision, idleness or the delivery of events.
+/// An error returned from a wait for an outcome, a decision, a group that is ready, idleness or the
+/// delivery of events.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -450,6 +456,9 @@ pub enum WaitError {
     /// is left that fills the output: the wait would never be answered.
     #[error("nobody is left to wait for: the supervisor, or the body, has ended")]
     Closed,
+    /// The group stopped, or has ended, before it was ready; the outcomes of its members say why.
+    #[error("the group stopped before it was ready: the outcomes of its members say why")]
+    NotReady,
     /// The caller would wait for itself; wait on another thread.
     #[error("the caller would wait for itself: wait on another thread")]
     WouldDeadlock,

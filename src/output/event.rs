@@ -9,9 +9,8 @@ use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
 use crate::vocabulary::id::{TaskId, TaskRef};
-use crate::vocabulary::label::labels;
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause};
+use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason};
 use crate::vocabulary::signal::Signal;
 
 /// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
@@ -28,6 +27,9 @@ pub struct Event {
     pub since_start: Duration,
     /// The task that the event is about; `None` if it is about the supervisor.
     pub task: Option<TaskRef>,
+    /// The name of the group that the event is about, or of the task's group; `None` if there is
+    /// none.
+    pub group: Option<Arc<str>>,
     /// What happened.
     pub kind: EventKind,
 }
@@ -47,12 +49,12 @@ impl Event {
         let name: Arc<str> = Arc::from("sample");
         let task = TaskRef { id: TaskId::new(1), name: Arc::clone(&name), slot: Some(name) };
         let (at, since_start) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
-        Self { seq: 1, at, since_start, task: Some(task), kind }
+        Self { seq: 1, at, since_start, task: Some(task), group: None, kind }
     }
 }
 
 /// Says what happened. The variants about a task come first, in the order of a task's life; those
-/// about the supervisor come last.
+/// about a group follow, and those about the supervisor come last.
 ///
 /// Each attempt that began has exactly one terminal event: `AttemptSucceeded`, `AttemptCancelled`,
 /// `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`, `AttemptUnresponsive` or
@@ -333,6 +335,29 @@ pub enum EventKind {
         /// How the task ended.
         outcome: Outcome,
     },
+    /// The group was admitted, and its first phase starts.
+    GroupStarting,
+    /// Every phase of the group is ready. Comes again after each restart.
+    GroupReady {
+        /// How long that took, from the start or the restart of the group.
+        took: Duration,
+    },
+    /// Members of the group go back, last phase first, and start again in order.
+    GroupRestarting {
+        /// The member that failed; `None` if somebody asked for the restart.
+        culprit: Option<TaskRef>,
+        /// How often the group has restarted so far, this time included.
+        restarts: u32,
+    },
+    /// The members of the group stop, last phase first.
+    GroupStopping {
+        /// Why they stop: `Group` if a member has failed for good, or too often.
+        why: StopReason,
+        /// That member.
+        culprit: Option<TaskRef>,
+    },
+    /// Every member of the group has its outcome.
+    GroupEnded,
     /// The destructor of a body, an error or another user value panicked. This changes nothing
     /// else.
     DropPanicked {
@@ -379,110 +404,4 @@ pub enum EventKind {
     /// Every task has its outcome. This is the last event of a supervisor, except for events about
     /// stuck threads.
     ShutdownEnded,
-}
-
-labels!(EventKind {
-    Self::Submitted { .. } => "submitted",
-    Self::Queued { .. } => "queued",
-    Self::Admitted => "admitted",
-    Self::Rejected { .. } => "rejected",
-    Self::WaitingForPermit { .. } => "waiting_for_permit",
-    Self::AttemptStarting { .. } => "attempt_starting",
-    Self::AttemptStopping { .. } => "attempt_stopping",
-    Self::AttemptOverdue { .. } => "attempt_overdue",
-    Self::AttemptSilent { .. } => "attempt_silent",
-    Self::AttemptResponsive { .. } => "attempt_responsive",
-    Self::AttemptReady { .. } => "attempt_ready",
-    Self::AttemptStable { .. } => "attempt_stable",
-    Self::AttemptsTooShort { .. } => "attempts_too_short",
-    Self::StallReport { .. } => "stall_report",
-    Self::HookSlow { .. } => "hook_slow",
-    Self::HookPanicked { .. } => "hook_panicked",
-    Self::ProcessStarted { .. } => "process_started",
-    Self::ProcessKilled { .. } => "process_killed",
-    Self::ProcessExited { .. } => "process_exited",
-    Self::AttemptSucceeded { .. } => "attempt_succeeded",
-    Self::AttemptCancelled { .. } => "attempt_cancelled",
-    Self::AttemptFailed { .. } => "attempt_failed",
-    Self::AttemptPanicked { .. } => "attempt_panicked",
-    Self::AttemptTimedOut { .. } => "attempt_timed_out",
-    Self::AttemptUnresponsive { .. } => "attempt_unresponsive",
-    Self::AttemptAbandoned { .. } => "attempt_abandoned",
-    Self::AttemptReturned { .. } => "attempt_returned",
-    Self::RetryScheduled { .. } => "retry_scheduled",
-    Self::RunScheduled { .. } => "run_scheduled",
-    Self::TaskPaused => "task_paused",
-    Self::TaskResumed => "task_resumed",
-    Self::SlotTransition { .. } => "slot_transition",
-    Self::TaskClosing => "task_closing",
-    Self::ClosingAbandoned { .. } => "closing_abandoned",
-    Self::ClosingReturned { .. } => "closing_returned",
-    Self::TaskEnded { .. } => "task_ended",
-    Self::DropPanicked { .. } => "drop_panicked",
-    Self::ThreadRefused { .. } => "thread_refused",
-    Self::SubscriberOverflow { .. } => "subscriber_overflow",
-    Self::SubscriberPanicked { .. } => "subscriber_panicked",
-    Self::DrainRequested { .. } => "drain_requested",
-    Self::ShutdownRequested { .. } => "shutdown_requested",
-    Self::ShutdownEnded => "shutdown_ended",
-});
-
-impl EventKind {
-    /// Returns the number of the attempt that the event is about; `None` if it is not about an
-    /// attempt.
-    pub const fn attempt(&self) -> Option<u64> {
-        match self {
-            Self::AttemptStarting { attempt, .. }
-            | Self::AttemptStopping { attempt, .. }
-            | Self::AttemptOverdue { attempt, .. }
-            | Self::AttemptSilent { attempt, .. }
-            | Self::AttemptResponsive { attempt }
-            | Self::AttemptReady { attempt, .. }
-            | Self::AttemptStable { attempt, .. }
-            | Self::AttemptsTooShort { attempt, .. }
-            | Self::StallReport { attempt, .. }
-            | Self::ProcessStarted { attempt, .. }
-            | Self::ProcessKilled { attempt, .. }
-            | Self::ProcessExited { attempt, .. }
-            | Self::AttemptSucceeded { attempt, .. }
-            | Self::AttemptCancelled { attempt, .. }
-            | Self::AttemptFailed { attempt, .. }
-            | Self::AttemptPanicked { attempt, .. }
-            | Self::AttemptTimedOut { attempt, .. }
-            | Self::AttemptUnresponsive { attempt, .. }
-            | Self::AttemptAbandoned { attempt, .. }
-            | Self::AttemptReturned { attempt, .. }
-            | Self::RetryScheduled { attempt, .. }
-            | Self::RunScheduled { attempt, .. } => Some(*attempt),
-            Self::HookSlow { source, .. } | Self::HookPanicked { source, .. } => match source {
-                HookSource::Attempt(attempt) => Some(*attempt),
-                HookSource::Signal(_) | HookSource::TaskEnd => None,
-            },
-            Self::Submitted { .. }
-            | Self::Queued { .. }
-            | Self::Admitted
-            | Self::Rejected { .. }
-            | Self::WaitingForPermit { .. }
-            | Self::TaskPaused
-            | Self::TaskResumed
-            | Self::SlotTransition { .. }
-            | Self::TaskClosing
-            | Self::ClosingAbandoned { .. }
-            | Self::ClosingReturned { .. }
-            | Self::TaskEnded { .. }
-            | Self::DropPanicked { .. }
-            | Self::ThreadRefused { .. }
-            | Self::SubscriberOverflow { .. }
-            | Self::SubscriberPanicked { .. }
-            | Self::DrainRequested { .. }
-            | Self::ShutdownRequested { .. }
-            | Self::ShutdownEnded => None,
-        }
-    }
-
-    /// Whether the event is about a subscriber. A panic while a subscriber handles such an event is
-    /// not reported.
-    pub(crate) const fn is_diagnostic(&self) -> bool {
-        matches!(self, Self::SubscriberOverflow { .. } | Self::SubscriberPanicked { .. })
-    }
 }

@@ -10,7 +10,8 @@ use crate::output::hook::HookSource;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
-use crate::vocabulary::reason::FailureCause;
+use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::reason::{FailureCause, StopReason};
 use crate::vocabulary::time::Seconds;
 
 impl fmt::Display for Event {
@@ -21,6 +22,7 @@ impl fmt::Display for Event {
             let slot = task.slot.as_ref().filter(|slot| **slot != task.name);
             line.text("task", &task.name).plain("id", task.id).maybe("slot", slot);
         }
+        line.maybe("group", self.group.as_ref());
         line.fields(&self.kind)
     }
 }
@@ -72,6 +74,39 @@ impl<'a, 'b> Line<'a, 'b> {
         }
     }
 
+    fn threads(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            E::ThreadRefused { error, retry_in } => {
+                self.text("error", chain(&**error)).span("retry_in", *retry_in)
+            }
+            E::SubscriberOverflow { dropped, first, last } => {
+                self.plain("dropped", dropped).plain("first", first).plain("last", last)
+            }
+            E::SubscriberPanicked { subscriber, message } => {
+                self.text("subscriber", subscriber).text("message", message)
+            }
+            _ => self,
+        }
+    }
+
+    fn group(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            E::GroupReady { took } => self.span("took", *took),
+            E::GroupRestarting { culprit, restarts } => {
+                self.culprit(culprit.as_ref()).plain("restarts", restarts)
+            }
+            E::GroupStopping { why, culprit } => self.plain("why", why).culprit(culprit.as_ref()),
+            _ => self,
+        }
+    }
+
+    fn culprit(&mut self, culprit: Option<&TaskRef>) -> &mut Self {
+        match culprit {
+            Some(task) => self.text("culprit", &task.name).plain("culprit_id", task.id),
+            None => self,
+        }
+    }
+
     fn fields(&mut self, kind: &EventKind) -> fmt::Result {
         self.subject(kind);
         match kind {
@@ -120,24 +155,23 @@ impl<'a, 'b> Line<'a, 'b> {
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::ClosingAbandoned { .. } | E::ClosingReturned { .. } => self.closing(kind),
             E::TaskEnded { outcome } => self.outcome(outcome),
+            E::GroupReady { .. } | E::GroupRestarting { .. } | E::GroupStopping { .. } => {
+                self.group(kind)
+            }
             E::HookPanicked { message, .. } | E::DropPanicked { message } => {
                 self.text("message", message)
             }
-            E::ThreadRefused { error, retry_in } => {
-                self.text("error", chain(&**error)).span("retry_in", *retry_in)
-            }
-            E::SubscriberOverflow { dropped, first, last } => {
-                self.plain("dropped", dropped).plain("first", first).plain("last", last)
-            }
-            E::SubscriberPanicked { subscriber, message } => {
-                self.text("subscriber", subscriber).text("message", message)
-            }
+            E::ThreadRefused { .. }
+            | E::SubscriberOverflow { .. }
+            | E::SubscriberPanicked { .. } => self.threads(kind),
             E::DrainRequested { cause, limit } => self.text("cause", cause).limit("limit", *limit),
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
             | E::TaskPaused
             | E::TaskResumed
+            | E::GroupStarting
+            | E::GroupEnded
             | E::AttemptResponsive { .. }
             | E::ShutdownEnded => self,
         }
@@ -223,6 +257,8 @@ impl EventKind {
             Self::TaskEnded { outcome: Outcome::Cancelled { returned: Some(Err(_)), .. } }
             | Self::AttemptCancelled { told: Some(_), error: Some(_), .. }
             | Self::AttemptFailed { .. }
+            | Self::GroupStopping { why: StopReason::Group, .. }
+            | Self::GroupRestarting { .. }
             | Self::AttemptPanicked { .. }
             | Self::AttemptTimedOut { .. }
             | Self::AttemptUnresponsive { .. }
@@ -249,6 +285,10 @@ impl EventKind {
             | Self::TaskPaused
             | Self::TaskResumed
             | Self::TaskEnded { .. }
+            | Self::GroupStarting
+            | Self::GroupReady { .. }
+            | Self::GroupStopping { .. }
+            | Self::GroupEnded
             | Self::DrainRequested { .. }
             | Self::ShutdownRequested { .. }
             | Self::ShutdownEnded => log::Level::Info,
@@ -271,10 +311,10 @@ impl EventKind {
 
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
-/// attempts that are too short, processes that are killed, panics, refused threads and lost events
-/// are warnings; other outcomes, rejections, retries, tasks that are paused or resumed, attempts
-/// that are stable, respond or return after all, drain and shutdown are information; the rest is
-/// for debugging.
+/// attempts that are too short, processes that are killed, groups that restart or stop because of a
+/// member, panics, refused threads and lost events are warnings; other outcomes and events of
+/// groups, rejections, retries, tasks that are paused or resumed, attempts that are stable, respond
+/// or return after all, drain and shutdown are information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

@@ -4,6 +4,8 @@
 
 pub(crate) mod line;
 
+mod event_labels;
+
 pub(crate) mod event;
 pub(crate) mod table;
 pub(crate) mod snapshot;
@@ -12,6 +14,7 @@ pub(crate) mod not_quiet;
 pub(crate) mod report;
 
 pub(crate) mod drain_report;
+pub(crate) mod group;
 pub(crate) mod hook;
 
 pub(crate) mod outcome;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::output::drain_report::DrainReport;
 use crate::output::error::TaskError;
+use crate::output::group::EndedGroup;
 use crate::output::hook::RunningHook;
 use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
@@ -314,6 +315,8 @@ pub struct RunReport {
     pub failures: Vec<FailedTask>,
     /// The first 64 tasks that were stopped while all was not well.
     pub troubled: Vec<TroubledTask>,
+    /// The first 64 groups that ended, in the order in which they did.
+    pub groups: Vec<EndedGroup>,
     /// How the shutdown went.
     pub shutdown: ShutdownReport,
     pub(crate) facts: ExitFacts,
@@ -326,6 +329,7 @@ impl RunReport {
             rejections: Vec::new(),
             failures: Vec::new(),
             troubled: Vec::new(),
+            groups: Vec::new(),
             shutdown: ShutdownReport {
                 cause,
                 elapsed: Duration::ZERO,
@@ -464,6 +468,9 @@ impl fmt::Display for RunReport {
         }
         for rejected in &self.rejections {
             write!(f, "\n  {rejected}")?;
+        }
+        for group in &self.groups {
+            write!(f, "\n  {group}")?;
         }
         let (code, line) = self.verdict();
         write!(f, "\n{}\nexit code {code}: {line}", self.shutdown)

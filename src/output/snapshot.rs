@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::error::TaskError;
+use crate::output::group::GroupSnapshot;
 use crate::output::hook::RunningHook;
 use crate::output::mark::{Mark, Progress};
 use crate::output::report::AbandonedAttempt;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub slots: Vec<SlotSnapshot>,
     /// Every class that the supervisor has, in the order of their names.
     pub classes: Vec<ClassSnapshot>,
+    /// Every group that has not ended, in the order of their names.
+    pub groups: Vec<GroupSnapshot>,
     /// The worker threads.
     pub workers: WorkerCounts,
     /// The permits.
@@ -83,6 +86,11 @@ impl Snapshot {
         self.classes.iter().find(|class| &*class.name == name)
     }
 
+    /// Returns the group with this name; `None` if there is none, or it has ended.
+    pub fn group(&self, name: &str) -> Option<&GroupSnapshot> {
+        self.groups.iter().find(|group| &*group.name == name)
+    }
+
     /// Returns the slot with this key; `None` if the slot is idle and nothing waits for it.
     pub fn slot(&self, key: &str) -> Option<&SlotSnapshot> {
         self.slots.iter().find(|slot| &*slot.key == key)
@@ -99,6 +107,11 @@ pub struct TaskSnapshot {
     /// The state of the task. An abandoned task is `Abandoned` even if its outcome is already
     /// known.
     pub state: TaskState,
+    /// The name of its [group](crate::GroupSpec); `None` if it is in none.
+    pub group: Option<Arc<str>>,
+    /// The phase of its group that it is in, from 0. A member that is `Waiting` without a
+    /// `next_wake` waits for the phases before it.
+    pub phase: Option<usize>,
     /// Whether the task is [paused](crate::TaskHandle::pause). An attempt may still run.
     pub paused: bool,
     /// The number of the latest attempt; 0 before the first.
@@ -263,6 +276,9 @@ impl fmt::Display for Snapshot {
             }
         }
 
+        for group in &self.groups {
+            write!(f, "\n  {group}")?;
+        }
         for attempt in &self.abandoned {
             write!(f, "\n  still running: {attempt}")?;
         }

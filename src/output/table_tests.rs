@@ -26,6 +26,8 @@ pub(crate) fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
     TaskSnapshot {
         task: named(id, name),
         state,
+        group: None,
+        phase: None,
         paused: false,
         attempt: 1,
         failures: 0,
@@ -56,6 +58,7 @@ pub(crate) fn empty() -> Snapshot {
         tasks: Vec::new(),
         slots: Vec::new(),
         classes: Vec::new(),
+        groups: Vec::new(),
         workers: WorkerCounts { threads: 5, idle: 1, offered: 0, starving: false },
         permits: PermitCounts { held: 4, limit: Some(16), waiting: 0 },
         abandoned: Vec::new(),

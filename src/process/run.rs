@@ -15,6 +15,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -347,7 +348,7 @@ impl<'a> Running<'a> {
 
     fn post(&self, kind: EventKind) {
         let record = self.ctx.record();
-        record.door.post(Fact::Process { task: record.task_ref(), kind });
+        record.door.post(Fact::Process { record: Arc::clone(record), kind });
     }
 
     fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Kept>)> {

@@ -300,6 +300,7 @@ fn overflow(lost: Lost, clock: &ModelClock) -> Event {
         at: RealClock::wall(),
         since_start: clock.now().since_start(),
         task: None,
+        group: None,
         kind: EventKind::SubscriberOverflow { dropped, first, last },
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod start;
 mod controller;
 
 mod examiner;
+mod groups;
 mod publish;
 mod released;
 mod shutdown;

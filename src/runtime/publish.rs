@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::lane::{Lane, Subscriber};
 use super::notice;
-use crate::machine::{Machine, Notice};
+use crate::machine::{GroupNotice, Machine, Notice};
 use crate::output::event::{Event, EventKind};
 use crate::output::line::LogEvents;
 use crate::platform::clock::RealClock;
@@ -20,7 +20,9 @@ use crate::task::door::Door;
 use crate::task::fact::Fact;
 #[cfg(all(unix, feature = "process"))]
 use crate::task::out_lane::OutLane;
-use crate::vocabulary::id::{TaskAddr, TaskRef};
+use crate::task::record::Record;
+use crate::vocabulary::id::TaskAddr;
+use crate::vocabulary::reason::StopReason;
 use crate::vocabulary::time::Time;
 
 /// All lanes, and the numbering of events.
@@ -36,6 +38,14 @@ pub(super) struct Publisher {
     wall: (Time, SystemTime),
     dropped: u64,
     closed: bool,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    Supervisor,
+    Task(&'a Record),
+    Group(&'a Arc<str>),
 }
 
 /// The user's subscribers, with the capacities of their lanes.
@@ -129,8 +139,13 @@ impl Publisher {
         !self.nobody || notice::is_worth_a_warning(notice, machine, error_of)
     }
 
+    /// Whether the event of a group would reach a subscriber or the log.
+    pub(super) const fn wants_of_group(&self, notice: GroupNotice) -> bool {
+        !self.nobody || matches!(notice, GroupNotice::Stopping { why: StopReason::Group, .. })
+    }
+
     /// Puts an event into every lane.
-    pub(super) fn publish(&mut self, now: Time, task: Option<TaskRef>, kind: EventKind) {
+    pub(super) fn publish(&mut self, now: Time, about: About<'_>, kind: EventKind) {
         if self.closed || (self.nobody && !self.start_warnings()) {
             return;
         }
@@ -139,7 +154,12 @@ impl Publisher {
         if self.wall.0 != now {
             self.wall = (now, RealClock::wall());
         }
-        let event = Event { seq, at: self.wall.1, since_start, task, kind };
+        let (task, group) = match about {
+            About::Supervisor => (None, None),
+            About::Task(record) => (Some(record.task_ref()), record.group().cloned()),
+            About::Group(name) => (None, Some(Arc::clone(name))),
+        };
+        let event = Event { seq, at: self.wall.1, since_start, task, group, kind };
         let mut lanes = self.shared.iter().chain(&self.dedicated).peekable();
         while let Some(lane) = lanes.next() {
             if lanes.peek().is_none() {

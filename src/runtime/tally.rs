@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::values::Belongings;
+use crate::output::group::EndedGroup;
 use crate::output::outcome::Outcome;
 use crate::output::report::{
     ExitFacts, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport, TroubledTask,
@@ -21,6 +22,7 @@ pub(crate) struct Tally {
     rejections: Vec<RejectionCount>,
     failures: Vec<FailedTask>,
     troubled: Vec<TroubledTask>,
+    groups: Vec<EndedGroup>,
     facts: ExitFacts,
 }
 
@@ -80,8 +82,15 @@ impl Tally {
         }
     }
 
+    /// Names a group that has ended, if there is room.
+    pub(crate) fn count_group(&mut self, group: &EndedGroup) {
+        if self.groups.len() < MOST {
+            self.groups.push(group.clone());
+        }
+    }
+
     pub(crate) fn into_report(self, shutdown: ShutdownReport) -> RunReport {
-        let Self { outcomes, rejections, failures, troubled, facts } = self;
-        RunReport { outcomes, rejections, failures, troubled, shutdown, facts }
+        let Self { outcomes, rejections, failures, troubled, groups, facts } = self;
+        RunReport { outcomes, rejections, failures, troubled, groups, shutdown, facts }
     }
 }

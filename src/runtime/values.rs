@@ -1,4 +1,4 @@
-//! The values behind the machine's keys: bodies, errors, promises; and the names of slots.
+//! The values behind the machine's keys: bodies, errors, promises; and names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::task::record::{Promise, Record};
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
-use crate::vocabulary::id::{AttemptAddr, ClassIndex, SlotKey, TaskAddr, TaskKey, TaskRef};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
@@ -152,7 +152,7 @@ pub(super) struct Values {
     /// The lowest number above all keys in use.
     next: u32,
     free: Vec<u32>,
-    pub(super) slots: SlotNames,
+    pub(super) slots: Names,
     plans: Plans,
 }
 
@@ -162,7 +162,7 @@ impl Values {
             belongings: Table::default(),
             next: 0,
             free: Vec::new(),
-            slots: SlotNames::default(),
+            slots: Names::default(),
             plans: Plans { defaults, grace, latest: None },
         }
     }
@@ -232,40 +232,40 @@ impl Plans {
     }
 }
 
-/// Slot keys by name. A slot that the machine has forgotten has no key.
+/// Keys by name, of slots or of groups. What the machine has forgotten has no key.
 #[derive(Default)]
-pub(super) struct SlotNames {
-    keys: HashMap<Arc<str>, SlotKey>,
+pub(super) struct Names {
+    keys: HashMap<Arc<str>, u32>,
     names: Vec<Option<Arc<str>>>,
     free: Vec<u32>,
 }
 
-impl SlotNames {
-    pub(super) fn intern(&mut self, name: &Arc<str>) -> SlotKey {
+impl Names {
+    pub(super) fn intern(&mut self, name: &Arc<str>) -> u32 {
         if let Some(&key) = self.keys.get(name) {
             return key;
         }
         let key = self.free.pop().unwrap_or_else(|| {
             self.names.push(None);
-            u32::try_from(self.names.len() - 1).expect("there are no more slots than tasks")
+            u32::try_from(self.names.len() - 1).expect("there are no more names than tasks")
         });
         self.names[key as usize] = Some(Arc::clone(name));
-        self.keys.insert(Arc::clone(name), SlotKey(key));
-        SlotKey(key)
+        self.keys.insert(Arc::clone(name), key);
+        key
     }
 
-    pub(super) fn forget(&mut self, key: SlotKey) {
-        if let Some(name) = self.names[key.0 as usize].take() {
+    pub(super) fn forget(&mut self, key: u32) {
+        if let Some(name) = self.names[key as usize].take() {
             self.keys.remove(&name);
-            self.free.push(key.0);
+            self.free.push(key);
         }
     }
 
-    pub(super) fn key(&self, name: &str) -> Option<SlotKey> {
+    pub(super) fn key(&self, name: &str) -> Option<u32> {
         self.keys.get(name).copied()
     }
 
-    pub(super) fn name(&self, key: SlotKey) -> Option<&Arc<str>> {
-        self.names.get(key.0 as usize)?.as_ref()
+    pub(super) fn name(&self, key: u32) -> Option<&Arc<str>> {
+        self.names.get(key as usize)?.as_ref()
     }
 }

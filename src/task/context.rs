@@ -114,6 +114,11 @@ impl TaskContext {
         self.record().id
     }
 
+    /// Returns the name of the task's [group](crate::GroupSpec); `None` if it is in none.
+    pub fn group(&self) -> Option<&str> {
+        self.record().group().map(|group| &**group)
+    }
+
     /// Returns the number of this attempt within its task, from 1.
     pub fn attempt(&self) -> u64 {
         self.cell().attempt.number
@@ -326,6 +331,7 @@ impl TaskContext {
     /// Publishes [`AttemptReady`](crate::EventKind::AttemptReady), and is what
     /// [`ready_within`](crate::TaskSpec::ready_within) awaits. An attempt stays ready until it
     /// ends. Has no effect the second time, and once the attempt was told to return.
+    /// In a [group](crate::GroupSpec) the next phase waits for it, if the spec awaits it.
     pub fn ready(&self) {
         self.cell().say_ready();
     }

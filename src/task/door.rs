@@ -12,8 +12,9 @@ use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
 use crate::task::class_names::ClassNames;
-use crate::task::envelope::{Entry, Envelope, OnRefusal};
+use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
 use crate::task::fact::Fact;
+use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
@@ -165,29 +166,33 @@ impl Door {
         let Some(id) = self.draw_ids(1, is_own) else { return Err(NotTaken::Closed(spec)) };
         let first = Entry::new(self, id, spec, refused);
         let record = Arc::clone(&first.promise.0);
-        self.put(first, Vec::new(), policy, when_full)
+        self.put(first, None, policy, when_full)
             .map(|()| record)
             .map_err(|not_taken| not_taken.map(|envelope| envelope.first.spec))
     }
 
-    /// Puts specs into the intake, to be admitted all or none; waits for room. Refused specs are
-    /// given back.
+    /// Puts specs into the intake, to be admitted all or none, as a group if it is given; waits for
+    /// room. Refused specs are given back.
     pub(crate) fn hand_over_batch(
         self: &Arc<Self>,
         specs: Vec<TaskSpec>,
+        group: Option<GroupEntry>,
         policy: AdmissionPolicy,
         is_own: IsOwnBody,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
         let count = specs.len();
         let first_id = if self.is_forked() { None } else { self.draw_ids(count, is_own) };
         let Some(first_id) = first_id else { return Err(NotTaken::Closed(specs)) };
-        let entries = (first_id..).zip(specs);
-        let mut entries = entries.map(|(id, spec)| Entry::new(self, id, spec, OnRefusal::GiveBack));
+        let name = group.as_ref().map(|group| Arc::clone(&group.record.name));
+        let back = OnRefusal::GiveBack;
+        let entry = |(id, spec)| Entry::in_group(self, id, spec, back, name.as_ref());
+        let mut entries = (first_id..).zip(specs).map(entry);
         let Some(first) = entries.next() else { return Ok(Vec::new()) };
         let rest: Vec<_> = entries.collect();
 
         let all = std::iter::once(&first).chain(&rest);
         let records = all.map(|entry| Arc::clone(&entry.promise.0)).collect();
+        let rest = Some(Box::new(Rest { entries: rest, group }));
         self.put(first, rest, policy, WhenFull::Wait)
             .map(|()| records)
             .map_err(|not_taken| not_taken.map(Envelope::into_specs))
@@ -196,7 +201,7 @@ impl Door {
     fn put(
         &self,
         first: Entry,
-        rest: Vec<Entry>,
+        rest: Option<Box<Rest>>,
         policy: AdmissionPolicy,
         when_full: WhenFull,
     ) -> Result<(), NotTaken<Envelope>> {
@@ -397,7 +402,7 @@ mod tests {
             let policy = AdmissionPolicy::DropIfRunning;
             let taken = door.hand_over(spec, policy, OnRefusal::GiveBack, WhenFull::GiveUp, is_own);
             let batch = vec![TaskSpec::once("late", |_| Ok(()))];
-            let all = door.hand_over_batch(batch, policy, is_own);
+            let all = door.hand_over_batch(batch, None, policy, is_own);
             assert_eq!(taken.is_ok(), all.is_ok());
             !matches!(taken, Err(NotTaken::Closed(_)))
         };

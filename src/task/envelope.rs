@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::output::outcome::Outcome;
 use crate::task::door::Door;
+use crate::task::group::GroupEntry;
 use crate::task::record::{Promise, Record};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
@@ -15,10 +16,16 @@ use crate::vocabulary::time::Time;
 /// its tasks are lost.
 pub(crate) struct Envelope {
     pub(crate) first: Entry,
-    /// The others of a batch.
-    pub(crate) rest: Vec<Entry>,
+    pub(crate) rest: Option<Box<Rest>>,
     pub(crate) policy: AdmissionPolicy,
     pub(crate) submitted_at: Time,
+}
+
+/// What a batch has in addition.
+pub(crate) struct Rest {
+    pub(crate) entries: Vec<Entry>,
+    /// The group of which all of them are members.
+    pub(crate) group: Option<GroupEntry>,
 }
 
 /// One submission.
@@ -38,8 +45,22 @@ pub(crate) enum OnRefusal {
 
 impl Entry {
     pub(super) fn new(door: &Arc<Door>, id: u64, spec: TaskSpec, on_refusal: OnRefusal) -> Self {
+        Self::in_group(door, id, spec, on_refusal, None)
+    }
+
+    pub(super) fn in_group(
+        door: &Arc<Door>,
+        id: u64,
+        spec: TaskSpec,
+        on_refusal: OnRefusal,
+        group: Option<&Arc<str>>,
+    ) -> Self {
         let (door, id) = (Arc::clone(door), TaskId::new(id));
         let record = Record::new(door, id, spec.shared_name(), spec.shared_slot());
+        let record = match group {
+            Some(group) => record.in_group(group),
+            None => record,
+        };
         Self { spec, promise: Promise(Arc::new(record)), on_refusal }
     }
 
@@ -60,7 +81,7 @@ impl Envelope {
 
     /// The number of submissions in it.
     pub(crate) fn len(&self) -> usize {
-        1 + self.rest.len()
+        self.entries().count()
     }
 
     /// The number of submissions whose specs nobody gets back if they are refused.
@@ -73,7 +94,8 @@ impl Envelope {
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        std::iter::once(&self.first).chain(&self.rest)
+        let rest = self.rest.iter().flat_map(|rest| &rest.entries);
+        std::iter::once(&self.first).chain(rest)
     }
 
     /// Refuses all its submissions, because the door was closed.
@@ -86,6 +108,7 @@ impl Envelope {
     }
 
     pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry> {
-        std::iter::once(self.first).chain(self.rest)
+        let rest = self.rest.into_iter().flat_map(|rest| rest.entries);
+        std::iter::once(self.first).chain(rest)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Fact {
     Ready { attempt: AttemptAddr, claimed_at: Time, at: Time, until: Time },
     /// A body says what its process does.
     #[cfg(all(unix, feature = "process"))]
-    Process { task: TaskRef, kind: crate::output::event::EventKind },
+    Process { record: Arc<Record>, kind: crate::output::event::EventKind },
     /// A body has returned.
     Returned(Returned),
     /// The destructor of a user value panicked.

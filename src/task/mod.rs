@@ -17,6 +17,7 @@ pub(crate) mod context;
 pub(crate) mod door;
 pub(crate) mod envelope;
 pub(crate) mod fact;
+pub(crate) mod group;
 pub(crate) mod guards;
 pub(crate) mod record;
 pub(crate) mod request;

@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) door: Arc<Door>,
     pub(crate) id: TaskId,
     pub(crate) name: Arc<str>,
-    pub(crate) slot: Option<Arc<str>>,
+    place: Place,
     /// The controller's key for the task; `NO_KEY` until it has one.
     key: AtomicU32,
     cancel_asked: AtomicBool,
@@ -34,6 +34,19 @@ pub(crate) struct Record {
     ignored: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Where a task belongs. Only few are in a group, so that this takes no room from the others.
+enum Place {
+    /// It has a slot and no group.
+    Slot(Arc<str>),
+    /// It has a group, or neither.
+    Group(Option<Box<Membership>>),
+}
+
+struct Membership {
+    group: Arc<str>,
+    slot: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -66,7 +79,7 @@ impl Record {
             door,
             id,
             name,
-            slot,
+            place: slot.map_or(Place::Group(None), Place::Slot),
             key: AtomicU32::new(NO_KEY),
             cancel_asked: AtomicBool::new(false),
             ignored: AtomicBool::new(false),
@@ -75,9 +88,30 @@ impl Record {
         }
     }
 
+    /// The record of a member of that group.
+    pub(super) fn in_group(mut self, group: &Arc<str>) -> Self {
+        let slot = self.slot().cloned();
+        self.place = Place::Group(Some(Box::new(Membership { group: Arc::clone(group), slot })));
+        self
+    }
+
+    pub(crate) fn slot(&self) -> Option<&Arc<str>> {
+        match &self.place {
+            Place::Slot(slot) => Some(slot),
+            Place::Group(membership) => membership.as_ref()?.slot.as_ref(),
+        }
+    }
+
+    pub(crate) fn group(&self) -> Option<&Arc<str>> {
+        match &self.place {
+            Place::Group(Some(membership)) => Some(&membership.group),
+            Place::Group(None) | Place::Slot(_) => None,
+        }
+    }
+
     /// The task as events and reports name it.
     pub(crate) fn task_ref(&self) -> TaskRef {
-        TaskRef { id: self.id, name: Arc::clone(&self.name), slot: self.slot.clone() }
+        TaskRef { id: self.id, name: Arc::clone(&self.name), slot: self.slot().cloned() }
     }
 
     /// Only the controller uses the key. A body may ask whether there is one: it was set before the
@@ -278,5 +312,16 @@ pub(crate) struct Promise(pub(crate) Arc<Record>);
 impl Drop for Promise {
     fn drop(&mut self) {
         self.0.end(Outcome::Lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    fn a_task_without_a_group_has_no_room_for_one() {
+        assert_eq!(std::mem::size_of::<Place>(), std::mem::size_of::<Option<Arc<str>>>());
     }
 }

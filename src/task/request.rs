@@ -8,8 +8,10 @@ use crate::output::not_quiet::BusyAttempt;
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{Receiver, Sender};
 use crate::platform::user_value::UserValue;
+use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::group::GroupState;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
 use crate::vocabulary::time::Time;
@@ -20,10 +22,16 @@ pub(crate) enum Request {
     Cancel(Arc<Record>),
     /// Stop the owner of this slot, and remove the submissions that wait there.
     CancelSlot(String, Sender<SlotCancelled>),
+    /// Stop this group.
+    CancelGroup(Arc<GroupRecord>),
     /// Have the callbacks of a task run, which is over.
     EndCalls(UserValue<DueCalls>),
     /// Say when the shared lane has served every event up to now; `None` if it already has.
     Flush(Sender<Option<Receiver<()>>>),
+    /// Which group has this name?
+    Group(String, Sender<Option<FoundGroup>>),
+    /// Where is this group in its life?
+    GroupState(Arc<GroupRecord>, Sender<GroupState>),
     /// Say when this is so, or when the supervisor has ended.
     Idle {
         until: Until,
@@ -39,6 +47,8 @@ pub(crate) enum Request {
     SetInterval(Arc<Record>, Duration, Sender<bool>),
     /// End this attempt and start the next one. The reply says whether there was one.
     Restart(Arc<Record>, Sender<bool>),
+    /// Restart all members of this group, in order. The reply says whether it can.
+    RestartGroup(Arc<GroupRecord>, Sender<bool>),
     /// A body waits for this task, or no longer does.
     WaitBegan(Arc<Record>),
     WaitEnded(Arc<Record>),
@@ -72,6 +82,9 @@ pub(crate) enum Request {
     /// Which task has this id?
     Task(TaskId, Sender<Option<Arc<Record>>>),
 }
+
+/// A group that has not ended, and its members.
+pub(crate) type FoundGroup = (Arc<GroupRecord>, Vec<Arc<Record>>);
 
 /// What a caller waits for who waits for the supervisor as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,6 +36,7 @@ pub(crate) enum Setting {
     RetryEarly,
     ShutdownOnEnd,
     StableAfter(Duration),
+    Step,
     StopAtDrain,
     /// How long a process may take to end.
     #[cfg(all(unix, feature = "process"))]
@@ -91,11 +92,10 @@ impl Settings {
             body,
             needs_drop: true,
         };
-        let once = body == BodyKind::Once;
-        let implied = once.then_some(&Setting::Restart(RestartPolicy::Never));
+        let implied = self.implied_restart(body).map(Setting::Restart);
         let (mut silence, mut watchdog_policy) = (None, WatchdogPolicy::default());
 
-        for setting in defaults.0.iter().chain(implied).chain(&self.0) {
+        for setting in defaults.0.iter().chain(&implied).chain(&self.0) {
             match *setting {
                 Setting::AbandonPolicy(policy) => plan.abandon = policy,
                 Setting::Backoff(policy) => plan.backoff = policy,
@@ -124,6 +124,7 @@ impl Settings {
                 Setting::RetryEarly => plan.retry_early = true,
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
                 Setting::StableAfter(span) => plan.stable_after = span,
+                Setting::Step => plan.step = true,
                 Setting::StopAtDrain => plan.stop_at_drain = true,
                 #[cfg(all(unix, feature = "process"))]
                 Setting::StopTimeout(span) => plan.grace = self.grace_to_stop(plan.grace, span),
@@ -137,6 +138,29 @@ impl Settings {
         let watchdog = |max_silence| Watchdog { max_silence, policy: watchdog_policy };
         plan.watchdog = silence.map(watchdog);
         plan
+    }
+
+    /// What a task of this kind does if its spec says nothing, whatever the defaults are.
+    fn implied_restart(&self, body: BodyKind) -> Option<RestartPolicy> {
+        match body {
+            BodyKind::Once => Some(RestartPolicy::Never),
+            BodyKind::Repeat | BodyKind::Shared => {
+                self.is_step().then_some(RestartPolicy::OnFailure)
+            }
+        }
+    }
+
+    fn is_step(&self) -> bool {
+        self.0.iter().any(|setting| matches!(setting, Setting::Step))
+    }
+
+    /// Checks what a task without a group cannot have.
+    pub(crate) fn check_alone(&self) -> Result<(), InvalidSetting> {
+        if self.is_step() {
+            let remedy = "only a member of a group can be a step: leave it out";
+            return Err(InvalidSetting::new("step", format_args!("set without a group"), remedy));
+        }
+        Ok(())
     }
 
     /// Checks that the supervisor has declared the class that these settings choose.
@@ -288,6 +312,14 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
         }
     }
 
+    if plan.step && (plan.shutdown_on_end || plan.restart == RestartPolicy::Always) {
+        let (field, with, remedy) = if plan.shutdown_on_end {
+            ("step", "shutdown_on_end", "let another member shut the supervisor down")
+        } else {
+            ("step", "Always", "a step ends with its success: leave out `restart` and the interval")
+        };
+        return Err(InvalidSetting::new(field, format_args!("under {with}"), remedy));
+    }
     if plan.body == BodyKind::Once && plan.restart != RestartPolicy::Never {
         return Err(InvalidSetting::new("restart", plan.restart, once));
     }

@@ -318,6 +318,19 @@ impl TaskSpec {
         self.with(Setting::StopAtDrain)
     }
 
+    /// Makes the task a step of its [group](crate::GroupSpec): it is ready, so that the next phase
+    /// may start, once its body has returned `Ok`. It then keeps its body, without a thread or a
+    /// permit, and runs again with each restart of the group that includes its phase. Its outcome
+    /// comes when the group ends.
+    ///
+    /// A step ends with its success, so it cannot be under
+    /// [`Always`](crate::RestartPolicy::Always) (one that the defaults set does not count for it)
+    /// or have an interval, nor shut the supervisor down with it. Only members of a group can be
+    /// steps.
+    pub fn step(self) -> Self {
+        self.with(Setting::Step)
+    }
+
     /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
     /// keep state in thread-locals, or for a stack size, a priority or processors of its own. See
     /// [`ThreadOptions`] and [handles that belong to a
@@ -345,9 +358,28 @@ impl TaskSpec {
 
     /// Checks the settings for a supervisor that has these classes.
     pub(crate) fn validate_for(&self, classes: &ClassNames) -> Result<(), InvalidSetting> {
+        self.check_for(classes, self.0.settings.check_alone())
+    }
+
+    /// Checks the settings for a member of a group.
+    pub(crate) fn validate_member(&self, classes: &ClassNames) -> Result<(), InvalidSetting> {
+        let once = InvalidSetting::new(
+            "once",
+            format_args!("a member"),
+            "use TaskSpec::new: it may run again",
+        );
+        let is_once = self.body_kind() == BodyKind::Once;
+        self.check_for(classes, if is_once { Err(once) } else { Ok(()) })
+    }
+
+    fn check_for(
+        &self,
+        classes: &ClassNames,
+        place: Result<(), InvalidSetting>,
+    ) -> Result<(), InvalidSetting> {
         self.validate()?;
         let of_task = |fault| InvalidSetting { task: Some(self.shared_name()), ..fault };
-        self.0.settings.check_class(classes).map_err(of_task)
+        place.and_then(|()| self.0.settings.check_class(classes)).map_err(of_task)
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {
@@ -417,6 +449,17 @@ const fn needs_drop_of<T>(_: &T) -> bool {
 impl AsRef<[Self]> for TaskSpec {
     fn as_ref(&self) -> &[Self] {
         std::slice::from_ref(self)
+    }
+}
+
+/// A spec counts as a list of one, so that [`GroupSpec::then`](crate::GroupSpec::then) takes one or
+/// many.
+impl IntoIterator for TaskSpec {
+    type Item = Self;
+    type IntoIter = std::iter::Once<Self>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self)
     }
 }
 

@@ -112,6 +112,17 @@ pub enum Rejection {
     },
     /// Its `expires_in` had passed before its first attempt was taken up.
     Expired,
+    /// There is a group of this name, which has not ended.
+    GroupNameInUse,
+    /// More members of the group run at once (all but the steps of other phases, and those with an
+    /// interval) than `max_concurrent`, or the limit of a class, allows: the group would never be
+    /// ready.
+    GroupTooLarge {
+        /// How many members run at once.
+        members: usize,
+        /// How many may.
+        limit: usize,
+    },
     /// The slot's queue already holds as many submissions as `max_slot_queue` allows.
     QueueFull {
         /// How many submissions wait.
@@ -156,6 +167,8 @@ pub enum Rejection {
 labels!(Rejection {
     Self::BatchRefused { .. } => "batch_refused",
     Self::Expired => "expired",
+    Self::GroupNameInUse => "group_name_in_use",
+    Self::GroupTooLarge { .. } => "group_too_large",
     Self::QueueFull { .. } => "queue_full",
     Self::Removed => "removed",
     Self::ShuttingDown => "shutting_down",
@@ -183,6 +196,14 @@ impl fmt::Display for Rejection {
                 write!(f, "task {culprit} of the same batch was refused")
             }
             Self::Expired => f.write_str("expired before its first attempt"),
+            Self::GroupNameInUse => {
+                f.write_str("there is a group of this name: wait for its end, or use another name")
+            }
+            Self::GroupTooLarge { members, limit } => write!(
+                f,
+                "{members} members of its group run at once, and there are permits for {limit}: \
+                 raise max_concurrent or the limit of their class"
+            ),
             Self::QueueFull { depth, limit } => {
                 write!(f, "the queue of the slot is full: {depth} wait, max_slot_queue is {limit}")
             }

@@ -26,7 +26,10 @@ fn said(event: &Event) -> Said {
         _ => label.to_owned(),
     };
     let task = event.task.as_ref().map(|task| task.id.into());
-    Said { word, task, attempt: event.kind.attempt() }
+    let group = event.group.as_ref().filter(|_| task.is_none());
+    // No two groups here have names that add up to the same.
+    let group = group.map(|name| name.bytes().map(u64::from).sum());
+    Said { word, task, attempt: event.kind.attempt(), group }
 }
 
 #[test]
@@ -59,11 +62,14 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     hooks(&rig);
     #[cfg(all(unix, feature = "process"))]
     processes(&rig);
+    groups(&rig);
 
     // A drain and then a shutdown find tasks in all states, and what is stuck comes back when it
     // has ended.
     let submit = |spec: TaskSpec| rig.handle.submit(spec, AdmissionPolicy::Queue).unwrap();
     let (hangs, dropping, may_drop) = slow_to_drop();
+    let line = GroupSpec::new("open").then(resident("first")).then(resident("second"));
+    let line = rig.handle.add_group(line).unwrap();
     let tasks = [
         submit(resident("running")),
         submit(TaskSpec::new("queued", |_| Ok(())).slot("running")),
@@ -78,7 +84,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     drop(may_drop);
     stuck.open();
     let _ = rig.supervisor.shutdown().unwrap();
-    assert!(tasks.iter().all(|task| task.outcome().is_some()));
+    assert!(tasks.iter().chain(line.members()).all(|task| task.outcome().is_some()));
 
     let (grammar, events) = (Grammar::of_the_page(), rig.events());
     if let Some(fault) = grammar.fault(&events.iter().map(said).collect::<Vec<_>>()) {
@@ -292,6 +298,31 @@ fn processes(rig: &Rig) {
     next(&said);
     task.cancel();
     let _ = outcome_of(&task);
+}
+
+/// One that restarts and stops, one that stops before it is ready, and one that ends by itself.
+fn groups(rig: &Rig) {
+    let step = |name: &str| TaskSpec::new(name, |_| Ok(())).step();
+    let (fails, puppet) = Puppet::new("fails");
+    let fails = fails.backoff(BackoffPolicy::constant(MS));
+    let line = GroupSpec::new("line").one_for_all().then(step("opens")).then(fails);
+    let line = rig.handle.add_group(line).unwrap();
+    for end in [End::Fail, End::Panic] {
+        puppet.started();
+        puppet.end(end);
+    }
+    puppet.started();
+    assert!(line.restart());
+    puppet.end(End::Obey);
+    while puppet.started() < 4 {}
+    puppet.end(End::Fatal);
+    let _ = line.wait().unwrap();
+
+    let hopeless = TaskSpec::new("hopeless", |_| Err(TaskError::fatal("no port"))).step();
+    let group = GroupSpec::new("early").then(hopeless).then(resident("never"));
+    let _ = rig.handle.add_group(group).unwrap().wait().unwrap();
+    let group = GroupSpec::new("steps").then([step("one"), step("two")]);
+    let _ = rig.handle.add_group(group).unwrap().wait().unwrap();
 }
 
 fn hooks(rig: &Rig) {

@@ -12,6 +12,7 @@ mod concurrency;
 mod console;
 mod drain;
 mod grammar;
+mod groups;
 mod idle;
 mod lifecycle;
 mod misuse;

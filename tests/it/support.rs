@@ -152,13 +152,24 @@ impl Rig {
     /// Waits until the task's event comes that reads so, if it has not come yet; see [`brief`].
     #[track_caller]
     pub(crate) fn until(&self, task: &TaskHandle, text: &str) -> Event {
-        let fits = |event: &Event| is_about(event, task) && brief(&event.kind) == text;
+        self.until_one(text, |event| is_about(event, task))
+    }
+
+    /// Does the same for an event of a group.
+    #[track_caller]
+    pub(crate) fn until_group(&self, group: &str, text: &str) -> Event {
+        self.until_one(text, |event| is_of_group(event, group))
+    }
+
+    #[track_caller]
+    fn until_one(&self, text: &str, is_about: impl Fn(&Event) -> bool) -> Event {
+        let fits = |event: &Event| is_about(event) && brief(&event.kind) == text;
         if let Some(event) = self.kept.borrow().iter().find(|event| fits(event)) {
             return event.clone();
         }
         loop {
             let event = self.coming.recv_timeout(WATCHDOG);
-            let event = event.unwrap_or_else(|_| panic!("{text:?} never came for {task:?}"));
+            let event = event.unwrap_or_else(|_| panic!("{text:?} never came"));
             self.kept.borrow_mut().push(event.clone());
             if fits(&event) {
                 return event;
@@ -183,6 +194,14 @@ impl Rig {
         kept.iter().filter(told).map(|event| brief(&event.kind)).collect()
     }
 
+    /// The events of a group so far, in brief.
+    pub(crate) fn group_story(&self, group: &str) -> Vec<String> {
+        self.catch_up();
+        let kept = self.kept.borrow();
+        let told = kept.iter().filter(|event| is_of_group(event, group));
+        told.map(|event| brief(&event.kind)).collect()
+    }
+
     fn catch_up(&self) {
         let mut kept = self.kept.borrow_mut();
         match self.handle.flush_events() {
@@ -201,6 +220,10 @@ impl Rig {
 
 fn is_about(event: &Event, task: &TaskHandle) -> bool {
     event.task.as_ref().is_some_and(|about| about.id == task.id())
+}
+
+fn is_of_group(event: &Event, group: &str) -> bool {
+    event.task.is_none() && event.group.as_deref() == Some(group)
 }
 
 /// An event without what differs from run to run: its label, the attempt, and what a reader would
@@ -234,6 +257,12 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::AttemptReady { attempt, .. } => format!("{attempt}"),
         EventKind::AttemptStable { attempt, failures } => format!("{attempt}: {failures}"),
         EventKind::TaskEnded { outcome } => outcome.to_string(),
+        EventKind::GroupRestarting { culprit: Some(task), restarts } => {
+            format!("{restarts}: {}", task.name)
+        }
+        EventKind::GroupRestarting { culprit: None, restarts } => restarts.to_string(),
+        EventKind::GroupStopping { why, culprit: Some(task) } => format!("{why}: {}", task.name),
+        EventKind::GroupStopping { why, culprit: None } => why.to_string(),
         _ => String::new(),
     };
     format!("{} {fields}", kind.label()).trim_end().to_owned()

@@ -25,8 +25,8 @@ const FOLDERS: [(&str, &[&str]); 11] = [
 const KNOT: (&str, &[&str]) = (
     "task",
     &[
-        "body", "cell", "context", "door", "envelope", "fact", "guards", "record", "request",
-        "spec", "token",
+        "body", "cell", "context", "door", "envelope", "fact", "group", "guards", "record",
+        "request", "spec", "token",
     ],
 );
 

@@ -17,9 +17,11 @@ pub(crate) struct Said {
     pub(crate) word: String,
     pub(crate) task: Option<u64>,
     pub(crate) attempt: Option<u64>,
+    /// The group that the event is about, not that of the task.
+    pub(crate) group: Option<u64>,
 }
 
-/// The three blocks of the page: `task`, `attempt` and `supervisor`, by their first lines.
+/// The blocks of the page: `task`, `attempt`, `group` and `supervisor`, by their first lines.
 pub(crate) struct Grammar(BTreeMap<String, Block>);
 
 type Rules = BTreeMap<String, Rule>;
@@ -80,8 +82,11 @@ impl Grammar {
             ));
         }
         let mut groups = BTreeMap::<(&str, u64, u64), Vec<&str>>::new();
-        for Said { word, task, attempt } in events {
+        for Said { word, task, attempt, group } in events {
             groups.entry(("supervisor", 0, 0)).or_default().push(word);
+            if let Some(group) = *group {
+                groups.entry(("group", group, 0)).or_default().push(word);
+            }
             if let Some(task) = *task {
                 groups.entry(("task", task, 0)).or_default().push(word);
                 if let Some(attempt) = *attempt {

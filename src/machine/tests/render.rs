@@ -256,7 +256,11 @@ impl Names {
             Rejection::TooManyAbandoned { limit } | Rejection::TooManyTasks { limit } => {
                 format!(" {limit}")
             }
-            Rejection::Expired | Rejection::Removed | Rejection::ShuttingDown => String::new(),
+            Rejection::GroupTooLarge { members, limit } => format!(" {members}/{limit}"),
+            Rejection::Expired
+            | Rejection::GroupNameInUse
+            | Rejection::Removed
+            | Rejection::ShuttingDown => String::new(),
         };
         format!("rejected({}{detail})", why.label())
     }

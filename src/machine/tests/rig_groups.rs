@@ -60,6 +60,7 @@ impl Rig {
             restart_limit: spec.limit,
             phases,
             members,
+            refused: None,
         }))
     }
 

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::examiner::Examiner;
+use super::groups::Groups;
 use super::pool::Pool;
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
@@ -39,6 +40,7 @@ pub(super) struct Controller {
     now: Time,
     real: RealTime,
     values: Values,
+    groups: Groups,
     released: ReleasedAttempts,
     pool: Pool,
     publisher: Publisher,
@@ -84,6 +86,7 @@ impl Controller {
             now: Time::ZERO,
             real: RealTime::ZERO,
             values,
+            groups: Groups::default(),
             released: ReleasedAttempts::default(),
             pool,
             publisher,

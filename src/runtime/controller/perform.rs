@@ -1,16 +1,20 @@
 //! Carries out the machine's orders with the user values. The answer to an order that may come too
 //! late goes back to the machine as an input.
 
+#[cfg(all(unix, feature = "process"))]
+use std::sync::Arc;
+
 use super::Controller;
-use crate::machine::{Effect, End, Finality, Input, Notice};
+use crate::machine::{Effect, End, Finality, GroupNotice, Input, Notice};
 use crate::output::event::EventKind;
 use crate::runtime::notice::{kind_of, outcome_of, task_of, Details};
 use crate::runtime::pool::{Attempt, Dedicated, Work};
+use crate::runtime::publish::About;
 use crate::runtime::values::Belongings;
-use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 #[cfg(all(unix, feature = "process"))]
-use crate::vocabulary::id::TaskRef;
-use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr};
+use crate::task::record::Record;
+use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
+use crate::vocabulary::id::{AttemptAddr, ClassIndex, GroupAddr, TaskAddr};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -64,10 +68,11 @@ impl Controller {
             Effect::ForgetReleased { attempt, closing } => self.released.remove(attempt, closing),
             Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
             Effect::Forget { task } => self.values.remove(task),
-            Effect::ForgetSlot { slot } => self.values.slots.forget(slot),
+            Effect::ForgetSlot { slot } => self.values.slots.forget(slot.0),
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
-            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => {}
+            Effect::PublishGroup { group, notice } => self.publish_group(group, notice),
+            Effect::ForgetGroup { group } => self.groups.forget(group),
             Effect::BeginDrain { until } => self.begin_drain(until),
             Effect::NoteUnfinished { task } => self.note_unfinished(task),
             Effect::CloseDoor { cause } => {
@@ -100,7 +105,8 @@ impl Controller {
         // If nothing depends on the claim, it is reported with the return, which saves a message.
         let watched = self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
-        let reports_claim = watched || plan.watchdog.is_some() || plan.has_deadline();
+        let is_member = belongings.record().group().is_some();
+        let reports_claim = watched || plan.watchdog.is_some() || plan.has_deadline() || is_member;
         let attempt = Attempt { cell, finality, reports_claim, no_thread: None };
         match belongings.dedicated.clone() {
             Some(options) => {
@@ -131,7 +137,7 @@ impl Controller {
             if self.publisher.has_subscribers() {
                 let grace = Some(self.now.until(grace_until)).filter(|_| !grace_until.is_never());
                 let kind = EventKind::AttemptStopping { attempt: attempt.number, reason, grace };
-                self.publisher.publish(self.now, Some(cell.record.task_ref()), kind);
+                self.publisher.publish(self.now, About::Task(&cell.record), kind);
             }
         }
         self.feedback.push_back(Input::TellAnswered { attempt, answer });
@@ -150,19 +156,21 @@ impl Controller {
 
     #[cfg(all(unix, feature = "process"))]
     fn kill_processes_of(&mut self, attempt: AttemptAddr) {
-        let task = self.values.get(attempt.task.key).map(Belongings::task_ref);
+        let record = self.values.get(attempt.task.key).map(|it| Arc::clone(it.record()));
         for pid in self.door.children.kill_attempt(attempt) {
             let why = "its attempt is abandoned".into();
             let kind = EventKind::ProcessKilled { attempt: attempt.number, pid, why };
-            self.tell_of_process(task.clone(), kind);
+            if let Some(record) = &record {
+                self.tell_of_process(record, kind);
+            }
         }
     }
 
     /// Without a subscriber, what follows for the attempt is warning enough.
     #[cfg(all(unix, feature = "process"))]
-    pub(super) fn tell_of_process(&mut self, task: Option<TaskRef>, kind: EventKind) {
+    pub(super) fn tell_of_process(&mut self, record: &Record, kind: EventKind) {
         if self.publisher.has_subscribers() {
-            self.publisher.publish(self.now, task, kind);
+            self.publisher.publish(self.now, About::Task(record), kind);
         }
     }
 
@@ -180,6 +188,7 @@ impl Controller {
         let is_cause = self.shutdown.is_caused_by(task.id);
         self.tally.count(&outcome, is_cause, streak, belongings);
         self.shutdown.count(task.id, end);
+        self.groups.note_outcome(belongings.record(), &outcome);
         belongings.record().end(outcome);
     }
 
@@ -198,16 +207,30 @@ impl Controller {
             Notice::ClosingReturned { attempt, .. } => self.released.find(attempt, true),
             _ => None,
         };
-        let (task, details) = match (released, belongings) {
+        let (about, details) = match (released, belongings) {
             (Some(it), _) => {
-                (Some(it.task.clone()), Details { error: it.error.as_ref(), cell: Some(&it.cell) })
+                let details = Details { error: it.error.as_ref(), cell: Some(&it.cell) };
+                (About::Task(&it.cell.record), details)
             }
             (None, Some(it)) => {
-                (Some(it.task_ref()), Details { error: it.error.as_ref(), cell: it.cell.as_ref() })
+                let details = Details { error: it.error.as_ref(), cell: it.cell.as_ref() };
+                (About::Task(it.record()), details)
             }
-            (None, None) => (None, Details::default()),
+            (None, None) => (About::Supervisor, Details::default()),
         };
         let kind = kind_of(notice, self.now, &self.door.classes, &details);
-        self.publisher.publish(self.now, task, kind);
+        self.publisher.publish(self.now, about, kind);
+    }
+
+    fn publish_group(&mut self, addr: GroupAddr, notice: GroupNotice) {
+        let Some(group) = self.groups.get_mut(addr) else { return };
+        let values = &self.values;
+        let kind = group.note(notice, |task| values.get(task.key).map(Belongings::task_ref));
+        if notice == GroupNotice::Ended {
+            self.tally.count_group(&group.told);
+        }
+        if self.publisher.wants_of_group(notice) {
+            self.publisher.publish(self.now, About::Group(&group.record().name), kind);
+        }
     }
 }

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use super::{Controller, IdleWaiter};
-use crate::machine::{Answer, Input, State, Submission};
+use crate::machine::{Answer, GroupSubmission, Input, State, Submission};
 use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
 use crate::platform::sync::channel::Sender;
-use crate::task::envelope::{Entry, Envelope, OnRefusal};
-use crate::task::fact::{Fact, Returned};
+use crate::runtime::groups::too_large;
+use crate::runtime::publish::About;
+use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
+use crate::task::fact::{Fact, HookOwner, Returned};
+use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Request;
-use crate::vocabulary::id::{AttemptAddr, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 use crate::vocabulary::time::Time;
@@ -25,7 +28,7 @@ impl Controller {
                 self.feed(Input::Ready { attempt, claimed_at, at, until });
             }
             #[cfg(all(unix, feature = "process"))]
-            Fact::Process { task, kind } => self.tell_of_process(Some(task), kind),
+            Fact::Process { record, kind } => self.tell_of_process(&record, kind),
             Fact::Returned(returned) => self.take_home(returned),
             Fact::Closed { attempt } => self.feed(Input::Closed { attempt }),
             Fact::ClosingSlow { attempt, since } => {
@@ -33,7 +36,11 @@ impl Controller {
             }
             Fact::DropPanicked { message } => {
                 let message = Arc::from(message);
-                self.publisher.publish(self.now, None, EventKind::DropPanicked { message });
+                self.publisher.publish(
+                    self.now,
+                    About::Supervisor,
+                    EventKind::DropPanicked { message },
+                );
             }
             Fact::Examined { cell, stall } => self.note_examined(cell.attempt, cell.closing, stall),
             Fact::LastResortWanted => {
@@ -46,18 +53,18 @@ impl Controller {
             Fact::HookPanicked { owner, message } => {
                 let (source, message) = (owner.source(), Arc::from(message));
                 let kind = EventKind::HookPanicked { source, message };
-                self.publisher.publish(self.now, owner.task(), kind);
+                self.publisher.publish(self.now, about(&owner), kind);
             }
             Fact::HookSlow { owner, ran } => {
                 let kind = EventKind::HookSlow { source: owner.source(), ran };
-                self.publisher.publish(self.now, owner.task(), kind);
+                self.publisher.publish(self.now, about(&owner), kind);
             }
             Fact::HookAbandoned => self.feed(Input::HookAbandoned),
             Fact::HookReturned => self.feed(Input::HookReturned),
             Fact::HooksDue { cell, due } => self.pool.run_hooks_again(cell, due),
             Fact::ThreadRefused { error, retry_in } => {
                 let kind = EventKind::ThreadRefused { error: Arc::new(error), retry_in };
-                self.publisher.publish(self.now, None, kind);
+                self.publisher.publish(self.now, About::Supervisor, kind);
             }
             Fact::RoomMade => self.pool.room_made(self.real),
             Fact::SetUpFailed { role, error } => {
@@ -67,7 +74,7 @@ impl Controller {
             Fact::SubscriberPanicked { subscriber, message } => {
                 let message = Arc::from(message);
                 let kind = EventKind::SubscriberPanicked { subscriber, message };
-                self.publisher.publish(self.now, None, kind);
+                self.publisher.publish(self.now, About::Supervisor, kind);
             }
             // The end of this turn looks.
             Fact::CameToRest => {}
@@ -97,18 +104,17 @@ impl Controller {
     fn note_examined(&mut self, attempt: AttemptAddr, closing: bool, stall: Option<Stall>) {
         self.examiner.note_examined();
         let released = self.released.find_mut(attempt, closing);
-        let released = released.map(|it| (it.task.clone(), &mut it.stall));
+        let released = released.map(|it| (&it.cell, &mut it.stall));
         let known = released.or_else(|| {
             let belongings = self.values.get_mut(attempt.task.key)?;
-            let task = belongings.task_ref();
             let cell = belongings.cell.as_ref()?;
             let latest = cell.attempt == attempt && cell.closing == closing;
-            latest.then_some((task, &mut belongings.stall))
+            latest.then_some((cell, &mut belongings.stall))
         });
-        if let (Some(stall), Some((task, place))) = (stall, known) {
+        if let (Some(stall), Some((cell, place))) = (stall, known) {
             *place = Some(Box::new(stall.clone()));
             let kind = EventKind::StallReport { attempt: attempt.number, stall };
-            self.publisher.publish(self.now, Some(task), kind);
+            self.publisher.publish(self.now, About::Task(&cell.record), kind);
         }
         self.close_lanes();
         self.feed_pending();
@@ -120,20 +126,49 @@ impl Controller {
             return self.refuse(envelope);
         }
         let Envelope { first, rest, policy, submitted_at } = envelope;
-        let first = self.submission(first, policy, submitted_at);
-        if rest.is_empty() {
+        let Some(rest) = rest else {
+            let first = self.submission(first, policy, submitted_at);
             return self.feed(Input::Submitted(first));
+        };
+        let Rest { entries, group } = *rest;
+        let all = std::iter::once(first).chain(entries);
+        let (records, batch) = all
+            .map(|entry| {
+                let record = Arc::clone(&entry.promise.0);
+                (record, self.submission(entry, policy, submitted_at))
+            })
+            .unzip();
+        match group {
+            Some(group) => self.serve_group(group, records, batch),
+            None => self.feed(Input::BatchSubmitted(batch)),
         }
-        let rest = rest.into_iter().map(|entry| self.submission(entry, policy, submitted_at));
-        let batch = std::iter::once(first).chain(rest).collect();
-        self.feed(Input::BatchSubmitted(batch));
+    }
+
+    fn serve_group(
+        &mut self,
+        entry: GroupEntry,
+        records: Vec<Arc<Record>>,
+        members: Vec<Submission>,
+    ) {
+        let GroupEntry { strategy, restart_limit, .. } = entry;
+        let phases = entry.phases.clone();
+        let (group, in_use) = self.groups.insert(entry, records);
+        let refused = in_use.or_else(|| too_large(self.machine.limits(), &phases, &members));
+        self.feed(Input::GroupSubmitted(GroupSubmission {
+            group,
+            strategy,
+            restart_limit,
+            phases,
+            members,
+            refused,
+        }));
     }
 
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
         let record = &entry.promise.0;
         let cancelled = record.cancel_asked();
         let gives_back = entry.on_refusal == OnRefusal::GiveBack;
-        let slot = record.slot.as_ref().map(|name| self.values.slots.intern(name));
+        let slot = record.slot().map(|name| SlotKey(self.values.slots.intern(name)));
         let (task, plan) = self.values.insert(entry);
         Submission { addr: task, slot, policy, plan, submitted_at: at, cancelled, gives_back }
     }
@@ -145,6 +180,11 @@ impl Controller {
                     self.feed(Input::StopRequested(task));
                 }
             }
+            Request::CancelGroup(record) => {
+                if let Some(group) = self.groups.find(&record) {
+                    self.feed(Input::GroupStopRequested(group));
+                }
+            }
             Request::CancelSlot(slot, reply) => answer(&reply, self.cancel_slot(&slot)),
             Request::EndCalls(mut due) => {
                 if let Some(record) = due.take().and_then(|mut due| due.take()) {
@@ -152,6 +192,8 @@ impl Controller {
                 }
             }
             Request::Flush(reply) => answer(&reply, self.publisher.flush()),
+            Request::Group(name, reply) => answer(&reply, self.group(&name)),
+            Request::GroupState(record, reply) => answer(&reply, self.group_state(&record)),
             Request::Idle { until, reply } => {
                 self.idle_waiters.push(IdleWaiter { until, reply });
             }
@@ -160,6 +202,11 @@ impl Controller {
             Request::WaitEnded(record) => self.tell_of_wait(&record, Input::WaitEnded),
             Request::Restart(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::RestartRequested));
+            }
+            Request::RestartGroup(record, reply) => {
+                let group = self.groups.find(&record);
+                let asked = group.map(|group| self.ask(Input::GroupRestartRequested(group)));
+                answer(&reply, asked.flatten() == Some(Answer::Taken(true)));
             }
             Request::Pause(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::PauseRequested));
@@ -219,7 +266,7 @@ impl Controller {
 
     fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
         let Some(key) = self.values.slots.key(slot) else { return SlotCancelled::default() };
-        match self.ask(Input::SlotStopRequested(key)) {
+        match self.ask(Input::SlotStopRequested(SlotKey(key))) {
             Some(Answer::SlotCancelled(found)) => found,
             Some(Answer::Taken(_)) | None => SlotCancelled::default(),
         }
@@ -234,6 +281,14 @@ impl Controller {
         if let Some(at) = self.values.cell(attempt).and_then(|cell| cell.claimed_at()) {
             self.feed(Input::Claimed { attempt, at });
         }
+    }
+}
+
+fn about(owner: &HookOwner) -> About<'_> {
+    match owner {
+        HookOwner::Attempt(cell) => About::Task(&cell.record),
+        HookOwner::TaskEnd(record) => About::Task(record),
+        HookOwner::Signal(_) => About::Supervisor,
     }
 }
 

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use super::Controller;
 use crate::machine::{Health, State, Task};
+use crate::output::group::GroupSnapshot;
 use crate::output::snapshot::{
     ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
 use crate::runtime::values::Belongings;
+use crate::task::group::GroupRecord;
 use crate::task::record::Record;
-use crate::vocabulary::id::{TaskAddr, TaskId};
+use crate::task::request::FoundGroup;
+use crate::vocabulary::group::GroupState;
+use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
 use crate::vocabulary::reason::{CancelReason, TaskState};
 
 impl Controller {
@@ -39,7 +43,7 @@ impl Controller {
     }
 
     pub(super) fn owner(&self, slot: &str) -> Option<Arc<Record>> {
-        let slot = self.values.slots.key(slot)?;
+        let slot = SlotKey(self.values.slots.key(slot)?);
         let owner = self.machine.slots().get(slot).owner?;
         Some(Arc::clone(self.values.get(owner)?.record()))
     }
@@ -93,6 +97,7 @@ impl Controller {
             tasks,
             slots: self.slot_snapshots(),
             classes: self.class_snapshots(),
+            groups: self.group_snapshots(),
             workers: WorkerCounts {
                 threads: self.pool.threads() as usize,
                 idle: counts.idle as usize,
@@ -113,7 +118,7 @@ impl Controller {
         let slots = self.machine.slots().iter().filter_map(|(key, slot)| {
             let owner = slot.owner.and_then(|owner| self.machine.tasks().get(owner));
             Some(SlotSnapshot {
-                key: Arc::clone(self.values.slots.name(key)?),
+                key: Arc::clone(self.values.slots.name(key.0)?),
                 owner: owner.map(|task| task.addr.id),
                 status: owner.map_or(SlotStatus::Idle, status),
                 queued: slot.queue.len as usize,
@@ -133,6 +138,30 @@ impl Controller {
             waiting: class.line.waiting() as usize,
         });
         classes.collect()
+    }
+
+    fn group_snapshots(&self) -> Vec<GroupSnapshot> {
+        let groups = self.machine.groups().iter().filter_map(|group| {
+            let known = self.groups.get(group.addr())?;
+            Some(GroupSnapshot {
+                name: Arc::clone(&known.record().name),
+                state: self.machine.group_state(group.addr()),
+                members: known.members.iter().map(|member| member.id).collect(),
+                restarts: known.told.restarts,
+            })
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups
+    }
+
+    pub(super) fn group(&self, name: &str) -> Option<FoundGroup> {
+        let group = self.groups.named(name)?;
+        Some((Arc::clone(group.record()), group.members.clone()))
+    }
+
+    pub(super) fn group_state(&self, record: &Arc<GroupRecord>) -> GroupState {
+        self.groups.find(record).map_or(GroupState::Over, |group| self.machine.group_state(group))
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {
@@ -160,6 +189,8 @@ impl Controller {
         Some(TaskSnapshot {
             task: belongings.task_ref(),
             state: task.state.name(),
+            group: belongings.record().group().cloned(),
+            phase: self.machine.phase_of(task.addr.key).map(|(_, phase)| phase),
             paused: task.is_paused(),
             attempt: task.attempt,
             failures: task.streak,

@@ -1,5 +1,9 @@
 //! Of the crate's `api`, what needs no threads behind it.
 
+#[path = "../../../src/api/group_handle.rs"]
+pub(crate) mod group_handle;
+#[path = "../../../src/api/group_spec.rs"]
+pub(crate) mod group_spec;
 #[path = "../../../src/api/refused.rs"]
 pub(crate) mod refused;
 #[path = "../../../src/api/supervisor_handle.rs"]

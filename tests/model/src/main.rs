@@ -44,6 +44,7 @@ fn main() -> std::process::ExitCode {
         checks::record::CHECKS,
         checks::output::CHECKS,
         checks::door::CHECKS,
+        checks::group::CHECKS,
         #[cfg(not(feature = "loom"))]
         runtime::lane_checks::CHECKS,
         #[cfg(not(feature = "loom"))]

@@ -81,7 +81,7 @@ variants! {
     FailureCause { Failed, Panicked, TimedOut, Unresponsive, Abandoned }
     Rejection {
         BatchRefused, Expired, QueueFull, Removed, ShuttingDown, SlotBusy,
-        SlotNamedTwice, Superseded, TooManyAbandoned, TooManyTasks,
+        SlotNamedTwice, Superseded, TooManyAbandoned, TooManyTasks, GroupNameInUse, GroupTooLarge,
     }
     RestartPolicy { Never, OnFailure, Always }
     AdmissionPolicy { Queue, Replace, DropIfRunning, KeepLatest }

@@ -33,7 +33,8 @@ impl Story {
         if let Notice::SlotTransition { terminating, .. } = notice {
             word = format!("{word}:{terminating}");
         }
-        let said = Said { word, task: number(" id: "), attempt: number(" number: ") };
+        let (task, attempt) = (number(" id: "), number(" number: "));
+        let said = Said { word, task, attempt, group: None };
         self.is_closed |= said.word == "shutdown_requested";
         if self.is_closed && said.word == "submitted" {
             self.late.insert(said.task);

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 
 use super::recipe::{Draft, GroupDraft, Request, Target, Wish};
 use super::{Happening, World};
+use crate::machine::roster::Group;
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Group, GroupSubmission, Input, State, Submission};
+use crate::machine::{GroupSubmission, Input, State, Submission};
 use crate::vocabulary::id::{GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::{AbandonPolicy, AdmissionPolicy};
@@ -123,6 +124,7 @@ impl World {
             restart_limit: limit,
             phases,
             members,
+            refused: None,
         }));
     }
 

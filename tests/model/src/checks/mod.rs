@@ -5,6 +5,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod door;
+pub(crate) mod group;
 pub(crate) mod hooks;
 pub(crate) mod nudges;
 pub(crate) mod output;

@@ -108,7 +108,7 @@ fn start(subscribers: Vec<Box<dyn Listen>>, capacity: usize) -> (Lane, Receiver<
 
 fn event(seq: u64) -> Event {
     let (at, since_start) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
-    Event { seq, at, since_start, task: None, kind: EventKind::Admitted }
+    Event { seq, at, since_start, task: None, group: None, kind: EventKind::Admitted }
 }
 
 /// Until the lane has served its last event. Says how many panics were reported before.

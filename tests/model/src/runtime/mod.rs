@@ -5,6 +5,8 @@ mod controller;
 mod device;
 #[path = "../../../../src/runtime/examiner.rs"]
 mod examiner;
+#[path = "../../../../src/runtime/groups.rs"]
+mod groups;
 #[path = "../../../../src/runtime/lane.rs"]
 mod lane;
 pub(crate) mod lane_checks;

@@ -1,0 +1,200 @@
+//! [`GroupSpec`]: the description of a group: its members in phases, and what a failure of one of
+//! them means for the others.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::output::error::InvalidSetting;
+use crate::task::class_names::ClassNames;
+use crate::task::group::{GroupEntry, GroupRecord};
+use crate::task::spec::{unusable, TaskSpec};
+use crate::vocabulary::group::{RestartLimit, Strategy};
+
+/// Describes a group: tasks that start in phases, one after the other, and stop in the reverse
+/// order; and what a failure of one of them means for the others.
+///
+/// Each call of [`then`](Self::then) adds a phase, which starts once every member of the phases
+/// before it is *ready*. A member is ready
+/// - as soon as a thread has taken up its attempt;
+/// - with [`ready_within`](TaskSpec::ready_within), once its body calls
+///   [`ready`](crate::TaskContext::ready);
+/// - with [`step`](TaskSpec::step), once its body has returned `Ok`.
+///
+/// A member is an ordinary task in every other respect: it has its own slot, policies, backoff,
+/// handle and outcome. When a member fails and is retried, the others go on as they are, unless
+/// the group is [`one_for_all`](Self::one_for_all) or [`rest_for_one`](Self::rest_for_one). The
+/// page [`guide::groups`](crate::guide::groups) says when to use a group and when something else.
+///
+/// Constructors and setters never fail; all is checked by
+/// [`add_group`](crate::SupervisorHandle::add_group). A spec is one pointer wide.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let configure = TaskSpec::new("configure", |_| Ok(())); // sets the modem up
+/// let driver = TaskSpec::new("driver", |ctx| {
+///     ctx.ready(); // the port is open: the readers may start
+///     Ok(ctx.sleep(Duration::MAX)?)
+/// });
+/// let reader = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?));
+///
+/// let line = GroupSpec::new("line")
+///     .one_for_all() // what a failure has left half done is done anew, by all of them
+///     .restart_limit(5, Duration::from_secs(600))
+///     .then(configure.step())
+///     .then(driver.restart(RestartPolicy::Always).ready_within(Duration::from_secs(10)))
+///     .then([reader("gps"), reader("sms")]); // side by side
+/// let line = supervisor.handle().add_group(line)?;
+/// assert!(line.wait_ready(Duration::from_secs(30))?);
+/// let report = supervisor.shutdown()?; // the readers first, then the driver
+/// let text = "group line: stopped (shutdown) in order, configure last";
+/// assert_eq!(report.groups[0].to_string(), text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a spec does nothing until it is handed to a supervisor"]
+pub struct GroupSpec(Box<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    strategy: Strategy,
+    restart_limit: Option<RestartLimit>,
+    /// The members of all phases, in order.
+    members: Vec<TaskSpec>,
+    /// How many of them each phase has.
+    phases: Vec<u32>,
+}
+
+impl GroupSpec {
+    /// Creates a group without members. At most one group of a name exists at a time.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(Box::new(Inner {
+            name: name.into(),
+            strategy: Strategy::OneForOne,
+            restart_limit: None,
+            members: Vec::new(),
+            phases: Vec::new(),
+        }))
+    }
+
+    /// Returns the group's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Adds the next phase: one task, or several that start side by side. It starts once all
+    /// phases before it are ready, and is stopped before them.
+    pub fn then(mut self, members: impl IntoIterator<Item = TaskSpec>) -> Self {
+        let before = self.0.members.len();
+        self.0.members.extend(members);
+        let count = self.0.members.len() - before;
+        self.0.phases.push(u32::try_from(count).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// If a member fails and is retried, restarts all members: they are told to return, last phase
+    /// first, and start anew in order, once all have returned and the failed one's backoff is over.
+    /// If a member fails for good, the group stops. Of this setting and
+    /// [`rest_for_one`](Self::rest_for_one), the last one set counts. Default: the other members go
+    /// on.
+    pub fn one_for_all(mut self) -> Self {
+        self.0.strategy = Strategy::OneForAll;
+        self
+    }
+
+    /// If a member fails and is retried, restarts it and all members of later phases, as
+    /// [`one_for_all`](Self::one_for_all) does with all. Its neighbours in the same phase go on.
+    pub fn rest_for_one(mut self) -> Self {
+        self.0.strategy = Strategy::RestForOne;
+        self
+    }
+
+    /// Stops the group when failures of members have caused more than `restarts` restarts of it
+    /// within a sliding window of `within`. What counts is the restart, whichever member failed;
+    /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not. Default: no limit.
+    pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
+        self.0.restart_limit = Some(RestartLimit { restarts, within });
+        self
+    }
+
+    /// Checks the group, and takes it apart; the rest of it, without the members, is kept for an
+    /// error.
+    pub(super) fn take_apart(mut self, classes: &ClassNames) -> Result<Parts, Refused> {
+        if let Err(error) = self.validate_for(classes) {
+            return Err((error, self));
+        }
+        let members = std::mem::take(&mut self.0.members);
+        let Inner { ref name, strategy, restart_limit, ref phases, .. } = *self.0;
+        let record = Arc::new(GroupRecord::new(Arc::clone(name)));
+        let entry = GroupEntry { record, strategy, restart_limit, phases: phases.clone() };
+        Ok((self, members, entry))
+    }
+
+    /// Puts the members back.
+    pub(super) fn with_members(mut self, members: Vec<TaskSpec>) -> Self {
+        self.0.members = members;
+        self
+    }
+
+    fn validate_for(&self, classes: &ClassNames) -> Result<(), InvalidSetting> {
+        let of_group = |fault| InvalidSetting { group: Some(Arc::clone(&self.0.name)), ..fault };
+        let members = &self.0.members;
+        self.check().map_err(of_group)?;
+        members.iter().try_for_each(|member| member.validate_member(classes)).map_err(of_group)
+    }
+
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let Inner { name, strategy, restart_limit, phases, .. } = &*self.0;
+        if unusable(name) {
+            let remedy = "give a text that is not empty and has no NUL";
+            return Err(InvalidSetting::new("name", name, remedy));
+        }
+        if phases.is_empty() {
+            return Err(InvalidSetting::new(
+                "then",
+                format_args!("missing"),
+                "give the group a member",
+            ));
+        }
+        if let Some(empty) = phases.iter().position(|&members| members == 0) {
+            let empty = format_args!("empty in phase {empty}");
+            return Err(InvalidSetting::new("then", empty, "give each phase a member"));
+        }
+        match restart_limit {
+            Some(RestartLimit { within, .. }) if within.is_zero() => {
+                Err(InvalidSetting::new("restart_limit", within, "give a span above zero"))
+            }
+            Some(RestartLimit { restarts, .. }) if *strategy == Strategy::OneForOne => {
+                let remedy = "it counts restarts by one_for_all or rest_for_one: \
+                              the limits of a member are max_retries and failure_limit";
+                Err(InvalidSetting::new("restart_limit", restarts, remedy))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A spec without its members, these, and what is handed over with them.
+type Parts = (GroupSpec, Vec<TaskSpec>, GroupEntry);
+
+type Refused = (InvalidSetting, GroupSpec);
+
+/// Lets errors name the members of a group that they give back.
+impl AsRef<[TaskSpec]> for GroupSpec {
+    fn as_ref(&self) -> &[TaskSpec] {
+        &self.0.members
+    }
+}
+
+impl fmt::Debug for GroupSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupSpec")
+            .field("name", &self.0.name)
+            .field("strategy", &self.0.strategy)
+            .field("restart_limit", &self.0.restart_limit)
+            .field("members", &self.0.members)
+            .field("phases", &self.0.phases)
+            .finish()
+    }
+}

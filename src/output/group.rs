@@ -1,0 +1,94 @@
+//! Groups, as snapshots and reports show them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::group::GroupState;
+use crate::vocabulary::id::{TaskId, TaskRef};
+use crate::vocabulary::reason::StopReason;
+
+/// Shows one group of a [`Snapshot`](crate::Snapshot).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupSnapshot {
+    /// The name of the group.
+    pub name: Arc<str>,
+    /// Where the group is in its life.
+    pub state: GroupState,
+    /// Its members, in the order of their phases, also those that have ended.
+    pub members: Vec<TaskId>,
+    /// How often it has restarted.
+    pub restarts: u32,
+}
+
+impl fmt::Display for GroupSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {} {}", Escaped(&self.name), self.state.label())?;
+        match self.state {
+            GroupState::Starting { phase } | GroupState::Stopping { phase } => {
+                write!(f, ", phase {phase}")?;
+            }
+            GroupState::Restarting { phase, waits_for } => {
+                write!(f, ", phase {phase}")?;
+                if let Some(member) = waits_for {
+                    write!(f, ", waits for {member}")?;
+                }
+            }
+            GroupState::Up | GroupState::Over => {}
+        }
+        restarted(f, self.restarts)
+    }
+}
+
+fn restarted(f: &mut fmt::Formatter<'_>, restarts: u32) -> fmt::Result {
+    match restarts {
+        0 => Ok(()),
+        1 => f.write_str(", after 1 restart"),
+        many => write!(f, ", after {many} restarts"),
+    }
+}
+
+/// Names a group that has ended, and says how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndedGroup {
+    /// The name of the group.
+    pub name: Arc<str>,
+    /// Why it was stopped; `None` if each of its members ended otherwise.
+    pub stopped: Option<StopReason>,
+    /// The member that failed for good, or once too often for its
+    /// [`restart_limit`](crate::GroupSpec::restart_limit), if that is why.
+    pub culprit: Option<TaskRef>,
+    /// How often it had restarted.
+    pub restarts: u32,
+    /// Whether no member ended after one of an earlier phase once the group was to stop, and none
+    /// was abandoned.
+    pub in_order: bool,
+    /// The last member that ended.
+    pub last: Option<TaskRef>,
+}
+
+impl EndedGroup {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self { name, stopped: None, culprit: None, restarts: 0, in_order: true, last: None }
+    }
+}
+
+impl fmt::Display for EndedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {}: ", Escaped(&self.name))?;
+        match (self.stopped, &self.culprit) {
+            (None, _) => f.write_str("ended by itself")?,
+            (Some(why), None) => write!(f, "stopped ({why})")?,
+            (Some(_), Some(culprit)) => write!(f, "stopped because of {culprit}")?,
+        }
+        if self.stopped.is_some() {
+            f.write_str(if self.in_order { " in order" } else { " out of order" })?;
+        }
+        if let Some(last) = &self.last {
+            write!(f, ", {} last", Escaped(&last.name))?;
+        }
+        restarted(f, self.restarts)
+    }
+}

@@ -1,0 +1,278 @@
+//! Phases start one after the other, and stop in the reverse order.
+
+use std::sync::{Arc, Mutex};
+
+use threadvisor::crossbeam_channel::{bounded, unbounded};
+use threadvisor::prelude::*;
+
+use super::{rig, Line, LONG, MS};
+use crate::support::{next, outcome_of, resident, thread_name, End, OnDrop, Puppet, Rig, WATCHDOG};
+
+/// What has happened so far, in order.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn add(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn each_phase_starts_when_the_one_before_is_ready_and_stops_before_it() {
+    let (rig, log) = (rig(), Log::default());
+    let (go, may_say) = bounded::<()>(0);
+    let configure = log.clone();
+    let configure = TaskSpec::new("configure", move |_| {
+        configure.add("configure");
+        Ok(())
+    });
+    let says = log.clone();
+    let driver = TaskSpec::new("driver", move |ctx| {
+        let _ = may_say.recv();
+        says.add("driver ready");
+        ctx.ready();
+        let _ = ctx.cancelled().recv();
+        says.add("driver told");
+        Ok(())
+    });
+    let reader = |name: &'static str| {
+        let log = log.clone();
+        TaskSpec::new(name, move |ctx| {
+            log.add("reader");
+            let _ = ctx.cancelled().recv();
+            assert_eq!(ctx.group(), Some("line"));
+            log.add("reader told");
+            Ok(())
+        })
+    };
+    let line = GroupSpec::new("line")
+        .then(configure.step())
+        .then(driver.ready_within(WATCHDOG))
+        .then([reader("gps"), reader("sms")]);
+    let line = rig.handle.add_group(line).unwrap();
+    assert_eq!(line.name(), "line");
+    let names: Vec<_> = line.members().iter().map(TaskHandle::name).collect();
+    assert_eq!(names, ["configure", "driver", "gps", "sms"]);
+
+    // The driver runs, but has not said that it is ready.
+    rig.until(&line.members()[1], "attempt_starting 1");
+    assert_eq!(line.state(), GroupState::Starting { phase: 1 });
+    assert!(!line.wait_ready(std::time::Duration::ZERO).unwrap());
+    assert_eq!(line.members()[2].state(), TaskState::Waiting);
+    assert_eq!(log.lines(), ["configure"]);
+    drop(go);
+    assert!(line.wait_ready(WATCHDOG).unwrap());
+    for reader in &line.members()[2..] {
+        rig.until(reader, "attempt_starting 1");
+    }
+
+    let report = rig.supervisor.shutdown().unwrap();
+    let lines = log.lines();
+    let up = ["configure", "driver ready", "reader", "reader"];
+    let down = ["reader told", "reader told", "driver told"];
+    assert_eq!(lines[lines.len() - 3..], down);
+    assert_eq!(lines.iter().filter(|it| !it.ends_with(" told")).collect::<Vec<_>>(), up);
+    let text = "group line: stopped (shutdown) in order, driver last";
+    // The step has kept its body, and ends with the phase before.
+    let text = text.replace("driver last", "configure last");
+    assert_eq!(report.groups[0].to_string(), text);
+    assert!(report.to_string().contains(&format!("\n  {text}")), "{report}");
+    let outcomes = line.wait().unwrap();
+    assert!(outcomes[0].is_success(), "{outcomes:?}");
+    assert!(outcomes[1..].iter().all(Outcome::is_cancelled), "{outcomes:?}");
+    assert_eq!(line.state(), GroupState::Over);
+    let story = rig.group_story("line");
+    assert_eq!(story, ["group_starting", "group_ready", "group_stopping shutdown", "group_ended"]);
+}
+
+#[test]
+fn a_phase_waits_for_every_member_of_the_one_before() {
+    let rig = rig();
+    let ((first, one), (second, two)) = (Puppet::new("one"), Puppet::new("two"));
+    let (last, three) = Puppet::new("three");
+    let group = GroupSpec::new("steps").then([first.step(), second.step()]).then(last);
+    let group = rig.handle.add_group(group).unwrap();
+    let _ = (one.started(), two.started());
+    two.end(End::Ok);
+    rig.until(&group.members()[1], "attempt_succeeded 1");
+    assert_eq!(group.state(), GroupState::Starting { phase: 0 });
+    assert!(three.rests());
+    // One that fails is retried, and only then is the phase ready.
+    one.end(End::Fail);
+    assert_eq!(one.started(), 2);
+    assert!(three.rests());
+    one.end(End::Ok);
+    three.started();
+    three.end(End::Ok);
+    assert!(group.wait().unwrap().iter().all(Outcome::is_success));
+    // The outcome of a step comes with the end of its group.
+    let story = rig.story(&group.members()[1]);
+    let at = |text: &str| story.iter().position(|line| line == text).unwrap();
+    assert!(at("attempt_succeeded 1") < at("task_ended completed"), "{story:?}");
+    assert!(two.rests());
+}
+
+#[test]
+fn a_member_that_is_not_ready_in_time_is_retried_and_holds_the_next_phase_up() {
+    let rig = rig();
+    let driver = TaskSpec::new("driver", |ctx| {
+        if ctx.attempt() > 1 {
+            ctx.ready();
+        }
+        Ok(ctx.sleep(LONG)?)
+    });
+    let (reader, strings) = Puppet::new("reader");
+    let line = GroupSpec::new("line").then(driver.ready_within(20 * MS)).then(reader);
+    let line = rig.handle.add_group(line).unwrap();
+    strings.started();
+    let story = rig.story(&line.members()[0]);
+    let says = |text: &str| story.iter().any(|line| line.starts_with(text));
+    assert!(says("attempt_timed_out 1") && says("attempt_ready 2"), "{story:?}");
+    assert!(line.wait_ready(WATCHDOG).unwrap());
+    line.cancel();
+    strings.told();
+    strings.end(End::Obey);
+    let _ = line.wait().unwrap();
+}
+
+/// Also those that wait: a driver in its backoff does not close its port under running readers.
+#[test]
+fn bodies_are_dropped_on_workers_in_the_order_in_which_the_group_stops() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG));
+    let (tell, dropped) = unbounded();
+    let owned = |name: &'static str| {
+        let tell = tell.clone();
+        OnDrop(move || tell.send((name, thread_name())).unwrap())
+    };
+    let value = owned("driver");
+    let driver = TaskSpec::new("driver", move |ctx| {
+        let _ = &value;
+        ctx.ready();
+        Err("unplugged".into())
+    });
+    let driver = driver.backoff(BackoffPolicy::constant(LONG)).ready_within(WATCHDOG);
+    let value = owned("reader");
+    let (go, may_return) = bounded::<()>(0);
+    let reader = TaskSpec::new("reader", move |ctx| {
+        let _ = (&value, ctx.cancelled().recv(), may_return.recv());
+        Ok(())
+    });
+    let value = owned("late");
+    let late = TaskSpec::new("late", move |_| {
+        let _ = &value;
+        Ok(())
+    });
+    let late = late.ready_within(WATCHDOG).initial_delay(LONG);
+    let line = GroupSpec::new("line").then(driver).then(reader).then(late);
+    let line = rig.handle.add_group(line).unwrap();
+    rig.until(&line.members()[1], "attempt_starting 1");
+    rig.until(&line.members()[0], "retry_scheduled 1: failed");
+
+    line.cancel();
+    rig.until(&line.members()[1], "attempt_stopping 1: stop");
+    let is_on_worker = |(name, thread): (&'static str, String)| {
+        assert!(thread.starts_with('w'), "{name} was dropped on {thread}");
+        name
+    };
+    assert_eq!(is_on_worker(next(&dropped)), "late");
+    assert_ne!(line.members()[0].state(), TaskState::Over);
+    assert!(dropped.is_empty());
+    drop(go);
+    assert_eq!(is_on_worker(next(&dropped)), "reader");
+    assert_eq!(is_on_worker(next(&dropped)), "driver");
+    assert!(line.wait().unwrap().iter().all(Outcome::is_cancelled));
+}
+
+#[test]
+fn a_member_that_outlives_its_grace_holds_the_others_up_no_longer() {
+    let rig = rig();
+    let (spec, driver) = Puppet::new("driver");
+    let (stuck, reader) = Puppet::new("reader");
+    let line = GroupSpec::new("line").then(spec).then(stuck.grace(MS));
+    let line = rig.handle.add_group(line).unwrap();
+    let _ = (driver.started(), reader.started());
+    line.cancel();
+    assert!(outcome_of(&line.members()[1]).is_abandoned());
+    driver.told();
+    driver.end(End::Obey);
+    let _ = line.wait().unwrap();
+    reader.end(End::Obey);
+    rig.until(&line.members()[1], "attempt_returned 1: -");
+    let report = rig.supervisor.shutdown().unwrap();
+    assert_eq!(
+        report.groups[0].to_string(),
+        "group line: stopped (stop) out of order, driver last"
+    );
+}
+
+#[test]
+fn a_shutdown_is_bounded_even_if_a_phase_does_not_return() {
+    let rig = Rig::start(Supervisor::builder().grace(100 * MS));
+    let (stuck, reader) = Puppet::new("reader");
+    let line = GroupSpec::new("line").then(resident("driver")).then(stuck);
+    let line = rig.handle.add_group(line).unwrap();
+    reader.started();
+    let report = rig.supervisor.shutdown().unwrap();
+    assert_eq!(report.shutdown.abandoned.len(), 1);
+    assert!(!report.groups[0].in_order);
+    assert!(line.wait().unwrap()[0].is_cancelled(), "the driver is told all the same");
+    reader.end(End::Obey);
+}
+
+#[test]
+fn fifty_groups_of_five_come_up_and_go_down_in_order() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG).max_concurrent(None));
+    let log = Log::default();
+    let groups: Vec<_> = (0..50)
+        .map(|number| {
+            let member = |phase: usize| {
+                let log = log.clone();
+                TaskSpec::new(format!("{number}/{phase}"), move |ctx| {
+                    let _ = ctx.cancelled().recv();
+                    log.add(ctx.name());
+                    Ok(())
+                })
+            };
+            let group = (0..5).fold(GroupSpec::new(format!("g{number}")), |group, phase| {
+                group.then(member(phase))
+            });
+            rig.handle.add_group(group).unwrap()
+        })
+        .collect();
+    assert!(groups.iter().all(|group| group.wait_ready(WATCHDOG).unwrap()));
+    let snapshot = rig.handle.snapshot().unwrap();
+    assert!(snapshot.groups.iter().all(|group| group.state == GroupState::Up));
+    let report = rig.supervisor.shutdown().unwrap();
+    assert_eq!((report.groups.len(), report.outcomes.cancelled), (50, 250));
+    assert!(report.groups.iter().all(|group| group.in_order));
+    let lines = log.lines();
+    for number in 0..50 {
+        let own: Vec<_> = lines
+            .iter()
+            .filter(|line| line.split('/').next() == Some(&number.to_string()))
+            .collect();
+        let down: Vec<_> = (0..5).rev().map(|phase| format!("{number}/{phase}")).collect();
+        assert_eq!(own, down.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_line_that_is_cancelled_stops_its_readers_first() {
+    let rig = rig();
+    let line = Line::up(&rig, |group| group);
+    line.group.cancel();
+    line.group.cancel();
+    line.readers_go_back(CancelReason::Stop);
+    assert_eq!(line.driver.told(), CancelReason::Stop);
+    assert_eq!(line.group.state(), GroupState::Stopping { phase: 0 });
+    assert!(!line.group.restart());
+    line.driver.end(End::Obey);
+    assert!(line.group.wait().unwrap().iter().all(Outcome::is_cancelled));
+    line.group.cancel();
+    assert!(!line.group.restart());
+}

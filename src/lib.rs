@@ -64,6 +64,8 @@
 //! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
 //!   [`TaskSpec::grace`] how long a body may take to return once it is told.
+//! - Running under systemd, s6 or procd: [`ServiceManager`], [`TaskSpec::required`],
+//!   [`guide::services`].
 //! - Testing tasks without waiting: [`ManualClock`], [`guide::testing`].
 //! - Ending: [`guide::stopping`] says which call to use when.
 //! - Coming from threads of your own: [`guide::from_threads`]; from another library:
@@ -145,6 +147,7 @@ pub use api::group_handle::GroupHandle;
 pub use api::group_spec::GroupSpec;
 pub use api::manual_clock::ManualClock;
 pub use api::refused::{AddError, SubmitError};
+pub use api::service_manager::{ReloadGuard, ServiceManager};
 pub use api::subscribe::Subscribe;
 pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
@@ -214,10 +217,10 @@ pub mod prelude {
         AbandonPolicy, AddError, AdmissionPolicy, BackoffPolicy, CancelGuard, CancelReason,
         CancelToken, Cancelled, Canceller, Decision, Event, EventKind, ExtendError, FailureCause,
         GroupHandle, GroupSpec, GroupState, InvalidSetting, JitterPolicy, LogEvents, NotCompleted,
-        Outcome, PanicPolicy, Rejection, RestartPolicy, RunReport, ShutdownCause, ShutdownReport,
-        SilenceGuard, Snapshot, StartError, StopReason, SubmitError, Subscribe, Supervisor,
-        SupervisorBuilder, SupervisorHandle, TaskContext, TaskDefaults, TaskError, TaskHandle,
-        TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult, TaskSnapshot, TaskSpec,
-        TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
+        Outcome, PanicPolicy, Rejection, RestartPolicy, RunReport, ServiceManager, ShutdownCause,
+        ShutdownReport, SilenceGuard, Snapshot, StartError, StopReason, SubmitError, Subscribe,
+        Supervisor, SupervisorBuilder, SupervisorHandle, TaskContext, TaskDefaults, TaskError,
+        TaskHandle, TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult, TaskSnapshot,
+        TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
     };
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::manual_clock::ManualClock;
+use crate::api::service_manager::ServiceManager;
 use crate::api::subscribe::Subscribe;
 use crate::api::supervisor::Supervisor;
 use crate::api::supervisor_handle::SupervisorHandle;
@@ -15,6 +16,7 @@ use crate::output::event::Event;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
+use crate::runtime::service::ServiceSetup;
 use crate::runtime::start::{start, Setup};
 use crate::runtime::{Subscriber, Subscribers};
 use crate::task::door::Door;
@@ -58,6 +60,7 @@ pub struct SupervisorBuilder {
     clock: Option<ManualClock>,
     #[cfg(all(unix, feature = "process"))]
     pub(super) output: Option<crate::task::out_lane::OnOutput>,
+    service: Option<ServiceManager>,
 }
 
 pub(super) type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
@@ -99,6 +102,7 @@ impl SupervisorBuilder {
             clock: None,
             #[cfg(all(unix, feature = "process"))]
             output: None,
+            service: None,
         }
     }
 
@@ -233,6 +237,14 @@ impl SupervisorBuilder {
         self.dedicated_subscriber(Callback(callback), capacity)
     }
 
+    /// Tells a service manager that the service is ready, lives, reloads and stops: see
+    /// [`ServiceManager`]. The controller sends the messages, without a thread of its own and
+    /// without blocking; workers write files and devices. Default: nobody is told anything.
+    pub fn service_manager(mut self, service: ServiceManager) -> Self {
+        self.service = Some(service);
+        self
+    }
+
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
     /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals,
@@ -250,12 +262,15 @@ impl SupervisorBuilder {
     /// - `Signals`: the signal handlers could not be installed.
     /// - `SignalBlocked`: this thread blocks one of these signals, so it would never arrive;
     ///   unblock it first.
-    /// - `Unsupported`: this system or build does not support this setting for signals; enable the
+    /// - `ServiceManager`: a file of [`ServiceManager`] could not be opened; the error names it.
+    /// - `Unsupported`: this system or build does not support this setting; for signals, enable the
     ///   feature `signals`.
     #[doc(alias = "build")]
     pub fn start(mut self) -> Result<Supervisor, StartError> {
         self.check()?;
         let classes = self.check_classes()?;
+        let service =
+            self.service.take().map_or(Ok(ServiceSetup::default()), ServiceManager::open)?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
             classes: self.classes.values().copied().map(saturate).collect(),
@@ -289,6 +304,7 @@ impl SupervisorBuilder {
             },
             signals,
             signal_hooks,
+            service,
         };
         start(setup, &door, inbox)?;
 

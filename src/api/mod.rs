@@ -14,6 +14,7 @@ pub(crate) mod builder;
 pub(crate) mod supervisor;
 
 pub(crate) mod manual_clock;
+pub(crate) mod service_manager;
 pub(crate) mod subscribe;
 pub(crate) mod supervisor_handle;
 

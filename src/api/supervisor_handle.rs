@@ -55,7 +55,7 @@ use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 /// ```
 #[derive(Clone)]
 pub struct SupervisorHandle {
-    door: Arc<Door>,
+    pub(super) door: Arc<Door>,
 }
 
 impl SupervisorHandle {

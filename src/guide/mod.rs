@@ -11,6 +11,7 @@
 //! | [`embedded`] | authors of programs for small Linux devices |
 //! | [`migrating`] | users of taskvisor, suture, OTP, or tokio's `spawn_blocking` |
 //! | [`results`] | authors of tasks that return a value |
+//! | [`services`] | authors of programs that run under systemd, s6, procd or BusyBox init, or on a board with a watchdog |
 //! | [`testing`] | authors of tests of tasks, who do not want to wait for real seconds |
 #![cfg_attr(
     all(unix, feature = "process"),
@@ -46,6 +47,9 @@ pub mod results {}
 
 #[doc = include_str!("rules.md")]
 pub mod rules {}
+
+#[doc = include_str!("services.md")]
+pub mod services {}
 
 #[doc = include_str!("stopping.md")]
 pub mod stopping {}

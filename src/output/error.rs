@@ -283,6 +283,16 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What a setting needs that is not supported everywhere.
+fn needs(setting: &str) -> &'static str {
+    match setting {
+        "service_manager" => "it needs Unix",
+        _ => {
+            "it needs the feature `signals` and Unix; on Windows there is only shutdown_on_signals"
+        }
+    }
+}
+
 /// An error with its sources, within a text of this crate.
 fn shown(error: &std::io::Error) -> Escaped<String> {
     Escaped(chain(error))
@@ -436,11 +446,16 @@ pub enum StartError {
     /// it. Linux only; elsewhere a blocked signal is not noticed.
     #[error("signal {0} is blocked on this thread and would never arrive: unblock it first")]
     SignalBlocked(i32),
+    /// A file or a device of [`ServiceManager`](crate::ServiceManager) could not be opened.
+    #[error("service_manager: {}: {}", Escaped(path.display()), shown(.source))]
+    ServiceManager {
+        /// The path of the file.
+        path: std::path::PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
     /// This setting is not supported by this build or system.
-    #[error(
-        "{0} is not supported here: it needs the feature `signals` and Unix; \
-         on Windows there is only shutdown_on_signals"
-    )]
+    #[error("{0} is not supported here: {needs}", needs = needs(.0))]
     Unsupported(&'static str),
 }
 

@@ -358,8 +358,7 @@ pub enum EventKind {
     },
     /// Every member of the group has its outcome.
     GroupEnded,
-    /// The destructor of a body, an error or another user value panicked. This changes nothing
-    /// else.
+    /// The destructor of a body, an error or another user value panicked. Nothing else changes.
     DropPanicked {
         /// The message of the panic.
         message: Arc<str>,
@@ -370,6 +369,16 @@ pub enum EventKind {
         error: Arc<std::io::Error>,
         /// How long until the next try.
         retry_in: Duration,
+    },
+    /// [Required](crate::TaskSpec::required) tasks are in trouble: said once, until all are well.
+    ServiceSick {
+        /// The required tasks that are not in order.
+        tasks: Vec<TaskRef>,
+    },
+    /// The service manager could not be told something. Of failures in a row, this is the first.
+    NotifyFailed {
+        /// The error of the system.
+        error: Arc<std::io::Error>,
     },
     /// The lane of this subscriber was full and lost events.
     SubscriberOverflow {
@@ -395,8 +404,7 @@ pub enum EventKind {
         /// How long it may take; `None` for no limit.
         limit: Option<Duration>,
     },
-    /// The supervisor begins to shut down: it takes no more submissions, and every task is asked to
-    /// stop.
+    /// A shutdown begins: no more submissions are taken, and every task is asked to stop.
     ShutdownRequested {
         /// The first request for a shutdown, or the drain that it ends.
         cause: ShutdownCause,

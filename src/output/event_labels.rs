@@ -48,6 +48,8 @@ labels!(EventKind {
     Self::GroupEnded => "group_ended",
     Self::DropPanicked { .. } => "drop_panicked",
     Self::ThreadRefused { .. } => "thread_refused",
+    Self::ServiceSick { .. } => "service_sick",
+    Self::NotifyFailed { .. } => "notify_failed",
     Self::SubscriberOverflow { .. } => "subscriber_overflow",
     Self::SubscriberPanicked { .. } => "subscriber_panicked",
     Self::DrainRequested { .. } => "drain_requested",
@@ -105,6 +107,8 @@ impl EventKind {
             | Self::GroupEnded
             | Self::DropPanicked { .. }
             | Self::ThreadRefused { .. }
+            | Self::ServiceSick { .. }
+            | Self::NotifyFailed { .. }
             | Self::SubscriberOverflow { .. }
             | Self::SubscriberPanicked { .. }
             | Self::DrainRequested { .. }

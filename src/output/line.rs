@@ -54,6 +54,27 @@ impl<'a, 'b> Line<'a, 'b> {
         }
     }
 
+    /// What concerns no task.
+    fn surroundings(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            E::ThreadRefused { error, retry_in } => {
+                self.text("error", chain(&**error)).span("retry_in", *retry_in)
+            }
+            E::ServiceSick { tasks } => {
+                let names: Vec<_> = tasks.iter().map(ToString::to_string).collect();
+                self.text("tasks", names.join(","))
+            }
+            E::NotifyFailed { error } => self.text("error", chain(&**error)),
+            E::SubscriberOverflow { dropped, first, last } => {
+                self.plain("dropped", dropped).plain("first", first).plain("last", last)
+            }
+            E::SubscriberPanicked { subscriber, message } => {
+                self.text("subscriber", subscriber).text("message", message)
+            }
+            _ => self,
+        }
+    }
+
     fn abandoned(&mut self, kind: &EventKind) -> &mut Self {
         let E::AttemptAbandoned { reason, ran, thread, mark, released, .. } = kind else {
             return self;
@@ -69,21 +90,6 @@ impl<'a, 'b> Line<'a, 'b> {
             E::ProcessExited { pid, code, signal, ran, .. } => {
                 let line = self.plain("pid", pid).maybe("code", *code);
                 line.maybe("signal", *signal).span("ran", *ran)
-            }
-            _ => self,
-        }
-    }
-
-    fn threads(&mut self, kind: &EventKind) -> &mut Self {
-        match kind {
-            E::ThreadRefused { error, retry_in } => {
-                self.text("error", chain(&**error)).span("retry_in", *retry_in)
-            }
-            E::SubscriberOverflow { dropped, first, last } => {
-                self.plain("dropped", dropped).plain("first", first).plain("last", last)
-            }
-            E::SubscriberPanicked { subscriber, message } => {
-                self.text("subscriber", subscriber).text("message", message)
             }
             _ => self,
         }
@@ -162,8 +168,10 @@ impl<'a, 'b> Line<'a, 'b> {
                 self.text("message", message)
             }
             E::ThreadRefused { .. }
+            | E::ServiceSick { .. }
+            | E::NotifyFailed { .. }
             | E::SubscriberOverflow { .. }
-            | E::SubscriberPanicked { .. } => self.threads(kind),
+            | E::SubscriberPanicked { .. } => self.surroundings(kind),
             E::DrainRequested { cause, limit } => self.text("cause", cause).limit("limit", *limit),
             E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
@@ -272,6 +280,8 @@ impl EventKind {
             | Self::HookSlow { .. }
             | Self::HookPanicked { .. }
             | Self::ThreadRefused { .. }
+            | Self::ServiceSick { .. }
+            | Self::NotifyFailed { .. }
             | Self::SubscriberOverflow { .. }
             | Self::DropPanicked { .. }
             | Self::SubscriberPanicked { .. } => log::Level::Warn,

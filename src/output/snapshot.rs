@@ -57,6 +57,7 @@ pub struct Snapshot {
     /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) and
     /// [`on_end`](crate::TaskHandle::on_end) that outlived the supervisor's grace and still runs.
     pub stuck_hooks: Vec<RunningHook>,
+    pub(crate) well: bool,
 }
 
 impl Snapshot {
@@ -74,6 +75,20 @@ impl Snapshot {
         };
         let stuck = !self.abandoned.is_empty() || !self.stuck_hooks.is_empty();
         !stuck && !self.workers.starving && self.tasks.iter().all(well)
+    }
+
+    /// Returns whether the [required](crate::TaskSpec::required) tasks are in order: none of them
+    /// is silent, abandoned, down for longer than it may be, or has failed for good. This is what a
+    /// [service manager](crate::ServiceManager) is told; [`is_healthy`](Self::is_healthy) speaks of
+    /// all tasks.
+    ///
+    /// A task is down while it is in a streak of failures and no attempt runs that shows life: one
+    /// that runs; with a [`watchdog`](crate::TaskSpec::watchdog), one that has given a sign; with
+    /// [`ready_within`](crate::TaskSpec::ready_within), one that has said that it is ready. It may
+    /// be down for [`sick_after`](crate::ServiceManager::sick_after) after the first failure of the
+    /// streak. A paused task of which no attempt runs is in order.
+    pub const fn is_well(&self) -> bool {
+        self.well
     }
 
     /// Returns the task with this id; `None` if the supervisor no longer knows it.
@@ -133,6 +148,9 @@ pub struct TaskSnapshot {
     pub interrupted: bool,
     /// Whether the watchdog finds the attempt silent.
     pub silent: bool,
+    /// Whether the service cannot do without the task: see
+    /// [`required`](crate::TaskSpec::required).
+    pub required: bool,
     /// Whether the attempt is stable: it has run for
     /// [`stable_after`](crate::TaskSpec::stable_after), and was not told to return.
     pub stable: bool,

@@ -37,6 +37,7 @@ pub(crate) fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
         thread: None,
         interrupted: false,
         silent: false,
+        required: false,
         stable: false,
         ready: false,
         pid: None,
@@ -63,6 +64,7 @@ pub(crate) fn empty() -> Snapshot {
         permits: PermitCounts { held: 4, limit: Some(16), waiting: 0 },
         abandoned: Vec::new(),
         stuck_hooks: Vec::new(),
+        well: true,
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod children;
 pub(crate) mod wait_fd;
 
 pub(crate) mod clock;
+pub(crate) mod notify;
 pub(crate) mod threads;
 
 pub(crate) mod user_value;

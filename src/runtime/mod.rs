@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | submissions | `intake_capacity` | `submit` waits, `try_submit` returns `Full` |
 //! | requests | none | a caller that waits for an answer has one request under way; a cancel waits for no answer |
-//! | facts | none | two per attempt; one per panic, slow or stuck hook, round of nudges, examination, refused thread, lane that has ended |
+//! | facts | none | two per attempt; one per panic, failed chore, slow or stuck hook, round of nudges, examination, refused thread, lane that has ended |
 //! | work | none | at most as many attempts as there are permits, and revoked ones |
 //! | a lane | `event_capacity` | the incoming event is dropped and counted |
 //!
@@ -29,6 +29,7 @@ mod examiner;
 mod groups;
 mod publish;
 mod released;
+mod required;
 mod shutdown;
 mod tally;
 
@@ -38,6 +39,8 @@ mod notice;
 
 mod lane;
 mod pool;
+
+pub(crate) mod service;
 pub(crate) mod signals;
 
 pub(crate) use lane::{Listen, Subscriber};

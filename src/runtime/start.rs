@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::controller::Controller;
 use super::pool::Pool;
 use super::publish::{Publisher, Subscribers};
+use super::service::{Service, ServiceSetup};
 use super::signals::Listener;
 use crate::machine::Machine;
 use crate::output::error::StartError;
@@ -33,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) subscribers: Subscribers,
     pub(crate) signals: Option<Listener>,
     pub(crate) signal_hooks: Vec<Arc<SignalHook>>,
+    pub(crate) service: ServiceSetup,
 }
 
 /// The controller's own stack. No user code runs on it.
@@ -75,11 +77,13 @@ pub(super) fn start_with(
         _ => (0..prespawn).try_for_each(|_| pool.start_thread()).and_then(|()| pool.wait_set_up()),
     };
     let started = started.map_err(|error| (pool.role(), error));
-    let Setup { limits, seed, defaults, signals, signal_hooks, .. } = setup;
+    let Setup { limits, seed, defaults, signals, signal_hooks, service, .. } = setup;
     let machine = Machine::new(limits, seed);
     let parts = (pool, publisher);
-    let controller =
-        Controller::new(Arc::clone(door), inbox, machine, defaults, (signals, signal_hooks), parts);
+    let signals = (signals, signal_hooks);
+    let service = Service::new(service);
+    let door_of = Arc::clone(door);
+    let controller = Controller::new(door_of, inbox, machine, defaults, signals, parts, service);
     if let Err(error) = started {
         controller.give_up_and_end();
         return refused(error);

@@ -59,6 +59,8 @@ pub(crate) enum Fact {
     SubscriberPanicked { subscriber: Arc<str>, message: String },
     /// A body has parked, or a thread has nothing more to do, where a manual clock holds the time.
     CameToRest,
+    /// A file or a device for the service manager could not be written.
+    ChoreFailed { error: io::Error },
     /// A lane has served its last event.
     LaneFlushed,
 }

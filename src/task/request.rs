@@ -75,6 +75,8 @@ pub(crate) enum Request {
     Ignore(Arc<Record>),
     /// Would this task's attempt wait for its own class, if it waited for the other task?
     SharesClass(Arc<Record>, Arc<Record>, Sender<bool>),
+    /// Tell the service manager.
+    Service(ServiceRequest),
     /// What is the state of the supervisor?
     Snapshot(Sender<Snapshot>),
     /// What is the state of this task?
@@ -85,6 +87,16 @@ pub(crate) enum Request {
 
 /// A group that has not ended, and its members.
 pub(crate) type FoundGroup = (Arc<GroupRecord>, Vec<Arc<Record>>);
+
+/// What the program has to say to the service manager.
+pub(crate) enum ServiceRequest {
+    /// All required tasks are handed over.
+    Announce,
+    /// This text stands in the status.
+    Status(String),
+    BeginReload,
+    EndReload,
+}
 
 /// What a caller waits for who waits for the supervisor as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,7 @@ struct Inner {
     dedicated: Option<Box<ThreadOptions>>,
     /// Whether dropping the body may run code.
     needs_drop: bool,
+    required: bool,
     /// The lock makes the spec `Sync`, which errors need, although a body need not be `Sync`.
     body: Mutex<Option<Body>>,
 }
@@ -147,6 +148,7 @@ impl TaskSpec {
             settings: Settings::default(),
             dedicated: None,
             needs_drop,
+            required: false,
             body: Mutex::new(Some(body)),
         }))
     }
@@ -284,6 +286,35 @@ impl TaskSpec {
     #[doc(alias = "significant")]
     pub fn shutdown_on_end(self) -> Self {
         self.with(Setting::ShutdownOnEnd)
+    }
+
+    /// Marks a task that the service cannot do without: a
+    /// [service manager](crate::ServiceManager) is told that the service is ready once all required
+    /// tasks are, and is given signs of life only while all of them are in order, as
+    /// [`Snapshot::is_well`](crate::Snapshot::is_well) says.
+    ///
+    /// A required task is ready once an attempt of it runs or, with
+    /// [`ready_within`](Self::ready_within), has said so. One that is over is no longer looked at,
+    /// unless it has failed: then the service is sick until another required task of the same name
+    /// is accepted. A required task does not shut the supervisor down when it ends: see
+    /// [`shutdown_on_end`](Self::shutdown_on_end).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let gps = TaskSpec::once("gps", |_| Err("no such device")?).required();
+    /// let gps = supervisor.handle().add(gps)?;
+    /// assert!(gps.wait()?.is_failure());
+    /// assert!(!supervisor.handle().snapshot()?.is_well());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn required(mut self) -> Self {
+        self.0.required = true;
+        self
+    }
+
+    pub(crate) fn is_required(&self) -> bool {
+        self.0.required
     }
 
     /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does: for a

@@ -93,7 +93,14 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     check_tells(&events);
     let seen: BTreeSet<_> = events.iter().map(|event| event.kind.label()).collect();
     // Whether these come is for the system to say, or they have a test of their own.
-    let rare = ["stall_report", "subscriber_overflow", "subscriber_panicked", "thread_refused"];
+    let rare = [
+        "notify_failed",
+        "service_sick",
+        "stall_report",
+        "subscriber_overflow",
+        "subscriber_panicked",
+        "thread_refused",
+    ];
     let supported =
         |label: &str| cfg!(all(unix, feature = "process")) || !label.starts_with("process_");
     let dull =

@@ -33,6 +33,7 @@ mod reports;
 mod results;
 mod run;
 mod runner;
+mod service;
 mod shutdown;
 mod signals;
 mod stable;

@@ -177,6 +177,23 @@ impl Rig {
         }
     }
 
+    /// Waits until an event with this label comes, if none has come yet.
+    #[track_caller]
+    pub(crate) fn until_label(&self, label: &str) -> Event {
+        let fits = |event: &&Event| event.kind.label() == label;
+        if let Some(event) = self.kept.borrow().iter().find(fits) {
+            return event.clone();
+        }
+        loop {
+            let event = self.coming.recv_timeout(WATCHDOG);
+            let event = event.unwrap_or_else(|_| panic!("{label:?} never came"));
+            self.kept.borrow_mut().push(event.clone());
+            if fits(&&event) {
+                return event;
+            }
+        }
+    }
+
     /// All events so far; to the last one, if the supervisor has ended.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.catch_up();

@@ -61,6 +61,8 @@ impl Controller {
             }
         }
         self.shutdown.give_up();
+        // Nothing lets go of the hardware's watchdog.
+        self.service = None;
         self.publisher.close();
     }
 
@@ -95,6 +97,7 @@ impl Controller {
         }
         self.released = ReleasedAttempts::default();
         self.signal_hooks.clear();
+        self.end_service(stuck);
         self.serve_threads();
         // Idle workers get the same time to leave as the last events.
         let complete = self.shutdown.completed_at().unwrap_or(self.real);

@@ -6,6 +6,7 @@
 mod end;
 mod perform;
 mod serve;
+mod service;
 mod view;
 
 mod settling;
@@ -18,6 +19,8 @@ use super::groups::Groups;
 use super::pool::Pool;
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
+use super::required::Required;
+use super::service::Service;
 use super::shutdown::Shutdown;
 use super::signals::Listener;
 use super::tally::Tally;
@@ -47,6 +50,9 @@ pub(super) struct Controller {
     examiner: Examiner,
     tally: Tally,
     shutdown: Shutdown,
+    required: Required,
+    /// Boxed, because few supervisors have one.
+    service: Option<Box<Service>>,
     signal_hooks: Vec<Arc<SignalHook>>,
     idle_waiters: Vec<IdleWaiter>,
     settling: settling::Settling,
@@ -77,6 +83,7 @@ impl Controller {
         defaults: Settings,
         (signals, signal_hooks): (Option<Listener>, Vec<Arc<SignalHook>>),
         (pool, publisher): (Pool, Publisher),
+        service: Option<Box<Service>>,
     ) -> Self {
         let values = Values::new(defaults, machine.limits().grace);
         Self {
@@ -93,6 +100,8 @@ impl Controller {
             examiner: Examiner::default(),
             tally: Tally::default(),
             shutdown: Shutdown::new(signals),
+            required: Required::default(),
+            service,
             signal_hooks,
             idle_waiters: Vec::new(),
             settling: settling::Settling::default(),
@@ -143,6 +152,7 @@ impl Controller {
         if self.machine.has_drained() && self.inbox.intake.is_empty() {
             self.feed(Input::IntakeEmpty);
         }
+        self.serve_service();
         self.serve_threads();
         self.answer_idle_waiters();
         self.answer_settling();
@@ -175,6 +185,7 @@ impl Controller {
         };
         let due = clock.wakes_at(self.machine.deadline());
         let due = due.min(self.pool.deadline()).min(self.flush_ends());
+        let due = self.service.as_ref().map_or(due, |service| due.min(service.deadline()));
         // What is already due must not wait: on a busy machine each yield may cost a time slice.
         if due <= clock.real.now() || self.linger.until(&clock.real, look).is_some() {
             return;
@@ -205,6 +216,9 @@ impl Controller {
     fn step(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
         self.settling.note_input();
+        if let Some(service) = &mut self.service {
+            service.touch();
+        }
         self.machine.step(self.now, input, &mut effects);
         for effect in effects.drain(..) {
             self.perform(effect);

@@ -3,6 +3,7 @@
 
 #[cfg(all(unix, feature = "process"))]
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Controller;
 use crate::machine::{Effect, End, Finality, GroupNotice, Input, Notice};
@@ -15,16 +16,14 @@ use crate::runtime::values::Belongings;
 use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, GroupAddr, TaskAddr};
-use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
 use crate::vocabulary::time::Time;
 
 impl Controller {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Decide { task, decision } => {
-                if let Some(belongings) = self.values.get_mut(task.key) {
-                    belongings.decide(decision);
-                }
+                self.decide(task, decision);
             }
             Effect::Start { attempt, finality, class_index } => {
                 self.start(attempt, finality, class_index);
@@ -46,9 +45,7 @@ impl Controller {
                 self.feedback.push_back(Input::ClosingAnswered { attempt, answer });
             }
             Effect::Look { attempt } => {
-                let cell = self.values.cell(attempt);
-                let alive = cell.is_some_and(|cell| cell.pulse.look(self.now));
-                self.feedback.push_back(Input::Looked { attempt, alive });
+                self.look(attempt);
             }
             Effect::Examine { attempt } => {
                 if let Some(cell) = self.values.cell(attempt) {
@@ -56,9 +53,7 @@ impl Controller {
                 }
             }
             Effect::NoteFailure { attempt, cause } => {
-                if let Some(belongings) = self.values.get_mut(attempt.task.key) {
-                    belongings.note_failure(cause);
-                }
+                self.note_failure(attempt.task, cause);
             }
             Effect::Release { attempt, reason } => {
                 if let Some(belongings) = self.values.get_mut(attempt.task.key) {
@@ -67,7 +62,10 @@ impl Controller {
             }
             Effect::ForgetReleased { attempt, closing } => self.released.remove(attempt, closing),
             Effect::Deliver { task, end, streak } => self.deliver(task, end, streak),
-            Effect::Forget { task } => self.values.remove(task),
+            Effect::Forget { task } => {
+                self.required.forget(task.id);
+                self.values.remove(task);
+            }
             Effect::ForgetSlot { slot } => self.values.slots.forget(slot.0),
             Effect::Answer(answer) => self.answer = Some(answer),
             Effect::Publish(notice) => self.publish(notice),
@@ -77,6 +75,7 @@ impl Controller {
             Effect::NoteUnfinished { task } => self.note_unfinished(task),
             Effect::CloseDoor { cause } => {
                 self.shutdown.begin(cause, self.now);
+                self.begin_stopping(Duration::ZERO);
                 self.close_door();
             }
             Effect::RestoreSignals => self.shutdown.signals = None,
@@ -88,8 +87,34 @@ impl Controller {
         }
     }
 
+    fn decide(&mut self, task: TaskAddr, decision: Decision) {
+        let Some(belongings) = self.values.get_mut(task.key) else { return };
+        belongings.decide(decision);
+        if !matches!(decision, Decision::Rejected(_)) {
+            self.required.note_accepted(task.id, &belongings.record().name);
+        }
+    }
+
+    fn look(&mut self, attempt: AttemptAddr) {
+        let cell = self.values.cell(attempt);
+        let alive = cell.is_some_and(|cell| cell.pulse.look(self.now));
+        if alive {
+            self.required.note_alive(attempt.task.id, attempt.number);
+        }
+        self.feedback.push_back(Input::Looked { attempt, alive });
+    }
+
+    fn note_failure(&mut self, task: TaskAddr, cause: FailureCause) {
+        if let Some(belongings) = self.values.get_mut(task.key) {
+            belongings.note_failure(cause);
+        }
+        let streak = self.machine.tasks().get(task.key).map_or(1, |it| it.streak);
+        self.required.note_failure(task.id, streak, self.now);
+    }
+
     fn begin_drain(&mut self, until: Time) {
         self.shutdown.begin_drain(until, self.now);
+        self.begin_stopping(self.now.until(until));
         self.door.close_to_others();
     }
 
@@ -103,7 +128,8 @@ impl Controller {
         let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
         let cell = belongings.load(attempt, class_index, failures);
         // If nothing depends on the claim, it is reported with the return, which saves a message.
-        let watched = self.publisher.has_subscribers() || failures > 0;
+        let required = self.required.contains(attempt.task.id);
+        let watched = required || self.publisher.has_subscribers() || failures > 0;
         let plan = &belongings.plan;
         let is_member = belongings.record().group().is_some();
         let reports_claim = watched || plan.watchdog.is_some() || plan.has_deadline() || is_member;
@@ -189,10 +215,15 @@ impl Controller {
         self.tally.count(&outcome, is_cause, streak, belongings);
         self.shutdown.count(task.id, end);
         self.groups.note_outcome(belongings.record(), &outcome);
+        let failed = outcome.is_failure();
+        self.required.note_end(task.id, || failed.then(|| belongings.task_ref()));
         belongings.record().end(outcome);
     }
 
     fn publish(&mut self, notice: Notice) {
+        if let Notice::AttemptSilent { attempt, .. } = notice {
+            self.required.note_silent(attempt.task.id);
+        }
         let values = &self.values;
         let error_of = |task: TaskAddr| values.get(task.key).is_some_and(|it| it.error.is_some());
         if !self.publisher.wants(notice, &self.machine, error_of) {

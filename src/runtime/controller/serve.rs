@@ -14,7 +14,7 @@ use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
 use crate::task::fact::{Fact, HookOwner, Returned};
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
-use crate::task::request::Request;
+use crate::task::request::{Request, ServiceRequest, Until};
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
@@ -78,6 +78,7 @@ impl Controller {
             }
             // The end of this turn looks.
             Fact::CameToRest => {}
+            Fact::ChoreFailed { error } => self.chore_failed(error),
             Fact::LaneFlushed => {
                 if self.shutdown.lane_flushed() {
                     self.feed(Input::EventsFlushed);
@@ -169,7 +170,11 @@ impl Controller {
         let cancelled = record.cancel_asked();
         let gives_back = entry.on_refusal == OnRefusal::GiveBack;
         let slot = record.slot().map(|name| SlotKey(self.values.slots.intern(name)));
+        let required = entry.spec.is_required();
         let (task, plan) = self.values.insert(entry);
+        if required {
+            self.required.insert(task);
+        }
         Submission { addr: task, slot, policy, plan, submitted_at: at, cancelled, gives_back }
     }
 
@@ -195,6 +200,9 @@ impl Controller {
             Request::Group(name, reply) => answer(&reply, self.group(&name)),
             Request::GroupState(record, reply) => answer(&reply, self.group_state(&record)),
             Request::Idle { until, reply } => {
+                if until != Until::Idle {
+                    self.serve_service_request(ServiceRequest::Announce);
+                }
                 self.idle_waiters.push(IdleWaiter { until, reply });
             }
             Request::Owner(slot, reply) => answer(&reply, self.owner(&slot)),
@@ -232,6 +240,7 @@ impl Controller {
             Request::SkipWait(record, reply) => {
                 answer(&reply, self.ask_task(&record, Input::SkipRequested));
             }
+            Request::Service(request) => self.serve_service_request(request),
             Request::Snapshot(reply) => answer(&reply, self.snapshot()),
             Request::State(record, reply) => answer(&reply, self.state(&record)),
             // What was due was served earlier in this turn.

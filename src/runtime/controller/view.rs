@@ -111,6 +111,7 @@ impl Controller {
             },
             abandoned,
             stuck_hooks: self.stuck_hooks(),
+            well: self.is_well(),
         }
     }
 
@@ -201,6 +202,7 @@ impl Controller {
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
             silent: health == Some(Health::Silent),
             pid: None,
+            required: self.required.contains(task.addr.id),
             ready: cell.is_some_and(|cell| cell.is_ready()),
             stable: health.is_some_and(|health| health.is_stable(self.now)),
             at: Duration::ZERO,

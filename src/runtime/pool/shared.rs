@@ -13,6 +13,7 @@ use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::Receiver;
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::platform::threads::{ThreadOptions, ThreadSetup};
+use crate::runtime::service::Chores;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
@@ -22,6 +23,7 @@ use crate::vocabulary::time::RealTime;
 pub(in crate::runtime) enum Work {
     Attempt(Attempt),
     Examine(Vec<Examinee>),
+    Chores(Arc<Chores>),
 }
 
 /// One attempt on its way to a thread. The body is in the cell, so that a revocation can take it

@@ -32,6 +32,9 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
             Found::Errand(errand) => shared.run_errand(errand, &thread),
             Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread, None),
             Found::Work(Work::Examine(examinees)) => shared.examine(examinees),
+            Found::Work(Work::Chores(chores)) => {
+                chores.work_off(|error| shared.door.post(Fact::ChoreFailed { error }));
+            }
         }
     }
     shared.end_thread();

@@ -9,6 +9,8 @@ pub(crate) mod linger;
 pub(crate) mod manual;
 #[path = "../../../../src/platform/model_clock.rs"]
 pub(crate) mod model_clock;
+#[path = "../../../../src/platform/notify.rs"]
+pub(crate) mod notify;
 #[path = "../../../../src/platform/stall.rs"]
 pub(crate) mod stall;
 pub(crate) mod sync;

@@ -20,6 +20,10 @@ pub(crate) mod pool_checks;
 mod publish;
 #[path = "../../../../src/runtime/released.rs"]
 mod released;
+#[path = "../../../../src/runtime/required.rs"]
+mod required;
+#[path = "../../../../src/runtime/service/mod.rs"]
+pub(crate) mod service;
 #[path = "../../../../src/runtime/shutdown.rs"]
 mod shutdown;
 #[path = "../../../../src/runtime/signals/mod.rs"]

@@ -1,0 +1,288 @@
+//! [`ServiceManager`]: how the supervisor tells systemd, s6, scripts and the hardware's watchdog
+//! what its required tasks really do.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::api::supervisor_handle::SupervisorHandle;
+use crate::output::error::{InvalidSetting, StartError};
+use crate::platform::notify::NotifySocket;
+use crate::runtime::service::{remove_stale, ServiceSetup};
+use crate::task::request::{Request, ServiceRequest};
+use crate::vocabulary::escaped::Escaped;
+
+/// Says how a supervisor tells a service manager that the service is ready, lives, reloads and
+/// stops. Pass it to [`service_manager`](crate::SupervisorBuilder::service_manager). Unix only:
+/// elsewhere, [`start`](crate::SupervisorBuilder::start) returns `Unsupported`.
+///
+/// What is told comes from the tasks that are [`required`](crate::TaskSpec::required): the service
+/// is ready once all of them are, and it gives signs of life only while all of them are in order
+/// ([`Snapshot::is_well`](crate::Snapshot::is_well)). Without a required task, the signs of life
+/// say no more than that the controller turns. The guide page [services](crate::guide::services)
+/// has all messages, and files for systemd, procd, BusyBox init and s6.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # if cfg!(not(unix)) { return Ok(()); }
+/// let supervisor = Supervisor::builder()
+///     .service_manager(ServiceManager::from_env()) // silent if nobody has asked
+///     .start()?;
+/// let gps = TaskSpec::once("gps", |ctx| {
+///     ctx.ready(); // the service is ready once all required tasks have said so
+///     Ok(())
+/// })
+/// .ready_within(Duration::from_secs(10))
+/// .required();
+/// let report = supervisor.run([gps])?;
+/// assert_eq!(report.exit_code(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "it does nothing until passed to a builder"]
+pub struct ServiceManager {
+    address: Option<Address>,
+    watchdog: Option<Duration>,
+    trigger: bool,
+    sick_after: Option<Duration>,
+    ready_fd: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
+    hardware: Option<(PathBuf, Duration)>,
+    /// What of the environment could not be understood.
+    ignored: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Address {
+    /// Given by the environment, which may mean another program.
+    Found(OsString),
+    Given(OsString),
+}
+
+impl ServiceManager {
+    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`, as systemd sets them for a
+    /// service of `Type=notify` or `notify-reload`, and with `WatchdogSec=`. Without the first,
+    /// nothing is sent. The environment stays as it is.
+    ///
+    /// What cannot be understood is ignored, with a warning in the log at the start: a number that
+    /// is none, or an address that is neither a path nor an abstract name.
+    pub fn from_env() -> Self {
+        Self::from_vars(|name| env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut this =
+            Self { address: var("NOTIFY_SOCKET").map(Address::Found), ..Self::default() };
+        let mut number = |name: &str| {
+            let value = var(name)?;
+            let number = value.to_str().and_then(|value| value.parse::<u64>().ok());
+            if number.is_none() {
+                let value = value.to_string_lossy();
+                this.ignored.push(format!("{name}={}", Escaped(&value)));
+            }
+            Some(number)
+        };
+        // A variable that is garbage names no process, this one included.
+        let is_ours =
+            number("WATCHDOG_PID").map_or(true, |pid| pid == Some(std::process::id().into()));
+        let period = number("WATCHDOG_USEC").flatten().filter(|period| *period > 0 && is_ours);
+        this.watchdog = period.map(Duration::from_micros);
+        this
+    }
+
+    /// Sends to this address, and gives a sign of life twice in each `watchdog`: for tests, and for
+    /// a program that has removed the variables. The address is that of `NOTIFY_SOCKET`: a path
+    /// that begins with `/`, or, on Linux, `@` and an abstract name.
+    pub fn socket(address: impl AsRef<OsStr>, watchdog: impl Into<Option<Duration>>) -> Self {
+        let address = Some(Address::Given(address.as_ref().to_owned()));
+        Self { address, watchdog: watchdog.into(), ..Self::default() }
+    }
+
+    /// Says that the service is ready by a newline to this file, which is opened at the start: for
+    /// s6, with a `notification-fd` of 3, `/dev/fd/3`. What the supervisor has opened is closed
+    /// then; the descriptor itself stays open.
+    pub fn ready_fd(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ready_fd = Some(path.into());
+        self
+    }
+
+    /// Has this file exist while the service is ready, with the process id in it: for scripts of
+    /// procd or BusyBox. A file of that name is removed at the start; the file is removed when a
+    /// drain or a shutdown begins.
+    pub fn ready_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ready_file = Some(path.into());
+        self
+    }
+
+    /// Sets how long a required task may be down, as [`is_well`](crate::Snapshot::is_well) has it,
+    /// after the first failure of its streak. Default: the period of the service manager's
+    /// watchdog, or 30 s if there is none.
+    pub fn sick_after(mut self, span: Duration) -> Self {
+        self.sick_after = Some(span);
+        self
+    }
+
+    /// Asks the service manager to act (`WATCHDOG=trigger`) once the service has been sick for a
+    /// whole period of its watchdog. Without this, the signs of life stop when the service falls
+    /// sick, and the service manager acts within one period.
+    pub fn trigger(mut self) -> Self {
+        self.trigger = true;
+        self
+    }
+
+    /// Pets the watchdog of the hardware, such as `/dev/watchdog`, once in each `period`, while the
+    /// required tasks are in order, and through the shutdown until the last task is over. `period`
+    /// must be at most half of the time after which the device bites. It must be above zero.
+    ///
+    /// The device is opened once the service is ready: from then on, a supervisor that does not end
+    /// in order resets the board. It is let go only at the end, and only if nothing is stuck.
+    pub fn hardware_watchdog(mut self, path: impl Into<PathBuf>, period: Duration) -> Self {
+        self.hardware = Some((path.into(), period));
+        self
+    }
+
+    /// Opens what is asked for.
+    pub(super) fn open(self) -> Result<ServiceSetup, StartError> {
+        if cfg!(not(unix)) {
+            return Err(StartError::Unsupported("service_manager"));
+        }
+        for what in self.ignored {
+            log::warn!(target: "threadvisor", "{what} is ignored: it is no number");
+        }
+        let socket = match self.address {
+            None => None,
+            Some(Address::Found(address)) => NotifySocket::open(&address)
+                .map_err(|error| {
+                    let address = Escaped(address.to_string_lossy());
+                    let what = format!("NOTIFY_SOCKET={address}");
+                    log::warn!(target: "threadvisor", "{what} is ignored: {error}");
+                })
+                .ok(),
+            Some(Address::Given(address)) => Some(NotifySocket::open(&address).map_err(|_| {
+                let remedy = "give a path of at most 107 bytes that begins with `/`, or on Linux \
+                              `@` and a name";
+                InvalidSetting::new("service_manager", &address, remedy)
+            })?),
+        };
+
+        let of = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| StartError::ServiceManager { path, source }
+        };
+        let ready_fd = self
+            .ready_fd
+            .as_ref()
+            .map(|path| OpenOptions::new().write(true).open(path).map_err(of(path)));
+        if let Some(path) = &self.ready_file {
+            remove_stale(path).map_err(of(path))?;
+        }
+        if let Some((_, Duration::ZERO)) = &self.hardware {
+            let remedy = "give at most half of the time after which the device bites";
+            return Err(InvalidSetting::new("hardware_watchdog", Duration::ZERO, remedy).into());
+        }
+        Ok(ServiceSetup {
+            sick_after: self.sick_after.or(self.watchdog).unwrap_or(SICK_AFTER),
+            socket,
+            watchdog: self.watchdog,
+            trigger: self.trigger,
+            ready_fd: ready_fd.transpose()?,
+            ready_file: self.ready_file,
+            hardware: self.hardware,
+        })
+    }
+}
+
+impl SupervisorHandle {
+    /// Says that all required tasks are handed over, so that the service is ready once they are.
+    /// [`run`](crate::Supervisor::run) and [`wait_shutdown`](crate::Supervisor::wait_shutdown) say
+    /// so themselves. Without a [service manager](crate::ServiceManager), this changes nothing. It
+    /// returns immediately.
+    pub fn announce_ready(&self) {
+        self.door.send(Request::Service(ServiceRequest::Announce));
+    }
+
+    /// Sets the text that stands before the supervisor's own in the status of the service, as
+    /// `systemctl status` shows it; an empty text stands for none. It is sent within a second, the
+    /// last one of several always. Without a [service manager](crate::ServiceManager), this changes
+    /// nothing. It returns immediately.
+    pub fn set_status(&self, text: impl Into<String>) {
+        self.door.send(Request::Service(ServiceRequest::Status(text.into())));
+    }
+
+    /// Tells the service manager that the service reloads its configuration, until the guard is
+    /// dropped; of several guards, until the last one is. Before the service is ready, nothing is
+    /// told. Returns immediately.
+    ///
+    /// systemd's `Type=notify-reload` also wants to know when the reload began. The standard
+    /// library cannot tell, so that needs the feature `poll` or `process`.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
+    /// const SIGHUP: i32 = 1;
+    /// let supervisor = Supervisor::builder()
+    ///     .on_signal(SIGHUP, |supervisor| {
+    ///         let _reload = supervisor.begin_reload();
+    ///         // read the configuration, and restart the tasks that it concerns
+    ///     })
+    ///     .start()?;
+    /// assert!(supervisor.handle().snapshot()?.is_well());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn begin_reload(&self) -> ReloadGuard {
+        self.door.send(Request::Service(ServiceRequest::BeginReload));
+        ReloadGuard(self.clone())
+    }
+}
+
+/// Ends the reload of a service when dropped; returned from
+/// [`SupervisorHandle::begin_reload`].
+#[derive(Debug)]
+#[must_use = "the reload ends when this is dropped"]
+pub struct ReloadGuard(SupervisorHandle);
+
+impl Drop for ReloadGuard {
+    fn drop(&mut self) {
+        self.0.door.send(Request::Service(ServiceRequest::EndReload));
+    }
+}
+
+/// How long a required task may be down without a watchdog that says it.
+const SICK_AFTER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watchdog_of(vars: &[(&str, &str)]) -> (Option<Duration>, usize) {
+        let value = |name: &str| vars.iter().find(|(known, _)| *known == name);
+        let service = ServiceManager::from_vars(|name| value(name).map(|(_, it)| it.into()));
+        (service.watchdog, service.ignored.len())
+    }
+
+    #[test]
+    fn the_period_counts_for_this_process_or_for_any() {
+        let own = std::process::id().to_string();
+        let period = ("WATCHDOG_USEC", "30000000");
+        let half_a_minute = Some(Duration::from_secs(30));
+        assert_eq!(watchdog_of(&[]), (None, 0));
+        assert_eq!(watchdog_of(&[period]), (half_a_minute, 0));
+        assert_eq!(watchdog_of(&[period, ("WATCHDOG_PID", &own)]), (half_a_minute, 0));
+        assert_eq!(watchdog_of(&[period, ("WATCHDOG_PID", "1")]), (None, 0));
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_ignored_and_named() {
+        for garbage in ["30s", "-1", "18446744073709551616", "1.5", " 7"] {
+            assert_eq!(watchdog_of(&[("WATCHDOG_USEC", garbage)]), (None, 1), "{garbage}");
+        }
+        let usec = ("WATCHDOG_USEC", "5");
+        assert_eq!(watchdog_of(&[usec, ("WATCHDOG_PID", "me")]), (None, 1));
+        assert_eq!(watchdog_of(&[("WATCHDOG_USEC", "0")]), (None, 0));
+        let most = Some(Duration::from_micros(u64::MAX));
+        assert_eq!(watchdog_of(&[("WATCHDOG_USEC", "18446744073709551615")]), (most, 0));
+    }
+}

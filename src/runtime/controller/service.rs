@@ -1,0 +1,198 @@
+//! What the controller knows of the tasks that the service cannot do without, and what it has told
+//! to the service manager.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Controller;
+use crate::machine::{Health, State, Task};
+use crate::output::event::EventKind;
+use crate::runtime::pool::Work;
+use crate::runtime::publish::About;
+use crate::runtime::required::Standing;
+use crate::runtime::service::{Facts, Service};
+use crate::task::request::ServiceRequest;
+use crate::vocabulary::id::{TaskKey, TaskRef};
+use crate::vocabulary::reason::TaskState;
+
+/// How long a required task may be down if nothing else says so.
+const SICK_AFTER: Duration = Duration::from_secs(30);
+
+/// What a shutdown may take beyond its grace and the event flush.
+const STOP_MARGIN: Duration = Duration::from_secs(1);
+
+impl Controller {
+    pub(super) fn serve_service_request(&mut self, request: ServiceRequest) {
+        if let Some(service) = &mut self.service {
+            service.serve(request);
+        }
+    }
+
+    /// Tells the service manager what is due.
+    pub(super) fn serve_service(&mut self) {
+        let Some(mut service) = self.service.take() else { return };
+        if service.deadline() <= self.real {
+            self.look_for(&mut service);
+        }
+        if let Some(chores) = service.take_chores() {
+            self.pool.push(Work::Chores(chores));
+        }
+        self.service = Some(service);
+    }
+
+    fn look_for(&mut self, service: &mut Service) {
+        let (ready, start_bound) = if service.awaits_ready() {
+            (self.is_ready(), self.start_bound())
+        } else {
+            (false, None)
+        };
+        let troubles = self.troubles(service.sick_after());
+        let sick = troubles.first().map(|(task, what)| format!("{} {what}", task.name));
+        let text = service.text();
+        let status = || self.status(text.as_deref());
+        let facts = Facts { ready, start_bound, sick: sick.as_deref(), status: &status };
+        let was_sick = service.is_sick();
+        let error = service.speak(self.real, &facts);
+        if service.is_sick() && !was_sick {
+            let tasks = troubles.into_iter().map(|(task, _)| task).collect();
+            self.publisher.publish(self.now, About::Supervisor, EventKind::ServiceSick { tasks });
+        }
+        if let Some(error) = error {
+            self.publish_unheard(error);
+        }
+    }
+
+    /// A chore has failed.
+    pub(super) fn chore_failed(&mut self, error: io::Error) {
+        let error = self.service.as_mut().and_then(|service| service.note_failed(error));
+        if let Some(error) = error {
+            self.publish_unheard(error);
+        }
+    }
+
+    fn publish_unheard(&mut self, error: io::Error) {
+        let kind = EventKind::NotifyFailed { error: Arc::new(error) };
+        self.publisher.publish(self.now, About::Supervisor, kind);
+    }
+
+    /// A drain or a shutdown begins: the service manager hears of it before any body is told.
+    pub(super) fn begin_stopping(&mut self, rest_of_drain: Duration) {
+        if let Some(service) = &mut self.service {
+            let limits = self.machine.limits();
+            let span = rest_of_drain.saturating_add(limits.grace);
+            let span = span.saturating_add(limits.event_flush).saturating_add(STOP_MARGIN);
+            service.begin_stopping(span);
+            self.serve_service();
+        }
+    }
+
+    /// Lets go of the watchdog of the hardware, unless something is stuck.
+    pub(super) fn end_service(&mut self, stuck: u32) {
+        let Some(mut service) = self.service.take().filter(|_| stuck == 0) else { return };
+        service.release();
+        if let Some(chores) = service.take_chores() {
+            self.pool.push(Work::Chores(chores));
+        }
+    }
+
+    /// Whether no required task is in trouble.
+    pub(super) fn is_well(&self) -> bool {
+        let patience = self.service.as_ref().map_or(SICK_AFTER, |it| it.sick_after());
+        self.required.is_empty() || self.troubles(patience).is_empty()
+    }
+
+    /// What is wrong with the required tasks.
+    fn troubles(&self, patience: Duration) -> Vec<(TaskRef, String)> {
+        let failed = self.required.failed().iter().map(|task| (task.clone(), "failed".to_owned()));
+        let others = self.required.iter().filter_map(|required| {
+            let what = required.trouble(self.standing(required.key)?, self.now, patience)?;
+            Some((self.values.get(required.key)?.task_ref(), what))
+        });
+        failed.chain(others).collect()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        let mut required = std::mem::take(&mut self.required);
+        let mut ready = required.failed().is_empty();
+        for task in required.iter_mut() {
+            let standing = self.standing(task.key);
+            ready &= standing.is_some_and(|standing| task.is_ready(standing));
+        }
+        self.required = required;
+        ready
+    }
+
+    /// How long it takes until the required tasks are ready, if each that is not says when it is at
+    /// the latest, and has not failed.
+    fn start_bound(&self) -> Option<Duration> {
+        let mut bound = Duration::ZERO;
+        for required in self.required.iter().filter(|required| !required.was_ready) {
+            let task = self.machine.tasks().get(required.key)?;
+            let within = task.plan.ready_within.filter(|_| task.streak == 0)?;
+            let left = match task.state {
+                State::Running { deadline, .. } if !deadline.is_never() => self.now.until(deadline),
+                _ => within,
+            };
+            bound = bound.max(left);
+        }
+        Some(bound).filter(|_| self.required.failed().is_empty())
+    }
+
+    fn standing(&self, key: TaskKey) -> Option<Standing> {
+        let task = self.machine.tasks().get(key)?;
+        let cell = self.values.get(key)?.cell.as_ref();
+        let runs = matches!(task.state, State::Running { .. });
+        Some(Standing {
+            abandoned: matches!(task.state, State::Abandoned { .. }),
+            rests: task.is_paused() && !task.state.holds_permit(),
+            runs,
+            has_run: task.attempt > u64::from(matches!(task.state, State::Starting { .. })),
+            attempt: task.attempt,
+            streak: task.streak,
+            says_ready: task.plan.ready_within.is_some(),
+            ready: cell.is_some_and(|cell| task.state.holds_permit() && cell.is_ready()),
+            watched: task.plan.watchdog.is_some(),
+        })
+    }
+
+    /// One line about the supervisor. It changes only when something goes wrong or right, so a task
+    /// that runs once a second is not told of once a second.
+    fn status(&self, text: Option<&str>) -> String {
+        let tasks = self.machine.tasks();
+        let mut status = text.map_or_else(String::new, |text| format!("{text}; "));
+        if !self.machine.is_running() {
+            status.push_str("stopping, ");
+        } else if self.machine.is_draining() {
+            status.push_str("draining, ");
+        }
+        let is_open = |task: &&Task| !task.state.is_over();
+        let number = tasks.iter().filter(is_open).count();
+        let _ = write!(status, "{number} task{}", if number == 1 { "" } else { "s" });
+
+        let stable = |task: &Task| match task.state {
+            State::Running { health, .. } => health.is_stable(self.now),
+            _ => false,
+        };
+        self.count(&mut status, "failing", |task| task.streak > 0 && !stable(task));
+        self.count(&mut status, "silent", |task| {
+            matches!(task.state, State::Running { health: Health::Silent, .. })
+        });
+        self.count(&mut status, "abandoned", |task| task.state.name() == TaskState::Abandoned);
+        status
+    }
+
+    /// Says how many tasks are like that, with the name of the first.
+    fn count(&self, status: &mut String, word: &str, is: impl Fn(&Task) -> bool) {
+        let mut found = self.machine.tasks().iter().filter(|task| is(task)).peekable();
+        let Some(first) = found.peek() else { return };
+        let name = self.values.get(first.addr.key).map_or("", |it| &it.record().name);
+        let failures = match (word, first.streak) {
+            ("failing", 1) => ", 1 failure".to_owned(),
+            ("failing", streak) => format!(", {streak} failures"),
+            _ => String::new(),
+        };
+        let _ = write!(status, ", {} {word} ({name}{failures})", found.count());
+    }
+}

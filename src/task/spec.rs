@@ -288,23 +288,17 @@ impl TaskSpec {
         self.with(Setting::ShutdownOnEnd)
     }
 
-    /// Marks a task that the service cannot do without: a
-    /// [service manager](crate::ServiceManager) is told that the service is ready once all required
-    /// tasks are, and is given signs of life only while all of them are in order, as
-    /// [`Snapshot::is_well`](crate::Snapshot::is_well) says.
-    ///
-    /// A required task is ready once an attempt of it runs or, with
-    /// [`ready_within`](Self::ready_within), has said so. One that is over is no longer looked at,
-    /// unless it has failed: then the service is sick until another required task of the same name
-    /// is accepted. A required task does not shut the supervisor down when it ends: see
-    /// [`shutdown_on_end`](Self::shutdown_on_end).
+    /// Marks a task that the service cannot do without: a [service manager](crate::ServiceManager)
+    /// hears that the service is ready once all required tasks are, and gets signs of life only
+    /// while [`Snapshot::is_well`](crate::Snapshot::is_well). A required task is ready once it runs
+    /// or, with [`ready_within`](Self::ready_within), has said so. One that has failed for good is
+    /// missed until another of its name is accepted; one that ended otherwise is not.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let gps = TaskSpec::once("gps", |_| Err("no such device")?).required();
-    /// let gps = supervisor.handle().add(gps)?;
-    /// assert!(gps.wait()?.is_failure());
+    /// supervisor.handle().add(gps)?.wait()?;
     /// assert!(!supervisor.handle().snapshot()?.is_well());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

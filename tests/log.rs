@@ -128,6 +128,28 @@ fn without_a_subscriber_the_first_failure_after_a_stable_moment_is_logged_again(
 }
 
 #[test]
+fn without_a_subscriber_a_group_that_stops_because_of_a_member_is_logged() {
+    let _turn = begin(LevelFilter::Trace);
+    let supervisor = Supervisor::builder().start().unwrap();
+    let resident = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    let well = GroupSpec::new("well").then(resident("a"));
+    assert!(supervisor.handle().add_group(well).unwrap().wait_ready(Duration::MAX).unwrap());
+    let hopeless = TaskSpec::new("driver", |_| Err(TaskError::fatal("no port"))).step();
+    let line = GroupSpec::new("line").then(hopeless).then(resident("reader"));
+    let _ = supervisor.handle().add_group(line).unwrap().wait().unwrap();
+    supervisor.shutdown().unwrap();
+    let lines = logged();
+    let of_groups = lines.iter().filter(|(_, text)| text.contains("event=group_"));
+    let of_groups: Vec<_> = of_groups.collect();
+    let [(Level::Warn, text)] = of_groups[..] else { panic!("{lines:?}") };
+    let text = text.split_once(' ').unwrap().1;
+    assert!(
+        text.starts_with("event=group_stopping group=line why=group culprit=driver "),
+        "{text}"
+    );
+}
+
+#[test]
 fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let _turn = begin(LevelFilter::Trace);
     let supervisor = Supervisor::builder().start().unwrap();

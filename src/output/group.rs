@@ -24,20 +24,26 @@ pub struct GroupSnapshot {
 
 impl fmt::Display for GroupSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {} {}", Escaped(&self.name), self.state.label())?;
-        match self.state {
-            GroupState::Starting { phase } | GroupState::Stopping { phase } => {
-                write!(f, ", phase {phase}")?;
-            }
-            GroupState::Restarting { phase, waits_for } => {
-                write!(f, ", phase {phase}")?;
-                if let Some(member) = waits_for {
-                    write!(f, ", waits for {member}")?;
-                }
-            }
-            GroupState::Up | GroupState::Over => {}
-        }
+        write!(f, "group {} {}", Escaped(&self.name), Stage(self.state))?;
         restarted(f, self.restarts)
+    }
+}
+
+/// Where a group is in its life, in full.
+pub(super) struct Stage(pub(super) GroupState);
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.label())?;
+        match self.0 {
+            GroupState::Starting { phase }
+            | GroupState::Stopping { phase }
+            | GroupState::Restarting { phase, waits_for: None } => write!(f, ", phase {phase}"),
+            GroupState::Restarting { phase, waits_for: Some(member) } => {
+                write!(f, ", phase {phase}, waits for {member}")
+            }
+            GroupState::Up | GroupState::Over => Ok(()),
+        }
     }
 }
 

@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::output::group::Stage;
 use crate::output::report::AbandonedAttempt;
 use crate::output::snapshot::{Snapshot, TaskSnapshot};
 use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::group::GroupState;
 use crate::vocabulary::reason::TaskState;
 use crate::vocabulary::time::Short;
 
 impl Snapshot {
     /// Returns the snapshot as a table for people: two lines of totals, the tasks, and below them,
-    /// if there are any, the slots with a queue, the classes, and the threads that are stuck, with
-    /// the call that each is in.
+    /// if there are any, the groups, the slots with a queue, the classes, and the threads that are
+    /// stuck, with the call that each is in.
     ///
     /// No line is longer than `width`, and each row is one line. A cell that is cut ends with `~`.
     /// If there is too little room, the columns that say the least are left out. The width of a
@@ -48,8 +50,9 @@ impl Snapshot {
         let mut out = Out { text: String::new(), width, colour };
         out.line(&format!("{before}{}", self.task_totals()));
         out.line(&self.thread_totals());
-        let (slots, classes, stuck) = (self.slot_rows(), self.class_rows(), self.stuck_rows());
-        let others = [slots.height(), classes.height(), stuck.height()].iter().sum::<usize>();
+        let (groups, slots, classes, stuck) =
+            (self.group_rows(), self.slot_rows(), self.class_rows(), self.stuck_rows());
+        let others = groups.height() + slots.height() + classes.height() + stuck.height();
 
         // Two lines of totals, and a head.
         let room = lines.saturating_sub(3 + others);
@@ -64,6 +67,9 @@ impl Snapshot {
         }
         if hidden > 0 {
             out.line(&format!("and {hidden} more tasks"));
+        }
+        if !groups.rows.is_empty() {
+            groups.write(&mut out);
         }
         if !slots.rows.is_empty() {
             slots.write(&mut out);
@@ -109,6 +115,21 @@ impl Snapshot {
             let _ = write!(text, ", waiting {}", permits.waiting);
         }
         text
+    }
+
+    fn group_rows(&self) -> Section<3> {
+        let rows = self.groups.iter().map(|group| {
+            let waits = matches!(group.state, GroupState::Restarting { waits_for: Some(_), .. });
+            let (name, stage) = (Escaped(&group.name).to_string(), Stage(group.state).to_string());
+            let tint = if waits { Tint::Red } else { Tint::None };
+            ([name, stage, group.restarts.to_string()], tint)
+        });
+        let columns = [
+            Column("GROUP", Left, NEVER_HIDDEN),
+            Column("STATE", Left, 3),
+            Column("RESTARTS", Right, 2),
+        ];
+        Section { columns, rows: rows.collect() }
     }
 
     fn slot_rows(&self) -> Section<4> {

@@ -56,6 +56,9 @@ fn check_name(world: &World, spec: &TaskSpec, name: &str) {
 }
 
 fn add(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
+    if dice.one_in(6) {
+        return add_group(world, handle, dice);
+    }
     if dice.one_in(2) {
         match handle.add(specs::any(world, dice)) {
             Ok(task) => world.accepted(task),
@@ -76,6 +79,51 @@ fn add(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     }
 }
 
+/// Adds a group of a few members, whose name may be in use.
+fn add_group(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
+    let mut group = GroupSpec::new(format!("g{}", dice.below(8)));
+    group = match dice.below(4) {
+        0 => group,
+        1 => group.rest_for_one(),
+        2 => group.one_for_all().restart_limit(2, Duration::from_millis(50)),
+        _ => group.one_for_all(),
+    };
+    for _ in 0..=dice.below(3) {
+        let members = (0..=dice.below(2)).map(|_| match dice.below(3) {
+            0 => specs::any(world, dice).step(),
+            1 => specs::any(world, dice).ready_within(Duration::from_millis(5)),
+            _ => specs::any(world, dice),
+        });
+        group = group.then(members.collect::<Vec<_>>());
+    }
+    let count = group.as_ref().len();
+    match handle.add_group(group) {
+        Ok(group) => {
+            if dice.one_in(4) {
+                world.waits.fetch_add(count, Ordering::SeqCst);
+                let _ = group.wait_ready(dice.up_to_ms(3));
+            }
+            group.members().iter().for_each(|member| world.accepted(member.clone()));
+        }
+        Err(error) => {
+            note_refusal(world, &error, count);
+            if error.into_spec().as_ref().len() != count {
+                world.fault("not all of a refused group came back");
+            }
+        }
+    }
+}
+
+fn meddle_with_group(handle: &SupervisorHandle, dice: &mut Dice) {
+    let Some(group) = handle.group(&format!("g{}", dice.below(8))) else { return };
+    match dice.below(4) {
+        0 => group.cancel(),
+        1 => drop(group.restart()),
+        2 => drop(format!("{:?} {group:?}", group.state())),
+        _ => drop(group.wait_ready(Duration::ZERO)),
+    }
+}
+
 fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count: usize) {
     match error {
         AddError::Rejected { .. } | AddError::Closed { .. } => {
@@ -90,7 +138,8 @@ fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count:
 pub fn meddle(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     let Some(task) = world.recent(|len| dice.below(len)) else { return };
     let slot = format!("s{}", dice.below(world.slots()));
-    match dice.below(28) {
+    match dice.below(30) {
+        28 | 29 => meddle_with_group(handle, dice),
         0..=5 => task.cancel(),
         6 | 7 => drop(task.skip_wait()),
         8 | 9 => drop(task.restart()),

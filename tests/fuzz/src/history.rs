@@ -454,6 +454,7 @@ impl History {
                 self.free_slots.push(slot);
             }
             Effect::Publish(notice) => self.hear(notice),
+            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => unreachable!("no group"),
             Effect::BeginDrain { .. } => {
                 assert!(!self.closed, "a drain begins in a shutdown");
                 self.drains = true;

@@ -226,39 +226,53 @@ fn a_shutdown_is_bounded_even_if_a_phase_does_not_return() {
 
 #[test]
 fn fifty_groups_of_five_come_up_and_go_down_in_order() {
+    come_and_go(50);
+}
+
+/// `cargo test --release --test it thousand_groups -- --ignored --nocapture` says how long it
+/// takes.
+#[test]
+#[ignore = "it needs 5000 threads"]
+fn a_thousand_groups_of_five_come_up_and_go_down_in_order() {
+    come_and_go(1000);
+}
+
+fn come_and_go(number: usize) {
     let rig = Rig::start(Supervisor::builder().grace(WATCHDOG).max_concurrent(None));
     let log = Log::default();
-    let groups: Vec<_> = (0..50)
-        .map(|number| {
-            let member = |phase: usize| {
-                let log = log.clone();
-                TaskSpec::new(format!("{number}/{phase}"), move |ctx| {
-                    let _ = ctx.cancelled().recv();
-                    log.add(ctx.name());
-                    Ok(())
-                })
-            };
-            let group = (0..5).fold(GroupSpec::new(format!("g{number}")), |group, phase| {
-                group.then(member(phase))
-            });
-            rig.handle.add_group(group).unwrap()
+    let member = |group: usize, phase: usize| {
+        let log = log.clone();
+        TaskSpec::new(format!("{group}/{phase}"), move |ctx| {
+            let _ = ctx.cancelled().recv();
+            log.add(ctx.name());
+            Ok(())
         })
-        .collect();
+    };
+    let began = rig.handle.snapshot().unwrap().at;
+    let add = |group: usize| {
+        let spec = GroupSpec::new(format!("g{group}"));
+        let spec = (0..5).fold(spec, |spec, phase| spec.then(member(group, phase)));
+        rig.handle.add_group(spec).unwrap()
+    };
+    let groups: Vec<_> = (0..number).map(add).collect();
     assert!(groups.iter().all(|group| group.wait_ready(WATCHDOG).unwrap()));
     let snapshot = rig.handle.snapshot().unwrap();
     assert!(snapshot.groups.iter().all(|group| group.state == GroupState::Up));
     let report = rig.supervisor.shutdown().unwrap();
-    assert_eq!((report.groups.len(), report.outcomes.cancelled), (50, 250));
+    println!(
+        "up in {:?}, down in {:?}",
+        snapshot.at.saturating_sub(began),
+        report.shutdown.elapsed
+    );
+    assert_eq!(report.groups.len(), number.min(64));
+    assert_eq!(usize::try_from(report.outcomes.cancelled).unwrap(), 5 * number);
     assert!(report.groups.iter().all(|group| group.in_order));
-    let lines = log.lines();
-    for number in 0..50 {
-        let own: Vec<_> = lines
-            .iter()
-            .filter(|line| line.split('/').next() == Some(&number.to_string()))
-            .collect();
-        let down: Vec<_> = (0..5).rev().map(|phase| format!("{number}/{phase}")).collect();
-        assert_eq!(own, down.iter().collect::<Vec<_>>());
+    let mut told = vec![Vec::new(); number];
+    for line in log.lines() {
+        let (group, phase) = line.split_once('/').unwrap();
+        told[group.parse::<usize>().unwrap()].push(phase.to_owned());
     }
+    assert!(told.iter().all(|phases| *phases == ["4", "3", "2", "1", "0"]), "{told:?}");
 }
 
 #[test]

@@ -32,13 +32,13 @@ impl Machine {
             stuck: false,
         };
 
+        self.member_over(key, end, out);
         Self::publish(out, Notice::TaskClosing { attempt });
         if terminating.is_none() && self.owned_slot(key).is_some() {
             self.publish_slot(key, true, out);
         }
         self.enter(key, State::Closing(closing), self.phase.grace_until());
         out.push(Effect::Close { attempt, reason: end.told_in_closing() });
-        self.member_over(key, end, out);
         self.vacate(key, state, closing.keeps_place, out);
         self.end_grace(key, out);
     }

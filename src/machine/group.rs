@@ -220,7 +220,8 @@ impl Machine {
         let Some((group, _)) = self.group_of(key) else { return };
         let group_key = group.addr.key;
         let goes_on = group.strategy == Strategy::OneForOne && group.was_up;
-        if end.is_own() && end.is_failure() && !goes_on {
+        let own = end.is_own() && !self.tasks[key].state.stop_asked();
+        if own && end.is_failure() && !goes_on {
             self.begin_stop(group_key, StopReason::Group, Some(key), out);
         }
     }
@@ -246,7 +247,8 @@ impl Machine {
             let Some(group) = self.groups.get(key) else { return };
             let (next, phases) = (group.released, group.phases);
             let is_settled = |it: &Member| it.ready || self.has_outcome(it);
-            if !members.iter().filter(|it| it.phase < next).all(is_settled) {
+            let waits = !members.iter().filter(|it| it.phase < next).all(is_settled);
+            if waits || members.iter().all(|it| self.has_outcome(it)) {
                 return;
             }
             if next == phases {

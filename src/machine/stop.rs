@@ -217,6 +217,22 @@ impl Machine {
 }
 
 impl State {
+    /// Whether a stop was asked of the task before its end.
+    pub(super) const fn stop_asked(self) -> bool {
+        match self {
+            Self::Starting { stop, .. }
+            | Self::Stopping { stop, .. }
+            | Self::Abandoned { stop, .. } => stop.is_some(),
+            Self::Intake
+            | Self::Queued
+            | Self::Runnable
+            | Self::Running { .. }
+            | Self::Waiting(_)
+            | Self::Closing(_)
+            | Self::Over => false,
+        }
+    }
+
     /// Whether a stop of an owner in this state would change nothing.
     pub(super) const fn stop_recorded(self) -> bool {
         match self {

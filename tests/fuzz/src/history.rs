@@ -477,6 +477,7 @@ impl History {
                 assert!(self.flushing && !self.finished, "the end comes too soon, or twice");
                 self.finished = true;
             }
+            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => panic!("no group is here"),
             Effect::Examine { .. }
             | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. }

@@ -228,6 +228,16 @@ fn a_member_is_stopped_or_replaced_alone() {
 }
 
 #[test]
+fn a_member_that_fails_after_it_was_stopped_is_settled_like_any_that_was() {
+    for ret in [Return::Panicked, Return::Fatal] {
+        let mut rig = up(line().one_for_all());
+        rig.stop_told("c");
+        rig.returns("c", ret).has_none("* group");
+        assert_eq!(rig.group_state("a"), "up");
+    }
+}
+
+#[test]
 fn a_restart_gives_way_to_a_stop() {
     let mut rig = up(line().one_for_all());
     rig.returns("b", Return::Failed).has("tell d/1 group until 110ms");

@@ -119,6 +119,26 @@ impl Machine {
             }
             Some(_) | None => {}
         }
+        self.let_group_start(key, out);
+    }
+
+    /// A body waits for a member, which comes to run only after those of earlier phases. So none of
+    /// its group waits for a permit to run.
+    fn let_group_start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
+        for mate in self.mates(key) {
+            let task = &self.tasks[mate];
+            if task.state == State::Runnable && task.class_line().is_none() {
+                self.leave_line(mate, false);
+                self.start(mate, out);
+            }
+        }
+    }
+
+    /// The members of a task's group that are not forgotten, with itself.
+    fn mates(&self, key: TaskKey) -> Vec<TaskKey> {
+        let group = self.groups.key_of(&self.tasks[key]).and_then(|group| self.groups.get(group));
+        let members = group.into_iter().flat_map(|group| &group.members);
+        members.filter_map(|member| self.tasks.find(member.task)).collect()
     }
 
     pub(super) fn wait_ended(&mut self, key: TaskKey) {
@@ -175,11 +195,12 @@ impl Machine {
     }
 
     /// Whether a body waits for this owner, or for a task that can run only after it: one that is
-    /// queued for its slot, or waits for its class.
+    /// queued for its slot, waits for its class, or is in its group.
     fn needs_no_permit(&self, key: TaskKey) -> bool {
         let class = self.tasks[key].plan.class;
         class.is_some_and(|class| self.classes[class.0 as usize].awaited > 0)
             || self.is_awaited(key)
+            || self.mates(key).into_iter().any(|mate| self.tasks[mate].awaited > 0)
     }
 
     /// Whether a body waits for this owner, or for a task that is queued for its slot.

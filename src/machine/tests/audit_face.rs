@@ -9,7 +9,7 @@ use crate::vocabulary::time::Time;
 
 /// Panics unless every invariant that shows holds. At most so many attempts have started beyond the
 /// limit, because bodies wait for them or did so; and with each of these, all that hold permits of
-/// its class.
+/// its class, and its group.
 pub(crate) fn audit_face(machine: &Machine, beyond: usize) {
     let count = |is: fn(&Task) -> bool| machine.tasks().iter().filter(|task| is(task)).count();
     audit_permits(machine, count(|task| task.state.holds_permit()), beyond);
@@ -47,7 +47,8 @@ fn audit_permits(machine: &Machine, held: usize, beyond: usize) {
     let (limit, permits) = (machine.limits().max_concurrent, machine.permits_held());
     assert_eq!(permits as usize, held, "permits are not conserved");
     let held_up = machine.classes().iter().map(|class| class.held() as usize).sum::<usize>();
-    let beyond = if beyond == 0 { 0 } else { beyond.saturating_add(held_up) };
+    let members = machine.tasks().iter().filter(|task| task.is_member()).count();
+    let beyond = if beyond == 0 { 0 } else { beyond.saturating_add(held_up + members) };
     let most = limit.map_or(usize::MAX, |most| (most as usize).saturating_add(beyond));
     assert!(held <= most, "{held} permits are held, and there are {most}");
     let nobody_waits = machine.waiting_for_permit() == 0;

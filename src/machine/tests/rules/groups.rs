@@ -267,3 +267,16 @@ fn a_member_is_not_paused_and_waits_for_its_phase_whatever_is_asked() {
     rig.claim_all(&["a", "b"]);
     rig.at(ms(3)).returns("b", Return::Ok).has("* b/1 pause for 17ms");
 }
+
+#[test]
+fn what_stands_before_a_member_that_a_body_waits_for_needs_no_permit() {
+    let mut rig = Rig::with_permits(1);
+    rig.run(task("x"));
+    rig.submit_group(group().then([task("a")]).then([task("b")])).has("* a waits for a permit");
+    rig.awaits("b").gives("start a/1");
+    rig.claim("a").has("start b/1");
+    rig.claim("b").has("* group ready after 0ns");
+    rig.awaits_no_more("b").gives("");
+    rig.returns("a", Return::Failed).has("* a/1 retry in 10ms, failed");
+    rig.due_at(ms(10)).gives("* a waits for a permit");
+}

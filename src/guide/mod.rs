@@ -17,6 +17,7 @@
     all(unix, feature = "process"),
     doc = "| [`processes`] | whoever runs programs as tasks |"
 )]
+//! | [`json`] | authors of programs that store events or show snapshots |
 //! | [`timeline`] | everybody who wants to see what ran when, on which thread, and why it waited |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
 
@@ -31,6 +32,9 @@ pub mod from_threads {}
 
 #[doc = include_str!("groups.md")]
 pub mod groups {}
+
+#[doc = include_str!("json.md")]
+pub mod json {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}

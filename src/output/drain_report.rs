@@ -10,6 +10,7 @@ use crate::vocabulary::time::Seconds;
 /// [`ShutdownReport`](crate::ShutdownReport). What became of the unfinished tasks in the shutdown
 /// that followed is counted there, like all others.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DrainReport {
     /// How long the drain could have taken; `None` for no limit.

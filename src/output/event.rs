@@ -15,6 +15,7 @@ use crate::vocabulary::signal::Signal;
 
 /// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Event {
     /// The number of the event in the single causal order of its supervisor, from 1.
@@ -31,6 +32,7 @@ pub struct Event {
     /// none.
     pub group: Option<Arc<str>>,
     /// What happened.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub kind: EventKind,
 }
 
@@ -60,6 +62,8 @@ impl Event {
 /// `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`, `AttemptUnresponsive` or
 /// `AttemptAbandoned`. The attempts of one task are numbered from 1.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EventKind {
     /// A submission was taken from the intake. This is the first event of a task.
@@ -366,6 +370,7 @@ pub enum EventKind {
     /// The system refused a thread. Another try follows, and nothing is lost.
     ThreadRefused {
         /// The error of the system, or the one that `on_thread_start` returned, as a text.
+        #[cfg_attr(feature = "serde", serde(with = "crate::output::data::io_error"))]
         error: Arc<std::io::Error>,
         /// How long until the next try.
         retry_in: Duration,

@@ -10,6 +10,7 @@ use crate::vocabulary::reason::StopReason;
 
 /// Shows one group of a [`Snapshot`](crate::Snapshot).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct GroupSnapshot {
     /// The name of the group.
@@ -57,6 +58,7 @@ fn restarted(f: &mut fmt::Formatter<'_>, restarts: u32) -> fmt::Result {
 
 /// Names a group that has ended, and says how.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct EndedGroup {
     /// The name of the group.

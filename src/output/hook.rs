@@ -9,6 +9,8 @@ use crate::vocabulary::id::TaskRef;
 
 /// What a hook was registered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HookSource {
     /// The attempt with this number, of the task that the event is about.
@@ -22,6 +24,7 @@ pub enum HookSource {
 /// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) or
 /// [`on_end`](crate::TaskHandle::on_end) that runs.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunningHook {
     /// What it was registered with.

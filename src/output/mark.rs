@@ -8,6 +8,7 @@ use crate::vocabulary::escaped::Escaped;
 
 /// Says where a body was when it called [`TaskContext::mark`](crate::TaskContext::mark).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Mark {
     /// The label that the body gave.
@@ -27,6 +28,7 @@ impl fmt::Display for Mark {
 /// [`TaskContext::progress`](crate::TaskContext::progress). Displayed as `3/10`, or as `3` without
 /// a total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Progress {
     /// How much is done, in the unit of the body.

@@ -19,6 +19,9 @@ pub(crate) mod hook;
 
 pub(crate) mod outcome;
 
+#[cfg(feature = "serde")]
+mod data;
+
 pub(crate) mod error;
 pub(crate) mod mark;
 #[cfg(all(unix, feature = "process"))]

@@ -37,6 +37,8 @@ use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[must_use = "an outcome may be a failure: look at it, or use `into_result`"]
 pub enum Outcome {
@@ -49,6 +51,7 @@ pub enum Outcome {
         /// What the body returned even so. `None` if no body ran, or it only passed on that it was
         /// [`Cancelled`]. An error is also told in the
         /// [`RunReport`](crate::RunReport) and logged as a warning, but it is no failure.
+        #[cfg_attr(feature = "serde", serde(with = "crate::output::data::returned"))]
         returned: Option<TaskResult>,
     },
     /// The body failed, and no retry was left.

@@ -15,11 +15,13 @@ use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::label::Label;
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
 /// Describes how a shutdown went. All callers get the same report, as part of the [`RunReport`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// The first request for shutdown.
@@ -58,6 +60,7 @@ pub struct ShutdownReport {
 /// Describes an attempt, a cancel hook of one, or the drop of a body, that outlived its grace and
 /// still runs.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct AbandonedAttempt {
     /// The task.
@@ -140,6 +143,7 @@ impl fmt::Display for ShutdownReport {
 
 /// Counts how many tasks ended in each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each field counts the outcome of its name")]
 pub struct OutcomeCounts {
@@ -190,6 +194,7 @@ impl OutcomeCounts {
 
 /// Names a task that failed, with its outcome.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct FailedTask {
     /// The task.
@@ -201,6 +206,7 @@ pub struct FailedTask {
 /// Names a task that was stopped while all was not well: it was in a streak of failures, or
 /// its body returned an error when it was told to stop.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TroubledTask {
     /// The task.
@@ -233,10 +239,12 @@ impl fmt::Display for TroubledTask {
 
 /// Counts the submissions that were rejected for one reason.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RejectionCount {
     /// The [label](Rejection::label) of the reason.
-    pub why: &'static str,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::output::data::label"))]
+    pub why: Label,
     /// How many there were.
     pub count: u64,
     /// The names of the first 8 of them, as far as they are known.
@@ -275,6 +283,7 @@ impl fmt::Display for RejectionCount {
 
 /// What the exit code depends on, beside the outcomes.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ExitFacts {
     /// The failure that determines the code, and its code.
     pub(crate) decisive: Option<(TaskRef, u8)>,
@@ -305,6 +314,7 @@ pub(crate) struct ExitFacts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunReport {
     /// The number of tasks that ended in each way.

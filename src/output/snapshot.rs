@@ -30,6 +30,7 @@ use crate::vocabulary::time::Seconds;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// When the snapshot was taken. No time in it is later, except `next_wake`.
@@ -114,6 +115,7 @@ impl Snapshot {
 
 /// Shows one task of a [`Snapshot`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 #[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
 pub struct TaskSnapshot {
@@ -174,6 +176,7 @@ impl TaskSnapshot {
 
 /// Shows one slot of a [`Snapshot`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SlotSnapshot {
     /// The slot's key.
@@ -188,6 +191,8 @@ pub struct SlotSnapshot {
 
 /// Says whether a slot is free, derived from the state of its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SlotStatus {
     /// The slot has no owner.
@@ -212,6 +217,7 @@ named!(SlotStatus {
 
 /// Shows one class of a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ClassSnapshot {
     /// The name of the class.
@@ -227,6 +233,7 @@ pub struct ClassSnapshot {
 
 /// Counts the worker threads of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct WorkerCounts {
     /// The threads that exist or are being started.
@@ -243,6 +250,7 @@ pub struct WorkerCounts {
 
 /// Counts the permits of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PermitCounts {
     /// The permits that are held, including those of abandoned attempts, and beyond the limit those

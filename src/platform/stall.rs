@@ -10,6 +10,7 @@ use crate::platform::sync::channel;
 /// Describes what a hanging thread is doing, as far as Linux reports it: a thread that is blocked
 /// in `recvfrom` and uses no CPU looks different from one that spins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Stall {
     /// The system call that the thread is in: its name if this crate knows it, otherwise `syscall

@@ -26,6 +26,8 @@ pub(crate) struct RestartLimit {
 
 /// Says where a group is in its life. Phases are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum GroupState {
     /// The members of this phase are not all ready yet, and no later phase has started.

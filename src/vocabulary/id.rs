@@ -70,9 +70,25 @@ impl fmt::Debug for TaskId {
     }
 }
 
+/// The number, as it is displayed; without the supervisor.
+#[cfg(feature = "serde")]
+impl serde::Serialize for TaskId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.get())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for TaskId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <u64 as serde::Deserialize>::deserialize(from).map(Self::new)
+    }
+}
+
 /// Names a task in events, snapshots and reports. It is displayed as the task's name and id,
 /// `probe#7`, with line breaks and control characters of the name escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TaskRef {
     /// The task's id.

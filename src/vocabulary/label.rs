@@ -1,10 +1,18 @@
 //! Stable names for the variants of an enum: its `label` and its `Display` come from one table, so
 //! that they cannot differ.
 
+/// Under a name, because serde would borrow a reference from what it reads.
+pub(crate) type Label = &'static str;
+
 /// Gives an enum the method `label`. The table must name every variant.
 macro_rules! labels {
     ($name:ty { $($variant:pat => $label:literal),+ $(,)? }) => {
         impl $name {
+            /// The names of all variants.
+            #[cfg(feature = "serde")]
+            #[allow(dead_code, reason = "of most enums")]
+            pub(crate) const LABELS: &'static [&'static str] = &[$($label),+];
+
             /// Returns a stable `snake_case` name, for metrics and logs.
             pub const fn label(&self) -> &'static str {
                 match self { $($variant => $label),+ }

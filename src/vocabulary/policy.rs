@@ -28,6 +28,8 @@ named!(RestartPolicy {
 /// owner, even one that only waits for its next run. A slot without an owner admits every
 /// submission. Used by [`SupervisorHandle::submit`](crate::SupervisorHandle::submit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AdmissionPolicy {
     /// The submission waits at the end of the slot's queue. If `max_slot_queue` submissions already

@@ -9,6 +9,8 @@ use crate::vocabulary::time::Seconds;
 
 /// Says why a token was cancelled: by the first request that reached the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CancelReason {
     /// Somebody called `cancel` on the task or `cancel_slot` on its slot, or a drain stopped a task
@@ -40,6 +42,8 @@ named!(CancelReason {
 
 /// Says why a task was cancelled: by the first stop that was asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
@@ -78,6 +82,8 @@ impl StopReason {
 
 /// Says which kind of failure a retry follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FailureCause {
     /// The body returned an error.
@@ -102,6 +108,8 @@ named!(FailureCause {
 
 /// Says why a submission never ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rejection {
     /// Another task of the same batch was refused, and a batch is admitted as a whole or not at
@@ -233,6 +241,8 @@ impl fmt::Display for Rejection {
 
 /// Says how the controller decided about a submission at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[must_use = "a decision may be a refusal"]
 pub enum Decision {
@@ -266,6 +276,7 @@ impl fmt::Display for Decision {
 
 /// Says what `SupervisorHandle::cancel_slot` found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SlotCancelled {
     /// Whether the slot had an owner that had not already been asked to stop.
@@ -276,6 +287,8 @@ pub struct SlotCancelled {
 
 /// Says why a supervisor shut down: by the first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ShutdownCause {
     /// `Supervisor::shutdown`, `Supervisor::drain`, `request_shutdown` or `request_drain` was
@@ -329,6 +342,8 @@ impl fmt::Display for ShutdownCause {
 ///    └─────────┴───────┴── or Waiting first    each may become Closing, or Over
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TaskState {
     /// The task is handed over, but not decided yet.

@@ -12,6 +12,7 @@ use core::fmt;
 /// assert_eq!(Signal::TERM.to_string(), "SIGTERM");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Signal(i32);
 
 /// The constants, and the names by their numbers.

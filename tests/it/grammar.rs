@@ -91,6 +91,8 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
         panic!("{fault}");
     }
     check_tells(&events);
+    #[cfg(feature = "serde")]
+    events.iter().for_each(crate::json::check);
     let seen: BTreeSet<_> = events.iter().map(|event| event.kind.label()).collect();
     // Whether these come is for the system to say, or they have a test of their own.
     let rare = [

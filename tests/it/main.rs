@@ -14,6 +14,8 @@ mod drain;
 mod grammar;
 mod groups;
 mod idle;
+#[cfg(feature = "serde")]
+mod json;
 mod lifecycle;
 mod misuse;
 mod on_end;

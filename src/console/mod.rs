@@ -64,11 +64,12 @@ use screen::Size;
 ///
 /// # What else writes to the terminal
 /// What another writer puts there is overwritten by the next drawing, and tears the table. So let
-/// everything pass through [`println`](Self::println), for example
+/// everything pass through [`println`](Self::println) of a clone, for example
 /// - the log: with `env_logger`, `.format(move |_, record| { console.println(record.args());
 ///   Ok(()) })`,
 /// - the messages of panics: `std::panic::set_hook(Box::new(move |panic|
-///   console.println(panic)))`. The console shows those of bodies anyway.
+///   console.println(panic)))`. The console shows those of bodies anyway,
+/// - the lines of processes (feature `process`): `.on_output(move |line| console.println(line))`.
 ///
 /// # Which output is a terminal
 /// That of [`stdout`](Self::stdout) or [`stderr`](Self::stderr), if the system says so and the

@@ -6,6 +6,7 @@ use crate::output::error::TaskError;
 use crate::output::event::{Event, EventKind};
 use crate::output::outcome::Outcome;
 use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::StopReason;
 use crate::vocabulary::time::Short;
 
@@ -24,7 +25,12 @@ pub(super) fn matters(kind: &EventKind) -> bool {
                     returned: None | Some(Ok(()))
                 }
         ),
-        EventKind::AttemptReady { .. } | EventKind::ShutdownEnded => true,
+        EventKind::AttemptReady { .. }
+        | EventKind::GroupStarting
+        | EventKind::GroupReady { .. }
+        | EventKind::GroupStopping { why: StopReason::Shutdown, .. }
+        | EventKind::GroupEnded
+        | EventKind::ShutdownEnded => true,
         _ => false,
     };
     kind.level() <= log::Level::Info && !as_expected
@@ -40,8 +46,12 @@ pub(super) const fn is_in_table(kind: &EventKind) -> bool {
 }
 
 pub(super) fn line(event: &Event) -> Line {
-    let task = event.task.as_ref().map_or_else(String::new, |task| format!("{task} "));
-    (format!("{} {task}{}", clock(event.at), said(&event.kind)), event.kind.level())
+    let who = match (&event.task, &event.group) {
+        (Some(task), _) => format!("{task} "),
+        (None, Some(group)) => format!("group {} ", Escaped(group)),
+        (None, None) => String::new(),
+    };
+    (format!("{} {who}{}", clock(event.at), said(&event.kind)), event.kind.level())
 }
 
 /// The time of day, in UTC.
@@ -86,12 +96,89 @@ fn said(kind: &EventKind) -> String {
         E::TaskPaused => "paused".to_owned(),
         E::TaskResumed => "resumed".to_owned(),
         E::TaskEnded { outcome } => format!("ended: {outcome}"),
+        E::GroupRestarting { culprit, restarts } => {
+            format!("restarts{}, restart {restarts}", because(culprit.as_ref()))
+        }
+        E::GroupStopping { why, culprit } => {
+            format!("stops ({why}){}", because(culprit.as_ref()))
+        }
         E::DrainRequested { cause, .. } => format!("drain: {cause}"),
         E::ShutdownRequested { cause } => format!("shutdown: {cause}"),
         other => other.to_string(),
     }
 }
 
+fn because(culprit: Option<&TaskRef>) -> String {
+    culprit.map_or_else(String::new, |culprit| format!(" because of {culprit}"))
+}
+
 fn why(error: Option<&TaskError>) -> String {
     error.map_or_else(String::new, |error| format!(": {}", Escaped(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::mark::Mark;
+    use crate::vocabulary::reason::CancelReason;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[track_caller]
+    fn check(kind: EventKind, text: &str) {
+        let mut event = Event::sample(kind);
+        event.at += Duration::from_secs(50 * 3600 + 2 * 60 + 7);
+        if event.kind.label().starts_with("group") {
+            (event.task, event.group) = (None, Some(Arc::from("li\nne")));
+        }
+        assert_eq!(line(&event), (format!("02:02:07 {text}"), event.kind.level()));
+    }
+
+    #[test]
+    fn an_event_is_said_in_words() {
+        use EventKind as E;
+        let secs = Duration::from_secs;
+        let error = || Some(TaskError::from("a\nb"));
+        let at = Duration::ZERO;
+        let mark = Some(Mark { label: "read".into(), at });
+        let silent = E::AttemptSilent { attempt: 2, silent_for: secs(3), mark };
+        check(silent, "sample#1 attempt 2 has been silent for 3.0s, at read");
+        let unresponsive =
+            E::AttemptUnresponsive { attempt: 2, ran: secs(9), returned_ok: false, error: error() };
+        let text = "attempt 2 was unresponsive, and returned after 9.0s: a\\nb";
+        check(unresponsive, &format!("sample#1 {text}"));
+        let abandoned = E::AttemptAbandoned {
+            attempt: 2,
+            reason: CancelReason::Stop,
+            ran: secs(70),
+            thread: None,
+            mark: None,
+            released: false,
+        };
+        check(abandoned, "sample#1 attempt 2 does not return; abandoned after 1m10s");
+        check(E::TaskPaused, "sample#1 paused");
+        let culprit = Event::sample(E::Admitted).task;
+        let restarting = E::GroupRestarting { culprit: culprit.clone(), restarts: 2 };
+        check(restarting, "group li\\nne restarts because of sample#1, restart 2");
+        let stopping = E::GroupStopping { why: StopReason::Group, culprit };
+        check(stopping, "group li\\nne stops (group) because of sample#1");
+        let stopping = E::GroupStopping { why: StopReason::Stop, culprit: None };
+        check(stopping, "group li\\nne stops (stop)");
+        check(E::TaskClosing, "sample#1 task_closing");
+        check(E::AttemptResponsive { attempt: 1 }, "sample#1 attempt 1 is responsive again");
+    }
+
+    #[test]
+    fn what_went_as_it_was_asked_to_does_not_matter() {
+        use EventKind as E;
+        let ended = |outcome| matters(&E::TaskEnded { outcome });
+        let cancelled = |reason, returned| ended(Outcome::Cancelled { reason, returned });
+        assert!(!ended(Outcome::Completed) && ended(Outcome::Lost));
+        assert!(!cancelled(StopReason::Shutdown, None) && cancelled(StopReason::Stop, None));
+        assert!(cancelled(StopReason::Shutdown, Some(Err("flush".into()))));
+        let stopping = |why| matters(&E::GroupStopping { why, culprit: None });
+        assert!(!stopping(StopReason::Shutdown) && stopping(StopReason::Stop));
+        assert!(!matters(&E::ShutdownEnded) && !matters(&E::Admitted));
+        assert!(matters(&E::TaskPaused) && is_in_table(&E::TaskPaused));
+    }
 }

@@ -195,7 +195,10 @@ impl Subscribe for Console {
         // An error's text is user code, so it is not made under the lock.
         let line = (matters || self.every_event).then(|| text::line(event));
         let below = matters && !text::is_in_table(&event.kind);
-        self.shared.note(line, self.every_event, below);
+        // Where this clone draws no table, only lines are news.
+        if line.is_some() || self.painter.is_some() {
+            self.shared.note(line, self.every_event, below);
+        }
         if matches!(event.kind, EventKind::ShutdownEnded) {
             self.painter = None;
         }

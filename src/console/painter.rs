@@ -89,7 +89,7 @@ pub(super) struct Painter {
 
 /// Drawing takes this share of the time at most, but is not put off for longer than that.
 const SHARE: u32 = 10;
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Painter {
     /// Starts the thread, if there is a terminal without a table. If the system refuses it, events

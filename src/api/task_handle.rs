@@ -21,6 +21,17 @@ use crate::vocabulary::reason::{Decision, TaskState};
 /// Observes, steers and stops one task, through all its attempts. It is cheap to clone and can be
 /// used from any thread. Dropping it changes nothing.
 ///
+/// | to | call |
+/// |---|---|
+/// | wait for the end | [`wait`](Self::wait), [`wait_timeout`](Self::wait_timeout); in `select!` [`ended`](Self::ended) |
+/// | be called at the end, without waiting | [`on_end`](Self::on_end) |
+/// | look, without waiting | [`outcome`](Self::outcome), [`state`](Self::state) |
+/// | wait until it runs | [`wait_started`](Self::wait_started) |
+/// | stop it for good | [`cancel`](Self::cancel) |
+/// | start the next attempt now | [`skip_wait`](Self::skip_wait) if it waits, [`restart`](Self::restart) also if it runs |
+/// | hold it back | [`pause`](Self::pause), [`resume`](Self::resume) |
+/// | run it more or less often | [`set_interval`](Self::set_interval) |
+///
 /// ```
 /// # use std::time::Duration;
 /// # use threadvisor::prelude::*;

@@ -55,6 +55,8 @@ use crate::vocabulary::time::RealTime;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "mock")]
+#[doc(alias = "virtual_time")]
 pub struct ManualClock {
     shared: Arc<Shared>,
 }

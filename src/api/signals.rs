@@ -37,6 +37,8 @@ impl SupervisorBuilder {
     ///
     /// This setting needs Unix or Windows, and the feature `signals`; otherwise
     /// [`start`](Self::start) returns `Unsupported`.
+    #[doc(alias = "ctrl_c")]
+    #[doc(alias = "SIGTERM")]
     pub fn shutdown_on_signals(mut self) -> Self {
         (self.signals, self.signal_drain) = (Some("shutdown_on_signals"), None);
         self
@@ -65,6 +67,7 @@ impl SupervisorBuilder {
     /// assert!(supervisor.run([server])?.shutdown.drain.is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "graceful")]
     pub fn drain_on_signals(mut self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into().unwrap_or(Duration::MAX);
         (self.signals, self.signal_drain) = (Some("drain_on_signals"), Some(limit));
@@ -102,6 +105,7 @@ impl SupervisorBuilder {
     /// assert!(supervisor.handle().snapshot()?.stuck_hooks.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "SIGHUP")]
     pub fn on_signal(
         mut self,
         signal: impl Into<Signal>,

@@ -51,6 +51,8 @@ use crate::vocabulary::reason::ShutdownCause;
 /// assert_eq!(report.outcomes.completed, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "ThreadPool")]
+#[doc(alias = "Executor")]
 pub struct Supervisor {
     pub(super) door: Arc<Door>,
     /// The longest that a drop waits.
@@ -276,6 +278,7 @@ impl Supervisor {
     /// # Errors
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
     /// [`SupervisorHandle::request_drain`] there.
+    #[doc(alias = "graceful")]
     pub fn drain(&self, limit: impl Into<Option<Duration>>) -> Result<RunReport, WouldDeadlock> {
         if self.would_wait_for_ever() {
             return Err(WouldDeadlock);

@@ -41,6 +41,7 @@ use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[must_use = "an outcome may be a failure: look at it, or use `into_result`"]
+#[doc(alias = "ExitStatus")]
 pub enum Outcome {
     /// The body returned `Ok`, and the restart policy asks for no further attempt.
     Completed,

@@ -473,6 +473,7 @@ impl TaskContext {
     /// # Errors
     /// The system's error if it has no descriptors left; raise `ulimit -n`.
     #[cfg(unix)]
+    #[doc(alias = "eventfd")]
     pub fn cancel_fd(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.token.cancel_fd()
     }

@@ -49,6 +49,8 @@ macro_rules! setters {
         impl $type {
             /// Sets whether the body runs again after it has returned. Default:
             /// [`RestartPolicy::OnFailure`].
+            #[doc(alias = "permanent")]
+            #[doc(alias = "transient")]
             pub fn restart(self, policy: RestartPolicy) -> Self {
                 self.with(Setting::Restart(policy))
             }
@@ -250,6 +252,7 @@ macro_rules! setters {
             /// assert!(entry.ready);
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
+            #[doc(alias = "readiness")]
             pub fn ready_within(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::ReadyWithin(span.into()))
             }

@@ -30,6 +30,8 @@ use crate::vocabulary::time::Time;
 /// assert_eq!(token.reason(), Some(CancelReason::Stop));
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias = "CancellationToken")]
+#[doc(alias = "StopToken")]
 pub struct CancelToken(pub(crate) Arc<Cell>);
 
 impl CancelToken {

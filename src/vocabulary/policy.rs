@@ -46,6 +46,7 @@ pub enum AdmissionPolicy {
     /// The owner goes on undisturbed, and the submission takes the place of all that wait for the
     /// slot, which are rejected as [`Superseded`](crate::Rejection::Superseded). `max_slot_queue`
     /// does not apply.
+    #[doc(alias = "coalesce")]
     KeepLatest,
 }
 

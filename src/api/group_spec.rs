@@ -60,6 +60,7 @@ struct Inner {
     name: Arc<str>,
     strategy: Strategy,
     restart_limit: Option<RestartLimit>,
+    required: bool,
     /// The members of all phases, in order.
     members: Vec<TaskSpec>,
     /// How many of them each phase has.
@@ -73,6 +74,7 @@ impl GroupSpec {
             name: name.into(),
             strategy: Strategy::OneForOne,
             restart_limit: None,
+            required: false,
             members: Vec::new(),
             phases: Vec::new(),
         }))
@@ -118,13 +120,32 @@ impl GroupSpec {
         self
     }
 
+    /// Marks every member as a task that the service cannot do without: see
+    /// [`TaskSpec::required`](crate::TaskSpec::required).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let first = TaskSpec::new("first", |_| Err("no such device")?).max_retries(0);
+    /// let group = GroupSpec::new("radio").then([first]).required();
+    /// let _ = supervisor.handle().add_group(group)?.wait()?;
+    /// assert!(!supervisor.handle().snapshot()?.is_well());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn required(mut self) -> Self {
+        self.0.required = true;
+        self
+    }
+
     /// Checks the group, and takes it apart; the rest of it, without the members, is kept for an
     /// error.
     pub(super) fn take_apart(mut self, classes: &ClassNames) -> Result<Parts, Refused> {
         if let Err(error) = self.validate_for(classes) {
             return Err((error, self));
         }
-        let members = std::mem::take(&mut self.0.members);
+        let required = self.0.required;
+        let members = std::mem::take(&mut self.0.members).into_iter();
+        let members = members.map(|spec| if required { spec.required() } else { spec }).collect();
         let Inner { ref name, strategy, restart_limit, ref phases, .. } = *self.0;
         let record = Arc::new(GroupRecord::new(Arc::clone(name)));
         let entry = GroupEntry { record, strategy, restart_limit, phases: phases.clone() };

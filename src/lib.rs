@@ -185,6 +185,8 @@ pub use process::exit::ProcessExit;
 pub use process::output::ProcessOutput;
 #[cfg(all(unix, feature = "process"))]
 pub use process::program::Program;
+#[cfg(all(unix, feature = "process"))]
+pub use process::ready::ReadySign;
 pub use task::context::TaskContext;
 pub use task::guards::{CancelGuard, SilenceGuard};
 #[cfg(all(unix, feature = "poll"))]

@@ -9,6 +9,10 @@ pub(crate) mod run;
 pub(crate) mod output;
 
 pub(crate) mod exit;
+#[cfg(target_os = "linux")]
+pub(crate) mod notify;
+pub(crate) mod ready;
+pub(crate) mod start;
 
 pub(crate) mod group;
 pub(crate) mod lines;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::exit::{Codes, ProcessExit};
 use super::group;
 use super::output::ProcessOutput;
-use super::run::{self, OnLine, Settings};
+use super::ready::ReadySign;
+use super::run::{self, Listening, OnLine, Settings};
 use crate::output::error::{TaskError, TaskResult};
 use crate::output::output_line::OutputLine;
 use crate::platform::children::Whom;
@@ -68,10 +69,14 @@ impl Program {
             stop_whom: Whom::Group,
             leave_helpers: false,
             codes: Codes::default(),
-            capture: false,
-            merge_stderr: false,
-            max_line: 8 * 1024,
+            output: Listening {
+                capture: false,
+                merge_stderr: false,
+                max_line: 8 * 1024,
+                heartbeat: false,
+            },
             reload_signal: Signal::HUP,
+            ready_by: None,
         };
         Self { command, settings, on_line: None, checked: false }
     }
@@ -158,6 +163,35 @@ impl Program {
         self
     }
 
+    /// Sets the sign by which the attempt is [ready](TaskContext::ready). A sign is captured output
+    /// or a thing to look at, and does not come twice in an attempt. Bound the wait with
+    /// [`TaskSpec::ready_within`]. Default: [`ReadySign::Started`] for [`TaskSpec::process`], and
+    /// none in a body of your own, which calls `ready` itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, Program, ReadySign};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let server = Program::new("sh").args(["-c", "echo listening; exec sleep 1000"]);
+    /// let server = TaskSpec::process("server", server.ready_by(ReadySign::Line("listen".into())))
+    ///     .ready_within(Duration::from_secs(60));
+    /// let server = supervisor.handle().add(server)?;
+    /// # while !supervisor.handle().snapshot()?.tasks[0].ready { std::thread::yield_now() }
+    /// assert!(supervisor.handle().snapshot()?.tasks[0].ready);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ready_by(mut self, sign: ReadySign) -> Self {
+        self.settings.ready_by = Some(sign);
+        self
+    }
+
+    /// Makes each piece of output that the process writes a [heartbeat](TaskContext::heartbeat), so
+    /// that the [`watchdog`](TaskSpec::watchdog) notices a process that is silent.
+    pub fn heartbeat_on_output(mut self) -> Self {
+        self.settings.output.heartbeat = true;
+        self
+    }
+
     /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends. Default:
     /// [`Signal::HUP`].
     pub fn reload_signal(mut self, signal: Signal) -> Self {
@@ -192,21 +226,21 @@ impl Program {
     /// [`SupervisorBuilder::on_output`](crate::SupervisorBuilder::on_output); it never waits for
     /// that. Without such a callback, only the last lines are kept, for the error.
     pub fn capture(mut self) -> Self {
-        self.settings.capture = true;
+        self.settings.output.capture = true;
         self
     }
 
     /// Has both outputs of the process go through one pipe, so that their lines keep their order,
     /// if they are captured. All of them are then lines of standard output.
     pub fn merge_stderr(mut self) -> Self {
-        self.settings.merge_stderr = true;
+        self.settings.output.merge_stderr = true;
         self
     }
 
     /// Sets how many bytes a captured line may have; a longer one is [cut](OutputLine::cut).
     /// At least 16. Default: 8 KiB.
     pub fn max_line(mut self, bytes: usize) -> Self {
-        self.settings.max_line = bytes;
+        self.settings.output.max_line = bytes;
         self
     }
 
@@ -316,7 +350,9 @@ impl TaskSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn process(name: impl Into<Arc<str>>, mut program: Program) -> Self {
-        let stop_timeout = program.settings.stop_timeout;
+        let Settings { stop_timeout, ready_by, .. } = &mut program.settings;
+        ready_by.get_or_insert(ReadySign::Started);
+        let stop_timeout = *stop_timeout;
         let spec = Self::new(name, move |ctx| program.run(ctx).map(drop));
         match stop_timeout {
             Some(span) => spec.with(Setting::StopTimeout(span)),

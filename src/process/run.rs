@@ -24,7 +24,11 @@ use rustix::process::{waitid, WaitId, WaitIdOptions};
 
 use super::exit::{Codes, Ended, ProcessExit};
 use super::group;
+#[cfg(target_os = "linux")]
+use super::notify::Notify;
 use super::output::{Kept, Pipe, Take};
+use super::ready::{Awaited, ReadySign, BETWEEN_TRIES};
+use super::start::start;
 use crate::output::error::TaskResult;
 use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
@@ -44,10 +48,25 @@ pub(super) struct Settings {
     pub(super) stop_whom: Whom,
     pub(super) leave_helpers: bool,
     pub(super) codes: Codes,
+    pub(super) output: Listening,
+    pub(super) reload_signal: Signal,
+    pub(super) ready_by: Option<ReadySign>,
+}
+
+/// What is done with what they write.
+pub(super) struct Listening {
     pub(super) capture: bool,
     pub(super) merge_stderr: bool,
     pub(super) max_line: usize,
-    pub(super) reload_signal: Signal,
+    pub(super) heartbeat: bool,
+}
+
+impl Settings {
+    /// Whether the output is needed, even if nobody is told of it.
+    const fn hears(&self) -> bool {
+        let sign = matches!(self.ready_by, Some(ReadySign::FirstOutput | ReadySign::Line(_)));
+        sign || self.output.heartbeat
+    }
 }
 
 pub(super) type OnLine = Box<dyn FnMut(&TaskContext, &OutputLine<'_>) + Send>;
@@ -62,8 +81,10 @@ pub(super) fn run(
 ) -> TaskResult<(ProcessExit, Vec<Kept>)> {
     ctx.check()?;
     let (task, heard) = (ctx.record().task_ref(), on_line.is_some());
-    let listener = ctx.record().door.output.get().filter(|_| settings.capture);
+    let listener = ctx.record().door.output.get().filter(|_| settings.output.capture);
+    let mut awaited = Awaited::new(settings.ready_by.as_ref());
     let mut take = |stream, text: &str, cut| {
+        awaited.line(ctx, text);
         let (task, attempt) = (&task, ctx.attempt());
         let line = OutputLine { task, attempt, stream, text, cut, lost: 0 };
         if let Some(listener) = listener {
@@ -73,7 +94,7 @@ pub(super) fn run(
             on_line(ctx, &line);
         }
     };
-    let piped = settings.capture || heard || keeps;
+    let piped = settings.output.capture || settings.hears() || heard || keeps;
     let mut running = Running::start(command, settings, ctx, piped, keeps)?;
     running.watch(&mut take);
     running.end(&mut take)
@@ -96,6 +117,9 @@ struct Running<'a> {
     /// Somebody else has reaped it, so that its number may belong to anybody.
     stolen: bool,
     reaped: bool,
+    awaited: Awaited<'a>,
+    #[cfg(target_os = "linux")]
+    notify: Option<Notify>,
 }
 
 #[derive(Clone, Copy)]
@@ -133,7 +157,7 @@ impl<'a> Running<'a> {
         // Whatever can be refused comes first, so that there is no process yet.
         ctx.cancel_fd()?;
         let prepared = Prepared::new()?;
-        let merged = if piped && settings.merge_stderr {
+        let merged = if piped && settings.output.merge_stderr {
             let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
             command.stdout(writer.try_clone()?).stderr(writer);
             Some(reader)
@@ -144,9 +168,20 @@ impl<'a> Running<'a> {
             None
         };
 
+        #[cfg(target_os = "linux")]
+        let notify = match settings.ready_by {
+            Some(ReadySign::Notify) => {
+                let (notify, name) = Notify::new()?;
+                command.env("NOTIFY_SOCKET", name);
+                Some(notify)
+            }
+            _ => None,
+        };
+
         let door = &ctx.record().door;
         let (clock, children) = (door.clock.real, &door.children);
-        let started = start(command, settings, ctx, children);
+        let started_at = clock.now();
+        let started = start(command, settings.reload_signal, ctx);
         if merged.is_some() {
             // The command keeps what it was given, and a writing end that stays open has no end.
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -159,13 +194,16 @@ impl<'a> Running<'a> {
             clock,
             child,
             process,
-            started_at: clock.now(),
+            started_at,
             wait: None,
             pipes: Vec::new(),
             asked: None,
             killed: None,
             stolen: false,
             reaped: false,
+            awaited: Awaited::new(settings.ready_by.as_ref()),
+            #[cfg(target_os = "linux")]
+            notify,
         };
         running.post(EventKind::ProcessStarted { attempt: ctx.attempt(), pid: child.number() });
         if ctx.token().0.is_abandoned() {
@@ -173,7 +211,7 @@ impl<'a> Running<'a> {
             children.signal(child.pid, Signal::KILL, Whom::Group);
         }
         let mut pipe = |stream, fd: std::os::fd::OwnedFd| {
-            running.pipes.push(Pipe::new(stream, fd, settings.max_line, keeps)?);
+            running.pipes.push(Pipe::new(stream, fd, settings.output.max_line, keeps)?);
             io::Result::Ok(())
         };
         if let Some(fd) = running.process.stdout.take().map(Into::into).or(merged) {
@@ -183,17 +221,22 @@ impl<'a> Running<'a> {
             pipe(OutputStream::Stderr, fd.into())?;
         }
         running.wait = Some(prepared.watch(child.pid)?);
+        running.awaited.started(ctx);
         Ok(running)
     }
 
     /// Waits until the process has ended and has nothing more to say.
     fn watch(&mut self, take: Take<'_>) {
         let (mut stage, mut buffer) = (Stage::Running, vec![0; READ]);
+        let mut try_at = self.clock.now();
         loop {
             if matches!(stage, Stage::Running) && self.ctx.is_cancelled() {
                 stage = self.tell();
             }
             stage = self.advance(stage);
+            if matches!(stage, Stage::Running) && try_at <= self.clock.now() {
+                try_at = self.try_port();
+            }
             let open = self.pipes.iter().any(|pipe| pipe.fd().is_some());
             let now = self.clock.now();
             let due = match stage {
@@ -203,7 +246,8 @@ impl<'a> Running<'a> {
                 Stage::Draining { until, quiet_at } => until.min(quiet_at),
                 Stage::Stopping { kill_at, .. } => kill_at,
                 Stage::Helpers { kill_at, look_at, .. } => kill_at.min(look_at),
-                Stage::Running | Stage::Killed => RealTime::NEVER,
+                Stage::Running => try_at,
+                Stage::Killed => RealTime::NEVER,
             };
             let (ended, readable) = self.poll(stage, due);
 
@@ -211,12 +255,33 @@ impl<'a> Running<'a> {
             for (pipe, _) in self.pipes.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
                 heard |= pipe.read(&mut buffer, take);
             }
+            if heard {
+                self.note_output();
+            }
             if let (true, Stage::Draining { quiet_at, .. }) = (heard, &mut stage) {
                 *quiet_at = self.clock.now().after(QUIET);
             }
             if ended && self.has_ended() {
                 stage = self.ended(stage);
             }
+        }
+    }
+
+    /// Returns when to try again.
+    fn try_port(&mut self) -> RealTime {
+        self.awaited.try_port(self.ctx);
+        let waits = self.awaited.tries_port();
+        if waits {
+            self.clock.now().after(BETWEEN_TRIES)
+        } else {
+            RealTime::NEVER
+        }
+    }
+
+    fn note_output(&mut self) {
+        self.awaited.heard(self.ctx);
+        if self.settings.output.heartbeat {
+            self.ctx.heartbeat();
         }
     }
 
@@ -228,7 +293,12 @@ impl<'a> Running<'a> {
         // Once it is readable, it is so for ever.
         let cancel = matches!(stage, Stage::Running).then(|| self.ctx.cancel_fd().ok()).flatten();
         let pipes = self.pipes.iter().filter_map(Pipe::fd);
-        let fds = wait.map(AsFd::as_fd).into_iter().chain(pipes).chain(cancel);
+        #[cfg(target_os = "linux")]
+        let notify = self.notify.as_ref().filter(|_| lives);
+        let fds = wait.map(AsFd::as_fd).into_iter().chain(pipes);
+        #[cfg(target_os = "linux")]
+        let fds = fds.chain(notify.map(Notify::fd));
+        let fds = fds.chain(cancel);
         let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let left = self.clock.remaining(due).and_then(|left| Timespec::try_from(left).ok());
         if poll(&mut fds, left.as_ref()).is_err() {
@@ -241,6 +311,10 @@ impl<'a> Running<'a> {
         let mut readable = [false; 2];
         for (pipe, readable) in self.pipes.iter().zip(&mut readable) {
             *readable = pipe.fd().is_some() && found.next().unwrap_or(false);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = notify.filter(|_| found.next().unwrap_or(false)) {
+            notify.receive(self.ctx);
         }
         (ended, readable)
     }
@@ -399,43 +473,6 @@ impl Drop for Running<'_> {
         while let Err(Errno::INTR) = waitid(WaitId::Pid(self.child.pid), options) {}
         self.reap();
     }
-}
-
-/// Starts the process. A program file that was written a moment ago may still be open for writing,
-/// in a process that another thread has just forked.
-fn start(
-    command: &mut Command,
-    settings: &Settings,
-    ctx: &TaskContext,
-    children: &Children,
-) -> TaskResult<(Child, std::process::Child)> {
-    let (attempt, reload) = (ctx.token().0.attempt, settings.reload_signal);
-    let mut pause = Duration::from_millis(2);
-    for _ in 0..4 {
-        match children.start(attempt, reload, || command.spawn()) {
-            Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) => {
-                ctx.sleep(pause)?;
-                pause *= 2;
-            }
-            Err(error) => return Err(not_started(command, &error).into()),
-            Ok(started) => return Ok(started),
-        }
-    }
-    Ok(children
-        .start(attempt, reload, || command.spawn())
-        .map_err(|error| not_started(command, &error))?)
-}
-
-/// The system's error names neither the program nor the directory, and does not say which of them
-/// is missing.
-fn not_started(command: &Command, error: &io::Error) -> io::Error {
-    let place = command.get_current_dir().map_or_else(String::new, |directory| {
-        let lacks = if directory.is_dir() { "" } else { ", which is no directory" };
-        format!(" in {}{lacks}", directory.display())
-    });
-    let program = command.get_program().to_string_lossy();
-    let text = format!("cannot start {program}{place}: {error}");
-    io::Error::new(error.kind(), text)
 }
 
 /// How much is read at once.

@@ -4,7 +4,9 @@
 
 mod events;
 mod exits;
+mod heavy;
 mod outputs;
+mod readiness;
 mod starts;
 mod stops;
 

@@ -1,0 +1,73 @@
+//! By what a process shows that others may rely on it.
+
+use std::borrow::Cow;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::task::context::TaskContext;
+
+/// The sign by which an attempt that runs a process is [ready](TaskContext::ready): see
+/// [`Program::ready_by`](crate::Program::ready_by).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadySign {
+    /// The process was started.
+    Started,
+    /// The process has written something.
+    FirstOutput,
+    /// The process has written a line that contains this.
+    Line(Cow<'static, str>),
+    /// Something accepts connections at this address. That is tried ten times a second, from
+    /// before the process can have opened it; so nobody else should.
+    Port(SocketAddr),
+    /// The process has said `READY=1` to the socket that `NOTIFY_SOCKET` names in its environment,
+    /// as services of systemd do. What else it says there counts as well: `WATCHDOG=1` is a
+    /// heartbeat, `STATUS=…` a mark, and `EXTEND_TIMEOUT_USEC=…` extends the deadline. Linux only.
+    #[cfg(target_os = "linux")]
+    Notify,
+}
+
+/// Whether it was seen yet.
+pub(super) struct Awaited<'a>(Option<&'a ReadySign>);
+
+/// How often a port is tried.
+pub(super) const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// How long a try may take: the port is one of this machine.
+const TRY: Duration = Duration::from_millis(20);
+
+impl<'a> Awaited<'a> {
+    pub(super) const fn new(sign: Option<&'a ReadySign>) -> Self {
+        Self(sign)
+    }
+
+    pub(super) fn started(&mut self, ctx: &TaskContext) {
+        self.say_if(ctx, |sign| matches!(sign, ReadySign::Started));
+    }
+
+    pub(super) fn heard(&mut self, ctx: &TaskContext) {
+        self.say_if(ctx, |sign| matches!(sign, ReadySign::FirstOutput));
+    }
+
+    pub(super) fn line(&mut self, ctx: &TaskContext, text: &str) {
+        self.say_if(ctx, |sign| matches!(sign, ReadySign::Line(part) if text.contains(&**part)));
+    }
+
+    pub(super) const fn tries_port(&self) -> bool {
+        matches!(self.0, Some(ReadySign::Port(_)))
+    }
+
+    pub(super) fn try_port(&mut self, ctx: &TaskContext) {
+        self.say_if(ctx, |sign| match sign {
+            ReadySign::Port(address) => TcpStream::connect_timeout(address, TRY).is_ok(),
+            _ => false,
+        });
+    }
+
+    fn say_if(&mut self, ctx: &TaskContext, seen: impl FnOnce(&ReadySign) -> bool) {
+        if self.0.is_some_and(seen) {
+            self.0 = None;
+            ctx.ready();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! By what a process shows that it is ready, and that it is alive.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::{unbounded, Receiver};
+use threadvisor::prelude::*;
+use threadvisor::{Program, ReadySign};
+
+use super::{sh, LONG, MS};
+use crate::program::is_child;
+use crate::runner::runner;
+use crate::support::{next, outcome_of, WATCHDOG};
+
+/// A supervisor, and the labels of its events.
+fn observed() -> (Supervisor, Receiver<&'static str>) {
+    let (tell, told) = unbounded();
+    let builder = Supervisor::builder().on_event(move |event| {
+        let _ = tell.send(event.kind.label());
+    });
+    (builder.start().unwrap(), told)
+}
+
+/// Waits until the program is ready by this sign.
+fn until_ready(program: Program) -> (Supervisor, TaskHandle) {
+    let (supervisor, events) = observed();
+    let spec = TaskSpec::process("task", program).ready_within(WATCHDOG);
+    let task = supervisor.handle().add(spec).unwrap();
+    while next(&events) != "attempt_ready" {}
+    (supervisor, task)
+}
+
+#[test]
+fn a_process_is_ready_when_it_runs_or_writes() {
+    until_ready(sh("exec sleep 1000"));
+    // Not even a whole line.
+    until_ready(sh("printf x; exec sleep 1000").ready_by(ReadySign::FirstOutput));
+    let line = ReadySign::Line("up and running".into());
+    until_ready(
+        sh("echo no; printf 'it is up and'; sleep 0.05; echo ' running'; exec sleep 1000")
+            .ready_by(line),
+    );
+}
+
+#[test]
+fn a_process_without_its_sign_is_not_ready_in_time() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let program = sh("echo no; exec sleep 1000").ready_by(ReadySign::Line("yes".into()));
+    let spec = TaskSpec::process("task", program).ready_within(50 * MS);
+    let task = supervisor.handle().add(spec.restart(RestartPolicy::Never)).unwrap();
+    assert!(matches!(outcome_of(&task), Outcome::TimedOut { .. }));
+}
+
+#[test]
+fn a_process_is_ready_when_its_port_is_open() {
+    // An address that no other test uses.
+    let address = TcpListener::bind("127.83.21.9:0").unwrap().local_addr().unwrap();
+    let supervisor = Supervisor::builder().start().unwrap();
+    let program = sh("exec sleep 1000").ready_by(ReadySign::Port(address));
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    let is_ready = || supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().ready;
+    while task.pid().is_none() {}
+    assert!(!is_ready());
+    let _listener = TcpListener::bind(address).unwrap();
+    while !is_ready() {}
+}
+
+/// In the program: says this to its supervisor.
+fn notify(message: &str) {
+    let name = std::env::var("NOTIFY_SOCKET").unwrap();
+    let address = SocketAddr::from_abstract_name(name.strip_prefix('@').unwrap()).unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect_addr(&address).unwrap();
+    socket.send(message.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_process_says_how_it_is() {
+    if is_child() {
+        for _ in 0..1000 {
+            notify("WATCHDOG=1");
+        }
+        notify("STATUS=warm\nREADY=1\nMAINPID=1");
+        return;
+    }
+    let mut words: Vec<_> = runner().into_iter().map(Into::into).collect();
+    words.push(std::env::current_exe().unwrap().into_os_string());
+    let name = "process::readiness::a_process_says_how_it_is";
+    let program = Program::new("env")
+        .args(words)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env("THREADVISOR_TEST_CHILD", "1")
+        .ready_by(ReadySign::Notify);
+    let (supervisor, events) = observed();
+    let (tell, told) = unbounded();
+    let mut program = program;
+    let spec = TaskSpec::once("task", move |ctx| {
+        program.run(ctx)?;
+        let snapshot = ctx.handle().snapshot()?;
+        let own = snapshot.task(ctx.id()).unwrap();
+        tell.send((own.ready, own.mark.as_ref().map(|mark| mark.label.to_string()))).unwrap();
+        Ok(())
+    });
+    let task = supervisor.handle().add(spec.ready_within(WATCHDOG)).unwrap();
+    while next(&events) != "attempt_ready" {}
+    assert_eq!(next(&told), (true, Some("warm".to_owned())));
+    assert!(outcome_of(&task).is_success());
+}
+
+#[test]
+fn a_process_that_falls_silent_is_noticed() {
+    let supervisor = Supervisor::builder().grace(LONG).start().unwrap();
+    let spec = |script| {
+        let program = sh(script).heartbeat_on_output();
+        TaskSpec::process("task", program)
+            .watchdog(Duration::from_millis(400))
+            .watchdog_policy(WatchdogPolicy::Cancel)
+            .restart(RestartPolicy::Never)
+    };
+    let task = supervisor.handle().add(spec("echo x; exec sleep 1000")).unwrap();
+    assert!(matches!(outcome_of(&task), Outcome::Unresponsive { .. }));
+}

@@ -137,12 +137,13 @@ impl Children {
         signal.is_some_and(|signal| child.send(signal, Whom::Leader))
     }
 
-    /// Reaps a process that has ended, or is about to. From now on nothing signals it.
-    pub(crate) fn reap(&self, process: &mut std::process::Child) -> io::Result<ExitStatus> {
+    /// Reaps a process that has ended. From now on nothing signals it. `None` if somebody else has
+    /// reaped it; so this must not wait, for what may by now be another process.
+    pub(crate) fn reap(&self, process: &mut std::process::Child) -> Option<ExitStatus> {
         let mut state = self.state.lock();
         let pid = Pid::from_child(process);
         state.living.retain(|child| child.pid != pid);
-        process.wait()
+        process.try_wait().ok().flatten()
     }
 }
 

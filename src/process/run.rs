@@ -433,8 +433,15 @@ impl<'a> Running<'a> {
         if self.asked.is_some() || !self.settings.leave_helpers {
             self.send(Signal::KILL, Whom::Group);
         }
+        let exit = self.reap().judge(&self.settings.codes)?;
+        let kept = std::mem::take(&mut self.pipes).into_iter().map(Pipe::into_kept).collect();
+        Ok((exit, kept))
+    }
+
+    fn reap(&mut self) -> Ended {
         let ran = self.started_at.until(self.clock.now());
-        let status = self.reap();
+        self.reaped = true;
+        let status = self.children.reap(&mut self.process).filter(|_| !self.stolen);
         let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
         let last_lines = last_lines.map(|lines| lines.cloned().collect::<Vec<_>>());
         let last_lines = last_lines.into_iter().find(|lines| !lines.is_empty());
@@ -450,14 +457,7 @@ impl<'a> Running<'a> {
             last_lines: last_lines.unwrap_or_default(),
         };
         self.post(ended.event(self.ctx.attempt()));
-        let exit = ended.judge(&self.settings.codes)?;
-        let kept = std::mem::take(&mut self.pipes).into_iter().map(Pipe::into_kept).collect();
-        Ok((exit, kept))
-    }
-
-    fn reap(&mut self) -> Option<std::process::ExitStatus> {
-        self.reaped = true;
-        self.children.reap(&mut self.process).ok().filter(|_| !self.stolen)
+        ended
     }
 }
 

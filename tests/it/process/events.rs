@@ -88,6 +88,18 @@ fn the_process_of_an_abandoned_attempt_is_killed_before_that_is_told() {
     assert_eq!(next(&events).label(), "process_exited");
 }
 
+#[test]
+fn the_end_of_a_process_is_told_after_a_panic_too() {
+    let (supervisor, events) = observed(LONG);
+    let program = sh("echo x; exec sleep 1000");
+    let program = program.on_line(|_, _| std::panic::resume_unwind(Box::new("ouch")));
+    let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+    let task = supervisor.handle().add(spec).unwrap();
+    assert!(matches!(outcome_of(&task), Outcome::Panicked { .. }));
+    assert_eq!(next(&events).label(), "process_started");
+    assert_eq!(next(&events).label(), "process_exited");
+}
+
 /// Of several processes of one body, the oldest counts.
 #[test]
 fn a_body_may_run_several_processes() {

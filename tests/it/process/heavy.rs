@@ -137,7 +137,10 @@ fn whatever_processes_do_nothing_of_them_is_left() {
 fn half_a_gigabyte_goes_through_in_little_memory() {
     let before = memory();
     let supervisor = Supervisor::builder().on_output(|_| ()).start().unwrap();
-    for script in ["head -c 500000000 /dev/zero", "yes | head -c 500000000"] {
+    for script in [
+        "head -c 500000000 /dev/zero",
+        "yes a line that is as long as those that programs write | head -c 500000000",
+    ] {
         let task = TaskSpec::process("flood", sh(script).capture());
         let task = supervisor.handle().add(task).unwrap();
         while task.outcome().is_none() {

@@ -13,7 +13,7 @@ mod stops;
 use std::fs;
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::{unbounded, Receiver};
+use threadvisor::crossbeam_channel::{after, unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::Program;
 
@@ -54,7 +54,6 @@ pub(crate) fn is_alive(pid: &str) -> bool {
 
 /// Waits until a process that was killed is gone.
 pub(crate) fn until_dead(pid: &str) {
-    while is_alive(pid) {
-        std::thread::yield_now();
-    }
+    let is_gone = |_| !is_alive(pid) || after(MS).recv().is_err();
+    assert!((0..60_000).any(is_gone), "{pid} lives on");
 }

@@ -54,7 +54,9 @@ fn drive(ctx: &TaskContext, socket: &Socket, readers: &[(u8, Sender<String>); 2]
     while let Ok(Polled::Ready) = ctx.wait_readable(&port, None) {
         let mut buffer = [0; 64];
         match port.read(&mut buffer) {
-            Ok(0) => break, // unplugged, and a return is enough: the driver is a resident
+            // Unplugged. Under `Always` any return restarts the line; after an error, it would wait
+            // for the driver's backoff first.
+            Ok(0) => break,
             Ok(size) => line.extend_from_slice(&buffer[..size]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => break,

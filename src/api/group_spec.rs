@@ -114,7 +114,8 @@ impl GroupSpec {
 
     /// Stops the group when failures of members have caused more than `restarts` restarts of it
     /// within a sliding window of `within`. What counts is the restart, whichever member failed;
-    /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not. Default: no limit.
+    /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not, nor does a member under
+    /// [`Always`](crate::RestartPolicy::Always) that returns `Ok`. Default: no limit.
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
         self.0.restart_limit = Some(RestartLimit { restarts, within });
         self

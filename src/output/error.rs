@@ -471,8 +471,8 @@ pub enum WaitError {
     /// is left that fills the output: the wait would never be answered.
     #[error("nobody is left to wait for: the supervisor, or the body, has ended")]
     Closed,
-    /// The group stopped, or has ended, before it was ready; the outcomes of its members say why.
-    #[error("the group stopped before it was ready: the outcomes of its members say why")]
+    /// The group stops, or has ended, so it will not be ready; the outcomes of its members say why.
+    #[error("the group stops, or has ended: the outcomes of its members say why")]
     NotReady,
     /// The caller would wait for itself; wait on another thread.
     #[error("the caller would wait for itself: wait on another thread")]

@@ -219,7 +219,11 @@ impl fmt::Display for Rejection {
             Self::ShuttingDown => f.write_str("the supervisor is draining or shutting down"),
             Self::SlotBusy { owner, since } => {
                 let since = Seconds(*since);
-                write!(f, "task {owner} has owned the slot since second {since}: wait for it")
+                write!(
+                    f,
+                    "task {owner} has owned the slot since second {since}: \
+                     wait until its body has returned"
+                )
             }
             Self::SlotNamedTwice { first } => {
                 write!(

@@ -445,3 +445,35 @@ fn a_member_over_stays_over() {
     rig.due_at(ms(20)).gives("start a/2");
     rig.claim("a").gives("* a/2 starting\n start b/2");
 }
+
+#[test]
+fn an_initial_delay_counts_from_the_first_release_only() {
+    let mut rig = Rig::new();
+    let b = task("b").initial_delay(ms(5));
+    rig.submit_group(group().one_for_all().then([task("a")]).then([b, task("c")])).whatever();
+    rig.claim_all(&["a", "c"]);
+    rig.due_at(ms(5)).gives("start b/1");
+    rig.claim("b").has("* group ready after 5ms");
+    rig.returns("c", Return::Failed).has("tell b/1 group until 105ms");
+    obeys(&mut rig, "b").has("tell a/1 group until 105ms");
+    obeys(&mut rig, "a").orders("");
+    rig.due_at(ms(15)).gives("start a/2");
+    rig.claim("a").gives("* a/2 starting\n start b/2\n start c/2");
+}
+
+#[test]
+fn a_step_whose_claim_wins_is_told_in_its_turn() {
+    let mut rig = Rig::new();
+    rig.submit_group(group().then([task("a").step()]).then([task("b")])).whatever();
+    rig.restart_group("a").has("revoke a/1");
+    rig.not_revoked("a").gives("* a/1 starting\n tell a/1 group until 100ms");
+}
+
+#[test]
+fn what_was_restarted_by_hand_takes_nothing_from_the_budget() {
+    let mut rig = up(group().one_for_all().restart_limit(1, ms(1000)).then([task("a")]));
+    rig.restart("a").whatever();
+    obeys(&mut rig, "a").has("* group restarting for a, 1");
+    rig.claim("a").whatever();
+    rig.returns("a", Return::Failed).has("* group restarting for a, 2");
+}

@@ -383,6 +383,7 @@ pub enum EventKind {
     /// The service manager could not be told something. Of failures in a row, this is the first.
     NotifyFailed {
         /// The error of the system.
+        #[cfg_attr(feature = "serde", serde(with = "crate::output::data::io_error"))]
         error: Arc<std::io::Error>,
     },
     /// The lane of this subscriber was full and lost events.

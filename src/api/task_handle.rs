@@ -307,7 +307,7 @@ impl TaskHandle {
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
     /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
     /// waiting task starts now, as with [`skip_wait`](Self::skip_wait). Returns false if the task
-    /// neither runs nor waits, or if it runs a `once` body.
+    /// neither runs nor waits, if it runs a `once` body, or if its group stops.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt has returned.
     ///

@@ -45,10 +45,11 @@ impl Machine {
     }
 
     /// Ends this attempt and starts the next one, without counting a failure. False unless the task
-    /// is Running or Waiting.
+    /// is Running or Waiting, or if nothing would follow because its group stops.
     pub(super) fn restart(&mut self, key: TaskKey, out: &mut Vec<Effect>) -> bool {
         match self.tasks[key].state {
             State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,
+            State::Running { .. } if self.group_stops(key) => false,
             State::Running { claimed_at, .. } => {
                 self.task_mut(key).begin_delays_anew();
                 self.tell(key, claimed_at, CancelReason::Restart, None, out);

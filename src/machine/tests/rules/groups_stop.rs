@@ -227,6 +227,18 @@ fn a_member_is_stopped_or_replaced_alone() {
     assert_eq!(rig.state("x"), "running");
 }
 
+/// It would return before its turn, and nothing would follow.
+#[test]
+fn a_member_of_a_group_that_stops_is_not_restarted() {
+    for shuts_down in [false, true] {
+        let mut rig = up(line());
+        let orders = if shuts_down { rig.shutdown() } else { rig.stop_group("a") };
+        orders.has_none("tell a/1");
+        rig.restart("a").gives("answer false");
+        assert_eq!(rig.state("a"), "running");
+    }
+}
+
 #[test]
 fn a_member_that_fails_after_it_was_stopped_is_settled_like_any_that_was() {
     for ret in [Return::Panicked, Return::Fatal] {

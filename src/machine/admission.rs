@@ -296,6 +296,7 @@ impl Machine {
     pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let task = self.tasks[key].addr;
         self.open -= 1;
+        self.member_decided(key);
         Self::publish(
             out,
             match end {

@@ -69,8 +69,7 @@ impl Machine {
             let notice = GroupNotice::Restarting { culprit: None, restarts: entry.restarts };
             out.push(Effect::PublishGroup { group, notice });
         }
-        for member in self.members(group.key) {
-            let Some(key) = self.tasks.find(member.task) else { continue };
+        for key in self.members(group.key, |_| true) {
             if let State::Waiting(Wait::Backoff { .. }) = self.tasks[key].state {
                 self.task_mut(key).begin_delays_anew();
                 self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
@@ -85,7 +84,7 @@ impl Machine {
         let keys: Vec<_> = self.groups.iter().map(|group| group.addr.key).collect();
         for key in keys {
             self.begin_stop(key, StopReason::Shutdown, None, out);
-            self.pull_back(&self.members(key), true, out);
+            self.pull_back(key, out);
         }
         self.touch_groups();
     }
@@ -117,7 +116,7 @@ impl Machine {
         if let Mode::Stopping { .. } = group.mode {
             return;
         }
-        group.mode = Mode::Stopping { reason: why };
+        group.hold(Mode::Stopping { reason: why });
         let (group, notice) = (group.addr, GroupNotice::Stopping { why, culprit });
         out.push(Effect::PublishGroup { group, notice });
         self.groups.touch(key);
@@ -125,8 +124,15 @@ impl Machine {
 
     /// The state of a member has changed: its group is advanced before the step ends.
     pub(super) fn touch_group(&mut self, key: TaskKey) {
-        if let Some(group) = self.groups.key_of(&self.tasks[key]) {
-            self.groups.touch(group);
+        let task = &self.tasks[key];
+        let Some(group) = self.groups.key_of(task) else { return };
+        // It was claimed before its offer was taken back, or is stopped by itself.
+        let anew = matches!(task.state, State::Running { .. } | State::Closing(_));
+        self.groups.touch(group);
+        if let Some(group) = self.groups.get_mut(group) {
+            if anew && matches!(group.mode, Mode::Restarting { .. }) {
+                group.look_anew();
+            }
         }
     }
 
@@ -140,20 +146,20 @@ impl Machine {
     }
 
     fn group_of(&self, key: TaskKey) -> Option<(&Group, &Member)> {
-        let group = self.groups.get(self.groups.key_of(&self.tasks[key])?)?;
-        Some((group, group.member(key)?))
+        self.groups.member(&self.tasks[key])
     }
 
-    fn members(&self, key: GroupKey) -> Vec<Member> {
-        self.groups.get(key).map_or_else(Vec::new, |group| group.members.clone())
+    /// The members of this kind that exist.
+    fn members(&self, key: GroupKey, is: impl Fn(&Member) -> bool) -> Vec<TaskKey> {
+        let members = self.groups.get(key).map_or(&[][..], |group| &group.members);
+        members.iter().filter(|it| is(it)).filter_map(|it| self.tasks.find(it.task)).collect()
     }
 
     /// A member is ready: its attempt was claimed or has said so, or a step has returned `Ok`.
     pub(super) fn member_ready(&mut self, key: TaskKey) {
-        let Some(group) = self.groups.key_of(&self.tasks[key]) else { return };
-        if let Some(member) = self.groups.get_mut(group).and_then(|it| it.member_mut(key)) {
+        if let Some(member) = self.groups.member_mut(&self.tasks[key]) {
             member.ready = true;
-            self.groups.touch(group);
+            self.touch_group(key);
         }
     }
 
@@ -175,11 +181,9 @@ impl Machine {
 
     /// A member gives its permit back: it passes to none of those that go back with it.
     pub(super) fn hold_others_back(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let Some((group, _)) = self.group_of(key) else { return };
-        let stops = matches!(group.mode, Mode::Stopping { .. });
-        let goes_back = |it: &&Member| stops || it.back;
-        let members: Vec<_> = group.members.iter().filter(goes_back).copied().collect();
-        self.pull_back(&members, stops, out);
+        if let Some(group) = self.groups.key_of(&self.tasks[key]) {
+            self.pull_back(group, out);
+        }
     }
 
     /// Whether a failure of this member now is one too many for its group.
@@ -208,9 +212,17 @@ impl Machine {
             (group.mode, group.strategy != Strategy::OneForOne)
         {
             // A neighbour of the culprit: those that go back rely on it as well.
-            if let Some(member) = group.member_mut(key) {
+            if let Some(member) = self.groups.member_mut(&self.tasks[key]) {
                 member.back = true;
             }
+        }
+    }
+
+    /// A member has its outcome.
+    pub(super) fn member_decided(&mut self, key: TaskKey) {
+        let group = self.groups.key_of(&self.tasks[key]);
+        if let Some(group) = group.and_then(|group| self.groups.get_mut(group)) {
+            group.open -= 1;
         }
     }
 
@@ -243,23 +255,26 @@ impl Machine {
     /// Releases phase after phase, for as long as all that were released are ready or over.
     fn release_phases(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         loop {
-            let members = self.members(key);
             let Some(group) = self.groups.get(key) else { return };
             let (next, phases) = (group.released, group.phases);
-            let is_settled = |it: &Member| it.ready || self.has_outcome(it);
-            let waits = !members.iter().filter(|it| it.phase < next).all(is_settled);
-            if waits || members.iter().all(|it| self.has_outcome(it)) {
+            let is_settled = |it: &&Member| it.phase < next && (it.ready || self.has_outcome(it));
+            let more = group.members[group.settled..].iter().take_while(is_settled).count();
+            let settled = group.settled + more;
+            let holds_up = group.members.get(settled).is_some_and(|it| it.phase < next);
+            let of_next = group.members[settled..].iter().take_while(|it| it.phase == next);
+            let of_next: Vec<_> = of_next.filter(|it| !it.ready).copied().collect();
+            let is_over = group.members.iter().all(|it| self.has_outcome(it));
+            let Some(group) = self.groups.get_mut(key) else { return };
+            group.settled = settled;
+            if holds_up || is_over {
                 return;
             }
             if next == phases {
-                let done = members.iter().all(|it| self.has_outcome(it) || self.is_parked(it));
-                return self.come_up(key, done, out);
+                return self.come_up(key, out);
             }
 
-            if let Some(group) = self.groups.get_mut(key) {
-                group.released += 1;
-            }
-            for member in members.iter().filter(|it| it.phase == next && !it.ready) {
+            group.released += 1;
+            for member in &of_next {
                 if self.state_of(member) == Some(State::Waiting(Wait::Phase)) {
                     self.release(member, out);
                 }
@@ -268,15 +283,20 @@ impl Machine {
     }
 
     /// Every phase is ready. If nothing is left but steps that are done, the group ends.
-    fn come_up(&mut self, key: GroupKey, done: bool, out: &mut Vec<Effect>) {
+    fn come_up(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         let now = self.now;
+        let Some(group) = self.groups.get(key) else { return };
+        let is_done = |it: &&Member| self.has_outcome(it) || self.is_parked(it);
+        let more = group.members[group.done..].iter().take_while(is_done).count();
         let Some(group) = self.groups.get_mut(key) else { return };
+        group.done += more;
+        let done = group.done == group.members.len();
         if !core::mem::replace(&mut group.was_up, true) {
             let (group, took) = (group.addr, group.began.until(now));
             out.push(Effect::PublishGroup { group, notice: GroupNotice::Ready { took } });
         }
         if let (Some(group), true) = (self.groups.get_mut(key), done) {
-            group.mode = Mode::Stopping { reason: StopReason::Stop };
+            group.hold(Mode::Stopping { reason: StopReason::Stop });
             self.groups.touch(key);
         }
     }
@@ -286,8 +306,7 @@ impl Machine {
         let (key, now) = (member.task.key, self.now);
         let task = &self.tasks[key];
         let (delay, spacing) = (task.plan.initial_delay, task.spacing_until());
-        let group = self.groups.key_of(task).and_then(|group| self.groups.get_mut(group));
-        if let Some(member) = group.and_then(|group| group.member_mut(key)) {
+        if let Some(member) = self.groups.member_mut(task) {
             member.released = true;
         }
         if !member.released && !delay.is_zero() {
@@ -303,61 +322,74 @@ impl Machine {
 
     /// Sends those back that restart, and releases them again once they are at rest.
     fn send_back(&mut self, key: GroupKey, from: u32, out: &mut Vec<Effect>) {
-        let members: Vec<_> = self.members(key).into_iter().filter(|it| it.back).collect();
-        self.pull_back(&members, false, out);
-
+        self.pull_back(key, out);
         // The last phase first; the next one follows only when that is at rest, or abandoned.
-        let mut later = None;
-        for member in members.iter().rev() {
-            if later.is_some_and(|later| later > member.phase) {
-                return;
+        let busy =
+            |this: &Self, it: &Member| it.back && this.state_of(it).is_some_and(State::goes_back);
+        if let Some(phase) = self.latest(key, busy) {
+            while let Some(member) = self.next_told(key, phase) {
+                let state = self.state_of(&member).filter(|_| member.back);
+                if let Some(State::Running { claimed_at, .. }) = state {
+                    self.tell(member.task.key, claimed_at, CancelReason::Group, None, out);
+                }
             }
-            if let Some(State::Running { claimed_at, .. }) = self.state_of(member) {
-                self.tell(member.task.key, claimed_at, CancelReason::Group, None, out);
-            }
-            if self.state_of(member).is_some_and(State::goes_back) {
-                later = Some(member.phase);
-            }
+            return;
         }
 
         let phase = State::Waiting(Wait::Phase);
-        let waits = |it: &Member| self.state_of(it).map_or(true, |state| state == phase);
-        if members.iter().all(waits) {
-            if let Some(group) = self.groups.get_mut(key) {
-                group.end_restart(from);
-                self.groups.touch(key);
-            }
+        let Some(group) = self.groups.get(key) else { return };
+        let waits = |it: &Member| !it.back || self.state_of(it).map_or(true, |it| it == phase);
+        let all_wait = group.members.iter().all(waits);
+        if let (Some(group), true) = (self.groups.get_mut(key), all_wait) {
+            group.end_restart(from);
+            self.groups.touch(key);
         }
     }
 
     /// Stops phase after phase, the last first. The next one follows when that is over, or has had
     /// its share of the time of a shutdown.
     fn stop_phases(&mut self, key: GroupKey, reason: StopReason, out: &mut Vec<Effect>) {
-        let members = self.members(key);
-        self.pull_back(&members, true, out);
-        let last = members.last().map_or(0, |member| member.phase);
-        let mut later = None;
-        for member in members.iter().rev() {
-            let is_due = last - member.phase <= self.phase.steps();
-            if !is_due && later.is_some_and(|later| later > member.phase) {
-                return;
-            }
-            if self.is_parked(member) {
+        self.pull_back(key, out);
+        let last = self.groups.get(key).map_or(0, |group| group.phases - 1);
+        let due = last.saturating_sub(self.phase.steps());
+        while let Some(phase) = self.latest(key, |this, it| !this.has_outcome(it)) {
+            let Some(member) = self.next_told(key, phase.min(due)) else { return };
+            if self.is_parked(&member) {
                 self.end(member.task.key, End::Completed, out);
-            } else if self.state_of(member).is_some_and(|state| !state.stop_recorded()) {
+            } else if self.state_of(&member).is_some_and(|state| !state.stop_recorded()) {
                 self.stop(member.task.key, reason, out);
-            }
-            if !self.has_outcome(member) {
-                later = Some(member.phase);
             }
         }
     }
 
-    /// Lets those wait for their phase of which no body runs. A retry comes first when it is due,
-    /// if the group does not stop.
-    fn pull_back(&mut self, members: &[Member], stops: bool, out: &mut Vec<Effect>) {
+    /// The phase of the last member of this kind. Those behind it are not looked at again.
+    fn latest(&mut self, key: GroupKey, is: impl Fn(&Self, &Member) -> bool) -> Option<u32> {
+        let group = self.groups.get(key)?;
+        let place = group.members[..group.rest].iter().rposition(|it| is(self, it));
+        let phase = place.map(|place| group.members[place].phase);
+        self.groups.get_mut(key)?.rest = place.map_or(0, |place| place + 1);
+        phase
+    }
+
+    /// The next member, from the last on, that is to be told if its phase is this or a later one.
+    fn next_told(&mut self, key: GroupKey, phase: u32) -> Option<Member> {
+        let group = self.groups.get_mut(key)?;
+        let place = group.told.checked_sub(1)?;
+        let member = group.members.get(place).copied().filter(|it| it.phase >= phase)?;
+        group.told = place;
+        Some(member)
+    }
+
+    /// Lets those that go back or stop wait for their phase, of which no body runs. A retry comes
+    /// first when it is due, if the group does not stop. Once is enough: they start nothing then.
+    fn pull_back(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         let now = self.now;
-        let keys: Vec<_> = members.iter().filter_map(|it| self.tasks.find(it.task)).collect();
+        let Some(group) = self.groups.get_mut(key) else { return };
+        if core::mem::replace(&mut group.held, true) {
+            return;
+        }
+        let stops = matches!(group.mode, Mode::Stopping { .. });
+        let keys = self.members(key, |it| stops || it.back);
         for &key in &keys {
             let state = self.tasks[key].state;
             if state == State::Runnable {
@@ -384,12 +416,11 @@ impl Machine {
 
     /// Forgets a group of which every member has its outcome.
     fn end_group(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
-        let members = self.members(key);
-        if !members.iter().all(|it| self.has_outcome(it)) {
+        if self.groups.get(key).map_or(true, |group| group.open > 0) {
             return;
         }
         let Some(group) = self.groups.remove(key) else { return };
-        for member in members {
+        for member in group.members {
             if let Some(key) = self.tasks.find(member.task) {
                 self.leave_group(key);
             }
@@ -417,14 +448,12 @@ impl Machine {
     /// Whether a member will not end by itself: a step that is done, or one of a group that has a
     /// resident.
     pub(super) fn stays_with_group(&self, task: &Task) -> bool {
-        let group = self.groups.key_of(task).and_then(|group| self.groups.get(group));
-        let Some(group) = group else { return false };
+        let Some((group, member)) = self.groups.member(task) else { return false };
         let is_resident = |it: &Member| {
             let task = self.tasks.get(it.task.key).filter(|task| task.addr == it.task);
             task.is_some_and(|it| it.plan.restart == RestartPolicy::Always && !it.state.is_over())
         };
-        let parked = group.member(task.addr.key).is_some_and(|it| self.is_parked(it));
-        parked || group.members.iter().any(is_resident)
+        self.is_parked(member) || group.members.iter().any(is_resident)
     }
 
     /// Where a group is in its life.
@@ -454,8 +483,8 @@ impl Machine {
 
     /// The group of a member, and its phase.
     pub(crate) fn phase_of(&self, key: TaskKey) -> Option<(GroupAddr, usize)> {
-        let group = self.groups.get(self.groups.key_of(self.tasks.get(key)?)?)?;
-        Some((group.addr, group.member(key)?.phase as usize))
+        let (group, member) = self.groups.member(self.tasks.get(key)?)?;
+        Some((group.addr, member.phase as usize))
     }
 }
 
@@ -463,15 +492,14 @@ impl State {
     /// Whether a member that goes back is on its way, and those of earlier phases wait for it.
     const fn goes_back(self) -> bool {
         match self {
-            Self::Starting { .. } | Self::Running { .. } | Self::Stopping { .. } | Self::Over => {
-                true
-            }
+            Self::Starting { .. } | Self::Running { .. } | Self::Stopping { .. } => true,
             Self::Closing(Closing { stuck, .. }) => !stuck,
             Self::Intake
             | Self::Queued
             | Self::Runnable
             | Self::Abandoned { .. }
-            | Self::Waiting(_) => false,
+            | Self::Waiting(_)
+            | Self::Over => false,
         }
     }
 

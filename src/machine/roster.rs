@@ -26,6 +26,19 @@ pub(crate) struct Group {
     /// When it began to start, at first or after a restart was asked for.
     pub(super) began: Time,
     pub(super) restarts: u32,
+    /// How many members, from the first on, are known to be settled, and how many will not run
+    /// again. Both only grow until a restart.
+    pub(super) settled: usize,
+    pub(super) done: usize,
+    /// How many members have no outcome.
+    pub(super) open: usize,
+    /// Those that go back or stop wait for nothing but their phase, and will not until the group
+    /// goes on.
+    pub(super) held: bool,
+    /// From which member on all that go back or stop are told, and from which on they are at rest
+    /// or abandoned, or over: the last phase comes first.
+    pub(super) told: usize,
+    pub(super) rest: usize,
     /// The latest restarts that count, at most as many as the limit allows.
     latest: VecDeque<Time>,
     /// Whether it is among those to be advanced.
@@ -67,6 +80,12 @@ impl Group {
             strategy,
             limit,
             phases: members.last().map_or(0, |member| member.phase + 1),
+            settled: 0,
+            done: 0,
+            open: members.len(),
+            held: true,
+            told: 0,
+            rest: 0,
             members,
             released: 0,
             mode: Mode::Up,
@@ -80,14 +99,6 @@ impl Group {
 
     pub(crate) const fn addr(&self) -> GroupAddr {
         self.addr
-    }
-
-    pub(super) fn member(&self, key: TaskKey) -> Option<&Member> {
-        self.members.iter().find(|member| member.task.key == key)
-    }
-
-    pub(super) fn member_mut(&mut self, key: TaskKey) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.task.key == key)
     }
 
     /// From which phase on the group restarts for this member; `None` if it does not, or already
@@ -124,9 +135,20 @@ impl Group {
         }
     }
 
+    /// Members go back from now on, or stop.
+    pub(super) fn hold(&mut self, mode: Mode) {
+        (self.mode, self.held) = (mode, false);
+        self.look_anew();
+    }
+
+    /// One that was told, or at rest, may be so no longer.
+    pub(super) fn look_anew(&mut self) {
+        (self.told, self.rest) = (self.members.len(), self.members.len());
+    }
+
     /// Begins a restart from this phase on, for a member or for all.
     pub(super) fn begin_restart(&mut self, from: u32, culprit: Option<TaskKey>, now: Time) {
-        self.mode = Mode::Restarting { from };
+        self.hold(Mode::Restarting { from });
         for member in &mut self.members {
             let rest = member.phase > from && self.strategy == Strategy::RestForOne;
             let all = culprit.is_none() || self.strategy == Strategy::OneForAll;
@@ -139,7 +161,7 @@ impl Group {
     /// All that had to go back is at rest: phases are released again.
     pub(super) fn end_restart(&mut self, from: u32) {
         self.mode = Mode::Up;
-        self.released = from;
+        (self.released, self.settled, self.done) = (from, 0, 0);
         for member in &mut self.members {
             member.ready &= !member.back;
             member.back = false;
@@ -176,23 +198,40 @@ impl Task {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     entries: Table<Group>,
-    /// The groups of all members that exist.
-    by_member: BTreeMap<TaskKey, GroupKey>,
+    /// The groups of all members that exist, and their places there.
+    by_member: BTreeMap<TaskKey, (GroupKey, usize)>,
     pub(super) touched: VecDeque<GroupKey>,
 }
 
 impl Groups {
     pub(super) fn insert(&mut self, group: Group) {
         let key = group.addr.key.0;
-        let members = group.members.iter().map(|member| member.task.key);
-        self.by_member.extend(members.map(|member| (member, group.addr.key)));
+        let members = group.members.iter().enumerate();
+        let places = members.map(|(place, it)| (it.task.key, (group.addr.key, place)));
+        self.by_member.extend(places);
         assert!(self.entries.insert(key, group).is_none(), "group key {key} is taken");
     }
 
     /// The group of a task.
     pub(super) fn key_of(&self, task: &Task) -> Option<GroupKey> {
+        Some(self.place_of(task)?.0)
+    }
+
+    fn place_of(&self, task: &Task) -> Option<(GroupKey, usize)> {
         let key = task.is_member.then_some(&task.addr.key)?;
         self.by_member.get(key).copied()
+    }
+
+    /// The group of a task, and what that knows of it.
+    pub(super) fn member(&self, task: &Task) -> Option<(&Group, &Member)> {
+        let (key, place) = self.place_of(task)?;
+        let group = self.get(key)?;
+        Some((group, group.members.get(place)?))
+    }
+
+    pub(super) fn member_mut(&mut self, task: &Task) -> Option<&mut Member> {
+        let (key, place) = self.place_of(task)?;
+        self.get_mut(key)?.members.get_mut(place)
     }
 
     /// A member leaves the tables, or its group does.

@@ -27,8 +27,8 @@ pub(super) fn audit_groups(machine: &Machine) {
         "a member is forgotten, and not by its group"
     );
     for task in machine.tasks.iter() {
-        let member = task.is_member().then(|| group_of(machine, task).expect("its group is there"));
-        let known = member.map_or(true, |group| group.member(task.addr.key).is_some());
+        let member = machine.groups.member(task);
+        let known = member.map_or(!task.is_member(), |(_, it)| it.task == task.addr);
         assert!(known, "{task:?} is in a group that does not know it");
         let waits = task.state == State::Waiting(Wait::Phase);
         assert!(!waits || member.is_some(), "{task:?} waits for the phase of no group");
@@ -40,6 +40,8 @@ pub(super) fn audit_groups(machine: &Machine) {
 
 fn audit_group(machine: &Machine, group: &Group, members: &[Found<'_>]) {
     assert!(members.iter().any(has_no_outcome), "{group:?} is over and not forgotten");
+    let open = members.iter().filter(|found| has_no_outcome(found)).count();
+    assert_eq!(group.open, open, "{group:?} has lost count");
     for (member, task) in members {
         let Some(task) = task else { continue };
         assert_eq!(machine.groups.key_of(task), Some(group.addr.key), "{task:?} is in no group");
@@ -142,17 +144,12 @@ fn is_on_its_way_out(task: &Task) -> bool {
 
 /// Whether a task stays until its group ends.
 pub(super) fn stays(machine: &Machine, task: &Task) -> bool {
-    let Some(group) = group_of(machine, task) else { return false };
+    let Some((group, own)) = machine.groups.member(task) else { return false };
     let is = |it: &Member, what: fn(&Task) -> bool| {
         machine.tasks.get(it.task.key).is_some_and(|found| found.addr == it.task && what(found))
     };
     let resident =
         |task: &Task| task.plan.restart == RestartPolicy::Always && !task.state.is_over();
     let parked = |task: &Task| task.plan.step && task.state == State::Waiting(Wait::Phase);
-    let own = group.member(task.addr.key).expect("it is a member");
     group.members.iter().any(|it| is(it, resident)) || (own.ready && is(own, parked))
-}
-
-fn group_of<'a>(machine: &'a Machine, task: &Task) -> Option<&'a Group> {
-    machine.groups.key_of(task).and_then(|group| machine.groups.get(group))
 }

@@ -5,11 +5,15 @@ use alloc::vec::Vec;
 use core::mem::size_of;
 
 use super::super::spec::{ms, task};
-use crate::machine::{Input, Machine, Submission, Task};
-use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::machine::{GroupSubmission, Input, Machine, Submission, Task};
+use crate::vocabulary::answer::{Return, RevokeAnswer};
+use crate::vocabulary::group::{GroupState, Strategy};
+use crate::vocabulary::id::{
+    AttemptAddr, ClassKey, GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey,
+};
 use crate::vocabulary::plan::{Limits, Plan};
-use crate::vocabulary::policy::AdmissionPolicy;
+use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
+use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
 /// A machine with one permit, which the first task holds.
@@ -54,10 +58,17 @@ impl Line {
     }
 
     fn submit(&mut self, slot: Option<SlotKey>) -> TaskAddr {
+        let submission = self.submission(slot);
+        let addr = submission.addr;
+        self.input(Input::Submitted(submission));
+        addr
+    }
+
+    fn submission(&mut self, slot: Option<SlotKey>) -> Submission {
         let number = u32::try_from(self.tasks.len()).expect("few enough");
         let addr = TaskAddr { key: TaskKey(number), id: TaskId::new(u64::from(number) + 1) };
         self.tasks.push(addr);
-        self.input(Input::Submitted(Submission {
+        Submission {
             addr,
             slot,
             policy: AdmissionPolicy::Queue,
@@ -65,13 +76,46 @@ impl Line {
             submitted_at: Time::ZERO,
             cancelled: false,
             gives_back: false,
+        }
+    }
+
+    /// A group that starts, restarts with all its members, and stops.
+    fn run_group(&mut self, phases: Vec<u32>) {
+        self.machine.limits.max_concurrent = None;
+        Arc::make_mut(&mut self.plan).restart = RestartPolicy::OnFailure;
+        let first = self.tasks.len();
+        let members: Vec<_> = (0..phases.iter().sum()).map(|_| self.submission(None)).collect();
+        let first = self.tasks[first];
+        let group = GroupAddr { key: GroupKey(0), first: first.id };
+        self.input(Input::GroupSubmitted(GroupSubmission {
+            group,
+            strategy: Strategy::OneForAll,
+            restart_limit: None,
+            phases,
+            members: members.clone(),
+            refused: None,
         }));
-        addr
+        let members: Vec<_> = members.iter().map(|member| member.addr).collect();
+        for &member in &members {
+            self.input(Input::Claimed { attempt: attempt(member), at: Time::ZERO });
+        }
+        assert_eq!(self.machine.group_state(group), GroupState::Up);
+        self.input(Input::GroupRestartRequested(group));
+        for &member in members.iter().rev() {
+            self.returns(attempt(member), Some(CancelReason::Group));
+        }
+        self.machine.step(Time::ZERO.after(ms(1)), Input::TimerDue, &mut Vec::new());
+        self.input(Input::GroupStopRequested(group));
+        for &task in &members {
+            let attempt = AttemptAddr { task, number: 2 };
+            self.input(Input::RevokeAnswered { attempt, answer: RevokeAnswer::Revoked });
+        }
+        assert_eq!(self.machine.group_state(group), GroupState::Over);
     }
 
     fn input(&mut self, input: Input) {
         let before = self.machine.tasks.visits.get();
-        self.machine.step(Time::ZERO, input, &mut Vec::new());
+        self.machine.step(self.machine.now, input, &mut Vec::new());
         self.most = self.most.max(self.machine.tasks.visits.get() - before);
     }
 
@@ -79,8 +123,12 @@ impl Line {
     fn run(&mut self, task: TaskAddr) {
         let (attempt, at) = (attempt(task), Time::ZERO);
         self.input(Input::Claimed { attempt, at });
-        let ret = Return::Ok;
-        let (told, dropped, retry_after) = (None, true, None);
+        self.returns(attempt, None);
+    }
+
+    fn returns(&mut self, attempt: AttemptAddr, told: Option<CancelReason>) {
+        let (at, ret) = (Time::ZERO, Return::Ok);
+        let (dropped, retry_after) = (told.is_none(), None);
         let input =
             Input::Returned { attempt, claimed_at: at, at, told, ret, dropped, retry_after };
         self.input(input);
@@ -152,6 +200,18 @@ fn no_step_is_longer_where_many_wait_for_their_class() {
     }
     assert_eq!(line.machine.tasks().iter().count(), 0, "all are over");
     assert!(line.most < 100, "one step visits {} tasks", line.most);
+}
+
+/// The group is looked through when it starts, restarts or stops, but not whenever one of its
+/// members changes.
+#[test]
+fn the_life_of_a_group_takes_few_visits_for_each_member() {
+    for phases in [[LONG].to_vec(), (0..LONG).map(|_| 1).collect()] {
+        let mut line = Line::new();
+        line.run_group(phases);
+        let visits = line.machine.tasks.visits.get() / u64::from(LONG);
+        assert!(visits < 200, "{visits} visits for each member");
+    }
 }
 
 /// A task without a group pays nothing for those that have one.

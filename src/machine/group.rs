@@ -12,7 +12,6 @@ use super::step::Machine;
 use super::task::{Closing, State, Task, Wait};
 use crate::vocabulary::group::{GroupState, Strategy};
 use crate::vocabulary::id::{GroupAddr, GroupKey, TaskKey};
-use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
 
@@ -34,7 +33,8 @@ impl Machine {
         let refusal = self.refusal_of_batch(&members);
         let refusal = refusal.or_else(|| Some((group.first, refused?)));
         if refusal.is_none() {
-            let entry = Group::new(group, strategy, restart_limit, roster, self.now);
+            let residents = members.iter().filter(|member| member.plan.is_resident()).count();
+            let entry = Group::new(group, strategy, restart_limit, roster, residents, self.now);
             self.groups.insert(entry);
         }
         self.decide_batch(members, refusal, refusal.is_none(), out);
@@ -220,9 +220,11 @@ impl Machine {
 
     /// A member has its outcome.
     pub(super) fn member_decided(&mut self, key: TaskKey) {
-        let group = self.groups.key_of(&self.tasks[key]);
+        let task = &self.tasks[key];
+        let group = self.groups.key_of(task);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(group)) {
             group.open -= 1;
+            group.residents -= usize::from(task.plan.is_resident());
         }
     }
 
@@ -449,11 +451,7 @@ impl Machine {
     /// resident.
     pub(super) fn stays_with_group(&self, task: &Task) -> bool {
         let Some((group, member)) = self.groups.member(task) else { return false };
-        let is_resident = |it: &Member| {
-            let task = self.tasks.get(it.task.key).filter(|task| task.addr == it.task);
-            task.is_some_and(|it| it.plan.restart == RestartPolicy::Always && !it.state.is_over())
-        };
-        self.is_parked(member) || group.members.iter().any(is_resident)
+        self.is_parked(member) || group.residents > 0
     }
 
     /// Where a group is in its life.

@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub(super) done: usize,
     /// How many members have no outcome.
     pub(super) open: usize,
+    /// How many of them are under `Always`.
+    pub(super) residents: usize,
     /// Those that go back or stop wait for nothing but their phase, and will not until the group
     /// goes on.
     pub(super) held: bool,
@@ -73,6 +75,7 @@ impl Group {
         strategy: Strategy,
         limit: Option<RestartLimit>,
         members: Vec<Member>,
+        residents: usize,
         now: Time,
     ) -> Self {
         Self {
@@ -83,6 +86,7 @@ impl Group {
             settled: 0,
             done: 0,
             open: members.len(),
+            residents,
             held: true,
             told: 0,
             rest: 0,

@@ -189,13 +189,12 @@ impl Snapshot {
     }
 }
 
-fn task_rows(tasks: &[&TaskSnapshot]) -> Section<8> {
+fn task_rows(tasks: &[&TaskSnapshot]) -> Section<7> {
     let rows = tasks.iter().map(|task| {
         let failures = if task.failures > 0 { task.failures.to_string() } else { String::new() };
         let cells = [
             task.task.to_string(),
             task.state.to_string(),
-            task.group.as_ref().map_or_else(String::new, |group| Escaped(group).to_string()),
             task.attempt.to_string(),
             failures,
             Short(task.age()).to_string(),
@@ -207,7 +206,6 @@ fn task_rows(tasks: &[&TaskSnapshot]) -> Section<8> {
     let columns = [
         Column("TASK", Left, NEVER_HIDDEN),
         Column("STATE", Left, 6),
-        Column("GROUP", Left, HIDDEN_IF_EMPTY),
         Column("ATT", Right, 1),
         Column("FAIL", Right, 4),
         Column("SINCE", Right, 2),
@@ -290,7 +288,6 @@ struct Section<const N: usize> {
 struct Column(&'static str, Side, u8);
 
 const NEVER_HIDDEN: u8 = u8::MAX;
-const HIDDEN_IF_EMPTY: u8 = 0;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -352,12 +349,6 @@ impl<const N: usize> Section<N> {
         let mut widths = natural.map(Some);
         for place in [0, N - 1] {
             widths[place] = Some(natural[place].min(SHORT_CELL));
-        }
-        for (place, column) in self.columns.iter().enumerate() {
-            let is_empty = self.rows.iter().all(|(cells, _)| cells[place].is_empty());
-            if column.2 == HIDDEN_IF_EMPTY && is_empty {
-                widths[place] = None;
-            }
         }
 
         let used = |widths: &[Option<usize>; N]| {

@@ -214,23 +214,6 @@ fn a_supervisor_without_tasks_has_two_lines() {
 }
 
 #[test]
-fn groups_have_a_column_where_there_are_any() {
-    let mut snapshot = Snapshot {
-        tasks: vec![task(1, "radio", TaskState::Running), task(2, "other", TaskState::Running)],
-        ..empty()
-    };
-    assert!(!snapshot.table(80, false).contains("GROUP"));
-    snapshot.tasks[0].group = Some("wan\n".into());
-    let shown = [
-        "TASK     STATE    GROUP  ATT  FAIL  SINCE  NEXT  MARK, ERROR",
-        "radio#1  running  wan\\n    1          45s",
-        "other#2  running           1          45s",
-    ];
-    let table = snapshot.table(80, false);
-    assert_eq!(table.lines().skip(2).collect::<Vec<_>>(), shown);
-}
-
-#[test]
 fn no_line_is_longer_than_the_width_and_none_ends_with_a_space() {
     let snapshot = busy();
     let rows = snapshot.table(200, false).lines().count();

@@ -99,6 +99,11 @@ impl Plan {
         span.map_or(Time::NEVER, |span| claimed_at.after(span))
     }
 
+    /// Whether it runs until it is stopped.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.restart == RestartPolicy::Always
+    }
+
     pub(crate) fn has_deadline(&self) -> bool {
         self.timeout.is_some() || self.ready_within.is_some()
     }

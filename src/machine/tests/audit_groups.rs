@@ -41,7 +41,11 @@ pub(super) fn audit_groups(machine: &Machine) {
 fn audit_group(machine: &Machine, group: &Group, members: &[Found<'_>]) {
     assert!(members.iter().any(has_no_outcome), "{group:?} is over and not forgotten");
     let open = members.iter().filter(|found| has_no_outcome(found)).count();
-    assert_eq!(group.open, open, "{group:?} has lost count");
+    let resident = |found: &&Found<'_>| {
+        has_no_outcome(found) && found.1.is_some_and(|task| task.plan.is_resident())
+    };
+    let residents = members.iter().filter(resident).count();
+    assert_eq!((group.open, group.residents), (open, residents), "{group:?} has lost count");
     for (member, task) in members {
         let Some(task) = task else { continue };
         assert_eq!(machine.groups.key_of(task), Some(group.addr.key), "{task:?} is in no group");

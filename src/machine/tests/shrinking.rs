@@ -82,5 +82,5 @@ fn the_fewest_are_those_that_it_takes() {
     // 40 is only needed as long as 41 is there.
     let odd = |items: &[u32]| items.contains(&7) && (items.contains(&40) || !items.contains(&41));
     assert_eq!(fewest((0..100).collect(), odd), [7]);
-    assert_eq!(fewest(alloc::vec![1, 2], |_| true), []);
+    assert!(fewest(alloc::vec![1, 2], |_| true).is_empty());
 }

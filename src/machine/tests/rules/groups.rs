@@ -2,6 +2,7 @@
 //!
 //! Section `Groups` of `guide::rules`.
 
+use super::groups_restart::{line, obeys, up};
 use crate::machine::tests::rig::{ms, task, Orders, Rig};
 use crate::machine::tests::rig_groups::group;
 use crate::machine::Input;
@@ -279,4 +280,40 @@ fn what_stands_before_a_member_that_a_body_waits_for_needs_no_permit() {
     rig.awaits_no_more("b").gives("");
     rig.returns("a", Return::Failed).has("* a/1 retry in 10ms, failed");
     rig.due_at(ms(10)).gives("* a waits for a permit");
+}
+
+#[test]
+fn one_at_rest_that_is_stopped_meanwhile_is_dropped_before_an_earlier_phase_is_told() {
+    let spec = group().one_for_all().then([task("a")]).then([task("b")]).then([task("c").open()]);
+    let mut rig = up(spec);
+    rig.returns("c", Return::Failed).has("tell b/1 group until 110ms");
+    rig.told("b").whatever();
+    rig.stop("c").has("close c, stop");
+    rig.returns("b", Return::Cancelled).has_none("tell a/1");
+    rig.closed("c").has("tell a/1 group until 110ms");
+    obeys(&mut rig, "a").has("start a/2");
+}
+
+#[test]
+fn one_that_has_moved_its_deadline_in_time_is_told_to_go_back() {
+    let b = task("b").timeout(ms(20));
+    let mut rig = up(group().one_for_all().then([task("a")]).then([b, task("c")]));
+    rig.due_at(ms(20)).has("tell b/1 timeout until 120ms");
+    rig.returns("c", Return::Failed).has("* group restarting for c, 1");
+    rig.moved("b", ms(500)).has("tell b/1 group until 120ms");
+    obeys(&mut rig, "b").has("tell a/1 group until 120ms");
+}
+
+#[test]
+fn a_member_that_fails_while_a_later_one_holds_up_its_phase_is_not_told() {
+    let mut rig = up(line().one_for_all());
+    rig.returns("c", Return::Failed).has("tell d/1 group until 110ms");
+    rig.told("d").whatever();
+    rig.returns("a", Return::Failed).has("* a/1 retry in 10ms, failed");
+    rig.due_at(ms(20)).gives("");
+    rig.abandon("d").has("tell b/1 group until 210ms");
+    obeys(&mut rig, "b").orders("");
+    assert_eq!(rig.group_state("a"), "restarting 0, waits for d");
+    rig.stop("d").has("deliver d: abandoned, group, asked by stop");
+    rig.returns("d", Return::Ok).orders("forget d\n forget slot d\n start a/2");
 }

@@ -7,12 +7,12 @@ use crate::machine::tests::rig_groups::{group, GroupSpec};
 use crate::vocabulary::answer::Return;
 
 /// "a", then "b" and "c", then "d".
-fn line() -> GroupSpec {
+pub(super) fn line() -> GroupSpec {
     group().then([task("a")]).then([task("b"), task("c")]).then([task("d")])
 }
 
 /// A group that is up, at 10 ms.
-fn up(spec: GroupSpec) -> Rig {
+pub(super) fn up(spec: GroupSpec) -> Rig {
     let mut rig = Rig::new();
     rig.run_group(spec);
     assert_eq!(rig.group_state("a"), "up");
@@ -21,7 +21,7 @@ fn up(spec: GroupSpec) -> Rig {
 }
 
 /// The body is told, and returns at once.
-fn obeys(rig: &mut Rig, name: &str) -> crate::machine::tests::rig::Orders {
+pub(super) fn obeys(rig: &mut Rig, name: &str) -> crate::machine::tests::rig::Orders {
     rig.told(name).whatever();
     rig.returns(name, Return::Cancelled)
 }

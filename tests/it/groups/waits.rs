@@ -212,3 +212,43 @@ fn a_manual_clock_moves_on_while_bodies_wait_for_a_group() {
     assert_eq!(line.state(), GroupState::Up);
     let _ = supervisor.shutdown_within(&clock).unwrap();
 }
+
+/// Restarts and stops race with claims and returns; whatever comes first, it comes up, and ends.
+#[test]
+fn a_group_that_is_restarted_again_and_again_comes_up_and_ends() {
+    let rig = rig();
+    for round in 0..40 {
+        let member = |name: &'static str| {
+            let body = move |ctx: &TaskContext| {
+                ctx.ready();
+                if ctx.attempt() % 3 == 2 {
+                    return Err(std::fmt::Error.into());
+                }
+                Ok(ctx.sleep(LONG)?)
+            };
+            TaskSpec::new(name, body)
+        };
+        let step = TaskSpec::new("step", |_| Ok(())).step();
+        let group = GroupSpec::new("line").then(step).then([member("a"), member("b")]);
+        let group = if round % 2 == 0 { group.one_for_all() } else { group.rest_for_one() };
+        // The name and the slots of the one before are free.
+        let group = rig.handle.add_group(group.then(member("c").ready_within(WATCHDOG))).unwrap();
+        let restarts: Vec<_> = (0..2)
+            .map(|_| {
+                let group = group.clone();
+                on_thread(move || (0..round).all(|_| group.restart()))
+            })
+            .collect();
+        group.members()[1].restart();
+        if round % 4 == 3 {
+            group.members()[2].cancel();
+        }
+        assert!(restarts.iter().all(next));
+        assert!(group.wait_ready(WATCHDOG).unwrap(), "{:?}", group.state());
+        group.cancel();
+        assert!(!group.restart());
+        assert_eq!(group.wait().unwrap().len(), 4);
+    }
+    let report = rig.supervisor.shutdown().unwrap();
+    assert_eq!(report.outcomes.rejected, 0);
+}

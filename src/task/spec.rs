@@ -360,7 +360,6 @@ impl TaskSpec {
     /// keep state in thread-locals, or for a stack size, a priority or processors of its own. See
     /// [`ThreadOptions`] and [handles that belong to a
     /// thread](crate::guide::c_libraries#handles-that-belong-to-a-thread).
-    #[doc(alias = "thread_local")]
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));
         self

@@ -30,15 +30,16 @@ impl Notify {
         self.0.as_fd()
     }
 
-    /// Takes one message. Anybody on this machine can send one, but only those of our user count.
-    /// Descriptors that come with it are closed, which is what the sender of `BARRIER=1` waits for.
-    pub(super) fn receive(&self, ctx: &TaskContext) {
+    /// Takes one message; false if there is none. Anybody on this machine can send one, but only
+    /// those of our user count. Descriptors that come with it are closed, which is what the sender
+    /// of `BARRIER=1` waits for.
+    pub(super) fn receive(&self, ctx: &TaskContext) -> bool {
         let (mut text, mut space) = ([0; 4096], [MaybeUninit::uninit(); SPACE]);
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut text)];
         let Ok(received) = recvmsg(&self.0, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
         else {
-            return;
+            return false;
         };
         let own = rustix::process::getuid();
         let is_ours = control.drain().any(|message| match message {
@@ -59,6 +60,7 @@ impl Notify {
                 _ => {}
             }
         }
+        true
     }
 }
 

@@ -368,6 +368,11 @@ impl<'a> Running<'a> {
 
     /// The process has ended.
     fn ended(&self, stage: Stage) -> Stage {
+        // What it has said last is told before its end; but a helper may never be silent.
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = &self.notify {
+            let _ = (0..1000).find(|_| !notify.receive(self.ctx));
+        }
         match stage {
             Stage::Running => {
                 if !self.settings.leave_helpers {

@@ -265,10 +265,9 @@ impl Machine {
             let holds_up = group.members.get(settled).is_some_and(|it| it.phase < next);
             let of_next = group.members[settled..].iter().take_while(|it| it.phase == next);
             let of_next: Vec<_> = of_next.filter(|it| !it.ready).copied().collect();
-            let is_over = group.members.iter().all(|it| self.has_outcome(it));
             let Some(group) = self.groups.get_mut(key) else { return };
             group.settled = settled;
-            if holds_up || is_over {
+            if holds_up || group.open == 0 {
                 return;
             }
             if next == phases {

@@ -28,7 +28,7 @@ pub(super) fn audit_groups(machine: &Machine) {
     );
     for task in machine.tasks.iter() {
         let member = machine.groups.member(task);
-        let known = member.map_or(!task.is_member(), |(_, it)| it.task == task.addr);
+        let known = member.map_or_else(|| !task.is_member(), |(_, it)| it.task == task.addr);
         assert!(known, "{task:?} is in a group that does not know it");
         let waits = task.state == State::Waiting(Wait::Phase);
         assert!(!waits || member.is_some(), "{task:?} waits for the phase of no group");

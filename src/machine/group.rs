@@ -10,7 +10,7 @@ use super::input::GroupSubmission;
 use super::roster::{Group, Member, Mode};
 use super::step::Machine;
 use super::task::{Closing, State, Task, Wait};
-use crate::vocabulary::group::{GroupState, Strategy};
+use crate::vocabulary::group::Strategy;
 use crate::vocabulary::id::{GroupAddr, GroupKey, TaskKey};
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
@@ -431,11 +431,11 @@ impl Machine {
         out.push(Effect::ForgetGroup { group });
     }
 
-    fn state_of(&self, member: &Member) -> Option<State> {
+    pub(super) fn state_of(&self, member: &Member) -> Option<State> {
         self.tasks.find(member.task).map(|key| self.tasks[key].state)
     }
 
-    fn has_outcome(&self, member: &Member) -> bool {
+    pub(super) fn has_outcome(&self, member: &Member) -> bool {
         self.state_of(member).map_or(true, State::is_over)
     }
 
@@ -452,42 +452,11 @@ impl Machine {
         let Some((group, member)) = self.groups.member(task) else { return false };
         self.is_parked(member) || group.residents > 0
     }
-
-    /// Where a group is in its life.
-    pub(crate) fn group_state(&self, group: GroupAddr) -> GroupState {
-        let Some(group) = self.groups.find(group) else { return GroupState::Over };
-        let last = |is: &dyn Fn(&Member) -> bool| {
-            group.members.iter().rev().find(|it| is(it)).map(|it| it.phase as usize)
-        };
-        match group.mode {
-            Mode::Up if group.was_up => GroupState::Up,
-            Mode::Up => GroupState::Starting { phase: group.released.saturating_sub(1) as usize },
-            Mode::Restarting { from } => {
-                let busy = |it: &Member| it.back && self.state_of(it).is_some_and(State::goes_back);
-                let holds_up =
-                    |it: &&Member| it.back && self.state_of(it).is_some_and(State::holds_group_up);
-                GroupState::Restarting {
-                    phase: last(&busy).unwrap_or(from as usize),
-                    waits_for: group.members.iter().find(holds_up).map(|it| it.task.id),
-                }
-            }
-            Mode::Stopping { .. } => {
-                let phase = last(&|it| !self.has_outcome(it)).unwrap_or(0);
-                GroupState::Stopping { phase }
-            }
-        }
-    }
-
-    /// The group of a member, and its phase.
-    pub(crate) fn phase_of(&self, key: TaskKey) -> Option<(GroupAddr, usize)> {
-        let (group, member) = self.groups.member(self.tasks.get(key)?)?;
-        Some((group.addr, member.phase as usize))
-    }
 }
 
 impl State {
     /// Whether a member that goes back is on its way, and those of earlier phases wait for it.
-    const fn goes_back(self) -> bool {
+    pub(super) const fn goes_back(self) -> bool {
         match self {
             Self::Starting { .. } | Self::Running { .. } | Self::Stopping { .. } => true,
             Self::Closing(Closing { stuck, .. }) => !stuck,
@@ -519,7 +488,7 @@ impl State {
     }
 
     /// Whether it outlived its grace, and its group starts again only once it has returned.
-    const fn holds_group_up(self) -> bool {
+    pub(super) const fn holds_group_up(self) -> bool {
         matches!(self, Self::Abandoned { .. } | Self::Closing(Closing { stuck: true, .. }))
     }
 }

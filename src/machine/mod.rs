@@ -37,7 +37,8 @@
 //! tables, `due` the time of the next attempt, `table` the memory of the tasks, `list`, `line` and
 //! `timer` the queues, `roster` the groups, `ending` the table of how attempts end, `admission`,
 //! `class`, `attempt`, `by_hand`, `watch`, `abandon`, `closing`, `group`, `drain` and `stop` the
-//! rules. `pool`, the arithmetic of worker threads, is a separate machine that sees only counts.
+//! rules, `group_view` what groups show. `pool`, the arithmetic of worker threads, is a separate
+//! machine that sees only counts.
 
 mod abandon;
 mod admission;
@@ -47,6 +48,7 @@ mod class;
 mod closing;
 mod drain;
 mod group;
+mod group_view;
 mod stop;
 mod watch;
 

@@ -1,6 +1,5 @@
 //! A history of the machine out of bytes: each says what happens next, among all that could. Any
-//! message that is under way may arrive next; the audit follows each step; and in the end, whatever
-//! has happened, everything ends.
+//! message under way may arrive next; the audit follows each step; and in the end, everything ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

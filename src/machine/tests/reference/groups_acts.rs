@@ -74,6 +74,7 @@ impl Model {
 
     pub(super) fn restart(&mut self, at: usize) -> bool {
         match self.members[at].place {
+            Place::Running if matches!(self.mode, Mode::Stopping(_)) => return false,
             Place::Running => self.tell(at, Told::Restart, None),
             Place::Backoff | Place::Spacing => return self.skip(at),
             _ => return false,

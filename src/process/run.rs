@@ -398,6 +398,10 @@ impl<'a> Running<'a> {
 
     /// It has not ended in time.
     fn kill(&mut self, told_at: RealTime) {
+        if self.ctx.token().0.is_abandoned() {
+            // Whoever has abandoned the attempt has killed it, and told of that.
+            return;
+        }
         let after = Seconds(told_at.until(self.clock.now()));
         let why = match group::resists(self.child.pid, self.settings.stop_signal) {
             "" => "it did not end".to_owned(),

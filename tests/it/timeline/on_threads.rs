@@ -86,10 +86,9 @@ fn it_is_drawn_by_several_threads_at_once_and_after_the_end() {
         log.write_html(&mut text).unwrap();
         text
     };
-    // Nothing goes on, so the picture stays as it is, but for the moment at which it is drawn.
-    let tasks = |text: &[u8]| String::from_utf8_lossy(text).matches("task 49").count();
-    let (first, second) = (text(), text());
-    assert!(tasks(&first) > 0 && tasks(&first) == tasks(&second));
+    for text in [text(), text()] {
+        assert!(String::from_utf8_lossy(&text).contains("task 49"));
+    }
 }
 
 #[test]

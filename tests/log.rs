@@ -150,6 +150,36 @@ fn without_a_subscriber_a_group_that_stops_because_of_a_member_is_logged() {
 }
 
 #[test]
+fn a_member_whose_word_orders_nothing_is_warned_of_once() {
+    let _turn = begin(LevelFilter::Warn);
+    let supervisor = Supervisor::builder().on_event(|_| {}).start().unwrap();
+    let body = |ctx: &TaskContext| {
+        ctx.ready();
+        ctx.ready();
+        ctx.check()?;
+        if ctx.attempt() < 3 {
+            Err("again".into())
+        } else {
+            Ok(())
+        }
+    };
+    let task = |name| {
+        let spec = TaskSpec::new(name, body);
+        spec.backoff(BackoffPolicy::constant(Duration::from_millis(1)))
+    };
+    let awaited = task("awaited").ready_within(Duration::from_secs(60));
+    let line = GroupSpec::new("line").then(awaited).then(task("for nothing"));
+    let line = supervisor.handle().add_group(line).unwrap();
+    let alone = supervisor.handle().add(task("alone")).unwrap();
+    assert!(line.wait().unwrap().iter().all(Outcome::is_success));
+    assert!(alone.wait().unwrap().is_success());
+    let text =
+        "task for nothing of group line says that it is ready, and no phase waits for that: \
+                set ready_within";
+    assert_eq!(logged(), [(Level::Warn, text.to_owned())]);
+}
+
+#[test]
 fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let _turn = begin(LevelFilter::Trace);
     let supervisor = Supervisor::builder().start().unwrap();

@@ -332,7 +332,8 @@ impl TaskContext {
     /// [`ready_within`](crate::TaskSpec::ready_within) awaits. An attempt stays ready until it
     /// ends. Has no effect the second time, and once the attempt was told to return.
     /// In a [group](crate::GroupSpec) the next phase waits for it only if the spec says
-    /// `ready_within`; without that, the member was ready as soon as its attempt was taken up.
+    /// `ready_within`; without that, the member was ready as soon as its attempt was taken up, and
+    /// a warning is logged, once.
     pub fn ready(&self) {
         self.cell().say_ready();
     }

@@ -30,6 +30,7 @@ use crate::task::numbered::Numbered;
 use crate::task::pulse::Pulse;
 use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, TellAnswer};
+use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr, TaskKey};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
@@ -366,9 +367,19 @@ impl Cell {
         if !untold || state.ready == Ready::Said {
             return;
         }
+        let awaited = state.ready != Ready::Unasked;
         state.ready = Ready::Said;
         let (claimed_at, until, at) = (state.claimed_at, state.until, self.clock().now());
         self.door().post(Fact::Ready { attempt: self.attempt, claimed_at, at, until });
+        drop(state);
+        if let (false, Some(group), 1) = (awaited, self.record.group(), self.attempt.number) {
+            let (task, group) = (Escaped(&self.record.name), Escaped(group));
+            log::warn!(
+                target: "threadvisor",
+                "task {task} of group {group} says that it is ready, and no phase waits for that: \
+                 set ready_within"
+            );
+        }
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -46,8 +46,11 @@ impl SupervisorBuilder {
         for (name, &attempts) in &self.classes {
             if attempts == 0 {
                 let remedy = "give each class at least 1";
-                let value = format_args!("0 for class {name:?}");
-                return Err(InvalidSetting::new("class_limit", value, remedy));
+                return Err(InvalidSetting::new(
+                    "class_limit",
+                    format_args!("0 for class {name:?}"),
+                    remedy,
+                ));
             }
             if unusable(name) {
                 let remedy = "give a name that is not empty and has no NUL";

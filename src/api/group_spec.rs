@@ -180,8 +180,12 @@ impl GroupSpec {
             ));
         }
         if let Some(empty) = phases.iter().position(|&members| members == 0) {
-            let empty = format_args!("empty in phase {empty}");
-            return Err(InvalidSetting::new("then", empty, "give each phase a member"));
+            let remedy = "give each phase a member";
+            return Err(InvalidSetting::new(
+                "then",
+                format_args!("empty in phase {empty}"),
+                remedy,
+            ));
         }
         match restart_limit {
             Some(RestartLimit { within, .. }) if within.is_zero() => {

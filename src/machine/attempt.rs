@@ -71,7 +71,9 @@ impl Machine {
                 self.end(key, End::Rejected(Rejection::Expired), out);
             }
             RevokeAnswer::Revoked if sent_back && stop.is_none() => {
-                self.start_again(key, self.now, Start::WithGroup, out);
+                let now = self.now;
+                self.task_mut(key).forgive_wait(now);
+                self.start_again(key, now, Start::WithGroup, out);
             }
             RevokeAnswer::Revoked => {
                 let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);

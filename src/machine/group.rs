@@ -405,9 +405,8 @@ impl Machine {
         for key in keys {
             let state = self.tasks[key].state;
             if let State::Starting { stop: None, expired: false, sent_back: false } = state {
-                self.timers.clear(key);
                 let state = State::Starting { stop: None, expired: false, sent_back: true };
-                self.task_mut(key).state = state;
+                self.enter(key, state, Time::NEVER);
                 out.push(Effect::Revoke { attempt: self.tasks[key].attempt_addr() });
             } else if let State::Waiting(_) = state {
                 self.return_class(key, out);

@@ -190,9 +190,11 @@ impl Task {
     }
 
     /// Neither the initial delay nor the time until its phase is released counts against the
-    /// expiry: one of these waits is over.
+    /// expiry, from the moment on that it was sent back: one of these waits is over.
     pub(super) fn forgive_wait(&mut self, now: Time) {
-        if let State::Waiting(Wait::InitialDelay | Wait::Phase) = self.state {
+        if let State::Waiting(Wait::InitialDelay | Wait::Phase)
+        | State::Starting { sent_back: true, .. } = self.state
+        {
             self.expires_at = self.expires_at.after(self.since.until(now));
         }
     }

@@ -241,8 +241,7 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         return Err(InvalidSetting::new("backoff.max", max, "give at least 1 ms"));
     }
     if first > max {
-        let value = format_args!("{first:?} with a max of {max:?}");
-        return Err(InvalidSetting::new("backoff.first", value, "give at most `max`"));
+        return Err(unfit("backoff.first", first, ("max", max), "give at most `max`"));
     }
 
     if let Some(FailureLimit { failures, within }) = plan.failure_limit {
@@ -264,8 +263,12 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     }
     if let (Some(span), Some(timeout)) = (plan.ready_within, plan.timeout) {
         if span > timeout {
-            let value = format_args!("{span:?} with a timeout of {timeout:?}");
-            return Err(InvalidSetting::new("ready_within", value, "give at most `timeout`"));
+            return Err(unfit(
+                "ready_within",
+                span,
+                ("timeout", timeout),
+                "give at most `timeout`",
+            ));
         }
     }
     if plan.expires_in == Some(Duration::ZERO) {
@@ -276,8 +279,12 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     }
     if let (Some(most), Some(timeout)) = (plan.max_timeout, plan.timeout) {
         if most < timeout {
-            let value = format_args!("{most:?} with a timeout of {timeout:?}");
-            return Err(InvalidSetting::new("max_timeout", value, "give at least `timeout`"));
+            return Err(unfit(
+                "max_timeout",
+                most,
+                ("timeout", timeout),
+                "give at least `timeout`",
+            ));
         }
     }
     if let Some(Watchdog { max_silence, .. }) = plan.watchdog {
@@ -287,6 +294,16 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         }
     }
     Ok(())
+}
+
+/// Two settings that do not go together.
+fn unfit(
+    field: &'static str,
+    value: Duration,
+    (other, its): (&str, Duration),
+    remedy: &'static str,
+) -> InvalidSetting {
+    InvalidSetting::new(field, format_args!("{value:?} with a {other} of {its:?}"), remedy)
 }
 
 /// Checks that the kind of body, the interval and the restart policy go together.

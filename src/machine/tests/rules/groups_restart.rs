@@ -477,3 +477,17 @@ fn what_was_restarted_by_hand_takes_nothing_from_the_budget() {
     rig.claim("a").whatever();
     rig.returns("a", Return::Failed).has("* group restarting for a, 2");
 }
+
+#[test]
+fn the_time_in_which_an_offer_is_taken_back_does_not_count_for_its_expiry() {
+    let mut rig = Rig::new();
+    let b = task("b").expires_in(ms(20));
+    rig.submit_group(group().one_for_all().then([task("a"), b])).whatever();
+    rig.claim("a").whatever();
+    rig.at(ms(5));
+    rig.returns("a", Return::Failed).has("revoke b/1");
+    rig.due_at(ms(15)).gives("");
+    rig.at(ms(30));
+    rig.revoked("b").gives("start a/2\n start b/2");
+    rig.due_at(ms(45)).gives("revoke b/2");
+}

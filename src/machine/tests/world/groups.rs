@@ -285,7 +285,10 @@ impl Watch {
         for other in &group.members {
             let settled = other.ready || other.over;
             assert!(other.phase >= phase || settled, "{attempt:?} starts before {other:?}");
-            let runs = back && other.back && cells.runs(other.task);
+            let alone = group.strategy == Strategy::RestForOne && other.phase == phase;
+            // One that was stopped by hand is out of it with its outcome, even if it still runs.
+            let is_out = other.over && other.asked;
+            let runs = back && other.back && !alone && !is_out && cells.runs(other.task);
             assert!(!runs, "{attempt:?} starts while {other:?} runs from before");
         }
         let member = &mut group.members[own];

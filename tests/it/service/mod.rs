@@ -81,11 +81,13 @@ impl Manager {
 
     fn read(&self) -> Option<String> {
         let mut buffer = [0; 4096];
-        match self.socket.recv(&mut buffer) {
-            Ok(length) => Some(String::from_utf8(buffer[..length].to_vec()).unwrap()),
-            Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
-                None
+        loop {
+            match self.socket.recv(&mut buffer).map_err(|error| error.kind()) {
+                Ok(length) => return Some(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+                // Other tests of this process send it signals.
+                Err(ErrorKind::Interrupted) => {}
+                Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+                Err(error) => panic!("{error}"),
             }
         }
     }

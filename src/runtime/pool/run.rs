@@ -62,6 +62,10 @@ impl Shared {
         let attempt = job.cell.attempt;
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
         self.report_and_drop(returned, &job.cell, payload, thread);
+        if (last, told, ret) == (true, None, Return::Ok) {
+            // A logger is user code.
+            let _ = unwind::catch(|| job.cell.warn_of_completed());
+        }
         // By now this may be the last reference to the attempt.
         self.drop_value(job);
     }

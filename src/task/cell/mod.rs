@@ -382,6 +382,18 @@ impl Cell {
         }
     }
 
+    /// Worker: the task has completed. If members of its group rely on it, nobody restarts it.
+    pub(crate) fn warn_of_completed(&self) {
+        if let (true, Some(group)) = (self.is_ready(), self.record.group()) {
+            let (task, group) = (Escaped(&self.record.name), Escaped(group));
+            log::warn!(
+                target: "threadvisor",
+                "task {task} was ready and has completed, and group {group} goes on without it: \
+                 what must not end needs restart(Always)"
+            );
+        }
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.state.lock().ready == Ready::Said
     }

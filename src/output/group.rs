@@ -89,7 +89,7 @@ impl fmt::Display for EndedGroup {
         match (self.stopped, &self.culprit) {
             (None, _) => f.write_str("ended by itself")?,
             (Some(why), None) => write!(f, "stopped ({why})")?,
-            (Some(_), Some(culprit)) => write!(f, "stopped because of {culprit}")?,
+            (Some(_), Some(culprit)) => write!(f, "stopped (because of {culprit})")?,
         }
         if self.stopped.is_some() {
             f.write_str(if self.in_order { " in order" } else { " out of order" })?;

@@ -122,7 +122,7 @@ fn odd_names_of_groups_stay_on_their_line() {
     let _ = group.wait().unwrap();
     let events: Vec<_> = rig.events().iter().map(ToString::to_string).collect();
     let report = rig.supervisor.shutdown().unwrap().to_string();
-    assert!(report.contains(&format!("group {SHOWN}: stopped because of {SHOWN}#1 in order")));
+    assert!(report.contains(&format!("group {SHOWN}: stopped (because of {SHOWN}#1) in order")));
     let texts = events.iter().chain([&snapshot, &refused, &report]);
     for text in texts {
         assert!(text.contains(SHOWN), "{text}");

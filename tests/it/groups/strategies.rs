@@ -95,7 +95,7 @@ fn a_member_that_fails_for_good_stops_its_group() {
     assert_eq!(rig.group_story("line")[2..], ["group_stopping group: driver", "group_ended"]);
     let report = rig.supervisor.shutdown().unwrap();
     let text = report.groups[0].to_string();
-    assert!(text.starts_with("group line: stopped because of driver#1 in order, "), "{text}");
+    assert!(text.starts_with("group line: stopped (because of driver#1) in order, "), "{text}");
 }
 
 #[test]

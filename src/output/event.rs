@@ -104,7 +104,8 @@ pub enum EventKind {
         /// How long it has for that; `None` for no limit.
         grace: Option<Duration>,
     },
-    /// The attempt passed its deadline and was told to return.
+    /// The attempt passed its deadline, or has not said in time that it is ready, and was told to
+    /// return.
     AttemptOverdue {
         /// The number of the attempt.
         attempt: u64,

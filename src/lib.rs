@@ -43,7 +43,8 @@
 //!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`]; in a terminal, `Console` (feature `console`); as a picture:
-//!   [`guide::timeline`].
+//!   [`guide::timeline`]; for the crates `tracing` and `metrics`: [`guide::telemetry`]; as JSON:
+//!   [`guide::json`].
 //! - Writing a body that can be stopped: [`TaskContext`], and [`guide::waking`] if it blocks in a
 //!   call that a flag cannot wake.
 //! - Noticing a body that hangs: [`TaskSpec::watchdog`], [`TaskSpec::timeout`],
@@ -105,6 +106,7 @@
 //! | `api` | what users hold: supervisor, builder, handles | all above except `machine` and `process` |
 //! | `console` | a subscriber that draws on a terminal (feature `console`) | `vocabulary`, `platform`, `output`, `api` |
 //! | `timeline` | a subscriber that draws pictures (feature `timeline`) | `vocabulary`, `platform`, `output`, `api` |
+//! | `bridge` | subscribers for other crates (features `tracing`, `metrics`) | `vocabulary`, `platform`, `output`, `task`, `api` |
 //! | `guide` | the longer pages | – |
 //!
 //! Inside a folder, a module uses only the modules that `mod.rs` lists below it. The one exception
@@ -127,6 +129,8 @@ mod readme {}
 extern crate alloc;
 
 mod api;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod bridge;
 #[cfg(feature = "console")]
 mod console;
 mod machine;
@@ -153,6 +157,10 @@ pub use api::supervisor::Supervisor;
 pub use api::supervisor_handle::SupervisorHandle;
 pub use api::task_handle::TaskHandle;
 pub use api::task_output::TaskOutput;
+#[cfg(feature = "metrics")]
+pub use bridge::count::CountEvents;
+#[cfg(feature = "tracing")]
+pub use bridge::trace::{AttemptSpans, TraceEvents};
 #[cfg(feature = "console")]
 pub use console::Console;
 pub use output::drain_report::DrainReport;

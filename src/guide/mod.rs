@@ -18,6 +18,7 @@
     doc = "| [`processes`] | whoever runs programs as tasks |"
 )]
 //! | [`json`] | authors of programs that store events or show snapshots |
+//! | [`telemetry`] | users of the crates `tracing` and `metrics` |
 //! | [`timeline`] | everybody who wants to see what ran when, on which thread, and why it waited |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
 
@@ -57,6 +58,9 @@ pub mod services {}
 
 #[doc = include_str!("stopping.md")]
 pub mod stopping {}
+
+#[doc = include_str!("telemetry.md")]
+pub mod telemetry {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -3,6 +3,8 @@
 
 mod admission;
 mod api;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod bridge;
 mod cancel;
 mod classes;
 mod clock;
@@ -35,6 +37,8 @@ mod reports;
 mod results;
 mod run;
 mod runner;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod samples;
 mod service;
 mod shutdown;
 mod signals;

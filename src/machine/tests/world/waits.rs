@@ -45,6 +45,8 @@ struct Task {
     attempt: u64,
     /// It is an owner, and none is ordered.
     is_idle: bool,
+    /// One that was abandoned, and has not come back.
+    held: Option<u64>,
     /// It is paused, and so long was left for its start.
     paused: Option<Duration>,
     /// When its latest attempt ended or it was resumed, and whether a retry follows.
@@ -100,6 +102,7 @@ impl Waits {
             is_owner: false,
             attempt: 0,
             is_idle: false,
+            held: None,
             paused: None,
             idle_since: Time::ZERO,
             retries: false,
@@ -253,6 +256,8 @@ impl Waits {
                 self.end(attempt.task.id, Wait::Grace);
                 if released {
                     self.set_idle(attempt.task.id, Some(now));
+                } else if let Some(known) = self.tasks.get_mut(&attempt.task.id) {
+                    known.held = Some(attempt.number);
                 }
             }
             Notice::AttemptReturned { attempt, .. } => self.returned(now, attempt),
@@ -290,8 +295,8 @@ impl Waits {
 
     /// An attempt that was held has come back; what was released is no longer waited for.
     fn returned(&mut self, now: Time, attempt: AttemptAddr) {
-        let latest = self.tasks.get(&attempt.task.id).map(|known| known.attempt);
-        if latest == Some(attempt.number) {
+        let held = self.tasks.get_mut(&attempt.task.id).and_then(|known| known.held.take());
+        if held == Some(attempt.number) {
             self.set_idle(attempt.task.id, Some(now));
         }
     }

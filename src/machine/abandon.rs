@@ -97,6 +97,7 @@ impl Machine {
         out.push(Effect::Release { attempt, reason: told });
 
         if can_follow {
+            self.restart_others(key, true, out);
             self.retry(key, self.now, FailureCause::Abandoned, None, out);
         } else {
             // The body is left to the thread that is stuck in it.

@@ -232,10 +232,13 @@ impl Machine {
                 let is_stop = told.is_some() && matches!(end, End::Cancelled { .. });
                 self.end(key, asked.filter(|_| is_stop).unwrap_or(end), out);
             }
-            Next::Again => match asked {
-                Some(end) => self.end(key, end, out),
-                None => self.start_again(key, at, Start::AtOnce, out),
-            },
+            Next::Again => {
+                if let Some(end) = asked {
+                    return self.end(key, end, out);
+                }
+                self.restart_others(key, false, out);
+                self.start_again(key, at, Start::AtOnce, out);
+            }
             Next::Success => self.succeeded(key, at, ran, asked, out),
             // A stop after an interruption prevents the retry, and is the outcome even if none was
             // left.
@@ -272,6 +275,9 @@ impl Machine {
                     let within = SHORT_RUN;
                     Self::publish(out, Notice::AttemptsTooShort { attempt, runs, within });
                 }
+                if self.tasks[key].plan.interval == Interval::None {
+                    self.restart_others(key, false, out);
+                }
                 self.start_again(key, at, Start::AfterSuccess, out);
             }
         }
@@ -297,7 +303,10 @@ impl Machine {
         match (asked, End::of_failure(cause)) {
             (_, Some(end)) if last => self.end(key, end, out),
             (Some(end), _) => self.end(key, end, out),
-            (None, _) => self.retry(key, at, cause, retry_after, out),
+            (None, _) => {
+                self.restart_others(key, true, out);
+                self.retry(key, at, cause, retry_after, out);
+            }
         }
     }
 
@@ -326,17 +335,7 @@ impl Machine {
     /// Lets the task run again unless it is paused, but keeps the spacing between two starts, and
     /// gives its permit back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
-        match start {
-            Start::AtOnce => self.restart_others(key, false, out),
-            Start::AfterFailure { .. } => self.restart_others(key, true, out),
-            Start::AfterSuccess if self.tasks[key].plan.interval == Interval::None => {
-                self.restart_others(key, false, out);
-            }
-            Start::AfterSuccess | Start::WithGroup => {}
-        }
-        let held = self.is_held(key);
-        let stops = self.group_stops(key);
-
+        let (held, stops) = (self.is_held(key), self.group_stops(key));
         let task = &self.tasks[key];
         let (attempt, spacing) = (task.attempt_addr(), task.spacing_until());
         let (wait, due) = match start {

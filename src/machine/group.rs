@@ -42,7 +42,7 @@ impl Machine {
             return out.push(Effect::ForgetGroup { group });
         }
         out.push(Effect::PublishGroup { group, notice: GroupNotice::Starting });
-        self.groups.touch(group.key);
+        self.groups.touched.insert(group.key);
     }
 
     /// A caller stops a group.
@@ -75,7 +75,7 @@ impl Machine {
                 self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
             }
         }
-        self.groups.touch(group.key);
+        self.groups.touched.insert(group.key);
         true
     }
 
@@ -86,14 +86,7 @@ impl Machine {
             self.begin_stop(key, StopReason::Shutdown, None, out);
             self.pull_back(key, out);
         }
-        self.touch_groups();
-    }
-
-    pub(super) fn touch_groups(&mut self) {
-        let keys: Vec<_> = self.groups.iter().map(|group| group.addr.key).collect();
-        for key in keys {
-            self.groups.touch(key);
-        }
+        self.groups.touch_all();
     }
 
     /// Whether the group still exists.
@@ -119,7 +112,7 @@ impl Machine {
         group.hold(Mode::Stopping { reason: why });
         let (group, notice) = (group.addr, GroupNotice::Stopping { why, culprit });
         out.push(Effect::PublishGroup { group, notice });
-        self.groups.touch(key);
+        self.groups.touched.insert(key);
     }
 
     /// The state of a member has changed: its group is advanced before the step ends.
@@ -128,7 +121,7 @@ impl Machine {
         let Some(group) = self.groups.key_of(task) else { return };
         // It was claimed before its offer was taken back, or is stopped by itself.
         let anew = matches!(task.state, State::Running { .. } | State::Closing(_));
-        self.groups.touch(group);
+        self.groups.touched.insert(group);
         if let Some(group) = self.groups.get_mut(group) {
             if anew && matches!(group.mode, Mode::Restarting { .. }) {
                 group.look_anew();
@@ -155,9 +148,11 @@ impl Machine {
         members.iter().filter(|it| is(it)).filter_map(|it| self.tasks.find(it.task)).collect()
     }
 
-    /// A member is ready: its attempt was claimed or has said so, or a step has returned `Ok`.
+    /// A member is ready: its attempt was claimed or has said so, or a step has returned `Ok`. Of
+    /// one that was asked to stop before, only the outcome counts.
     pub(super) fn member_ready(&mut self, key: TaskKey) {
-        if let Some(member) = self.groups.member_mut(&self.tasks[key]) {
+        let task = &self.tasks[key];
+        if let (Some(member), false) = (self.groups.member_mut(task), task.state.stop_recorded()) {
             member.ready = true;
             self.touch_group(key);
         }
@@ -207,7 +202,7 @@ impl Machine {
             let notice =
                 GroupNotice::Restarting { culprit: Some(culprit), restarts: group.restarts };
             out.push(Effect::PublishGroup { group: addr, notice });
-            self.groups.touch(addr.key);
+            self.groups.touched.insert(addr.key);
         } else if let (Mode::Restarting { .. }, true) =
             (group.mode, group.strategy != Strategy::OneForOne)
         {
@@ -223,7 +218,6 @@ impl Machine {
         let task = &self.tasks[key];
         let group = self.groups.key_of(task);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(group)) {
-            group.open -= 1;
             group.residents -= usize::from(task.plan.is_resident());
         }
     }
@@ -233,7 +227,7 @@ impl Machine {
     pub(super) fn member_over(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
         let Some((group, _)) = self.group_of(key) else { return };
         let group_key = group.addr.key;
-        let goes_on = group.strategy == Strategy::OneForOne && group.was_up;
+        let goes_on = group.strategy == Strategy::OneForOne && group.starting_since.is_none();
         let own = end.is_own() && !self.tasks[key].state.stop_asked();
         if own && end.is_failure() && !goes_on {
             self.begin_stop(group_key, StopReason::Group, Some(key), out);
@@ -242,15 +236,13 @@ impl Machine {
 
     /// Advances every group of which something has changed, as far as it comes.
     pub(super) fn advance_groups(&mut self, out: &mut Vec<Effect>) {
-        while let Some(key) = self.groups.touched.pop_front() {
-            let Some(group) = self.groups.get_mut(key) else { continue };
-            group.touched = false;
+        while let Some(key) = self.groups.touched.pop_first() {
+            let Some(group) = self.groups.get(key) else { continue };
             match group.mode {
                 Mode::Up => self.release_phases(key, out),
                 Mode::Restarting { from } => self.send_back(key, from, out),
                 Mode::Stopping { reason } => self.stop_phases(key, reason, out),
             }
-            self.end_group(key, out);
         }
     }
 
@@ -258,7 +250,7 @@ impl Machine {
     fn release_phases(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         loop {
             let Some(group) = self.groups.get(key) else { return };
-            let (next, phases) = (group.released, group.phases);
+            let (next, phases) = (group.released, group.phases());
             let is_settled = |it: &&Member| it.phase < next && (it.ready || self.has_outcome(it));
             let more = group.members[group.settled..].iter().take_while(is_settled).count();
             let settled = group.settled + more;
@@ -267,7 +259,7 @@ impl Machine {
             let of_next: Vec<_> = of_next.filter(|it| !it.ready).copied().collect();
             let Some(group) = self.groups.get_mut(key) else { return };
             group.settled = settled;
-            if holds_up || group.open == 0 {
+            if holds_up {
                 return;
             }
             if next == phases {
@@ -286,19 +278,18 @@ impl Machine {
     /// Every phase is ready. If nothing is left but steps that are done, the group ends.
     fn come_up(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         let now = self.now;
-        let Some(group) = self.groups.get(key) else { return };
-        let is_done = |it: &&Member| self.has_outcome(it) || self.is_parked(it);
-        let more = group.members[group.done..].iter().take_while(is_done).count();
+        let goes_on = |this: &Self, it: &Member| !this.has_outcome(it) && !this.is_parked(it);
+        let done = self.latest(key, goes_on).is_none();
+        let over = done && self.members(key, |it| !self.has_outcome(it)).is_empty();
         let Some(group) = self.groups.get_mut(key) else { return };
-        group.done += more;
-        let done = group.done == group.members.len();
-        if !core::mem::replace(&mut group.was_up, true) {
-            let (group, took) = (group.addr, group.began.until(now));
-            out.push(Effect::PublishGroup { group, notice: GroupNotice::Ready { took } });
+        // One of which every member has ended was never up.
+        if let Some(since) = group.starting_since.take().filter(|_| !over) {
+            let notice = GroupNotice::Ready { took: since.until(now) };
+            out.push(Effect::PublishGroup { group: group.addr, notice });
         }
-        if let (Some(group), true) = (self.groups.get_mut(key), done) {
+        if done {
             group.hold(Mode::Stopping { reason: StopReason::Stop });
-            self.groups.touch(key);
+            self.groups.touched.insert(key);
         }
     }
 
@@ -341,9 +332,11 @@ impl Machine {
         let Some(group) = self.groups.get(key) else { return };
         let waits = |it: &Member| !it.back || self.state_of(it).map_or(true, |it| it == phase);
         let all_wait = group.members.iter().all(waits);
-        if let (Some(group), true) = (self.groups.get_mut(key), all_wait) {
+        // An abandoned body holds up nobody if there is nobody.
+        let all_over = group.members.iter().all(|it| self.has_outcome(it));
+        if let (Some(group), true) = (self.groups.get_mut(key), all_wait || all_over) {
             group.end_restart(from);
-            self.groups.touch(key);
+            self.groups.touched.insert(key);
         }
     }
 
@@ -351,16 +344,15 @@ impl Machine {
     /// its share of the time of a shutdown.
     fn stop_phases(&mut self, key: GroupKey, reason: StopReason, out: &mut Vec<Effect>) {
         self.pull_back(key, out);
-        let last = self.groups.get(key).map_or(0, |group| group.phases - 1);
+        let last = self.groups.get(key).map_or(0, |group| group.phases() - 1);
         let due = last.saturating_sub(self.phase.steps());
         while let Some(phase) = self.latest(key, |this, it| !this.has_outcome(it)) {
             let Some(member) = self.next_told(key, phase.min(due)) else { return };
-            if self.is_parked(&member) {
-                self.end(member.task.key, End::Completed, out);
-            } else if self.state_of(&member).is_some_and(|state| !state.stop_recorded()) {
+            if self.state_of(&member).is_some_and(|state| !state.stop_recorded()) {
                 self.stop(member.task.key, reason, out);
             }
         }
+        self.end_group(key, out);
     }
 
     /// The phase of the last member of this kind. Those behind it are not looked at again.
@@ -416,9 +408,6 @@ impl Machine {
 
     /// Forgets a group of which every member has its outcome.
     fn end_group(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
-        if self.groups.get(key).map_or(true, |group| group.open > 0) {
-            return;
-        }
         let Some(group) = self.groups.remove(key) else { return };
         for member in group.members {
             if let Some(key) = self.tasks.find(member.task) {
@@ -443,6 +432,11 @@ impl Machine {
         let task = self.tasks.get(member.task.key).filter(|it| it.addr == member.task);
         let waits = |task: &Task| task.plan.step && task.state == State::Waiting(Wait::Phase);
         member.ready && task.is_some_and(waits)
+    }
+
+    /// Whether it is a member that has done all it has to, unless its group restarts.
+    pub(super) fn is_done_step(&self, key: TaskKey) -> bool {
+        self.group_of(key).is_some_and(|(_, member)| self.is_parked(member))
     }
 
     /// Whether a member will not end by itself: a step that is done, or one of a group that has a

@@ -14,7 +14,7 @@ impl Machine {
             group.members.iter().rev().find(|it| is(it)).map(|it| it.phase as usize)
         };
         match group.mode {
-            Mode::Up if group.was_up => GroupState::Up,
+            Mode::Up if group.starting_since.is_none() => GroupState::Up,
             Mode::Up => GroupState::Starting { phase: group.released.saturating_sub(1) as usize },
             Mode::Restarting { from } => {
                 let busy = |it: &Member| it.back && self.state_of(it).is_some_and(State::goes_back);

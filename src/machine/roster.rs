@@ -1,6 +1,6 @@
 //! The groups: who belongs to them, and how far each has got.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::table::Table;
@@ -17,34 +17,27 @@ pub(crate) struct Group {
     pub(super) limit: Option<RestartLimit>,
     /// In the order of their phases.
     pub(super) members: Vec<Member>,
-    pub(super) phases: u32,
     /// How many phases are released.
     pub(super) released: u32,
     pub(super) mode: Mode,
-    /// Every phase has been ready since the group began to start.
-    pub(super) was_up: bool,
-    /// When it began to start, at first or after a restart was asked for.
-    pub(super) began: Time,
+    /// When it began to start, at first or after a restart was asked for; `None` once every phase
+    /// has been ready since then.
+    pub(super) starting_since: Option<Time>,
     pub(super) restarts: u32,
-    /// How many members, from the first on, are known to be settled, and how many will not run
-    /// again. Both only grow until a restart.
-    pub(super) settled: usize,
-    pub(super) done: usize,
-    /// How many members have no outcome.
-    pub(super) open: usize,
-    /// How many of them are under `Always`.
+    /// How many members under `Always` have no outcome.
     pub(super) residents: usize,
+    /// How many members, from the first on, are known to be settled.
+    pub(super) settled: usize,
     /// Those that go back or stop wait for nothing but their phase, and will not until the group
     /// goes on.
     pub(super) held: bool,
-    /// From which member on all that go back or stop are told, and from which on they are at rest
-    /// or abandoned, or over: the last phase comes first.
+    /// From which member on all that go back or stop are told: the last phase comes first.
     pub(super) told: usize,
+    /// From which member on nobody is awaited any more: all that go back are at rest or abandoned,
+    /// all that stop are over, and while the group is up, all are over or steps that are done.
     pub(super) rest: usize,
     /// The latest restarts that count, at most as many as the limit allows.
     latest: VecDeque<Time>,
-    /// Whether it is among those to be advanced.
-    pub(super) touched: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,23 +75,23 @@ impl Group {
             addr,
             strategy,
             limit,
-            phases: members.last().map_or(0, |member| member.phase + 1),
-            settled: 0,
-            done: 0,
-            open: members.len(),
-            residents,
-            held: true,
-            told: 0,
-            rest: 0,
-            members,
             released: 0,
             mode: Mode::Up,
-            was_up: false,
-            began: now,
+            starting_since: Some(now),
             restarts: 0,
+            residents,
+            settled: 0,
+            held: true,
+            told: members.len(),
+            rest: members.len(),
+            members,
             latest: VecDeque::new(),
-            touched: false,
         }
+    }
+
+    /// How many phases there are.
+    pub(super) fn phases(&self) -> u32 {
+        self.members.last().map_or(0, |member| member.phase + 1)
     }
 
     pub(crate) const fn addr(&self) -> GroupAddr {
@@ -159,13 +152,14 @@ impl Group {
             member.back |= all || rest || Some(member.task.key) == culprit;
         }
         self.restarts = self.restarts.saturating_add(1);
-        (self.was_up, self.began) = (false, now);
+        self.starting_since = Some(now);
     }
 
     /// All that had to go back is at rest: phases are released again.
     pub(super) fn end_restart(&mut self, from: u32) {
         self.mode = Mode::Up;
-        (self.released, self.settled, self.done) = (from, 0, 0);
+        (self.released, self.settled) = (from, 0);
+        self.look_anew();
         for member in &mut self.members {
             member.ready &= !member.back;
             member.back = false;
@@ -206,7 +200,7 @@ pub(crate) struct Groups {
     entries: Table<Group>,
     /// The groups of all members that exist, and their places there.
     by_member: BTreeMap<TaskKey, (GroupKey, usize)>,
-    pub(super) touched: VecDeque<GroupKey>,
+    pub(super) touched: BTreeSet<GroupKey>,
 }
 
 impl Groups {
@@ -266,13 +260,13 @@ impl Groups {
         self.entries.iter()
     }
 
-    /// Notes that a group is to be advanced.
-    pub(super) fn touch(&mut self, key: GroupKey) {
-        if let Some(group) = self.entries.get_mut(key.0) {
-            if !core::mem::replace(&mut group.touched, true) {
-                self.touched.push_back(key);
-            }
-        }
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(self.entries.iter().map(|group| group.addr.key));
+    }
+
+    /// The most phases that any group has.
+    pub(super) fn most_phases(&self) -> u32 {
+        self.entries.iter().map(Group::phases).max().unwrap_or(0)
     }
 }
 

@@ -32,6 +32,8 @@ impl Machine {
                 };
                 self.end(key, end, out);
             }
+            // What it was to do is done.
+            State::Waiting(_) if self.is_done_step(key) => self.end(key, End::Completed, out),
             State::Runnable | State::Waiting(_) => {
                 self.end(key, End::Cancelled { reason, ret: None }, out);
             }
@@ -133,7 +135,7 @@ impl Machine {
         }
         self.note_unfinished(out);
         let began = self.now;
-        let phases = self.groups.iter().map(|group| group.phases).max().unwrap_or(1);
+        let phases = self.groups.most_phases().max(1);
         let share = self.limits.grace / phases;
         self.phase = Phase::Stopping {
             began,
@@ -164,7 +166,7 @@ impl Machine {
     /// One more phase of each group has had its share of the time.
     pub(super) fn step_down(&mut self) {
         let Phase::Stopping { began, grace_until, share, .. } = self.phase else { return };
-        let most = self.groups.iter().map(|group| group.phases).max().unwrap_or(0);
+        let most = self.groups.most_phases();
         let mut steps = 0;
         let after = |steps| began.after(share.saturating_mul(steps));
         while steps < most && after(steps + 1) <= self.now {
@@ -172,7 +174,7 @@ impl Machine {
         }
         let next_step = if steps + 1 < most { after(steps + 1) } else { Time::NEVER };
         self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
-        self.touch_groups();
+        self.groups.touch_all();
     }
 
     /// Begins a drain or a shutdown, or makes it urgent.
@@ -191,7 +193,7 @@ impl Machine {
                 for key in keys {
                     self.stop(key, StopReason::Shutdown, out);
                 }
-                self.touch_groups();
+                self.groups.touch_all();
             }
             Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {}
         }

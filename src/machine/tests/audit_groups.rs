@@ -40,12 +40,11 @@ pub(super) fn audit_groups(machine: &Machine) {
 
 fn audit_group(machine: &Machine, group: &Group, members: &[Found<'_>]) {
     assert!(members.iter().any(has_no_outcome), "{group:?} is over and not forgotten");
-    let open = members.iter().filter(|found| has_no_outcome(found)).count();
     let resident = |found: &&Found<'_>| {
         has_no_outcome(found) && found.1.is_some_and(|task| task.plan.is_resident())
     };
     let residents = members.iter().filter(resident).count();
-    assert_eq!((group.open, group.residents), (open, residents), "{group:?} has lost count");
+    assert_eq!(group.residents, residents, "{group:?} has lost count");
     for (member, task) in members {
         let Some(task) = task else { continue };
         assert_eq!(machine.groups.key_of(task), Some(group.addr.key), "{task:?} is in no group");
@@ -66,7 +65,7 @@ fn audit_up(group: &Group, members: &[Found<'_>]) {
     assert!(members.iter().all(|(it, _)| !it.back), "{group:?} sends somebody back");
     let released = members.iter().filter(|(it, _)| it.phase < group.released);
     let settled = released.clone().all(|found| found.0.ready || !has_no_outcome(found));
-    let up = group.released == group.phases && group.was_up;
+    let up = group.released == group.phases() && group.starting_since.is_none();
     assert_eq!(settled, up, "{group:?} does not come up, or did too early");
     for (member, task) in released {
         let waits = task.is_some_and(|task| task.state == State::Waiting(Wait::Phase));
@@ -76,7 +75,7 @@ fn audit_up(group: &Group, members: &[Found<'_>]) {
 }
 
 fn audit_restart(group: &Group, from: u32, members: &[Found<'_>]) {
-    assert!(!group.was_up, "{group:?} is up and restarts");
+    assert!(group.starting_since.is_some(), "{group:?} is up and restarts");
     let back = || members.iter().filter(|(it, _)| it.back);
     assert!(back().next().is_some(), "{group:?} restarts for nobody");
     assert!(back().all(|(it, _)| it.phase >= from), "{group:?} restarts from too late");
@@ -102,7 +101,7 @@ fn audit_restart(group: &Group, from: u32, members: &[Found<'_>]) {
 }
 
 fn audit_stop(machine: &Machine, group: &Group, members: &[Found<'_>]) {
-    let last = group.phases - 1;
+    let last = group.phases() - 1;
     for (member, task) in members {
         let Some(task) = task else { continue };
         assert_held(task, true);

@@ -303,6 +303,7 @@ impl Model {
     /// Asks one to stop, for this reason.
     pub(super) fn stop(&mut self, at: usize, why: &'static str) {
         match self.members[at].place {
+            Place::Turn if self.members[at].is_done() => self.end(at, "completed", false),
             Place::Turn | Place::Backoff | Place::Spacing | Place::Starting => {
                 self.end(at, &format!("cancelled by {why}"), false);
             }
@@ -411,11 +412,7 @@ impl Model {
             }
             for at in (0..self.members.len()).rev() {
                 if self.members[at].phase == phase {
-                    if self.members[at].is_done() {
-                        self.end(at, "completed", false);
-                    } else {
-                        self.stop(at, why);
-                    }
+                    self.stop(at, why);
                 }
             }
         }

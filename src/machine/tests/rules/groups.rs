@@ -282,6 +282,28 @@ fn what_stands_before_a_member_that_a_body_waits_for_needs_no_permit() {
     rig.due_at(ms(10)).gives("* a waits for a permit");
 }
 
+/// The claim wins over the revocation, and the word over the tell: it will be told even so.
+#[test]
+fn a_member_that_was_asked_to_stop_before_it_was_ready_is_not_ready() {
+    let mut rig = Rig::new();
+    rig.submit_group(group().then([task("a")])).whatever();
+    rig.stop("a").has("revoke a/1");
+    rig.not_revoked("a").gives("* a/1 starting\n tell a/1 stop until 100ms");
+    assert_eq!(rig.group_state("a"), "starting 0");
+    rig.told("a").whatever();
+    let orders = rig.returns("a", Return::Cancelled);
+    orders.has("* group ended");
+    orders.has_none("* group ready");
+
+    let mut rig = Rig::new();
+    rig.submit_group(group().then([task("a").ready_within(ms(10))]).then([task("b")])).whatever();
+    rig.claim("a").whatever();
+    rig.stop("a").has("tell a/1 stop until 100ms");
+    says(&mut rig, "a", 1).gives("* a/1 ready after 0ns");
+    assert_eq!(rig.state("b"), "waiting");
+    rig.returns("a", Return::Cancelled).has("start b/1");
+}
+
 #[test]
 fn one_at_rest_that_is_stopped_meanwhile_is_dropped_before_an_earlier_phase_is_told() {
     let spec = group().one_for_all().then([task("a")]).then([task("b")]).then([task("c").open()]);

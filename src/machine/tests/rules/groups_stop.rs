@@ -133,6 +133,38 @@ fn steps_that_are_done_are_completed_and_others_cancelled() {
     rig.returns("b", Return::Ok).has("deliver b: completed");
 }
 
+/// What it was to do is done, and the stop only takes its further runs away.
+#[test]
+fn a_step_that_is_done_is_completed_whoever_stops_it() {
+    let stops: [fn(&mut Rig) -> Orders; 4] = [
+        |rig| rig.stop("a"),
+        |rig| rig.stop_slot("a"),
+        |rig| rig.submit(task("x").slot("a").replace()),
+        |rig| rig.drain(ms(1000)),
+    ];
+    for stop in stops {
+        let mut rig = Rig::new();
+        let a = task("a").step().stop_at_drain().open();
+        rig.submit_group(group().one_for_all().then([a]).then([task("b")])).whatever();
+        rig.claim("a").whatever();
+        rig.returns("a", Return::Ok).whatever();
+        rig.claim("b").has("* group ready after 0ns");
+        stop(&mut rig).has("close a, stop");
+        rig.closed("a").has("deliver a: completed");
+        assert_eq!(rig.group_state("a"), "up");
+    }
+    // Sent back, and about to run again: nothing of this start is done.
+    let mut rig = Rig::new();
+    rig.submit_group(group().one_for_all().then([task("a").step()]).then([task("b")])).whatever();
+    rig.claim("a").whatever();
+    rig.returns("a", Return::Ok).whatever();
+    rig.claim("b").whatever();
+    rig.at(ms(10)).returns("b", Return::Failed).whatever();
+    rig.due_at(ms(20)).gives("start a/2");
+    rig.stop("a").gives("* a slot terminating\n revoke a/2");
+    rig.revoked("a").has("deliver a: cancelled by stop");
+}
+
 #[test]
 fn a_member_that_fails_for_good_stops_its_group() {
     for spec in [line().one_for_all(), line().rest_for_one()] {

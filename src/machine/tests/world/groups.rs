@@ -48,8 +48,8 @@ struct Member {
     slot: Option<SlotKey>,
     /// Ready since it last went back.
     ready: bool,
-    /// It goes back, and has not started since.
-    back: bool,
+    /// The restart in which it goes back, if it has not started since.
+    back: Option<u32>,
     /// An attempt was ordered, and has neither ended nor was it abandoned.
     busy: bool,
     /// Its body is being dropped.
@@ -168,7 +168,7 @@ impl Watch {
                     stops_at_drain: it.plan.stop_at_drain,
                     slot: it.slot,
                     ready: false,
-                    back: false,
+                    back: None,
                     busy: false,
                     closing: false,
                     runs: 0,
@@ -240,18 +240,18 @@ impl Watch {
         match notice {
             Notice::AttemptStarting { attempt } => {
                 if let Some((_, it)) = self.member(attempt.task) {
-                    it.ready |= !it.back && !it.waits_for_word && !it.is_step;
+                    it.ready |= it.back.is_none() && !it.waits_for_word && !it.is_step;
                 }
             }
             Notice::AttemptReady { attempt, .. } => {
                 if let Some((_, it)) = self.member(attempt.task) {
-                    it.ready |= !it.back && !it.is_step;
+                    it.ready |= it.back.is_none() && !it.is_step;
                 }
             }
             Notice::AttemptEnded { attempt, told, ending, .. } => {
                 if let Some((_, it)) = self.member(attempt.task) {
                     let done = it.is_step && told.is_none() && ending == Ending::Succeeded;
-                    it.ready |= !it.back && done;
+                    it.ready |= it.back.is_none() && done;
                     it.busy = false;
                 }
             }
@@ -285,15 +285,16 @@ impl Watch {
         for other in &group.members {
             let settled = other.ready || other.over;
             assert!(other.phase >= phase || settled, "{attempt:?} starts before {other:?}");
-            let alone = group.strategy == Strategy::RestForOne && other.phase == phase;
             // One that was stopped by hand is out of it with its outcome, even if it still runs.
             let is_out = other.over && other.asked;
-            let runs = back && other.back && !alone && !is_out && cells.runs(other.task);
+            // A neighbour may go back in a later restart, of which this one is no part.
+            let with_it = back.is_some() && other.back == back;
+            let runs = with_it && !is_out && cells.runs(other.task);
             assert!(!runs, "{attempt:?} starts while {other:?} runs from before");
         }
         let member = &mut group.members[own];
-        if member.back {
-            (member.back, member.ready) = (false, false);
+        if member.back.take().is_some() {
+            member.ready = false;
             group.from = None;
         }
         (member.busy, member.attempt) = (true, attempt.number);
@@ -316,8 +317,9 @@ impl Watch {
         match reason {
             CancelReason::Group => {
                 sights.push("told group");
-                assert!(own.back && group.from.is_some(), "{own:?} is told for nothing: {group:?}");
-                let mut busy = later.filter(|it| it.back && (it.busy || it.closing));
+                let goes_back = own.back.is_some() && group.from.is_some();
+                assert!(goes_back, "{own:?} is told for nothing: {group:?}");
+                let mut busy = later.filter(|it| it.back.is_some() && (it.busy || it.closing));
                 assert!(busy.next().is_none(), "{own:?} is told too soon: {group:?}");
             }
             CancelReason::Stop | CancelReason::Shutdown if !own.asked && !self.urgent => {
@@ -364,7 +366,9 @@ impl Group {
             GroupNotice::Starting => sights.push("admitted"),
             GroupNotice::Ready { .. } => {
                 assert!(self.stops.is_none() && !self.up, "{self:?} is up twice");
-                let ready = self.members.iter().all(|it| (it.ready && !it.back) || it.over);
+                let ready = |it: &Member| it.ready && it.back.is_none();
+                let lives = self.members.iter().any(|it| !it.over);
+                let ready = lives && self.members.iter().all(|it| ready(it) || it.over);
                 assert!(ready, "{self:?} is up too soon");
                 (self.up, self.from) = (true, None);
                 self.n_ups += 1;
@@ -415,7 +419,7 @@ impl Group {
             assert!(matches!(input, Input::GroupRestartRequested(_)), "nobody asked for a restart");
             sights.push("restarts by hand");
             self.from = Some(0);
-            return self.members.iter_mut().for_each(|it| it.back = true);
+            return self.members.iter_mut().for_each(|it| it.back = Some(self.n_restarts));
         };
         let own = self.members.iter().find(|it| it.task == culprit.id).expect("a member").phase;
         let from = match self.strategy {
@@ -423,7 +427,8 @@ impl Group {
             Strategy::OneForAll => 0,
             Strategy::RestForOne => own,
         };
-        if let Some(before) = self.from.filter(|_| self.members.iter().any(|it| it.back)) {
+        let restarts = self.members.iter().any(|it| it.back.is_some());
+        if let Some(before) = self.from.filter(|_| restarts) {
             // Those that go back may be about to start, so that this is another restart.
             assert!(from <= before, "{self:?} restarts from {from} while it does from {before}");
             if from < before {
@@ -433,7 +438,9 @@ impl Group {
         self.from = Some(from);
         for it in &mut self.members {
             let all = self.strategy == Strategy::OneForAll;
-            it.back |= all || it.phase > from || it.task == culprit.id;
+            if all || it.phase > from || it.task == culprit.id {
+                it.back = Some(self.n_restarts);
+            }
         }
 
         let mut counts = None;

@@ -6,10 +6,11 @@
 //! each event that matters. `load` reads a file under /proc every second (where there is none, it
 //! fails and is retried). `count` reports its progress, and `again` asks for a second `count`,
 //! which is refused, because its slot is busy. `device` is a TCP peer that comes, falls silent and
-//! goes; `client` follows it: the watchdog notices its silence, and it reconnects with backoff.
-//! `query` runs into its limit, `parse` panics, and both are retried. `session` is the task whose
-//! end ends the others. The report counts 8 tasks and a refusal: 5 completed, 3 cancelled,
-//! 1 rejected. The exit code is 0. Ctrl-C ends it early, with exit code 130.
+//! goes; `client` follows it: the watchdog notices its silence. Both are a group: the client starts
+//! once the device listens, and when that fails, both start again. `query` runs into its limit,
+//! `parse` panics, and both are retried. `session` is the task whose end ends the others. The report
+//! counts 8 tasks and a refusal: 5 completed, 3 cancelled, 1 rejected. The exit code is 0. Ctrl-C
+//! ends it early, with exit code 130.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -59,13 +60,15 @@ fn again(ctx: &TaskContext) -> TaskResult {
 fn device(ctx: &TaskContext, address: SocketAddr) -> TaskResult {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
+    ctx.ready(); // the next phase of the group may start
     let mut clients = Vec::new();
     for reading in 1..=3 {
         ctx.sleep(ms(200))?;
         clients.extend(listener.incoming().map_while(Result::ok));
         clients.retain_mut(|client| writeln!(client, "{reading}").is_ok());
     }
-    Ok(ctx.sleep(ms(700))?)
+    ctx.sleep(ms(700))?;
+    Err("the device was unplugged".into())
 }
 
 /// Connects to a peer. A read that blocks there ends once the body is told to return.
@@ -76,8 +79,8 @@ fn connect(ctx: &TaskContext, address: SocketAddr) -> TaskResult<(TcpStream, Can
     Ok((stream, hook))
 }
 
-/// Any error is a failure, which is retried with backoff; `Ok` ends the streak of failures, and
-/// with `RestartPolicy::Always` the body runs again.
+/// Reads until the peer closes the connection or the attempt is told to return. With
+/// `RestartPolicy::Always` it runs again after that.
 fn client(ctx: &TaskContext, console: &Console, address: SocketAddr) -> TaskResult {
     let (stream, _hook) = connect(ctx, address)?;
     for line in BufReader::new(stream).lines() {
@@ -122,15 +125,18 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?; // a port that is free
     let soon = BackoffPolicy::exponential(ms(100), ms(400));
     let [for_load, for_count, for_client, for_query] = [(); 4].map(|()| console.clone());
+    let client = TaskSpec::new("client", move |ctx| client(ctx, &for_client, address));
+    let link = GroupSpec::new("link")
+        .rest_for_one()
+        .then([TaskSpec::new("device", move |ctx| device(ctx, address))
+            .ready_within(ms(500))
+            .backoff(BackoffPolicy::constant(ms(500)))])
+        .then([client.restart(RestartPolicy::Always).backoff(soon).watchdog(ms(400))]);
+    supervisor.handle().add_group(link)?;
     let report = supervisor.run([
         TaskSpec::new("load", move |_| load(&for_load)).every(ms(1000)),
         TaskSpec::new("count", move |ctx| count(ctx, &for_count)),
         TaskSpec::new("again", again),
-        TaskSpec::new("device", move |ctx| device(ctx, address)).repeat_after(ms(600)),
-        TaskSpec::new("client", move |ctx| client(ctx, &for_client, address))
-            .restart(RestartPolicy::Always)
-            .backoff(soon)
-            .watchdog(ms(400)),
         TaskSpec::new("query", move |ctx| query(ctx, &for_query)).timeout(ms(900)).backoff(soon),
         TaskSpec::new("parse", parse).backoff(soon),
         TaskSpec::once("session", |ctx| Ok(ctx.sleep(ms(4000))?)).shutdown_on_end(),

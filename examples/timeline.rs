@@ -4,8 +4,8 @@
 //! `timeline.html`, `timeline.svg` and `timeline.json` into the folder (default: the system's for
 //! temporary files). The page shows a sensor that fails twice before it works, two syncs of one
 //! tenant of which the second waits for the first, three writers of which one at a time may use the
-//! flash, a query that is too slow, and a probe that hangs and is given up. The JSON is for
-//! <https://ui.perfetto.dev>.
+//! flash, a query that is too slow, a group that restarts, and a probe that hangs and is given up.
+//! The JSON is for <https://ui.perfetto.dev>.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -64,6 +64,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let query = sleeper("slow query", ms(5000)).timeout(ms(300)).max_retries(1);
     handle.add(query.backoff(BackoffPolicy::constant(ms(150))))?;
     handle.add(sleeper("http server", Duration::MAX))?;
+
+    // The reader starts once the driver is ready, and again whenever the driver has failed.
+    let driver = TaskSpec::new("driver", |ctx| {
+        ctx.sleep(ms(100))?;
+        ctx.ready();
+        ctx.sleep(if ctx.attempt() == 1 { ms(350) } else { Duration::MAX })?;
+        Err("the modem was unplugged".into())
+    });
+    let driver = driver.ready_within(ms(900)).backoff(BackoffPolicy::constant(ms(150)));
+    let reader = sleeper("reader", Duration::MAX);
+    handle.add_group(GroupSpec::new("modem").one_for_all().then([driver]).then([reader]))?;
     handle.add(sleeper("the end", ms(1400)).shutdown_on_end())?;
 
     let report = supervisor.wait_shutdown()?;

@@ -2,13 +2,11 @@
 
 use std::time::SystemTime;
 
-use crate::output::error::TaskError;
 use crate::output::event::{Event, EventKind};
 use crate::output::outcome::Outcome;
+use crate::output::words::in_words;
 use crate::vocabulary::escaped::Escaped;
-use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::StopReason;
-use crate::vocabulary::time::Short;
 
 /// A line, and how grave it is.
 pub(super) type Line = (String, log::Level);
@@ -51,7 +49,7 @@ pub(super) fn line(event: &Event) -> Line {
         (None, Some(group)) => format!("group {} ", Escaped(group)),
         (None, None) => String::new(),
     };
-    (format!("{} {who}{}", clock(event.at), said(&event.kind)), event.kind.level())
+    (format!("{} {who}{}", clock(event.at), in_words(&event.kind)), event.kind.level())
 }
 
 /// The time of day, in UTC.
@@ -60,65 +58,10 @@ pub(super) fn clock(at: SystemTime) -> String {
     format!("{:02}:{:02}:{:02}", secs / 3600 % 24, secs / 60 % 60, secs % 60)
 }
 
-fn said(kind: &EventKind) -> String {
-    use EventKind as E;
-    match kind {
-        E::AttemptFailed { attempt, error, .. } => {
-            format!("attempt {attempt} failed: {}", Escaped(error))
-        }
-        E::AttemptPanicked { attempt, error, .. } => {
-            format!("attempt {attempt} panicked: {}", Escaped(error))
-        }
-        E::AttemptTimedOut { attempt, ran, error, .. } => {
-            format!("attempt {attempt} timed out after {}{}", Short(*ran), why(error.as_ref()))
-        }
-        E::AttemptUnresponsive { attempt, ran, error, .. } => {
-            let (ran, why) = (Short(*ran), why(error.as_ref()));
-            format!("attempt {attempt} was unresponsive, and returned after {ran}{why}")
-        }
-        E::AttemptOverdue { attempt, ran } => {
-            format!("attempt {attempt} is over its limit after {}", Short(*ran))
-        }
-        E::AttemptSilent { attempt, silent_for, mark } => {
-            let at = mark.as_ref().map_or_else(String::new, |mark| format!(", at {mark}"));
-            format!("attempt {attempt} has been silent for {}{at}", Short(*silent_for))
-        }
-        E::AttemptResponsive { attempt } => format!("attempt {attempt} is responsive again"),
-        E::AttemptAbandoned { attempt, ran, .. } => {
-            format!("attempt {attempt} does not return; abandoned after {}", Short(*ran))
-        }
-        E::AttemptStable { attempt, .. } => format!("attempt {attempt} is stable"),
-        E::StallReport { attempt, stall } => format!("attempt {attempt}: its thread is {stall}"),
-        E::RetryScheduled { attempt, delay, .. } => {
-            format!("attempt {} follows in {}", attempt + 1, Short(*delay))
-        }
-        E::Rejected { why } => format!("rejected: {why}"),
-        E::TaskPaused => "paused".to_owned(),
-        E::TaskResumed => "resumed".to_owned(),
-        E::TaskEnded { outcome } => format!("ended: {outcome}"),
-        E::GroupRestarting { culprit, restarts } => {
-            format!("restarts{}, restart {restarts}", because(culprit.as_ref()))
-        }
-        E::GroupStopping { why, culprit } => {
-            format!("stops ({why}){}", because(culprit.as_ref()))
-        }
-        E::DrainRequested { cause, .. } => format!("drain: {cause}"),
-        E::ShutdownRequested { cause } => format!("shutdown: {cause}"),
-        other => other.to_string(),
-    }
-}
-
-fn because(culprit: Option<&TaskRef>) -> String {
-    culprit.map_or_else(String::new, |culprit| format!(" because of {culprit}"))
-}
-
-fn why(error: Option<&TaskError>) -> String {
-    error.map_or_else(String::new, |error| format!(": {}", Escaped(error)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::error::TaskError;
     use crate::output::mark::Mark;
     use crate::vocabulary::reason::CancelReason;
     use std::sync::Arc;

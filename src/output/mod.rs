@@ -4,6 +4,9 @@
 
 pub(crate) mod line;
 
+#[cfg(any(feature = "console", feature = "timeline"))]
+pub(crate) mod words;
+
 mod event_labels;
 
 pub(crate) mod event;

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::chrome::Quoted;
-use super::kind::Kind;
-use super::picture::{short, Picture, GROUPS};
+use super::kind::{Kind, Look};
+use super::picture::{short, Picture, PARTS};
+use super::spans::Who;
 use super::svg;
 
 pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
@@ -21,19 +22,18 @@ pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "</script></body></html>")
 }
 
-/// Each slice is nine numbers: row, depth, kind, start and length in nanoseconds, whether it goes
-/// on, the attempt, and which of the strings name its task and are its text.
+/// Each slice is eight numbers: row, kind, start and length in nanoseconds, whether it goes on, the
+/// attempt, and which of the strings name its task and are its text.
 fn write_data(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
     let Picture { from, to, evicted, lost, .. } = picture;
-    write!(out, r#"{{"from":{from},"to":{to},"evicted":{evicted},"lost":{lost},"groups":["#)?;
-    list(out, GROUPS.iter().map(|name| Quoted(name).to_string()))?;
+    write!(out, r#"{{"from":{from},"to":{to},"evicted":{evicted},"lost":{lost},"parts":["#)?;
+    list(out, PARTS.iter().map(|name| Quoted(name).to_string()))?;
     write!(out, r#"],"kinds":["#)?;
-    let kind = |(label, colour, _): &(&str, &str, &str)| format!("[\"{label}\",\"{colour}\"]");
-    list(out, Kind::LOOKS.iter().map(kind))?;
+    list(out, Kind::LOOKS.iter().map(look))?;
     write!(out, r#"],"rows":["#)?;
-    list(out, picture.rows.iter().map(|row| format!("[{},{}]", row.group, Quoted(&row.name))))?;
+    list(out, picture.rows.iter().map(|row| format!("[{},{}]", row.part, Quoted(&row.name))))?;
 
-    let mut strings = Vec::from([String::new()]);
+    let mut strings = vec![String::new()];
     let mut known = HashMap::from([(String::new(), 0)]);
     let mut number = |text: String| {
         *known.entry(text).or_insert_with_key(|text| {
@@ -44,19 +44,28 @@ fn write_data(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
     write!(out, r#"],"slices":["#)?;
     let slices = picture.slices.iter().map(|slice| {
         let span = &picture.spans[slice.span];
-        let name = span.task.as_ref().map(|task| short(&task.to_string()));
-        let name = number(name.unwrap_or_default());
+        let name = number(match &span.who {
+            Who::Supervisor => String::new(),
+            Who::Group(name) => short(name),
+            Who::Task(task) => short(&task.to_string()),
+        });
         let text = number(span.text.as_deref().unwrap_or_default().to_owned());
-        let (row, depth, kind) = (slice.row, slice.depth, span.kind as u8);
         let start = slice.start.max(*from).min(slice.end);
-        let (start, length) = (start.saturating_sub(*from), slice.end - start);
-        let (open, attempt) = (u8::from(span.open), span.attempt);
-        format!("{row},{depth},{kind},{start},{length},{open},{attempt},{name},{text}")
+        let (since, length) = (start.saturating_sub(*from), slice.end - start);
+        let (row, kind, open, attempt) =
+            (slice.row, span.kind as u8, u8::from(span.open), span.attempt);
+        format!("{row},{kind},{since},{length},{open},{attempt},{name},{text}")
     });
     list(out, slices)?;
     write!(out, r#"],"strings":["#)?;
     list(out, strings.iter().map(|text| Quoted(text).to_string()))?;
     write!(out, "]}}")
+}
+
+fn look(look: &Look) -> String {
+    let Look { label, colour, shape, is_trouble, .. } = *look;
+    let (shape, ink) = (shape as u8, look.ink());
+    format!(r##"["{label}","#{colour:06x}",{shape},"{ink}",{is_trouble}]"##)
 }
 
 fn list(out: &mut impl Write, items: impl Iterator<Item = String>) -> io::Result<()> {

@@ -2,25 +2,32 @@
 //! other, because viewers show anything else wrongly without a word.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::kind::Kind;
-use super::spans::Span;
+use super::kind::{Kind, Look, Shape};
+use super::spans::{Span, Who};
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskId;
 
 /// The parts of the picture, from top to bottom.
-pub(super) const GROUPS: [&str; 4] = ["supervisor", "abandoned", "slots and tasks", "threads"];
+pub(super) const PARTS: [&str; 6] =
+    ["supervisor", "groups", "abandoned", "slots and tasks", "threads", "attempts of other tasks"];
+
+const SUPERVISOR: usize = 0;
+const GROUPS: usize = 1;
+pub(super) const ABANDONED: usize = 2;
+pub(super) const TASKS: usize = 3;
+pub(super) const THREADS: usize = 4;
+const OTHERS: usize = 5;
 
 pub(super) struct Row {
-    /// An index of [`GROUPS`].
-    pub(super) group: usize,
+    /// An index of [`PARTS`].
+    pub(super) part: usize,
     pub(super) name: String,
 }
 
 pub(super) struct Slice {
     pub(super) row: usize,
-    /// How many slices it lies in.
-    pub(super) depth: u8,
     pub(super) span: usize,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -39,20 +46,25 @@ pub(super) struct Picture {
     pub(super) lost: u64,
 }
 
-/// More rows of slots and tasks would not be read. Of further tasks, only the attempts are shown.
+/// Below so many rows, slots and tasks would not be read. Of those, only the attempts are shown.
 const MAX_ROWS: usize = 500;
 
-/// All spans of one task that stand in the row of its slot.
-struct Whole {
+/// Spans that stand in one row, whatever stands beside them: all of one task, or a single one.
+struct Item {
     spans: Vec<usize>,
-    start: u64,
-    end: u64,
-    trouble: bool,
+    first: u64,
+    last: u64,
 }
 
-/// Rows of one name: each is free again at that time.
+/// What has one name: a slot, a thread. Items that were there at the same time need a row each.
 #[derive(Default)]
-struct Lanes(Vec<(usize, u64)>);
+struct Track {
+    items: Vec<Item>,
+    has_trouble: bool,
+}
+
+/// The part, whether it is the name of a task without slot, and the name.
+type Name = (usize, bool, Arc<str>);
 
 impl Picture {
     pub(super) fn new(spans: Vec<Span>, to: u64, evicted: u64, lost: u64) -> Self {
@@ -61,156 +73,158 @@ impl Picture {
         let from = starts.min().or_else(|| spans.iter().map(|span| span.start).min()).unwrap_or(0);
         let (rows, slices) = (Vec::new(), Vec::new());
         let mut picture = Self { rows, slices, spans, from, to, evicted, lost };
-        picture.draw_supervisor();
-        picture.draw_abandoned();
-        picture.draw_tasks();
-        picture.draw_threads();
-        picture.nest();
+
+        let mut others = Track::default();
+        for ((part, _, name), track) in picture.tracks() {
+            let rest = picture.draw(part, &name, track);
+            let attempts = rest.into_iter().flat_map(|item| item.spans);
+            let attempts = attempts.filter(|&it| picture.spans[it].kind.is_attempt());
+            others.items.extend(attempts.map(|it| Item::of(it, &picture.spans[it])));
+        }
+        others.items.sort_by_key(|item| item.first);
+        picture.draw(OTHERS, "attempts", others);
+        picture.clamp();
         picture
     }
 
-    fn draw_supervisor(&mut self) {
-        let own = self.find(|span| span.task.is_none());
-        if !own.is_empty() {
-            let row = self.row(0, "supervisor");
-            for span in own {
-                self.add(row, span);
-            }
-        }
-    }
-
-    fn draw_abandoned(&mut self) {
-        let mut lanes = Lanes::default();
-        for span in self.find(|span| span.kind == Kind::Stuck) {
-            let (start, end) = (self.spans[span].start, self.spans[span].end);
-            let row = lanes.find(start, end).unwrap_or_else(|| {
-                let row = self.row(1, "abandoned");
-                lanes.take(row, end)
-            });
-            self.add(row, span);
-        }
-    }
-
-    /// One row for each slot, or for each name of tasks without slot; more if tasks of it lived at
-    /// the same time.
-    fn draw_tasks(&mut self) {
-        let mut wholes = HashMap::<TaskId, Whole>::new();
+    /// The tracks in the order in which they are drawn.
+    fn tracks(&self) -> Vec<(Name, Track)> {
+        let mut tracks = BTreeMap::<Name, Track>::new();
+        // Where the item of a task is.
+        let mut tasks = HashMap::<TaskId, usize>::new();
         for (index, span) in self.spans.iter().enumerate() {
-            let Some(task) = span.task.as_ref().filter(|_| span.kind != Kind::Stuck) else {
-                continue;
-            };
-            let new = || Whole { spans: Vec::new(), start: u64::MAX, end: 0, trouble: false };
-            let whole = wholes.entry(task.id).or_insert_with(new);
-            whole.spans.push(index);
-            whole.start = whole.start.min(span.start);
-            whole.end = whole.end.max(span.end);
-            whole.trouble |= span.kind.is_trouble();
-        }
-        let mut keys = BTreeMap::<_, Vec<Whole>>::new();
-        for whole in wholes.into_values() {
-            let task = self.spans[whole.spans[0]].task.as_ref().expect("a span of a task");
-            let slot = task.slot.clone();
-            keys.entry((slot.is_none(), slot.unwrap_or_else(|| task.name.clone())))
-                .or_default()
-                .push(whole);
-        }
-        let mut keys: Vec<_> = keys.into_iter().map(|((_, name), tasks)| (name, tasks)).collect();
-        for (_, tasks) in &mut keys {
-            tasks.sort_by_key(|it| (it.start, it.spans[0]));
-        }
-        // Those with trouble come first, and have a row even if others have none.
-        keys.sort_by_key(|(_, tasks)| (!tasks.iter().any(|it| it.trouble), tasks[0].start));
-
-        let first = self.rows.len();
-        let mut folded = Vec::new();
-        for (name, tasks) in keys {
-            let mut lanes = Lanes::default();
-            for it in tasks {
-                let row = lanes.find(it.start, it.end).or_else(|| {
-                    let is_full = self.rows.len() - first >= MAX_ROWS;
-                    (!is_full).then(|| lanes.take(self.row(2, &name), it.end))
-                });
-                match row {
-                    Some(row) => it.spans.into_iter().for_each(|span| self.add(row, span)),
-                    None => folded.extend(it.spans),
+            let (name, task) = match &span.who {
+                Who::Supervisor => ((SUPERVISOR, false, Arc::from(PARTS[SUPERVISOR])), None),
+                Who::Group(name) => ((GROUPS, false, Arc::clone(name)), None),
+                Who::Task(task) if span.kind == Kind::Stuck => {
+                    ((ABANDONED, false, Arc::clone(&task.name)), None)
                 }
+                Who::Task(task) => {
+                    let slot = task.slot.as_ref();
+                    ((TASKS, slot.is_none(), Arc::clone(slot.unwrap_or(&task.name))), Some(task.id))
+                }
+            };
+            let track = tracks.entry(name).or_default();
+            track.has_trouble |= span.kind.look().is_trouble;
+            let items = &mut track.items;
+            let place = task.map_or(items.len(), |task| *tasks.entry(task).or_insert(items.len()));
+            match items.get_mut(place) {
+                Some(item) => item.add(index, span),
+                None => items.push(Item::of(index, span)),
+            }
+            if let Some(thread) = span.thread.as_ref().filter(|_| span.kind != Kind::Told) {
+                let track = tracks.entry((THREADS, false, Arc::clone(thread))).or_default();
+                track.items.push(Item::of(index, span));
             }
         }
-        folded.retain(|&span| self.spans[span].kind.is_attempt());
-        folded.sort_by_key(|&span| self.spans[span].start);
-        let mut lanes = Lanes::default();
-        for span in folded {
-            let (start, end) = (self.spans[span].start, self.spans[span].end);
-            let row = lanes.find(start, end);
-            let row = row.unwrap_or_else(|| lanes.take(self.row(2, "attempts of others"), end));
-            self.add(row, span);
+        for track in tracks.values_mut() {
+            track.items.sort_by_key(|item| item.first);
         }
+        let mut tracks: Vec<_> = tracks.into_iter().collect();
+        // Threads by their numbers. Elsewhere those with trouble come first, and have a row even if
+        // others have none.
+        tracks.sort_by_cached_key(|((part, _, name), track)| match *part {
+            THREADS => (*part, false, name.len() as u64),
+            _ => (*part, !track.has_trouble, track.items[0].first),
+        });
+        tracks
     }
 
-    fn draw_threads(&mut self) {
-        let mut seats = BTreeMap::<_, Vec<usize>>::new();
-        for (index, span) in self.spans.iter().enumerate() {
-            if let Some((name, seat)) = span.thread.clone().filter(|_| span.kind != Kind::Stopping)
-            {
-                seats.entry((name.len(), name, seat)).or_default().push(index);
+    /// Gives each item the first row of this name that is free. Returns those for which no row is
+    /// left.
+    fn draw(&mut self, part: usize, name: &str, track: Track) -> Vec<Item> {
+        let (own, mut rest) = (self.rows.len(), Vec::new());
+        let mut taken_until = Vec::new();
+        for item in track.items {
+            let free = taken_until.iter().position(|&last| last <= item.first);
+            let lane = free.unwrap_or(taken_until.len());
+            if free.is_none() {
+                if part == TASKS && self.rows.len() >= MAX_ROWS {
+                    rest.push(item);
+                    continue;
+                }
+                self.rows.push(Row { part, name: short(name) });
+                taken_until.push(0);
             }
+            taken_until[lane] = item.last;
+            self.slices.extend(item.spans.into_iter().map(|span| {
+                let Span { start, end, .. } = self.spans[span];
+                Slice { row: own + lane, span, start, end }
+            }));
         }
-        for ((_, name, _), spans) in seats {
-            let row = self.row(3, &name);
-            for span in spans {
-                self.add(row, span);
-            }
-        }
+        rest
     }
 
-    /// The spans of this kind, by start.
-    fn find(&self, which: impl Fn(&Span) -> bool) -> Vec<usize> {
-        let mut found: Vec<_> =
-            (0..self.spans.len()).filter(|&it| which(&self.spans[it])).collect();
-        found.sort_by_key(|&it| self.spans[it].start);
-        found
+    /// What went wrong, and when, in the order of that. An attempt stands in the row of its task and
+    /// in that of its thread, and an abandoned one in a row of its own.
+    pub(super) fn trouble(&self) -> Vec<(u64, &Span)> {
+        let own = self.slices.iter().filter(|slice| self.rows[slice.row].part != THREADS);
+        let spans = own.map(|slice| &self.spans[slice.span]);
+        let trouble = spans.filter(|it| it.kind.look().is_trouble && it.kind != Kind::Abandoned);
+        // An attempt fails when it ends, and a thread is stuck from its abandonment on.
+        let at = |it: &Span| if it.kind == Kind::Stuck { it.start } else { it.end };
+        let mut trouble: Vec<_> = trouble.map(|it| (at(it), it)).collect();
+        trouble.sort_by_key(|(at, _)| *at);
+        trouble
     }
 
-    fn row(&mut self, group: usize, name: &str) -> usize {
-        self.rows.push(Row { group, name: short(name) });
-        self.rows.len() - 1
-    }
-
-    fn add(&mut self, row: usize, span: usize) {
-        let Span { start, end, .. } = self.spans[span];
-        self.slices.push(Slice { row, depth: 0, span, start, end });
-    }
-
-    /// Gives each slice the slices that it lies in. What would jut out is cut off.
-    fn nest(&mut self) {
-        let kind = |slice: &Slice| self.spans[slice.span].kind;
-        self.slices.sort_by_key(|it| (it.row, it.start, kind(it) != Kind::Task, it.end, kind(it)));
-        let mut around: Vec<(usize, u64)> = Vec::new();
-        for slice in &mut self.slices {
-            let is_over = |&(row, end): &(usize, u64)| row != slice.row || end <= slice.start;
-            while around.last().is_some_and(is_over) {
+    /// In a row, a slice ends what is as deep as itself, and what lies in another ends with it.
+    fn clamp(&mut self) {
+        let depth = |slice: &Slice| self.spans[slice.span].kind.look().shape.depth();
+        self.slices.sort_by_key(|it| (it.row, it.start, depth(it), it.end));
+        let mut around: Vec<usize> = Vec::new();
+        for next in 0..self.slices.len() {
+            let Slice { row, start, .. } = self.slices[next];
+            let own = depth(&self.slices[next]);
+            while let Some(outer) = around.last().map(|&it| &mut self.slices[it]) {
+                if outer.row == row && outer.end > start && depth(outer) < own {
+                    let end = outer.end;
+                    self.slices[next].end = self.slices[next].end.min(end);
+                    break;
+                }
+                if outer.row == row {
+                    outer.end = outer.end.min(start);
+                }
                 around.pop();
             }
-            if let Some(&(_, end)) = around.last() {
-                slice.end = slice.end.min(end);
-            }
-            slice.depth = u8::try_from(around.len()).unwrap_or(u8::MAX);
-            around.push((slice.row, slice.end));
+            around.push(next);
         }
     }
 }
 
-impl Lanes {
-    /// A row that is free from then on, which is taken until `end`.
-    fn find(&mut self, start: u64, end: u64) -> Option<usize> {
-        let free = self.0.iter_mut().find(|(_, until)| *until <= start)?;
-        free.1 = end;
-        Some(free.0)
+impl Item {
+    fn of(index: usize, span: &Span) -> Self {
+        Self { spans: vec![index], first: span.first, last: span.last }
     }
 
-    fn take(&mut self, row: usize, end: u64) -> usize {
-        self.0.push((row, end));
-        row
+    fn add(&mut self, index: usize, span: &Span) {
+        self.spans.push(index);
+        (self.first, self.last) = (self.first.min(span.first), self.last.max(span.last));
+    }
+}
+
+impl Span {
+    /// What it is, in words: whose, which attempt, what of it, and the text.
+    pub(super) fn words(&self) -> String {
+        match &self.text {
+            Some(text) => format!("{}: {}", self.title(), Escaped(text)),
+            None => self.title(),
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let Look { label, shape, .. } = self.kind.look();
+        match &self.who {
+            Who::Supervisor => label.to_owned(),
+            Who::Group(name) => short(&format!("{name}: {label}")),
+            Who::Task(task) if matches!(shape, Shape::Frame | Shape::Diamond) => {
+                short(&task.to_string())
+            }
+            Who::Task(task) if self.attempt > 0 => {
+                format!("{} attempt {}: {label}", short(&task.to_string()), self.attempt)
+            }
+            Who::Task(task) => format!("{}: {label}", short(&task.to_string())),
+        }
     }
 }
 

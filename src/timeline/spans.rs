@@ -13,27 +13,40 @@ use crate::vocabulary::time::nanos;
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) kind: Kind,
-    /// It went on when the picture was drawn.
+    /// Its end is not known.
     pub(super) open: bool,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) task: Option<TaskRef>,
+    pub(super) who: Who,
     /// 0 if it is about none.
     pub(super) attempt: u64,
-    pub(super) thread: Option<Seat>,
+    pub(super) thread: Option<Arc<str>>,
     pub(super) text: Option<Arc<str>>,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// The numbers of the events that say so: their order is right where the times are not.
+    pub(super) first: u64,
+    pub(super) last: u64,
 }
 
-/// A thread by its name, and which of those that had this name at the same time.
-pub(super) type Seat = (Arc<str>, usize);
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    Supervisor,
+    Group(Arc<str>),
+    Task(TaskRef),
+}
 
 /// A phase that goes on.
-type Phase = (Kind, u64, Option<Arc<str>>);
+#[derive(Clone)]
+struct Phase {
+    kind: Kind,
+    start: u64,
+    first: u64,
+    text: Option<Arc<str>>,
+}
 
 /// A task without outcome.
 struct Open {
     task: TaskRef,
-    since: u64,
+    whole: Phase,
     phase: Option<Phase>,
     attempt: Option<Attempt>,
     paused: bool,
@@ -43,10 +56,8 @@ struct Open {
 
 struct Attempt {
     number: u64,
-    since: u64,
-    /// What the task waited for, until then or a little less: a claim is learnt of late.
-    before: Option<Phase>,
-    thread: Option<Seat>,
+    thread: Option<Arc<str>>,
+    runs: Phase,
     told: Option<Phase>,
 }
 
@@ -59,19 +70,16 @@ pub(super) struct Book {
     /// How many events the lane lost, and the last of them until a later one comes.
     pub(super) lost: u64,
     gap: Option<u64>,
+    /// The time and the number of the latest event.
     pub(super) now: u64,
-    open: HashMap<TaskId, Open>,
+    seq: u64,
+    tasks: HashMap<TaskId, Open>,
     /// Abandoned attempts whose threads are stuck; the attempt 0 is the drop of a body.
     stuck: HashMap<(TaskId, u64), Span>,
     owners: HashMap<Arc<str>, TaskRef>,
-    /// Of the threads of a name, those that run an attempt, and when the last one ended.
-    threads: HashMap<Arc<str>, Vec<(bool, u64)>>,
-    drain: Option<Phase>,
-    shutdown: Option<Phase>,
+    /// The phases of groups by their names, and that of the supervisor without one.
+    others: HashMap<Option<Arc<str>>, Phase>,
 }
-
-/// Names of threads that run nothing are forgotten from this many names on.
-const MAX_IDLE_NAMES: usize = 1024;
 
 impl Book {
     pub(super) fn new(capacity: usize) -> Self {
@@ -82,63 +90,62 @@ impl Book {
             lost: 0,
             gap: None,
             now: 0,
-            open: HashMap::new(),
+            seq: 0,
+            tasks: HashMap::new(),
             stuck: HashMap::new(),
             owners: HashMap::new(),
-            threads: HashMap::new(),
-            drain: None,
-            shutdown: None,
+            others: HashMap::new(),
         }
     }
 
     pub(super) fn event(&mut self, event: &Event, text: Option<Arc<str>>) {
         self.now = self.now.max(nanos(event.since_start));
+        self.seq = self.seq.max(event.seq);
         if let EventKind::SubscriberOverflow { dropped, last, .. } = event.kind {
             self.lost += dropped;
             self.gap = Some(last);
         } else if self.gap.is_some_and(|last| event.seq > last) {
             // What has ended meanwhile is unknown, so all ends here.
             let open = self.open_spans(self.now);
-            *self = Self {
-                finished: std::mem::take(&mut self.finished),
-                evicted: self.evicted,
-                lost: self.lost,
-                now: self.now,
-                ..Self::new(self.capacity)
-            };
+            let Self { evicted, lost, now, seq, .. } = *self;
+            let finished = std::mem::take(&mut self.finished);
+            *self = Self { finished, evicted, lost, now, seq, ..Self::new(self.capacity) };
             for span in open {
-                self.finish(span);
+                self.keep(Span { last: seq, ..span });
             }
         }
         match &event.task {
-            Some(task) => self.task_event(task, &event.kind, text),
-            None => self.supervisor_event(&event.kind, text),
+            Some(task) => self.task_event(task, event, text),
+            None => self.other_event(event, text),
         }
     }
 
-    fn supervisor_event(&mut self, kind: &EventKind, text: Option<Arc<str>>) {
-        match kind {
-            EventKind::DrainRequested { .. } => self.drain = Some((Kind::Drain, self.now, text)),
-            EventKind::ShutdownRequested { .. } => {
-                let drain = self.drain.take();
-                self.finish_phase(drain, None);
-                self.shutdown = Some((Kind::Shutdown, self.now, text));
+    fn other_event(&mut self, event: &Event, text: Option<Arc<str>>) {
+        let who = event.group.clone().map_or(Who::Supervisor, Who::Group);
+        let kind = match &event.kind {
+            EventKind::DrainRequested { .. } => Kind::Drain,
+            EventKind::ShutdownRequested { .. } => Kind::Shutdown,
+            EventKind::GroupStarting => Kind::GroupStarts,
+            EventKind::GroupReady { .. } => Kind::GroupIsUp,
+            EventKind::GroupRestarting { .. } => Kind::GroupRestarts,
+            EventKind::GroupStopping { .. } => Kind::GroupStops,
+            EventKind::GroupEnded | EventKind::ShutdownEnded => {
+                let before = self.others.remove(&event.group);
+                return self.finish(before, &who);
             }
-            EventKind::ShutdownEnded => {
-                let shutdown = self.shutdown.take();
-                self.finish_phase(shutdown, None);
-            }
-            _ => self.note(None, kind, text),
-        }
+            _ => return self.note(event, &who, text),
+        };
+        let phase = self.phase(kind, text);
+        let before = self.others.insert(event.group.clone(), phase);
+        self.finish(before, &who);
     }
 
-    fn task_event(&mut self, task: &TaskRef, kind: &EventKind, text: Option<Arc<str>>) {
+    fn task_event(&mut self, task: &TaskRef, event: &Event, text: Option<Arc<str>>) {
         use EventKind as E;
-        let now = self.now;
-        if let Some((end, ran)) = end_of(kind) {
-            return self.end_attempt(task, kind, end, ran, text);
+        if let Some((end, ran)) = end_of(&event.kind) {
+            return self.end_attempt(task, event, (end, ran), text);
         }
-        match kind {
+        match &event.kind {
             E::Submitted { .. } => _ = self.open(task),
             E::Queued { .. } => {
                 let owner = task.slot.as_ref().and_then(|slot| self.owners.get(slot));
@@ -149,13 +156,14 @@ impl Book {
                 if let Some(slot) = &task.slot {
                     self.owners.insert(Arc::clone(slot), task.clone());
                 }
-                self.begin(task, Kind::Starting, None);
+                self.begin(task, Kind::Starting, turn(event));
             }
             E::WaitingForPermit { .. } => self.begin(task, Kind::Permit, text),
-            E::AttemptStarting { attempt, thread } => self.start(task, *attempt, thread.as_ref()),
+            E::AttemptStarting { attempt, thread } => self.start(task, *attempt, thread.clone()),
             E::AttemptStopping { .. } => {
+                let told = self.phase(Kind::Told, text);
                 if let Some(attempt) = &mut self.open(task).attempt {
-                    attempt.told = Some((Kind::Stopping, now, text));
+                    attempt.told = Some(told);
                 }
             }
             E::AttemptReturned { attempt, .. } => self.come_back(task, *attempt, text),
@@ -164,7 +172,7 @@ impl Book {
                     let told = span.text.as_deref().unwrap_or_default();
                     span.text = text.map(|stall| format!("{told}; {stall}").into());
                 }
-                None => self.note(Some(task), kind, text),
+                None => self.note(event, &Who::Task(task.clone()), text),
             },
             E::RetryScheduled { .. } => {
                 let error = self.open(task).error.as_ref();
@@ -175,7 +183,7 @@ impl Book {
             E::TaskPaused => {
                 let open = self.open(task);
                 open.paused = true;
-                let is_queued = open.phase.as_ref().is_some_and(|(kind, ..)| *kind == Kind::Queued);
+                let is_queued = open.phase.as_ref().is_some_and(|it| it.kind == Kind::Queued);
                 if open.attempt.is_none() && !is_queued {
                     self.begin(task, Kind::Paused, None);
                 }
@@ -183,99 +191,82 @@ impl Book {
             E::TaskResumed => {
                 let open = self.open(task);
                 open.paused = false;
-                if open.phase.as_ref().is_some_and(|(kind, ..)| *kind == Kind::Paused) {
-                    self.begin(task, Kind::Starting, None);
+                if open.phase.as_ref().is_some_and(|it| it.kind == Kind::Paused) {
+                    self.begin(task, Kind::Starting, turn(event));
                 }
             }
-            E::TaskClosing if self.open.contains_key(&task.id) => {
+            E::TaskClosing if self.tasks.contains_key(&task.id) => {
                 self.begin(task, Kind::Closing, None);
             }
             E::ClosingAbandoned { thread } => {
-                let seat = thread.as_ref().map(|name| (Arc::clone(name), 0));
-                self.strand(task, 0, seat, Some("the drop of its body".into()));
+                self.strand(task, 0, thread.clone(), Some("the drop of its body".into()));
             }
             E::ClosingReturned { .. } => self.come_back(task, 0, None),
-            E::TaskEnded { .. } | E::Rejected { .. } => self.end(task, text),
-            _ => self.note(Some(task), kind, text),
+            E::TaskEnded { .. } => self.end(task, text),
+            E::Rejected { .. } => {
+                self.note(event, &Who::Task(task.clone()), text.clone());
+                self.end(task, text);
+            }
+            _ => self.note(event, &Who::Task(task.clone()), text),
         }
     }
 
     /// A task without outcome. Its first events may be lost.
     fn open(&mut self, task: &TaskRef) -> &mut Open {
-        let since = self.now;
-        self.open.entry(task.id).or_insert_with(|| Open {
-            task: task.clone(),
-            since,
-            phase: None,
-            attempt: None,
-            paused: false,
-            error: None,
+        let whole = self.phase(Kind::Task, None);
+        self.tasks.entry(task.id).or_insert_with(|| {
+            let (task, phase, attempt) = (task.clone(), None, None);
+            Open { task, whole, phase, attempt, paused: false, error: None }
         })
     }
 
+    fn phase(&self, kind: Kind, text: Option<Arc<str>>) -> Phase {
+        Phase { kind, start: self.now, first: self.seq, text }
+    }
+
     fn begin(&mut self, task: &TaskRef, kind: Kind, text: Option<Arc<str>>) {
-        let now = self.now;
-        let before = self.open(task).phase.replace((kind, now, text));
-        self.finish_phase(before.filter(|(_, start, _)| *start < now), Some(task));
+        let phase = self.phase(kind, text);
+        let before = self.open(task).phase.replace(phase);
+        self.finish(before, &Who::Task(task.clone()));
     }
 
-    fn start(&mut self, task: &TaskRef, number: u64, thread: Option<&Arc<str>>) {
-        let (now, thread) = (self.now, thread.map(|name| self.sit(name)));
+    fn start(&mut self, task: &TaskRef, number: u64, thread: Option<Arc<str>>) {
+        let runs = self.phase(Kind::Running, None);
         let open = self.open(task);
+        open.attempt = Some(Attempt { number, thread, runs, told: None });
         let before = open.phase.take();
-        open.attempt = Some(Attempt { number, since: now, before, thread, told: None });
+        self.finish(before, &Who::Task(task.clone()));
     }
 
-    /// Takes a thread of this name that runs no attempt, as far as is known.
-    fn sit(&mut self, name: &Arc<str>) -> Seat {
-        if self.threads.len() >= MAX_IDLE_NAMES && !self.threads.contains_key(name) {
-            self.threads.retain(|_, seats| seats.iter().any(|(busy, _)| *busy));
-        }
-        let seats = self.threads.entry(Arc::clone(name)).or_default();
-        let free = seats.iter().position(|(busy, _)| !busy).unwrap_or(seats.len());
-        seats.resize(seats.len().max(free + 1), (false, 0));
-        seats[free].0 = true;
-        (Arc::clone(name), free)
-    }
-
-    /// Draws an attempt and what came before it. A claim and a return are learnt of late, and `ran`
-    /// says how long it was between them.
+    /// A claim and a return are learnt of late, and `ran` says how long it was between them.
     fn end_attempt(
         &mut self,
         task: &TaskRef,
-        event: &EventKind,
-        kind: Kind,
-        ran: u64,
+        event: &Event,
+        (kind, ran): (Kind, u64),
         text: Option<Arc<str>>,
     ) {
-        let now = self.now;
-        let number = event.attempt().unwrap_or(0);
+        let (now, number) = (self.now, event.kind.attempt().unwrap_or(0));
+        let (paused, turn) =
+            (self.phase(Kind::Paused, None), self.phase(Kind::Starting, turn(event)));
+        let lost = self.phase(kind, None);
         let open = self.open(task);
         open.error.clone_from(&text);
-        let attempt = open.attempt.take().filter(|attempt| attempt.number == number);
-        open.phase = open.paused.then_some((Kind::Paused, now, None));
-        let lost = Attempt { number, since: now, before: None, thread: None, told: None };
-        let Attempt { since, before, thread, told, .. } = attempt.unwrap_or(lost);
+        // What follows says itself why it waits, except for one that begins anew.
+        open.phase = Some(if open.paused { paused } else { turn });
+        let known = open.attempt.take().filter(|attempt| attempt.number == number);
+        let lost = Attempt { number, thread: None, runs: lost, told: None };
+        let Attempt { thread, runs, told, .. } = known.unwrap_or(lost);
 
-        let seats = &mut self.threads;
-        let seat = thread.as_ref().and_then(|(name, seat)| seats.get_mut(name)?.get_mut(*seat));
-        let earliest = before.as_ref().map_or(since, |(_, start, _)| *start);
-        let free_at = seat.as_ref().map_or(0, |seat| seat.1);
-        let start = since.min(now.saturating_sub(ran)).max(earliest).max(free_at);
-        let end = start.saturating_add(ran).min(now).max(start);
-        if let Some(seat) = seat {
-            *seat = (kind == Kind::Abandoned, end);
+        let start = runs.start.min(now.saturating_sub(ran)).max(open.whole.start);
+        let end = start.saturating_add(ran).min(now);
+        let runs = Phase { kind, start, text: text.clone(), ..runs };
+        let told = told.map(|told| Phase { start: told.start.clamp(start, end), ..told });
+        for phase in std::iter::once(runs).chain(told) {
+            let span = self.span(phase, end, Who::Task(task.clone()));
+            self.keep(Span { attempt: number, thread: thread.clone(), ..span });
         }
-
-        if let Some(phase) = before.filter(|(_, began, _)| *began < start) {
-            self.finish(span(phase, start, Some(task)));
-        }
-        let of = |it| Span { attempt: number, thread: thread.clone(), ..it };
-        let told = told.map(|(kind, at, text)| (kind, at.clamp(start, end), text));
-        for phase in std::iter::once((kind, start, text.clone())).chain(told) {
-            self.finish(of(span(phase, end, Some(task))));
-        }
-        if let EventKind::AttemptAbandoned { attempt, released, .. } = event {
+        if let EventKind::AttemptAbandoned { attempt, released, .. } = &event.kind {
             self.strand(task, *attempt, thread, text);
             if !released {
                 self.begin(task, Kind::Held, None);
@@ -288,36 +279,32 @@ impl Book {
         &mut self,
         task: &TaskRef,
         attempt: u64,
-        thread: Option<Seat>,
+        thread: Option<Arc<str>>,
         text: Option<Arc<str>>,
     ) {
-        let stuck = span((Kind::Stuck, self.now, text), self.now, Some(task));
+        let stuck = self.span(self.phase(Kind::Stuck, text), self.now, Who::Task(task.clone()));
         self.stuck.insert((task.id, attempt), Span { attempt, thread, ..stuck });
     }
 
     fn come_back(&mut self, task: &TaskRef, attempt: u64, text: Option<Arc<str>>) {
         let Some(stuck) = self.stuck.remove(&(task.id, attempt)) else { return };
-        if let (Some((name, seat)), 1..) = (&stuck.thread, attempt) {
-            if let Some(seat) = self.threads.get_mut(name).and_then(|seats| seats.get_mut(*seat)) {
-                *seat = (false, self.now);
-            }
-        }
         let text = text.or_else(|| stuck.text.clone());
-        self.finish(Span { end: self.now, text, ..stuck });
+        self.keep(Span { end: self.now, last: self.seq, text, ..stuck });
         self.leave(task);
     }
 
     fn end(&mut self, task: &TaskRef, text: Option<Arc<str>>) {
-        let Some(open) = self.open.remove(&task.id) else { return };
-        let now = self.now;
-        self.finish_phase(open.phase.filter(|(_, start, _)| *start < now), Some(task));
-        self.finish(span((Kind::Task, open.since, text), now, Some(task)));
+        let Some(Open { whole, phase, .. }) = self.tasks.remove(&task.id) else { return };
+        let who = Who::Task(task.clone());
+        self.finish(phase, &who);
+        let whole = self.span(Phase { text, ..whole }, self.now, who);
+        self.keep(whole);
         self.leave(task);
     }
 
     /// The slot has no owner that anybody waits for, unless a thread still holds it.
     fn leave(&mut self, task: &TaskRef) {
-        let is_there = self.open.contains_key(&task.id)
+        let is_there = self.tasks.contains_key(&task.id)
             || self.stuck.keys().any(|(stuck, _)| *stuck == task.id);
         if let Some(slot) = task.slot.as_ref().filter(|_| !is_there) {
             if self.owners.get(slot).is_some_and(|owner| owner.id == task.id) {
@@ -327,25 +314,35 @@ impl Book {
     }
 
     /// A moment, if the event has a text.
-    fn note(&mut self, task: Option<&TaskRef>, kind: &EventKind, text: Option<Arc<str>>) {
+    fn note(&mut self, event: &Event, who: &Who, text: Option<Arc<str>>) {
         if text.is_some() {
-            let note = span((Kind::Note, self.now, text), self.now, task);
-            self.finish(Span { attempt: kind.attempt().unwrap_or(0), ..note });
+            let is_bad = event.kind.level() <= log::Level::Warn;
+            let kind = if is_bad { Kind::Warning } else { Kind::Note };
+            let note = self.span(self.phase(kind, text), self.now, who.clone());
+            self.keep(Span { attempt: event.kind.attempt().unwrap_or(0), ..note });
         }
     }
 
-    fn finish_phase(&mut self, phase: Option<Phase>, task: Option<&TaskRef>) {
-        if let Some(phase) = phase {
-            self.finish(span(phase, self.now, task));
+    /// A wait that took no time is not worth a span.
+    fn finish(&mut self, phase: Option<Phase>, who: &Who) {
+        let is_worth_it = |it: &Phase| it.start < self.now || !matches!(who, Who::Task(_));
+        if let Some(phase) = phase.filter(is_worth_it) {
+            self.keep(self.span(phase, self.now, who.clone()));
         }
     }
 
-    fn finish(&mut self, span: Span) {
+    fn keep(&mut self, span: Span) {
         if self.finished.len() >= self.capacity {
             self.finished.pop_front();
             self.evicted += 1;
         }
         self.finished.push_back(span);
+    }
+
+    fn span(&self, phase: Phase, end: u64, who: Who) -> Span {
+        let Phase { kind, start, first, text } = phase;
+        let (attempt, thread, last) = (0, None, self.seq);
+        Span { kind, open: false, who, attempt, thread, text, start, end, first, last }
     }
 
     /// All spans. Those that go on end at `now`.
@@ -355,27 +352,27 @@ impl Book {
 
     fn open_spans(&self, now: u64) -> Vec<Span> {
         let mut spans: Vec<_> = self.stuck.values().cloned().collect();
-        let supervisor = self.drain.iter().chain(&self.shutdown).cloned();
-        spans.extend(supervisor.map(|phase| span(phase, now, None)));
-        let mut before = Vec::new();
-        for Open { task, since, phase, attempt, .. } in self.open.values() {
-            let whole = (Kind::Task, *since, None);
-            let phases = std::iter::once(whole).chain(phase.clone());
-            spans.extend(phases.map(|phase| span(phase, now, Some(task))));
-            let Some(Attempt { number, since, before: first, thread, told }) = attempt else {
-                continue;
-            };
-            before.extend(first.clone().map(|phase| span(phase, *since, Some(task))));
-            let phases = std::iter::once((Kind::Running, *since, None)).chain(told.clone());
-            let of = |it| Span { attempt: *number, thread: thread.clone(), ..it };
-            spans.extend(phases.map(|phase| of(span(phase, now, Some(task)))));
+        for (group, phase) in &self.others {
+            let who = group.clone().map_or(Who::Supervisor, Who::Group);
+            spans.push(self.span(phase.clone(), now, who));
+        }
+        for Open { task, whole, phase, attempt, .. } in self.tasks.values() {
+            let of_task = |phase: &Phase| self.span(phase.clone(), now, Who::Task(task.clone()));
+            spans.extend(std::iter::once(whole).chain(phase).map(of_task));
+            let Some(Attempt { number, thread, runs, told }) = attempt else { continue };
+            let of_attempt = |span| Span { attempt: *number, thread: thread.clone(), ..span };
+            spans.extend(std::iter::once(runs).chain(told).map(of_task).map(of_attempt));
         }
         for span in &mut spans {
-            (span.open, span.end) = (true, now);
+            (span.open, span.end, span.last) = (true, now, u64::MAX);
         }
-        spans.extend(before.into_iter().filter(|span| span.start < span.end));
         spans
     }
+}
+
+/// What a member of a group waits for.
+fn turn(event: &Event) -> Option<Arc<str>> {
+    event.group.as_ref().map(|group| format!("its turn in group {group}").into())
 }
 
 /// How an attempt ended, if the event is a terminal one, and how long it ran.
@@ -391,9 +388,4 @@ fn end_of(event: &EventKind) -> Option<(Kind, u64)> {
         _ => return None,
     };
     Some((kind, nanos(*ran)))
-}
-
-fn span((kind, start, text): Phase, end: u64, task: Option<&TaskRef>) -> Span {
-    let task = task.cloned();
-    Span { kind, open: false, start, end, task, attempt: 0, thread: None, text }
 }

@@ -1,31 +1,39 @@
 //! The picture as it stands, for viewers without script: what is narrower than a pixel is merged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Write};
+use std::time::Duration;
 
-use super::kind::Kind;
-use super::picture::{Picture, Slice, GROUPS};
+use super::kind::{Kind, Look, Shape};
+use super::picture::{short, Picture, Slice, PARTS, THREADS};
+use super::spans::{Span, Who};
 use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::time::Seconds;
 
 const WIDTH: f64 = 1200.0;
 /// The width of the names of rows.
 const NAMES: f64 = 190.0;
 const ROW: usize = 22;
 const MAX_ROWS: usize = 80;
+/// The most lines about what went wrong, and their height.
+const MAX_TROUBLE: usize = 12;
+const LINE: usize = 16;
 
 pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
     let shown = picture.rows.len().min(MAX_ROWS);
     let tops = tops(picture);
-    let height = tops.last().map_or(40, |top| top + ROW) + 70;
+    let bottom = tops.last().map_or(40, |top| top + ROW);
+    let trouble = picture.trouble();
+    let height = bottom + 60 + (trouble.len().min(MAX_TROUBLE) + 3) * LINE;
     write!(out, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" "#)?;
     writeln!(out, r#"font-family="sans-serif" font-size="11">"#)?;
     writeln!(out, r#"<rect width="100%" height="100%" fill="white"/>"#)?;
     write_patterns(out)?;
-    write_axis(picture, height, out)?;
+    write_axis(picture, bottom, out)?;
     for (index, (row, top)) in picture.rows.iter().zip(&tops).enumerate() {
-        if index == 0 || picture.rows[index - 1].group != row.group {
-            let (y, name) = (top - 7, GROUPS[row.group]);
+        if index == 0 || picture.rows[index - 1].part != row.part {
+            let (y, name) = (top - 7, PARTS[row.part]);
             writeln!(out, r##"<text x="4" y="{y}" font-weight="bold" fill="#456">{name}</text>"##)?;
         }
         let name = cut(&row.name, 30);
@@ -34,29 +42,31 @@ pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
     }
 
     let mut seen = BTreeSet::new();
-    let mut last = (usize::MAX, u8::MAX, 0);
+    // Of what is narrower than a pixel, one is drawn there, and of trouble another one.
+    let mut drawn = HashSet::new();
     for slice in picture.slices.iter().filter(|slice| slice.row < shown) {
         let kind = picture.spans[slice.span].kind;
+        let Look { shape, is_trouble, .. } = kind.look();
         #[allow(clippy::cast_possible_truncation, reason = "at most the width of the picture")]
-        let place = (slice.row, slice.depth, x_of(picture, slice.start) as i64);
-        let is_thin = x_of(picture, slice.end) - x_of(picture, slice.start) < 1.0;
-        if !(is_thin && place == last) || kind.is_trouble() {
+        let x = x_of(picture, slice.start) as i64;
+        let is_wide = x_of(picture, slice.end) - x_of(picture, slice.start) >= 1.0;
+        if is_wide || drawn.insert((slice.row, shape.depth(), x, is_trouble)) {
             seen.insert(kind);
             write_slice(picture, slice, tops[slice.row], out)?;
         }
-        last = place;
     }
-    write_legend(picture, &seen, height, out)
+    write_legend(&seen, bottom + 16, out)?;
+    write_trouble(picture, &trouble, bottom + 70, out)
 }
 
-/// Where each row begins; each group leaves room for its name.
+/// Where each row begins; each part leaves room for its name.
 fn tops(picture: &Picture) -> Vec<usize> {
-    let (mut top, mut group) = (8, usize::MAX);
+    let (mut top, mut part) = (8, usize::MAX);
     let shown = picture.rows.iter().take(MAX_ROWS);
     shown
         .map(|row| {
-            top += if row.group == group { ROW } else { ROW + 20 };
-            group = row.group;
+            top += if row.part == part { ROW } else { ROW + 20 };
+            part = row.part;
             top
         })
         .collect()
@@ -76,7 +86,7 @@ fn write_patterns(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, r##"<rect width="2" height="6" fill="#ddd"/></pattern></defs>"##)
 }
 
-fn write_axis(picture: &Picture, height: usize, out: &mut impl Write) -> io::Result<()> {
+fn write_axis(picture: &Picture, bottom: usize, out: &mut impl Write) -> io::Result<()> {
     let step = step(picture.to.saturating_sub(picture.from) / 8);
     let (unit, per) = match step {
         1_000_000_000.. => ("s", 1_000_000_000),
@@ -84,8 +94,8 @@ fn write_axis(picture: &Picture, height: usize, out: &mut impl Write) -> io::Res
         _ => ("µs", 1_000),
     };
     let mut at = picture.from.next_multiple_of(step);
-    while at <= picture.to {
-        let (x, bottom, value) = (x_of(picture, at), height - 60, at / per);
+    while at <= picture.to && x_of(picture, at) < WIDTH - 40.0 {
+        let (x, value) = (x_of(picture, at), at / per);
         writeln!(out, r##"<path d="M{x:.1} 20V{bottom}" stroke="#e3e6ea"/>"##)?;
         writeln!(out, r##"<text x="{x:.1}" y="14" fill="#666">{value} {unit}</text>"##)?;
         at += step;
@@ -108,57 +118,64 @@ fn write_slice(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let span = &picture.spans[slice.span];
-    let (label, colour, _) = span.kind.look();
+    let look = span.kind.look();
     let (x, end) = (x_of(picture, slice.start), x_of(picture, slice.end));
     let width = (end - x).max(1.0);
-    let name = span.task.as_ref().map(ToString::to_string).unwrap_or_default();
-    let attempt = Some(span.attempt).filter(|number| *number > 0);
-    let attempt = attempt.map(|number| format!(" attempt {number}")).unwrap_or_default();
-    let text = span.text.as_deref().unwrap_or("");
-    let title =
-        format!("{name}{attempt}: {label}{}{text}", if text.is_empty() { "" } else { ": " });
-    let title = Xml(&title);
-    if span.kind == Kind::Note {
-        let y = top + 4;
-        return writeln!(
-            out,
-            r#"<path d="M{x:.1} {y}l4 6-4 6-4-6z" fill="{colour}"><title>{title}</title></path>"#
-        );
-    }
+    let (words, fill) = (span.words(), fill(look));
+    let title = Xml(&words);
     // A task is a frame around its phases, and what an attempt was told a strip below it.
-    let (y, height) = match (span.kind, slice.depth) {
-        (Kind::Task, _) => (top, 20),
-        (Kind::Stopping, _) => (top + 13, 4),
-        _ => (top + 3, 14),
+    let (y, height) = match look.shape {
+        Shape::Frame => (top, 20),
+        Shape::Bar | Shape::Hatched => (top + 3, 14),
+        Shape::Strip => (top + 13, 4),
+        Shape::Diamond => {
+            // At the upper edge, so that the words of the slice can be read.
+            write!(out, r#"<path d="M{x:.1} {top}l4 4-4 4-4-4z" fill="{fill}">"#)?;
+            return writeln!(out, "<title>{title}</title></path>");
+        }
     };
-    let fill = if is_hatched(span.kind) { "url(#h)" } else { colour };
+    // In black and white, too, a reader sees which it is.
+    let edge = if look.is_trouble { r##"stroke="#000" "## } else { "" };
     write!(out, r#"<rect x="{x:.1}" y="{y}" width="{width:.1}" height="{height}" "#)?;
-    writeln!(out, r#"fill="{fill}"><title>{title}</title></rect>"#)?;
+    writeln!(out, r#"{edge}fill="{fill}"><title>{title}</title></rect>"#)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a letter")]
     let room = (width / 6.2) as usize;
-    if room >= 4 && !matches!(span.kind, Kind::Task | Kind::Stopping) {
-        let (x, y, ink) = (x + 3.0, top + 14, ink(span.kind));
-        let words = cut(&words(picture, slice), room);
-        let edge = r##"stroke="#222" stroke-width="3" paint-order="stroke""##;
-        let edge = if is_hatched(span.kind) { edge } else { "" };
-        writeln!(out, r#"<text x="{x:.1}" y="{y}" fill="{ink}" {edge}>{}</text>"#, Xml(&words))?;
+    if room >= 4 && matches!(look.shape, Shape::Bar | Shape::Hatched) {
+        let (x, y, ink) = (x + 3.0, top + 14, look.ink());
+        let words = said(picture, slice, room);
+        if look.shape == Shape::Hatched {
+            let width = words.chars().count() * 6;
+            write!(out, r#"<rect x="{x:.1}" y="{}" width="{width}" height="12" "#, top + 4)?;
+            writeln!(out, r##"fill="#222"/>"##)?;
+        }
+        writeln!(out, r#"<text x="{x:.1}" y="{y}" fill="{ink}">{}</text>"#, Xml(&words))?;
     }
     Ok(())
 }
 
-/// What stands in a slice that has room for it.
-fn words(picture: &Picture, slice: &Slice) -> String {
+/// What stands in a slice: what the names of its part and row do not say, in so many characters.
+fn said(picture: &Picture, slice: &Slice, room: usize) -> String {
     let (span, row) = (&picture.spans[slice.span], &picture.rows[slice.row]);
-    let (label, ..) = span.kind.look();
-    let name = span.task.as_ref().map(|task| &*task.name).unwrap_or_default();
-    if span.kind == Kind::Stuck || row.group == GROUPS.len() - 1 {
-        return name.to_owned();
+    let (label, attempt) = (span.kind.look().label, span.attempt);
+    let name = match &span.who {
+        Who::Task(task) => Some(short(&task.name)).filter(|name| *name != row.name),
+        Who::Group(_) | Who::Supervisor => None,
+    };
+    let name = name.map_or_else(String::new, |name| format!("{name} "));
+    let text = span.text.as_deref().filter(|_| row.part != THREADS);
+    let what = text.map_or_else(|| label.to_owned(), |text| format!("{label}: {text}"));
+    if attempt == 0 {
+        let most = format!("{name}{what}");
+        let least = format!("{name}{}", text.unwrap_or(label));
+        return if most.chars().count() <= room { most } else { cut(&least, room) };
     }
-    let name = if name == row.name { String::new() } else { format!("{name} ") };
-    let attempt = if span.attempt > 0 { format!("{} ", span.attempt) } else { String::new() };
-    match &span.text {
-        Some(text) => format!("{name}{attempt}{label}: {text}"),
-        None => format!("{name}{attempt}{label}"),
+    let most = format!("{name}attempt {attempt} {what}");
+    if most.chars().count() <= room {
+        most
+    } else if format!("{name}{attempt} {label}").chars().count() <= room {
+        cut(&format!("{name}{attempt} {what}"), room)
+    } else {
+        cut(&if name.is_empty() { attempt.to_string() } else { name }, room)
     }
 }
 
@@ -169,47 +186,53 @@ fn cut(text: &str, room: usize) -> String {
     }
 }
 
-const fn is_hatched(kind: Kind) -> bool {
-    matches!(kind, Kind::Stuck | Kind::Held)
-}
-
-const fn ink(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Failed
-        | Kind::Panicked
-        | Kind::Unresponsive
-        | Kind::Abandoned
-        | Kind::Stuck
-        | Kind::Held
-        | Kind::Shutdown => "#fff",
-        _ => "#222",
+fn fill(look: Look) -> String {
+    match look.shape {
+        Shape::Hatched => "url(#h)".to_owned(),
+        Shape::Frame | Shape::Bar | Shape::Strip | Shape::Diamond => {
+            format!("#{:06x}", look.colour)
+        }
     }
 }
 
-fn write_legend(
-    picture: &Picture,
-    seen: &BTreeSet<Kind>,
-    height: usize,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let (mut x, mut y) = (10, height - 44);
+fn write_legend(seen: &BTreeSet<Kind>, top: usize, out: &mut impl Write) -> io::Result<()> {
+    let (mut x, mut y) = (10, top);
     for kind in seen {
-        let (label, colour, _) = kind.look();
-        let width = 24 + label.len() * 6;
+        let (label, fill) = (kind.look().label, fill(kind.look()));
+        let width = 32 + label.len() * 6;
         if x + width > 1190 {
-            (x, y) = (10, y + 16);
+            (x, y) = (10, y + LINE);
         }
-        let fill = if is_hatched(*kind) { "url(#h)" } else { colour };
         writeln!(out, r#"<rect x="{x}" y="{y}" width="12" height="12" fill="{fill}"/>"#)?;
         writeln!(out, r#"<text x="{}" y="{}">{label}</text>"#, x + 16, y + 10)?;
         x += width;
     }
+    Ok(())
+}
+
+/// What went wrong, and what is missing.
+fn write_trouble(
+    picture: &Picture,
+    trouble: &[(u64, &Span)],
+    mut y: usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if !trouble.is_empty() {
+        writeln!(out, r#"<text x="10" y="{y}" font-weight="bold">What went wrong</text>"#)?;
+        y += LINE;
+    }
+    for (at, span) in trouble.iter().take(MAX_TROUBLE) {
+        let (seconds, words) = (Seconds(Duration::from_nanos(*at)), cut(&span.words(), 180));
+        writeln!(out, r#"<text x="10" y="{y}">{seconds} s {}</text>"#, Xml(&words))?;
+        y += LINE;
+    }
     let Picture { evicted, lost, .. } = picture;
-    let hidden = picture.rows.len().saturating_sub(MAX_ROWS);
-    if evicted + lost > 0 || hidden > 0 {
-        let text = format!("{evicted} older spans gave way, {lost} events were lost");
-        let y = height - 4;
-        writeln!(out, r#"<text x="10" y="{y}">{text}; {hidden} more rows</text>"#)?;
+    let troubles = trouble.len().saturating_sub(MAX_TROUBLE);
+    let rows = picture.rows.len().saturating_sub(MAX_ROWS);
+    if evicted + lost > 0 || troubles + rows > 0 {
+        let missing = format!("{evicted} older spans that gave way, {lost} lost events");
+        let more = format!("{troubles} more that went wrong, {rows} more rows");
+        writeln!(out, r#"<text x="10" y="{y}">Not shown: {missing}, {more}</text>"#)?;
     }
     writeln!(out, "</svg>")
 }

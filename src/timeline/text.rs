@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::output::event::EventKind;
+use crate::output::outcome::Outcome;
+use crate::output::words::in_words;
 use crate::vocabulary::time::Seconds;
 
 /// The longest text that is kept, in characters.
@@ -18,9 +20,9 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
         | E::AttemptTimedOut { error: Some(error), .. }
         | E::AttemptUnresponsive { error: Some(error), .. }
         | E::AttemptReturned { error: Some(error), .. } => error.to_string(),
+        E::TaskEnded { outcome: Outcome::Completed } => return None,
         E::TaskEnded { outcome } => outcome.to_string(),
-        E::Rejected { why } => format!("rejected: {why}"),
-        E::StallReport { stall, .. } => stall.to_string(),
+        E::StallReport { stall, .. } => format!("its thread is {stall}"),
         E::WaitingForPermit { class: Some(class) } => format!("class {class}"),
         E::RetryScheduled { delay, cause, .. } => format!("{} s, {cause}", Seconds(*delay)),
         E::RunScheduled { delay, .. } => format!("{} s", Seconds(*delay)),
@@ -32,18 +34,32 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
             Some(mark) => format!("told: {reason}, last mark: {}", mark.label),
             None => format!("told: {reason}"),
         },
+        E::GroupRestarting { culprit, .. } => match culprit {
+            Some(culprit) => format!("because of {culprit}"),
+            None => "as it was asked to".to_owned(),
+        },
+        E::GroupStopping { why, culprit } => match culprit {
+            Some(culprit) => format!("{why}, because of {culprit}"),
+            None => why.to_string(),
+        },
         E::DrainRequested { cause, .. } | E::ShutdownRequested { cause } => cause.to_string(),
-        E::AttemptOverdue { .. }
+        E::Rejected { .. }
+        | E::AttemptOverdue { .. }
         | E::AttemptSilent { .. }
         | E::AttemptReady { .. }
         | E::AttemptStable { .. }
         | E::AttemptsTooShort { .. }
+        | E::ProcessStarted { .. }
+        | E::ProcessKilled { .. }
+        | E::ProcessExited { .. }
+        | E::ServiceSick { .. }
+        | E::NotifyFailed { .. }
         | E::HookSlow { .. }
         | E::HookPanicked { .. }
         | E::DropPanicked { .. }
         | E::ThreadRefused { .. }
         | E::SubscriberPanicked { .. }
-        | E::SubscriberOverflow { .. } => kind.to_string(),
+        | E::SubscriberOverflow { .. } => in_words(kind),
         _ => return None,
     };
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {

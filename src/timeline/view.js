@@ -1,26 +1,28 @@
 // Draws the slices of #data on one canvas. Nothing is fetched.
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
-const ROW = 22, NAMES = 190, TOP = 26, N = 9;
-const TASK = 0, HELD = 7, STUCK = 18, STOPPING = 17, NOTE = 21;
-const TROUBLE = new Set([12, 13, 14, 15, 16, 18]);
-const LIGHT = new Set([12, 13, 15, 16, 20]);
+const ROW = 22, NAMES = 190, TOP = 26, N = 8;
+const FRAME = 0, HATCHED = 2, STRIP = 3, DIAMOND = 4;
+const THREADS = D.parts.indexOf("threads");
+const KINDS = D.kinds.map(([label, colour, shape, ink, isTrouble]) => ({ label, colour, shape, ink, isTrouble,
+  depth: [0, 1, 1, 2, 3][shape] }));
 const el = (tag, into, text) => {
   const it = document.createElement(tag);
   if (text !== undefined) it.textContent = text;
   return into.appendChild(it);
 };
 const slice = i => {
-  const [row, depth, kind, start, length, open, attempt, name, text] = D.slices.slice(i * N, i * N + N);
-  return { row, depth, kind, start, end: start + length, length, open, attempt,
+  const [row, kind, start, length, open, attempt, name, text] = D.slices.slice(i * N, i * N + N);
+  return { row, kind: KINDS[kind], start, end: start + length, length, open, attempt,
     name: D.strings[name], text: D.strings[text] };
 };
+const kindOf = i => KINDS[D.slices[i * N + 1]], startOf = i => D.slices[i * N + 2], endOf = i => startOf(i) + D.slices[i * N + 3];
 const count = D.slices.length / N;
 const span = ns => ns >= 1e9 ? +(ns / 1e9).toFixed(3) + " s" : ns >= 1e6 ? +(ns / 1e6).toFixed(3) + " ms"
   : +(ns / 1e3).toFixed(3) + " µs";
 const clock = ns => ((ns + D.from) / 1e9).toFixed(6) + " s";
 
-// Where each row begins among the slices, and which group it is in.
+// Where each row begins among the slices, and which part it is in.
 const first = new Array(D.rows.length + 1).fill(count);
 for (let i = count - 1; i >= 0; i--) first[D.slices[i * N]] = i;
 for (let r = D.rows.length - 1; r >= 0; r--) first[r] = Math.min(first[r], first[r + 1]);
@@ -47,55 +49,56 @@ tip.id = "tip";
 const used = new Set();
 const trouble = [];
 for (let i = 0; i < count; i++) {
-  const kind = D.slices[i * N + 2];
+  const kind = kindOf(i);
   used.add(kind);
-  // An attempt stands in the row of its task and in that of its thread.
-  if (TROUBLE.has(kind) && D.rows[D.slices[i * N]][0] !== 3 && kind !== 16) trouble.push(i);
+  // An attempt stands in the row of its task and in that of its thread, and an abandoned one in a row of its own.
+  if (kind.isTrouble && D.rows[D.slices[i * N]][0] !== THREADS && kind.label !== "abandoned") trouble.push(i);
 }
-[...used].sort((a, b) => a - b).forEach(kind => {
+KINDS.filter(kind => used.has(kind)).forEach(kind => {
   const it = el("span", legend), box = el("i", it);
-  box.style.background = kind === STUCK || kind === HELD
-    ? "repeating-linear-gradient(45deg,#222 0 2px,#ddd 2px 4px)" : D.kinds[kind][1];
-  it.append(D.kinds[kind][0]);
+  box.style.background = kind.shape === HATCHED
+    ? "repeating-linear-gradient(45deg,#222 0 2px,#ddd 2px 4px)" : kind.colour;
+  it.append(kind.label);
 });
 if (trouble.length) {
   const aside = el("aside", main);
   el("h2", aside, `What went wrong (${trouble.length})`);
   // An attempt fails when it ends, and a thread is stuck from its abandonment on.
-  const since = i => D.slices[i * N + 3] + (D.slices[i * N + 2] === STUCK ? 0 : D.slices[i * N + 4]);
+  const since = i => kindOf(i).shape === HATCHED ? startOf(i) : endOf(i);
   trouble.sort((a, b) => since(a) - since(b)).slice(0, 500).forEach(i => {
     const it = slice(i), p = el("p", aside, `${clock(since(i))} ${say(it)}`);
-    p.style.borderColor = D.kinds[it.kind][1];
+    p.style.borderColor = it.kind.colour;
     p.onclick = () => zoomTo(it);
   });
 }
 
-let from = 0, to = Math.max(1, D.to - D.from), scroll = 0, rows = [], shown = null, width = 0, height = 0;
+let from = 0, to = Math.max(1, D.to - D.from), scroll = 0, rows = [], width = 0, height = 0;
 const all = [from, to];
 
 function say(it) {
-  const what = D.kinds[it.kind][0];
+  if (it.kind.shape === DIAMOND) return (it.name ? it.name + " " : "") + it.text;
   const who = it.name ? it.name + (it.attempt ? ` attempt ${it.attempt}` : "") + ": " : "";
-  return who + what + (it.text ? ` (${it.text})` : "");
+  const until = it.kind.shape === HATCHED && !it.open ? `, until ${clock(it.end)}` : "";
+  return who + it.kind.label + until + (it.text ? `: ${it.text}` : "");
 }
 
-// The rows that are shown, with their places; a group begins with its name.
+// The rows that are shown, with their places; a part begins with its name.
 function arrange() {
   const words = filter.value.toLowerCase();
   rows = [];
-  let y = 0, group = -1;
+  let y = 0, part = -1;
   D.rows.forEach(([of, name], row) => {
     let hit = !words || name.toLowerCase().includes(words);
     for (let i = first[row]; !hit && i < first[row + 1]; i++) {
-      hit = D.strings[D.slices[i * N + 7]].toLowerCase().includes(words);
+      hit = D.strings[D.slices[i * N + 6]].toLowerCase().includes(words);
     }
     if (!hit) return;
-    if (of !== group) {
-      group = of;
-      rows.push({ y: y + 4, label: D.groups[of] });
+    if (of !== part) {
+      part = of;
+      rows.push({ y: y + 4, label: D.parts[of] });
       y += 20;
     }
-    rows.push({ y, row, label: name, group: of });
+    rows.push({ y, row, label: name, part: of });
     y += ROW;
   });
   rows.height = y;
@@ -136,41 +139,47 @@ function draw() {
 }
 
 function drawRow(row, y) {
-  let lastX = -1, lastDepth = -1;
+  // Of what is narrower than a pixel, the first is drawn there, and the first trouble.
+  const last = [-1, -1, -1, -1], lastTrouble = [-1, -1, -1, -1];
   g.save();
   g.beginPath(); g.rect(NAMES, TOP, width - NAMES, height); g.clip();
   for (let i = first[row.row]; i < first[row.row + 1]; i++) {
-    const start = D.slices[i * N + 3], end = start + D.slices[i * N + 4];
+    const start = startOf(i), end = endOf(i), kind = kindOf(i);
     if (start > to) break;
     if (end < from) continue;
-    const depth = D.slices[i * N + 1], kind = D.slices[i * N + 2];
     const left = Math.max(x(start), NAMES - 1), w = Math.max(1, Math.min(x(end), width + 1) - left);
-    // Of what shares a pixel, the first is drawn, and all trouble.
-    if (w <= 1 && (left | 0) === lastX && depth === lastDepth && !TROUBLE.has(kind)) continue;
-    lastX = left | 0; lastDepth = depth;
-    g.fillStyle = kind === STUCK || kind === HELD ? hatch : D.kinds[kind][1];
-    if (kind === NOTE) {
-      g.beginPath(); g.moveTo(left, y + 3); g.lineTo(left + 4, y + 9); g.lineTo(left, y + 15); g.lineTo(left - 4, y + 9);
+    const seen = kind.isTrouble ? lastTrouble : last;
+    if (w <= 1 && (left | 0) === seen[kind.depth]) continue;
+    seen[kind.depth] = left | 0;
+    g.fillStyle = kind.shape === HATCHED ? hatch : kind.colour;
+    if (kind.shape === DIAMOND) {
+      g.beginPath(); g.moveTo(left, y); g.lineTo(left + 4, y + 4); g.lineTo(left, y + 8); g.lineTo(left - 4, y + 4);
       g.fill();
       continue;
     }
-    const [top, tall] = kind === TASK ? [0, 20] : kind === STOPPING ? [13, 4] : [3, 14];
-    g.fillRect(left, y + top, TROUBLE.has(kind) ? Math.max(2, w) : w, tall);
-    if (w > 24 && kind !== STOPPING) write(slice(i), row, left, y, w);
+    const [top, tall] = kind.shape === FRAME ? [0, 20] : kind.shape === STRIP ? [13, 4] : [3, 14];
+    g.fillRect(left, y + top, kind.isTrouble ? Math.max(2, w) : w, tall);
+    if (kind.isTrouble && w > 3) g.strokeRect(left, y + top, w, tall);
+    if (w > 12 && kind.depth === 1) write(slice(i), row, left, y, w);
   }
   g.restore();
 }
 
+// What the names of the part and the row do not say, in so many characters.
+function said(it, row, room) {
+  const name = it.name.replace(/#\d+$/, ""), who = name === row.label ? "" : name + " ";
+  const text = row.part === THREADS ? "" : it.text, label = it.kind.label, what = label + (text ? ": " + text : "");
+  const most = who + (it.attempt ? `attempt ${it.attempt} ` : "") + what;
+  if (most.length <= room) return most;
+  const least = `${who}${it.attempt} `;
+  const less = !it.attempt ? who + (text || label) : (least + label).length <= room ? least + what : who || "" + it.attempt;
+  return less.length <= room ? less : room > 3 ? less.slice(0, room - 1) + "…" : "";
+}
+
 function write(it, row, left, y, w) {
-  if (it.kind === TASK) return;
-  const name = it.name.replace(/#\d+$/, ""), inOwn = it.kind !== STUCK && row.group !== 3;
-  let text = !inOwn ? it.name : (name === row.label ? "" : name + " ") + (it.attempt ? it.attempt + " " : "") +
-    D.kinds[it.kind][0] + (it.text ? ": " + it.text : "");
-  const room = Math.floor((w - 6) / 5.6);
-  if (text.length > room) text = room > 3 ? text.slice(0, room - 1) + "…" : "";
-  const stuck = it.kind === STUCK || it.kind === HELD;
-  if (stuck && text) { g.fillStyle = "#222"; g.fillRect(left + 2, y + 4, Math.min(w - 4, text.length * 6), 12); }
-  g.fillStyle = stuck || LIGHT.has(it.kind) ? "#fff" : "#222";
+  const text = said(it, row, Math.floor((w - 6) / 5.9));
+  if (it.kind.shape === HATCHED) { g.fillStyle = "#222"; g.fillRect(left + 2, y + 4, Math.min(w - 4, text.length * 6), 12); }
+  g.fillStyle = it.kind.ink;
   g.fillText(text, left + 4, y + 10.5);
 }
 
@@ -180,13 +189,13 @@ function drawNames() {
   for (const row of rows) {
     const y = row.y + TOP - scroll;
     if (y < TOP - ROW || y > height) continue;
-    const isGroup = row.row === undefined;
-    if (isGroup) { g.fillStyle = "#e9edf3"; g.fillRect(0, y - 2, NAMES, 16); }
-    g.fillStyle = isGroup ? "#456" : "#222";
-    g.font = (isGroup ? "bold " : "") + "11px sans-serif";
+    const isPart = row.row === undefined;
+    if (isPart) { g.fillStyle = "#e9edf3"; g.fillRect(0, y - 2, NAMES, 16); }
+    g.fillStyle = isPart ? "#456" : "#222";
+    g.font = (isPart ? "bold " : "") + "11px sans-serif";
     const label = row.label.length > 32 ? row.label.slice(0, 31) + "…" : row.label;
-    g.fillText(label, isGroup ? 6 : 12, y + (isGroup ? 6 : 10.5));
-    if (!isGroup) { g.fillStyle = "#eef0f4"; g.fillRect(0, y + ROW - 1, width, 0.5); }
+    g.fillText(label, isPart ? 6 : 12, y + (isPart ? 6 : 10.5));
+    if (!isPart) { g.fillStyle = "#eef0f4"; g.fillRect(0, y + ROW - 1, width, 0.5); }
   }
   g.restore();
 }
@@ -231,10 +240,9 @@ function find(e) {
   let best = null;
   const near = (to - from) / (width - NAMES) * 3, t = at(px);
   for (let i = first[row.row]; i < first[row.row + 1]; i++) {
-    const start = D.slices[i * N + 3], end = start + D.slices[i * N + 4];
-    if (start - near > t) break;
-    if (end + near < t) continue;
-    if (best === null || D.slices[i * N + 1] >= D.slices[best * N + 1]) best = i;
+    if (startOf(i) - near > t) break;
+    if (endOf(i) + near < t) continue;
+    if (best === null || kindOf(i).depth >= kindOf(best).depth) best = i;
   }
   return best === null ? null : slice(best);
 }
@@ -256,7 +264,7 @@ window.onmousemove = e => {
   const it = e.target === canvas && !drag ? find(e) : null;
   tip.style.display = it ? "block" : "none";
   if (!it) return;
-  tip.textContent = `${say(it)}\n${it.kind === NOTE ? "" : `took ${span(it.length)}${it.open ? " so far" : ""}, `}` +
+  tip.textContent = `${say(it)}\n${it.kind.shape === DIAMOND ? "" : `took ${span(it.length)}${it.open ? " so far" : ""}, `}` +
     `from ${clock(it.start)} to ${it.open ? "now" : clock(it.end)}`;
   tip.style.left = Math.min(e.clientX + 12, innerWidth - tip.offsetWidth - 8) + "px";
   tip.style.top = Math.min(e.clientY + 12, innerHeight - tip.offsetHeight - 8) + "px";

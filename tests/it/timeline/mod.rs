@@ -17,6 +17,8 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+const STUCK: &str = "abandoned, thread stuck";
+
 /// A slice as a viewer reads it. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 struct Slice {
@@ -35,7 +37,8 @@ impl Slice {
     }
 
     fn is_attempt(&self) -> bool {
-        self.args["attempt"].is_u64() && !["told to return", "event"].contains(&&*self.label)
+        self.args["attempt"].is_u64()
+            && !["told to return", "event", "warning", STUCK].contains(&&*self.label)
     }
 }
 
@@ -72,7 +75,8 @@ fn parse(text: &[u8]) -> Vec<Slice> {
             args: event["args"].clone(),
         }
     };
-    events.iter().filter(|event| event["cat"].is_string()).map(read).collect()
+    let slices = events.iter().filter(|it| it["cat"].is_string());
+    slices.filter(|it| it["ph"] == "X" || it["ph"] == "i").map(read).collect()
 }
 
 /// Of a number of microseconds with three decimals.

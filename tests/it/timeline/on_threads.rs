@@ -52,7 +52,7 @@ fn what_goes_on_is_drawn_as_unfinished_up_to_now() {
         let found = slices.iter().find(|it| it.label == label && it.args["unfinished"] == true);
         found.unwrap_or_else(|| panic!("{label}: {slices:?}")).clone()
     };
-    let (runs, hangs) = (open("runs"), open("abandoned, and its thread is stuck"));
+    let (runs, hangs) = (open("runs"), open(STUCK));
     assert_eq!(runs.end, hangs.end, "both go on");
     assert!(hangs.text().starts_with("told: stop"), "{hangs:?}");
     gate.open();

@@ -72,6 +72,20 @@
 //! - Coming from threads of your own: [`guide::from_threads`]; from another library:
 //!   [`guide::migrating`]. Costs: [`guide::performance`].
 //!
+//! # Features
+//! | feature | provides |
+//! |---|---|
+//! | `signals`, on by default | [`shutdown_on_signals`](SupervisorBuilder::shutdown_on_signals) and `drain_on_signals` for SIGINT and SIGTERM, `on_signal` for other signals (Unix; depends on `signal-hook`); on Windows, the first two for Ctrl-C (depends on `ctrlc`) |
+//! | `poll` | `ctx.wait_readable`, `ctx.wait_writable` and `ctx.accept`: waits that a cancel ends (Unix; depends on `rustix`); `name_threads_by_task`, so that `top -H` shows which task a thread runs (Linux); the time that systemd's `notify-reload` wants |
+//! | `process` | `TaskSpec::process` and `Program`: processes as tasks, stopped with their helpers (Unix; depends on `rustix`) |
+//! | `console` | `Console`: on a terminal, the tasks as a table that is drawn in place, below what the program prints; elsewhere, lines (on Unix depends on `rustix`) |
+//! | `timeline` | `Timeline`: a picture of what ran when, on which thread, and why it waited |
+//! | `serde` | `Serialize` and `Deserialize` for events, snapshots, reports and outcomes (depends on `serde`) |
+//! | `tracing` | `TraceEvents`: attempts as spans, and events, for the crate `tracing` (depends on `tracing`) |
+//! | `metrics` | `CountEvents`: counters and a histogram for the crate `metrics` (depends on `metrics`) |
+//!
+//! Reports of what a stuck thread is doing exist on Linux only.
+//!
 //! # The contract
 //! [`guide::rules`] is the contract: what each word means, how an attempt ends and what follows,
 //! admission, cancellation, shutdown, all events and their order, and what is promised and what is
@@ -165,8 +179,7 @@ pub use bridge::trace::{AttemptSpans, TraceEvents};
 pub use console::Console;
 pub use output::drain_report::DrainReport;
 pub use output::error::{
-    Cancelled, Closed, ExtendError, InvalidSetting, RecvError, StartError, TaskError, TaskResult,
-    WaitError, WouldDeadlock,
+    Cancelled, Closed, ExtendError, RecvError, TaskError, TaskResult, WaitError, WouldDeadlock,
 };
 pub use output::event::{Event, EventKind};
 pub use output::group::{EndedGroup, GroupSnapshot};
@@ -181,6 +194,7 @@ pub use output::report::{
     AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
     TroubledTask,
 };
+pub use output::setting_errors::{InvalidSetting, StartError};
 pub use output::snapshot::{
     ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };

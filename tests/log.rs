@@ -178,12 +178,12 @@ fn a_member_is_warned_of_whose_word_orders_nothing_or_who_completes_after_it() {
     let mut said = logged();
     said.sort_by(|(_, a), (_, b)| a.cmp(b));
     let texts = [
-        "task awaited was ready and has completed, and group line goes on without it: what must \
-         not end needs restart(Always)",
-        "task for nothing of group line says that it is ready, and no phase waits for that: set \
-         ready_within",
-        "task for nothing was ready and has completed, and group line goes on without it: what \
-         must not end needs restart(Always)",
+        "task awaited was ready and has completed, and group line goes on without it: if it must \
+         not end, set restart(Always)",
+        "task for nothing of group line has said that it is ready, but no phase waits for that: \
+         set ready_within",
+        "task for nothing was ready and has completed, and group line goes on without it: if it \
+         must not end, set restart(Always)",
     ];
     assert_eq!(said, texts.map(|text| (Level::Warn, text.to_owned())));
 }
@@ -320,7 +320,7 @@ fn values_for_which_no_thread_could_be_had_are_logged_after_the_end() {
     supervisor.handle().add(never).unwrap();
     let leaked = supervisor.shutdown().unwrap().shutdown.values_leaked;
     assert!(leaked > 0);
-    wait_for_warning(&format!("{leaked} user values not dropped in time"));
+    wait_for_warning(&format!("{leaked} user values were not dropped in time"));
 }
 
 /// Waits for a warning that begins so; it may come after the end.

@@ -11,8 +11,8 @@ use crate::api::service_manager::ServiceManager;
 use crate::api::subscribe::Subscribe;
 use crate::api::supervisor::Supervisor;
 use crate::api::supervisor_handle::SupervisorHandle;
-use crate::output::error::{InvalidSetting, StartError};
 use crate::output::event::Event;
+use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
@@ -334,7 +334,7 @@ impl SupervisorBuilder {
         }
 
         if self.intake_capacity > MAX_INTAKE {
-            let remedy = "give at most 1048576: `submit` waits while it is full";
+            let remedy = "give at most 1048576, because `submit` waits while it is full";
             return Err(InvalidSetting::new("intake_capacity", self.intake_capacity, remedy));
         }
         self.defaults.0.validate(BodyKind::Repeat)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::builder::SupervisorBuilder;
-use crate::output::error::InvalidSetting;
+use crate::output::setting_errors::InvalidSetting;
 use crate::task::class_names::ClassNames;
 use crate::task::spec::unusable;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::error::InvalidSetting;
+use crate::output::setting_errors::InvalidSetting;
 use crate::task::class_names::ClassNames;
 use crate::task::group::{GroupEntry, GroupRecord};
 use crate::task::spec::{unusable, TaskSpec};
@@ -176,11 +176,11 @@ impl GroupSpec {
             return Err(InvalidSetting::new(
                 "then",
                 format_args!("missing"),
-                "give the group a member",
+                "give the group at least one member",
             ));
         }
         if let Some(empty) = phases.iter().position(|&members| members == 0) {
-            let remedy = "give each phase a member";
+            let remedy = "give each phase at least one member";
             return Err(InvalidSetting::new(
                 "then",
                 format_args!("empty in phase {empty}"),
@@ -192,8 +192,9 @@ impl GroupSpec {
                 Err(InvalidSetting::new("restart_limit", within, "give a span above zero"))
             }
             Some(RestartLimit { restarts, .. }) if *strategy == Strategy::OneForOne => {
-                let remedy = "it counts restarts by one_for_all or rest_for_one: \
-                              the limits of a member are max_retries and failure_limit";
+                let remedy =
+                    "set one_for_all or rest_for_one as well, or max_retries or failure_limit of \
+                              the members instead";
                 Err(InvalidSetting::new("restart_limit", restarts, remedy))
             }
             Some(_) | None => Ok(()),

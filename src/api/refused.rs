@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::output::error::{InvalidSetting, TaskError};
+use crate::output::error::TaskError;
+use crate::output::setting_errors::InvalidSetting;
 use crate::task::record::Record;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::reason::{Decision, Rejection};
@@ -20,7 +21,7 @@ use crate::vocabulary::reason::{Decision, Rejection};
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// The supervisor is shutting down or draining, and nothing was started. Only another
     /// supervisor can take the specs.
-    #[error("the supervisor is draining or shutting down and takes no more tasks")]
+    #[error("the supervisor is draining or shutting down: it takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.
         spec: S,
@@ -45,7 +46,9 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
     },
     /// `run` or `run_group` was called on one of the supervisor's own threads, and would wait for
     /// itself.
-    #[error("a supervisor's own thread would wait for itself: use add_all or add_group there")]
+    #[error(
+        "one of the supervisor's own threads would wait for itself: use add_all or add_group there"
+    )]
     WouldDeadlock {
         /// The spec or specs that were handed in.
         spec: S,
@@ -101,7 +104,7 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
     /// The supervisor is shutting down or draining. Only another supervisor can take the spec.
-    #[error("the supervisor is draining or shutting down and takes no more tasks")]
+    #[error("the supervisor is draining or shutting down: it takes no more tasks")]
     Closed {
         /// The spec or specs that were handed in.
         spec: S,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::supervisor_handle::SupervisorHandle;
-use crate::output::error::{InvalidSetting, StartError};
+use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::notify::NotifySocket;
 use crate::runtime::service::{remove_stale, ServiceSetup};
 use crate::task::request::{Request, ServiceRequest};
@@ -150,7 +150,7 @@ impl ServiceManager {
             return Err(StartError::Unsupported("service_manager"));
         }
         for what in self.ignored {
-            log::warn!(target: "threadvisor", "{what} is ignored: it is no number");
+            log::warn!(target: "threadvisor", "{what} is ignored: it is not a number");
         }
         let socket = match self.address {
             None => None,
@@ -180,7 +180,7 @@ impl ServiceManager {
             remove_stale(path).map_err(of(path))?;
         }
         if let Some((_, Duration::ZERO)) = &self.hardware {
-            let remedy = "give at most half of the time after which the device bites";
+            let remedy = "give a span above zero, of at most half of the device's own timeout";
             return Err(InvalidSetting::new("hardware_watchdog", Duration::ZERO, remedy).into());
         }
         Ok(ServiceSetup {

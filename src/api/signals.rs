@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::builder::SupervisorBuilder;
 use crate::api::supervisor_handle::SupervisorHandle;
-use crate::output::error::StartError;
+use crate::output::setting_errors::StartError;
 use crate::platform::user_value::UserValue;
 use crate::runtime::signals::Listener;
 use crate::task::door::Door;

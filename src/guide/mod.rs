@@ -21,6 +21,23 @@
 //! | [`telemetry`] | users of the crates `tracing` and `metrics` |
 //! | [`timeline`] | everybody who wants to see what ran when, on which thread, and why it waited |
 //! | [`performance`] | everybody who wants to know what it costs, compared with other libraries |
+//!
+//! # Examples
+//! Each ends by itself. Its first lines say what it shows and what it prints.
+//!
+//! | `cargo run --example …` | shows |
+//! |---|---|
+//! | `quickstart`, `resident`, `server` | a whole program, as lines or, with `--features console`, as a table; a service with signals; a server that drains its connections |
+//! | `periodic`, `retry`, `slots`, `dynamic` | periodic runs; backoff; admission; changes at run time |
+//! | `group` | tasks that start in order, restart together and stop in reverse (`--features poll`) |
+//! | `importer` | tasks that return values, which are added up |
+//! | `http` | a server, itself a task, that shows counters to Prometheus and the snapshot as JSON (`--features serde`) |
+//! | `outcomes` | each outcome and what leads to it |
+//! | `accept`, `stream`, `udp`, `consumer`, `nudge`, `serial` | blocking calls that a cancel wakes (`serial` with `--features poll`) |
+//! | `process` | programs as tasks, with helpers, output and a sign that they are ready (`--features process`) |
+//! | `watchdog`, `stuck` | a hang that is noticed; a body that ignores every request to return |
+//! | `timeline` | what ran when, drawn (`--features timeline`) |
+//! | `priority` | threads with a priority and processors of their own, shown by the name of their task (`--features poll`) |
 
 #[doc = include_str!("c_libraries.md")]
 pub mod c_libraries {}

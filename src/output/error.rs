@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::platform::chain::chain;
 use crate::platform::user_value::UserValue;
-use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::nanos;
 
@@ -275,27 +274,12 @@ macro_rules! debug_is_display {
 }
 pub(crate) use debug_is_display;
 
-debug_is_display!(TaskError, InvalidSetting, StartError, WaitError, WouldDeadlock, Closed);
+debug_is_display!(TaskError, WaitError, WouldDeadlock, Closed);
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
-}
-
-/// What a setting needs that is not supported everywhere.
-fn needs(setting: &str) -> &'static str {
-    match setting {
-        "service_manager" => "it needs Unix",
-        _ => {
-            "it needs the feature `signals` and Unix; on Windows there is only shutdown_on_signals"
-        }
-    }
-}
-
-/// An error with its sources, within a text of this crate.
-fn shown(error: &std::io::Error) -> Escaped<String> {
-    Escaped(chain(error))
 }
 
 impl Error for Shared {
@@ -354,7 +338,7 @@ impl From<Cancelled> for std::io::Error {
 #[non_exhaustive]
 pub enum ExtendError {
     /// The body asked for more time than `max_timeout` allows; ask for at most `left`.
-    #[error("max_timeout allows at most {left:?} more")]
+    #[error("max_timeout leaves {left:?}: ask for no more than that, or raise it")]
     BeyondMaxTimeout {
         /// The longest span that the body can ask for now.
         left: Duration,
@@ -363,7 +347,7 @@ pub enum ExtendError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// The spec has a `timeout` and no `max_timeout`; set one.
-    #[error("the spec allows no extension: set max_timeout")]
+    #[error("the task allows no extension of its timeout: set max_timeout")]
     NoMaxTimeout,
 }
 
@@ -379,84 +363,8 @@ pub enum RecvError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// The channel is empty and all its senders are gone: no message will ever come.
-    #[error("the channel is empty and all its senders are gone")]
+    #[error("the channel is empty, and no sender is left: no message will come")]
     Disconnected,
-}
-
-/// An invalid setting: the field, its value, and the remedy. It is returned inside
-/// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
-/// [`TaskSpec::validate`](crate::TaskSpec::validate).
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidSetting {
-    /// The name of the task whose setting it is; `None` if it is one of the supervisor or a group.
-    pub task: Option<Arc<str>>,
-    /// The name of the group whose setting it is, or of whose member; `None` if there is no group.
-    pub group: Option<Arc<str>>,
-    /// The name of the setter, such as `timeout`.
-    pub field: &'static str,
-    /// The invalid value, as its `Debug` shows it, and the one that it does not go with.
-    pub value: String,
-    /// What to do instead.
-    pub remedy: &'static str,
-}
-
-impl InvalidSetting {
-    pub(crate) fn new(field: &'static str, value: impl fmt::Debug, remedy: &'static str) -> Self {
-        Self { task: None, group: None, field, value: format!("{value:?}"), remedy }
-    }
-}
-
-impl fmt::Display for InvalidSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(group) = &self.group {
-            write!(f, "group {group:?}: ")?;
-        }
-        if let Some(task) = &self.task {
-            write!(f, "task {task:?}: ")?;
-        }
-        let value = Escaped(&self.value);
-        write!(f, "{} cannot be {value}: {}", self.field, self.remedy)
-    }
-}
-
-impl Error for InvalidSetting {}
-
-/// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). After it,
-/// nothing is left running.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A setting cannot work; the error names the remedy.
-    #[error(transparent)]
-    Invalid(#[from] InvalidSetting),
-    /// The system refused a thread. Check `ulimit -u` and the cgroup's `pids.max`.
-    #[error("thread {name:?} could not be started: {}", shown(.source))]
-    Thread {
-        /// The name that the thread would have had, such as `ctl-threadvisor`.
-        name: String,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// The signal handlers could not be installed.
-    #[error("signal handlers could not be installed: {}", shown(.0))]
-    Signals(#[source] std::io::Error),
-    /// The calling thread blocks this signal, and so would every thread of the supervisor: it would
-    /// never arrive. Unblock it before `start()`, or call `start()` on a thread that does not block
-    /// it. Linux only; elsewhere a blocked signal is not noticed.
-    #[error("signal {0} is blocked on this thread and would never arrive: unblock it first")]
-    SignalBlocked(i32),
-    /// A file or a device of [`ServiceManager`](crate::ServiceManager) could not be opened.
-    #[error("service_manager: {}: {}", Escaped(path.display()), shown(.source))]
-    ServiceManager {
-        /// The path of the file.
-        path: std::path::PathBuf,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// This setting is not supported by this build or system.
-    #[error("{0} is not supported here: {needs}", needs = needs(.0))]
-    Unsupported(&'static str),
 }
 
 /// An error returned from a wait for an outcome, a decision, a group that is ready, idleness or the
@@ -469,10 +377,10 @@ pub enum WaitError {
     Cancelled(#[from] Cancelled),
     /// The supervisor has ended, or this process was forked from that of the supervisor, or no body
     /// is left that fills the output: the wait would never be answered.
-    #[error("nobody is left to wait for: the supervisor, or the body, has ended")]
+    #[error("the wait would never end: the supervisor has ended, or nothing will fill the output")]
     Closed,
     /// The group stops, or has ended, so it will not be ready; the outcomes of its members say why.
-    #[error("the group stops, or has ended: the outcomes of its members say why")]
+    #[error("the group will not be ready: it is stopping or has ended; see its members' outcomes")]
     NotReady,
     /// The caller would wait for itself; wait on another thread.
     #[error("the caller would wait for itself: wait on another thread")]
@@ -485,13 +393,16 @@ pub enum WaitError {
 /// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there. It is
 /// also returned in a child that was forked from the supervisor's process.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a supervisor's own thread, or a fork, would wait for ever: use request_shutdown")]
+#[error(
+    "one of the supervisor's own threads, or a forked child, would wait for ever: use \
+         request_shutdown"
+)]
 pub struct WouldDeadlock;
 
 /// An error returned from [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot): the
 /// supervisor has ended.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the supervisor has ended")]
+#[error("the supervisor has ended: its report says how its tasks ended")]
 pub struct Closed;
 
 #[cfg(test)]

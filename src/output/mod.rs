@@ -22,6 +22,8 @@ pub(crate) mod hook;
 
 pub(crate) mod outcome;
 
+pub(crate) mod setting_errors;
+
 #[cfg(feature = "serde")]
 mod data;
 

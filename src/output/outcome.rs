@@ -225,7 +225,9 @@ impl fmt::Display for Text<'_> {
                 Some(error) => write!(f, "{}: {error}", outcome.label()),
                 None => f.write_str(outcome.label()),
             },
-            Outcome::Abandoned { reason, .. } => write!(f, "abandoned after being told: {reason}"),
+            Outcome::Abandoned { reason, .. } => {
+                write!(f, "abandoned ({reason}): the body outlived its grace")
+            }
             Outcome::Rejected(why) => write!(f, "rejected: {why}"),
         }
     }
@@ -260,14 +262,16 @@ pub enum TaskOutputError {
     #[error(transparent)]
     NotCompleted(#[from] NotCompleted),
     /// The task completed, and its value was taken before.
-    #[error("the task's value was taken before")]
+    #[error("the task's value is gone: another `wait` or `take` has got it")]
     Taken,
     /// The wait ended early. A body that was told to return passes the error on with `?`.
     #[error(transparent)]
     Wait(#[from] WaitError),
     /// The task completed, but the newest value is not its own. Pass the handle of the task whose
     /// body fills the output.
-    #[error("the newest value is not that of this task: wait for the task that fills the output")]
+    #[error(
+        "the newest value is not from this task: pass the handle of the task that fills the output"
+    )]
     WrongTask,
 }
 

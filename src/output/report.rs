@@ -400,7 +400,7 @@ impl RunReport {
         if cause == ShutdownCause::ControllerPanicked {
             (EXIT_SOFTWARE, "the controller panicked, a bug in this crate".to_owned())
         } else if failures > 0 && failures == abandoned {
-            (EXIT_SOFTWARE, "every failure is an attempt that was abandoned".to_owned())
+            (EXIT_SOFTWARE, "every failure is an abandoned attempt".to_owned())
         } else if let Some((task, code)) = decisive {
             (*code, format!("for the failure of {task}"))
         } else if *no_room > 0 {

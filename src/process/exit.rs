@@ -114,7 +114,7 @@ impl Ended {
             (Some(code), _, _) => format!("exit status {code}"),
             (None, Some(Signal::KILL), Some(why)) => why.clone(),
             (None, Some(Signal::KILL), None) if self.asked != Some(Signal::KILL) => {
-                "killed by SIGKILL (by somebody else; out of memory?)".to_owned()
+                "killed by SIGKILL, but not by its supervisor (out of memory?)".to_owned()
             }
             (None, Some(signal), _) => {
                 let dump = if core_dumped { " (core dumped)" } else { "" };
@@ -131,7 +131,7 @@ impl fmt::Display for ProcessExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
         if !self.last_lines.is_empty() {
-            write!(f, "; its last words: {}", self.last_lines.join(" | "))?;
+            write!(f, "; last output: {}", self.last_lines.join(" | "))?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use super::publish::{Publisher, Subscribers};
 use super::service::{Service, ServiceSetup};
 use super::signals::Listener;
 use crate::machine::Machine;
-use crate::output::error::StartError;
 use crate::output::report::RunReport;
+use crate::output::setting_errors::StartError;
 use crate::platform::sync::channel;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
@@ -150,13 +150,22 @@ fn run(
         log::error!(target: "threadvisor", "the controller panicked: {}", Escaped(message));
     }
     if let Ok(left @ 1..) = ended {
-        log::warn!(target: "threadvisor", "{left} user values not dropped in time");
+        log::warn!(
+            target: "threadvisor",
+            "{left} user values were not dropped in time: threads are stuck or refused"
+        );
     }
     #[cfg(all(unix, feature = "process"))]
     if unheard > 0 {
-        log::warn!(target: "threadvisor", "{unheard} lines of processes not handed on");
+        log::warn!(
+            target: "threadvisor",
+            "{unheard} lines of processes were lost at the end: on_output is too slow"
+        );
     }
     if leaked > 0 {
-        log::warn!(target: "threadvisor", "{leaked} user values leaked for want of a thread");
+        log::warn!(
+            target: "threadvisor",
+            "{leaked} user values are leaked: no thread could be started to drop them"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::error::InvalidSetting;
+use crate::output::setting_errors::InvalidSetting;
 use crate::task::class_names::ClassNames;
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
 use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Plan, Watchdog};
@@ -157,7 +157,7 @@ impl Settings {
     /// Checks what a task without a group cannot have.
     pub(crate) fn check_alone(&self) -> Result<(), InvalidSetting> {
         if self.is_step() {
-            let remedy = "only a member of a group can be a step: leave it out";
+            let remedy = "leave it out, because only a member of a group can be a step";
             return Err(InvalidSetting::new("step", format_args!("set without a group"), remedy));
         }
         Ok(())
@@ -216,7 +216,8 @@ impl Settings {
         });
         match stop_timeout.zip(self.own_grace()) {
             Some((stop, grace)) if stop > grace => {
-                Err(InvalidSetting::new("stop_timeout", stop, "raise `grace` above it"))
+                let remedy = "give at most `grace`, or raise that";
+                Err(unfit("stop_timeout", stop, ("grace", grace), remedy))
             }
             Some(_) | None => Ok(()),
         }
@@ -231,7 +232,7 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         return Err(InvalidSetting::new(
             "backoff.factor",
             factor,
-            "give a finite number from 1 on",
+            "give a finite number of at least 1",
         ));
     }
     if max < MIN_SPACING {
@@ -289,7 +290,7 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     }
     if let Some(Watchdog { max_silence, .. }) = plan.watchdog {
         if max_silence < MIN_SILENCE {
-            let remedy = "give at least 4 ms, or None for none";
+            let remedy = "give at least 4 ms, or None for no watchdog";
             return Err(InvalidSetting::new("watchdog", max_silence, remedy));
         }
     }
@@ -308,7 +309,7 @@ fn unfit(
 
 /// Checks that the kind of body, the interval and the restart policy go together.
 fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
-    let once = "a `once` body runs once: use TaskSpec::new for one that runs again";
+    let once = "use TaskSpec::new, because a body of TaskSpec::once runs only once";
     let interval = match plan.interval {
         Interval::None => None,
         Interval::Delay(delay) => Some(("repeat_after", delay)),
@@ -324,7 +325,8 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
             return Err(InvalidSetting::new(field, span, remedy));
         }
         if plan.restart != RestartPolicy::Always {
-            let remedy = "`repeat_after` and `every` need Always: leave out `restart` or them";
+            let remedy =
+                "leave it out, because a task with `every` or `repeat_after` always restarts";
             return Err(InvalidSetting::new("restart", plan.restart, remedy));
         }
     }
@@ -333,7 +335,11 @@ fn check_restart(plan: &Plan) -> Result<(), InvalidSetting> {
         let (field, with, remedy) = if plan.shutdown_on_end {
             ("step", "shutdown_on_end", "let another member shut the supervisor down")
         } else {
-            ("step", "Always", "a step ends with its success: leave out `restart` and the interval")
+            (
+                "step",
+                "Always",
+                "leave out `restart` and any interval, because a step ends with its success",
+            )
         };
         return Err(InvalidSetting::new(field, format_args!("under {with}"), remedy));
     }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::output::error::{InvalidSetting, TaskResult};
+use crate::output::error::TaskResult;
+use crate::output::setting_errors::InvalidSetting;
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
@@ -391,7 +392,7 @@ impl TaskSpec {
         let once = InvalidSetting::new(
             "once",
             format_args!("a member"),
-            "use TaskSpec::new: it may run again",
+            "use TaskSpec::new, because a member may run again",
         );
         let is_once = self.body_kind() == BodyKind::Once;
         self.check_for(classes, if is_once { Err(once) } else { Ok(()) })

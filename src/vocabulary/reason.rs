@@ -201,11 +201,11 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BatchRefused { culprit } => {
-                write!(f, "task {culprit} of the same batch was refused")
+                write!(f, "task {culprit} of the same batch was refused, so none was added")
             }
             Self::Expired => f.write_str("expired before its first attempt"),
             Self::GroupNameInUse => {
-                f.write_str("there is a group of this name: wait for its end, or use another name")
+                f.write_str("another group has this name: wait for its end, or choose another name")
             }
             Self::GroupTooLarge { members, limit } => write!(
                 f,
@@ -213,7 +213,11 @@ impl fmt::Display for Rejection {
                  raise max_concurrent or the limit of their class"
             ),
             Self::QueueFull { depth, limit } => {
-                write!(f, "the queue of the slot is full: {depth} wait, max_slot_queue is {limit}")
+                write!(
+                    f,
+                    "the queue of the slot is full, {depth} tasks wait in it: try again later, \
+                     or raise max_slot_queue ({limit})"
+                )
             }
             Self::Removed => f.write_str("removed before its first attempt"),
             Self::ShuttingDown => f.write_str("the supervisor is draining or shutting down"),
@@ -221,8 +225,8 @@ impl fmt::Display for Rejection {
                 let since = Seconds(*since);
                 write!(
                     f,
-                    "task {owner} has owned the slot since second {since}: \
-                     wait until its body has returned"
+                    "task {owner} has owned the slot since second {since}: wait for its end, \
+                     or `submit` with another admission policy"
                 )
             }
             Self::SlotNamedTwice { first } => {
@@ -234,10 +238,18 @@ impl fmt::Display for Rejection {
             }
             Self::Superseded { by } => write!(f, "superseded by task {by}"),
             Self::TooManyAbandoned { limit } => {
-                write!(f, "more than {limit} attempts and hooks are stuck: a snapshot names them")
+                write!(
+                    f,
+                    "more than {limit} attempts and hooks are stuck: find them in a snapshot, \
+                     or raise max_abandoned"
+                )
             }
             Self::TooManyTasks { limit } => {
-                write!(f, "there are already {limit} tasks: raise max_tasks")
+                write!(
+                    f,
+                    "the limit of {limit} tasks is reached: wait for one to end, \
+                     or raise max_tasks"
+                )
             }
         }
     }

@@ -168,7 +168,7 @@ fn a_slot_is_busy_while_its_owner_sleeps_or_lingers() {
     assert!(outcome_of(&heir).is_success());
     let after = [
         "attempt_abandoned 1: stop",
-        "task_ended abandoned after being told: stop",
+        "task_ended abandoned (stop): the body outlived its grace",
         "attempt_returned 1: ok",
         "slot_transition false",
     ];

@@ -143,7 +143,9 @@ fn the_text_of_an_error_names_all_its_sources_and_they_can_be_had() {
     check(&failed, &[text, "no config", "refused"]);
     assert_eq!(format!("{failed:?}"), text, "what `main` prints");
     let thread = StartError::Thread { name: "w0".to_owned(), source: refused() };
-    check(&thread, &["thread \"w0\" could not be started: refused", "refused"]);
+    let text = "thread \"w0\" could not be started (check `ulimit -u` and the cgroup's pids.max): \
+                refused";
+    check(&thread, &[text, "refused"]);
     let signals = StartError::Signals(refused());
     check(&signals, &["signal handlers could not be installed: refused", "refused"]);
     // Out of the crate it is an error like any other, whose sources follow it.

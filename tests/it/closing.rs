@@ -192,7 +192,7 @@ fn a_drop_that_hangs_is_noticed_though_nothing_else_happens() {
         let task = rig.handle.add(TaskSpec::new("hangs", hangs).initial_delay(LONG)).unwrap();
         task.cancel();
         next(&dropping);
-        assert_eq!(outcome_of(&task).to_string(), "abandoned after being told: stop");
+        assert_eq!(outcome_of(&task).to_string(), "abandoned (stop): the body outlived its grace");
         drop(may);
         rig.until(&task, "closing_returned");
     }
@@ -296,7 +296,7 @@ fn a_hanging_drop_keeps_the_slot_unless_the_policy_releases_it() {
         next(&dropping);
         assert_eq!(task.state(), TaskState::Closing);
         let outcome = outcome_of(&task);
-        assert_eq!(outcome.to_string(), "abandoned after being told: stop");
+        assert_eq!(outcome.to_string(), "abandoned (stop): the body outlived its grace");
         if policy == AbandonPolicy::Hold {
             assert_eq!(heir.state(), TaskState::Queued);
             drop(may);
@@ -319,7 +319,7 @@ fn a_shutdown_does_not_wait_for_drops_beyond_its_grace() {
     let Rig { supervisor, .. } = rig;
     let report = in_time(move || supervisor.shutdown().unwrap()).shutdown;
     next(&dropping);
-    assert_eq!(outcome_of(&hangs).to_string(), "abandoned after being told: shutdown");
+    assert_eq!(outcome_of(&hangs).to_string(), "abandoned (shutdown): the body outlived its grace");
     assert_eq!((report.abandoned.len(), report.values_leaked), (1, 0), "{report}");
     assert!(report.abandoned[0].closing);
     assert!(report.elapsed >= 150 * MS, "{report}");

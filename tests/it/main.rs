@@ -19,6 +19,7 @@ mod idle;
 #[cfg(feature = "serde")]
 mod json;
 mod lifecycle;
+mod messages;
 mod misuse;
 mod on_end;
 mod on_signal;

@@ -224,7 +224,10 @@ mod unix {
         for signal in [SIGKILL, SIGSEGV, 0, -1, i32::MIN, i32::MAX, 128] {
             let error = start(&[signal], false);
             assert!(matches!(error, StartError::Invalid(_)), "{signal}: {error}");
-            let text = format!("on_signal cannot be {signal}: it is no signal that can be caught");
+            let text = format!(
+                "on_signal cannot be {signal}: choose another signal, because no program can handle \
+                 this one"
+            );
             assert_eq!(error.to_string(), text);
         }
         for error in [
@@ -232,7 +235,7 @@ mod unix {
             start(&[SIGUSR1, SIGINT], true),
             start(&[SIGUSR1, SIGUSR1], false),
         ] {
-            assert!(error.to_string().contains("can mean only one thing"), "{error}");
+            assert!(error.to_string().contains("set one callback for a signal"), "{error}");
         }
         // A signal without a name is a real-time one, or does not exist.
         assert!(matches!(start(&[127], false), StartError::Signals(_)));

@@ -51,11 +51,11 @@ fn the_front_page_shows_what_its_example_prints() {
     })
     .backoff(BackoffPolicy::constant(Duration::from_millis(100)))
     .shutdown_on_end();
-    let watch = TaskSpec::new("watch", move |ctx| {
+    let blink = TaskSpec::new("blink", move |ctx| {
         let _ = started.send(());
         Ok(ctx.sleep(Duration::MAX)?)
     });
-    let report = supervisor.run([sensor, watch]).unwrap();
+    let report = supervisor.run([sensor, blink]).unwrap();
     let printed = format!("{}{report}\n", printed.lock().unwrap().concat());
     assert_eq!(told(shown), told(&printed), "README.md shows\n{shown}\nand it prints\n{printed}");
 }

@@ -309,8 +309,8 @@ fn a_stop_is_obeyed_in_every_state() {
     for place in [Running, Overdue, Restarting, Stopping] {
         stop(place, TaskState::Stopping, None);
     }
-    stop(Abandoned, over, Some("abandoned after being told: timeout"));
-    stop(AbandonedOver, over, Some("abandoned after being told: stop"));
+    stop(Abandoned, over, Some("abandoned (timeout): the body outlived its grace"));
+    stop(AbandonedOver, over, Some("abandoned (stop): the body outlived its grace"));
     stop(Waiting, over, Some("cancelled (stop)"));
     stop(Over, over, Some("completed"));
 }

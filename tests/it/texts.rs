@@ -116,8 +116,9 @@ fn an_error_that_gives_specs_back_names_some_and_counts_the_others() {
     let specs = (0..20).map(|n| TaskSpec::once(format!("task {n}"), |_| Ok(())));
     let error = supervisor.handle().add_all(specs).unwrap_err();
     let text = format!("{error:?}");
-    let start = "task \"task 1\" was refused: there are already 1 tasks: raise max_tasks \
-                 (handed back: [\"task 0\", ";
+    let start =
+        "task \"task 1\" was refused: the limit of 1 tasks is reached: wait for one to end, \
+                 or raise max_tasks (handed back: [\"task 0\", ";
     assert!(text.starts_with(start), "{text}");
     assert!(text.ends_with("\"task 7\"] and 12 more)"), "{text}");
 }

@@ -63,9 +63,9 @@ const NOWHERE: [&str; 9] = [
 const MAX_LINES: usize = 500;
 const MAX_COLUMNS: usize = 100;
 
-struct Source {
-    path: String,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -128,7 +128,7 @@ fn modules(sources: &[Source], folder: &[&str]) -> Vec<String> {
     source.code().filter_map(|(_, line)| name(line)).collect()
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     for folder in ["src", "tests", "examples", "benches"] {
@@ -326,9 +326,10 @@ fn page(name: &str) -> String {
 }
 
 /// The names of an enum's variants.
-fn variants(sources: &[Source], path: &str, name: &str) -> Vec<String> {
+pub(crate) fn variants(sources: &[Source], path: &str, name: &str) -> Vec<String> {
     let source = sources.iter().find(|source| source.path == path).unwrap();
-    let (_, rest) = source.text.split_once(&format!("pub enum {name} {{")).unwrap();
+    let (_, rest) = source.text.split_once(&format!("pub enum {name}")).unwrap();
+    let (_, rest) = rest.split_once(" {\n").unwrap();
     let (body, _) = rest.split_once("\n}").unwrap();
     let word = |line: &str| line.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned);
     let plain = |line: &&str| line.starts_with("    ") && !line.starts_with("     ");

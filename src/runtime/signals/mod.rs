@@ -29,7 +29,7 @@ impl Listener {
         _hooks: &[i32],
         _options: &crate::platform::threads::ThreadSetup,
         _door: &std::sync::Arc<crate::task::door::Door>,
-    ) -> Result<Self, crate::output::error::StartError> {
-        Err(crate::output::error::StartError::Unsupported(end.unwrap_or("on_signal")))
+    ) -> Result<Self, crate::output::setting_errors::StartError> {
+        Err(crate::output::setting_errors::StartError::Unsupported(end.unwrap_or("on_signal")))
     }
 }

@@ -9,7 +9,7 @@ use signal_hook::consts::{FORBIDDEN, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::masks::Masks;
-use crate::output::error::{InvalidSetting, StartError};
+use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::task::door::Door;
@@ -60,9 +60,9 @@ impl Listener {
 /// Checks a signal of `on_signal`, which comes in addition to the others.
 fn check(signal: i32, others: &[i32]) -> Result<i32, InvalidSetting> {
     let remedy = if !(1..MAX_SIGNAL).contains(&signal) || FORBIDDEN.contains(&signal) {
-        "it is no signal that can be caught"
+        "choose another signal, because no program can handle this one"
     } else if others.contains(&signal) {
-        "each signal can mean only one thing: shutdown, or one callback"
+        "set one callback for a signal, and none for those that shut down or drain"
     } else {
         return Ok(signal);
     };

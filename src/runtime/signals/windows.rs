@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::output::error::StartError;
+use crate::output::setting_errors::StartError;
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::task::door::Door;

@@ -376,8 +376,8 @@ impl Cell {
             let (task, group) = (Escaped(&self.record.name), Escaped(group));
             log::warn!(
                 target: "threadvisor",
-                "task {task} of group {group} says that it is ready, and no phase waits for that: \
-                 set ready_within"
+                "task {task} of group {group} has said that it is ready, but no phase waits for \
+                 that: set ready_within"
             );
         }
     }
@@ -389,7 +389,7 @@ impl Cell {
             log::warn!(
                 target: "threadvisor",
                 "task {task} was ready and has completed, and group {group} goes on without it: \
-                 what must not end needs restart(Always)"
+                 if it must not end, set restart(Always)"
             );
         }
     }

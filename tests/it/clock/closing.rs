@@ -53,7 +53,7 @@ fn a_drop_that_hangs_is_named_and_may_be_ignored() {
     clock.ignore(&task);
     let _ = clock.clone().patience(secs(60));
     clock.advance(secs(10));
-    assert_eq!(outcome_of(&task).to_string(), "abandoned after being told: stop");
+    assert_eq!(outcome_of(&task).to_string(), "abandoned (stop): the body outlived its grace");
     drop(may);
 }
 
@@ -69,7 +69,7 @@ fn a_task_ignored_before_its_body_is_dropped_is_never_waited_for() {
     clock.advance(secs(4));
     assert_eq!(task.state(), TaskState::Closing);
     clock.advance(secs(10));
-    assert_eq!(outcome_of(&task).to_string(), "abandoned after being told: stop");
+    assert_eq!(outcome_of(&task).to_string(), "abandoned (stop): the body outlived its grace");
 }
 
 #[test]

@@ -39,10 +39,10 @@ fn what_cannot_work_is_named_with_a_remedy() {
     let step = || TaskSpec::new("step", |_| Ok(())).step();
     let name = "name cannot be \"\": give a text that is not empty and has no NUL";
     invalid(GroupSpec::new("").then(step()), &format!("group \"\": {name}"));
-    invalid(group(), "group \"line\": then cannot be missing: give the group a member");
-    let empty = "then cannot be empty in phase 1: give each phase a member";
+    invalid(group(), "group \"line\": then cannot be missing: give the group at least one member");
+    let empty = "then cannot be empty in phase 1: give each phase at least one member";
     invalid(group().then(step()).then([]), &format!("group \"line\": {empty}"));
-    let once = "once cannot be a member: use TaskSpec::new: it may run again";
+    let once = "once cannot be a member: use TaskSpec::new, because a member may run again";
     invalid(group().then(no_op("a")), &format!("group \"line\": task \"a\": {once}"));
     invalid(
         group().then(step().timeout(Duration::ZERO)),
@@ -50,7 +50,7 @@ fn what_cannot_work_is_named_with_a_remedy() {
          give a span above zero, or None for no limit",
     );
     let always = "step cannot be under Always: \
-                  a step ends with its success: leave out `restart` and the interval";
+                  leave out `restart` and any interval, because a step ends with its success";
     for spec in [step().restart(RestartPolicy::Always), step().every(LONG)] {
         invalid(group().then(spec), &format!("group \"line\": task \"step\": {always}"));
     }
@@ -65,8 +65,8 @@ fn what_cannot_work_is_named_with_a_remedy() {
     );
     invalid(
         group().restart_limit(3, LONG).then(step()),
-        "group \"line\": restart_limit cannot be 3: it counts restarts by one_for_all or \
-         rest_for_one: the limits of a member are max_retries and failure_limit",
+        "group \"line\": restart_limit cannot be 3: set one_for_all or rest_for_one as \
+         well, or max_retries or failure_limit of the members instead",
     );
     invalid(
         group().then(step().class("flash")),
@@ -80,7 +80,7 @@ fn only_a_member_of_a_group_is_a_step() {
     let rig = Rig::new();
     let step = || TaskSpec::new("alone", |_| Ok(())).step();
     let text = "task \"alone\": step cannot be set without a group: \
-                only a member of a group can be a step: leave it out";
+                leave it out, because only a member of a group can be a step";
     assert_eq!(rig.handle.add(step()).unwrap_err().to_string(), text);
     assert_eq!(rig.handle.add_all([step()]).unwrap_err().to_string(), text);
     let submitted = rig.handle.submit(step(), AdmissionPolicy::Queue);

@@ -47,7 +47,7 @@ fn a_signal_of_somebody_else_is_a_failure() {
         assert_eq!((exit.code, exit.signal), (None, Some(signal)));
     }
     let error = run_once(sh("kill -KILL $$")).unwrap_err();
-    assert_eq!(error.to_string(), "killed by SIGKILL (by somebody else; out of memory?)");
+    assert_eq!(error.to_string(), "killed by SIGKILL, but not by its supervisor (out of memory?)");
     assert_eq!(error.exit_code(), Some(137));
 }
 
@@ -56,11 +56,11 @@ fn the_last_words_of_a_process_are_in_its_error() {
     let script = "echo out; for n in 1 2 3 4 5 6; do echo line $n >&2; done; exit 1";
     let error = run_once(heard(sh(script)).0).unwrap_err();
     let lines = "line 2 | line 3 | line 4 | line 5 | line 6";
-    assert_eq!(error.to_string(), format!("exit status 1; its last words: {lines}"));
+    assert_eq!(error.to_string(), format!("exit status 1; last output: {lines}"));
     let exit: &ProcessExit = error.downcast_ref().unwrap();
     assert_eq!(exit.last_lines.len(), 5);
     let error = run_once(heard(sh("echo out; exit 1")).0).unwrap_err();
-    assert_eq!(error.to_string(), "exit status 1; its last words: out");
+    assert_eq!(error.to_string(), "exit status 1; last output: out");
 }
 
 #[test]

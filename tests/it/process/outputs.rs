@@ -69,7 +69,7 @@ fn output_is_returned_up_to_a_mebibyte() {
     let output = sh("head -c 1500000 /dev/zero").output(&ctx).unwrap();
     assert_eq!((output.stdout.len(), output.lost), (1 << 20, 1_500_000 - (1 << 20)));
     let error = sh("echo why >&2; exit 1").output(&ctx).unwrap_err();
-    assert_eq!(error.to_string(), "exit status 1; its last words: why");
+    assert_eq!(error.to_string(), "exit status 1; last output: why");
 }
 
 /// A supervisor whose callback passes each line on and then waits for the other end.

@@ -106,7 +106,7 @@ fn a_process_finds_a_clean_place() {
     let program = sh(script).current_dir("/").env("WORD", "word").env_remove("GONE");
     let (program, lines) = heard(program);
     let error = run_once(program).unwrap_err();
-    assert_eq!(error.to_string(), "killed by SIGPIPE; its last words: . | / | word | leader");
+    assert_eq!(error.to_string(), "killed by SIGPIPE; last output: . | / | word | leader");
     // Standard input is at its end from the start.
     assert_eq!(lines.try_iter().collect::<Vec<_>>(), [".", "/", "word", "leader"]);
 }

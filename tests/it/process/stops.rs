@@ -223,5 +223,8 @@ fn the_time_to_stop_raises_a_grace_that_is_not_set_and_is_refused_above_one_that
     let spec = || TaskSpec::process("task", Program::new("true").stop_timeout(LONG));
     assert!(spec().validate().is_ok());
     let error = spec().grace(LONG / 2).validate().unwrap_err();
-    assert_eq!((error.field, error.remedy), ("stop_timeout", "raise `grace` above it"));
+    assert_eq!(
+        (error.field, error.remedy),
+        ("stop_timeout", "give at most `grace`, or raise that")
+    );
 }

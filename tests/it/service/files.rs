@@ -42,7 +42,7 @@ fn a_file_that_cannot_be_there_is_an_error_of_the_start() {
     ] {
         let error = start(service).unwrap_err();
         assert!(matches!(error, StartError::ServiceManager { .. }), "{error}");
-        assert!(error.to_string().starts_with("service_manager: /"), "{error}");
+        assert!(error.to_string().starts_with("service_manager cannot use /"), "{error}");
     }
     let no_time = ServiceManager::default().hardware_watchdog("/dev/watchdog", Duration::ZERO);
     let error = start(no_time).unwrap_err().to_string();

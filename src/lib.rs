@@ -177,6 +177,7 @@ pub use bridge::count::CountEvents;
 pub use bridge::trace::{AttemptSpans, TraceEvents};
 #[cfg(feature = "console")]
 pub use console::Console;
+pub use output::counts::{OutcomeCounts, RejectionCount};
 pub use output::drain_report::DrainReport;
 pub use output::error::{
     Cancelled, Closed, ExtendError, RecvError, TaskError, TaskResult, WaitError, WouldDeadlock,
@@ -190,10 +191,7 @@ pub use output::not_quiet::{BusyAttempt, NotQuiet};
 pub use output::outcome::{NotCompleted, Outcome, TaskOutputError};
 #[cfg(all(unix, feature = "process"))]
 pub use output::output_line::{OutputLine, OutputStream};
-pub use output::report::{
-    AbandonedAttempt, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport,
-    TroubledTask,
-};
+pub use output::report::{AbandonedAttempt, FailedTask, RunReport, ShutdownReport, TroubledTask};
 pub use output::setting_errors::{InvalidSetting, StartError};
 pub use output::snapshot::{
     ClassSnapshot, PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,

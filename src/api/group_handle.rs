@@ -53,10 +53,10 @@ impl GroupHandle {
     /// Returns the handles of the members, phase after phase, in the order in which they were given
     /// to [`then`](crate::GroupSpec::then).
     ///
-    /// A member that is stopped by itself, by [`cancel`](TaskHandle::cancel) or because another
-    /// task takes over its slot, is gone for good, and the others go on without it.
-    /// [`restart`](TaskHandle::restart) of a member restarts what a failure of it would, and counts
-    /// nothing. A member cannot be [paused](TaskHandle::pause).
+    /// A member that is stopped alone, by [`cancel`](TaskHandle::cancel) or because another task
+    /// takes over its slot, does not start again, and the others go on without it.
+    /// [`restart`](TaskHandle::restart) of a member restarts the same members as a failure of it
+    /// would, but does not count as a failure. A member cannot be [paused](TaskHandle::pause).
     pub fn members(&self) -> &[TaskHandle] {
         &self.members
     }
@@ -77,12 +77,12 @@ impl GroupHandle {
         state.unwrap_or(GroupState::Over)
     }
 
-    /// Waits until all phases are ready, for at most `span`; returns whether they are. With a
-    /// `span` of zero it only looks; `Duration::MAX` means for ever. After a
-    /// [`restart`](Self::restart) it waits for the new start.
+    /// Waits until all phases are ready, for at most `span`, and returns whether they are. With a
+    /// `span` of zero, it returns at once; `Duration::MAX` means for ever. After a
+    /// [`restart`](Self::restart), it waits for the new start.
     ///
-    /// A body may wait, as with [`TaskHandle::wait`]: it keeps its permit, and no member needs one
-    /// meanwhile.
+    /// A body may call this, as it may call [`TaskHandle::wait`]: it keeps its permit, and
+    /// meanwhile the members need none.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -121,10 +121,9 @@ impl GroupHandle {
         self.members.iter().map(|member| member.await_in_body(token)).collect()
     }
 
-    /// Waits until every member has its outcome, and returns these in the order of the
-    /// [members](Self::members). Once the group is over, every call returns them immediately.
-    ///
-    /// A body may wait, as with [`wait_ready`](Self::wait_ready).
+    /// Waits until every member has its outcome, and returns the outcomes in the order of the
+    /// [members](Self::members). Once the group is over, every call returns them immediately. A
+    /// body may call this, as it may call [`wait_ready`](Self::wait_ready).
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the body of a member, or of the same
@@ -137,18 +136,18 @@ impl GroupHandle {
         self.members.iter().map(TaskHandle::wait).collect()
     }
 
-    /// Asks the group to stop for good, and returns immediately: the members of the last phase are
-    /// told to return, and once they have, or their grace is over, those of the phase before it,
-    /// and so on. None starts any more. [`wait`](Self::wait) waits for the end.
+    /// Asks the group to stop for good, and returns immediately. The members of the last phase are
+    /// told to return; once they have returned, or their grace is over, those of the phase before
+    /// it are told, and so on. No member starts again. [`wait`](Self::wait) waits for the end.
     #[doc(alias = "stop")]
     pub fn cancel(&self) {
         self.door().send(Request::CancelGroup(Arc::clone(&self.record)));
     }
 
     /// Restarts the group, for example when a link has come up: all members are told to return,
-    /// last phase first, and start anew in order. It counts neither as a failure nor for
-    /// [`restart_limit`](crate::GroupSpec::restart_limit). Returns false if the group stops or has
-    /// ended.
+    /// last phase first, and start again in order. This counts neither as a failure nor towards
+    /// [`restart_limit`](crate::GroupSpec::restart_limit). Returns false if the group is stopping or
+    /// has ended.
     ///
     /// Blocks for a round trip to the controller, but not until any attempt has returned.
     pub fn restart(&self) -> bool {

@@ -26,7 +26,7 @@ use crate::vocabulary::group::{RestartLimit, Strategy};
 /// the group is [`one_for_all`](Self::one_for_all) or [`rest_for_one`](Self::rest_for_one). The
 /// page [`guide::groups`](crate::guide::groups) says when to use a group and when something else.
 ///
-/// Constructors and setters never fail; all is checked by
+/// Constructors and setters never fail; everything is checked by
 /// [`add_group`](crate::SupervisorHandle::add_group). A spec is one pointer wide.
 ///
 /// ```
@@ -41,7 +41,7 @@ use crate::vocabulary::group::{RestartLimit, Strategy};
 /// let reader = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?));
 ///
 /// let line = GroupSpec::new("line")
-///     .one_for_all() // what a failure has left half done is done anew, by all of them
+///     .one_for_all() // a failure of one restarts them all
 ///     .restart_limit(5, Duration::from_secs(600))
 ///     .then(configure.step())
 ///     .then(driver.restart(RestartPolicy::Always).ready_within(Duration::from_secs(10)))
@@ -95,9 +95,9 @@ impl GroupSpec {
         self
     }
 
-    /// If a member fails and is retried, restarts all members: they are told to return, last phase
-    /// first, and start anew in order, once all have returned and the failed one's backoff is over.
-    /// If a member fails for good, the group stops. Of this setting and
+    /// Restarts all members if one fails and is retried: they are told to return, last phase first,
+    /// and start again in order once all have returned and the backoff of the failed member is
+    /// over. If a member fails for good, the group stops. Of this setting and
     /// [`rest_for_one`](Self::rest_for_one), the last one set counts. Default: the other members go
     /// on.
     pub fn one_for_all(mut self) -> Self {
@@ -105,17 +105,18 @@ impl GroupSpec {
         self
     }
 
-    /// If a member fails and is retried, restarts it and all members of later phases, as
-    /// [`one_for_all`](Self::one_for_all) does with all. Its neighbours in the same phase go on.
+    /// Restarts, if a member fails and is retried, that member and all members of later phases, as
+    /// [`one_for_all`](Self::one_for_all) restarts all. The others in its phase go on.
     pub fn rest_for_one(mut self) -> Self {
         self.0.strategy = Strategy::RestForOne;
         self
     }
 
-    /// Stops the group when failures of members have caused more than `restarts` restarts of it
-    /// within a sliding window of `within`. What counts is the restart, whichever member failed;
-    /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not, nor does a member under
-    /// [`Always`](crate::RestartPolicy::Always) that returns `Ok`. Default: no limit.
+    /// Stops the group when failures of members have caused more than `restarts` restarts of the
+    /// group within a sliding window of `within`. Restarts are counted no matter which member
+    /// failed. A restart by [`GroupHandle::restart`](crate::GroupHandle::restart) does not count,
+    /// nor does one because a member under [`Always`](crate::RestartPolicy::Always) returned `Ok`.
+    /// Default: no limit.
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
         self.0.restart_limit = Some(RestartLimit { restarts, within });
         self

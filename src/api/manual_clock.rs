@@ -20,15 +20,15 @@ use crate::task::request::{Request, Settled};
 use crate::task::token::Canceller;
 use crate::vocabulary::time::RealTime;
 
-/// Time that only moves when it is told to, for tests of tasks: hours of backoff take milliseconds,
-/// and every attempt starts at its exact moment.
+/// A clock that only moves when a test advances it: hours of backoff take milliseconds, and every
+/// attempt starts at its exact moment.
 ///
 /// Give it to a supervisor with [`SupervisorBuilder::clock`](crate::SupervisorBuilder::clock). The
-/// tasks run on real threads as always, but whatever waits for time waits for this clock: initial
-/// delays, backoff, intervals, timeouts, graces, watchdogs, expiry, [`TaskContext::sleep`],
-/// [`TaskContext::recv`], and a body's waits for other tasks. [`advance`](Self::advance) moves it
-/// from one due moment to the next, and at each of them waits until everything that it brought
-/// about has happened and all is quiet again. The page [`guide::testing`](crate::guide::testing)
+/// tasks run on real threads as always, but their times are those of this clock: initial delays,
+/// backoff, intervals, timeouts, graces, watchdogs, expiry, [`TaskContext::sleep`],
+/// [`TaskContext::recv`], and a body's waits for other tasks. [`advance`](Self::advance) moves the
+/// clock from one due moment to the next, and at each of them waits until everything that is due
+/// has happened, and nothing runs any more. The page [`guide::testing`](crate::guide::testing)
 /// shows how to use it.
 ///
 /// A body that blocks elsewhere, in `thread::sleep`, a socket or a channel's own `recv`, is busy:
@@ -112,15 +112,14 @@ impl ManualClock {
         self.shared.manual.now()
     }
 
-    /// Moves the time by `span`, from one due moment to the next. At each of them everything that
-    /// is due happens, first what the supervisor does, then the sleeping bodies; then the call
-    /// waits until all is quiet. Zero only waits. With `Duration::MAX` it moves on until nothing
-    /// more is due, and stays there. If two threads call this, one waits for the other.
+    /// Moves the time by `span`, from one due moment to the next. At each of them, the supervisor
+    /// acts first, then the sleeping bodies that are due wake up, and then the call waits until
+    /// nothing runs any more. With a `span` of zero, it only waits. With `Duration::MAX`, it moves
+    /// on until nothing more is due, and stays there; if there is a periodic task, something is
+    /// always due, and the call ends when its patience does. If two threads call this, one waits
+    /// for the other.
     ///
-    /// With `Duration::MAX` beside a periodic task there is always more to do, and the call ends
-    /// for want of patience.
-    ///
-    /// Bodies that wake at the same moment run at the same time; in which order they return is not
+    /// Bodies that wake at the same moment run in parallel; in which order they return is not
     /// determined.
     ///
     /// # Panics
@@ -144,8 +143,8 @@ impl ManualClock {
         mover.move_to(target, || false)
     }
 
-    /// Moves the time to the next due moment, lets happen what is due, and waits until all is
-    /// quiet. Returns how far that was; `None` if nothing will ever be due.
+    /// Moves the time to the next due moment, and waits until everything that is due has happened.
+    /// Returns how far that was; `None` if nothing will ever be due.
     ///
     /// # Panics
     /// As [`advance`](Self::advance).
@@ -182,7 +181,7 @@ impl ManualClock {
         }
     }
 
-    /// Waits until all is quiet: until everything has happened that happens before the time moves.
+    /// Waits, without moving the time, until everything that is due now has happened.
     ///
     /// # Panics
     /// As [`advance`](Self::advance).
@@ -191,8 +190,8 @@ impl ManualClock {
         self.advance(Duration::ZERO);
     }
 
-    /// Does not wait for this task any more, whose body, hook or destructor blocks for good reason.
-    /// What it does has no certain moment then.
+    /// Stops waiting for this task, because its body, hook or destructor blocks for a good reason.
+    /// From then on, it is undetermined at which moment the task does something.
     pub fn ignore(&self, task: &TaskHandle) {
         // An attempt that begins from now on sees it, and a running one is told by the request.
         task.record.ignore();

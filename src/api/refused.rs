@@ -16,6 +16,17 @@ use crate::vocabulary::reason::{Decision, Rejection};
 /// [`Supervisor::run_group`](crate::Supervisor::run_group). It gives back `S`, the spec, all the
 /// specs or the group that was handed in. Its `Debug`, which is what `main` prints, is its message
 /// and the names of these tasks.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let supervisor = Supervisor::builder().max_tasks(1).start()?;
+/// let wait = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// supervisor.handle().add(wait("first"))?;
+/// let refused = supervisor.handle().add(wait("second")).unwrap_err();
+/// assert_eq!(refused.rejection(), Some(Rejection::TooManyTasks { limit: 1 }));
+/// assert_eq!(refused.into_spec().name(), "second"); // for another try
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
@@ -100,6 +111,19 @@ impl<S: AsRef<[TaskSpec]>> AddError<S> {
 /// [`submit_all`](crate::SupervisorHandle::submit_all) and
 /// [`try_submit`](crate::SupervisorHandle::try_submit). It gives back `S`, the
 /// spec that was handed in. Its `Debug` is its message and the name of the task.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let handle = supervisor.handle();
+/// supervisor.shutdown()?;
+/// let late = handle.submit(TaskSpec::once("late", |_| Ok(())), AdmissionPolicy::Queue);
+/// match late {
+///     Err(SubmitError::Closed { spec }) => assert_eq!(spec.name(), "late"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {

@@ -14,15 +14,15 @@ use crate::runtime::service::{remove_stale, ServiceSetup};
 use crate::task::request::{Request, ServiceRequest};
 use crate::vocabulary::escaped::Escaped;
 
-/// Says how a supervisor tells a service manager that the service is ready, lives, reloads and
-/// stops. Pass it to [`service_manager`](crate::SupervisorBuilder::service_manager). Unix only:
-/// elsewhere, [`start`](crate::SupervisorBuilder::start) returns `Unsupported`.
+/// Determines how a supervisor tells a service manager that the service is ready, alive, reloading
+/// or stopping. Pass it to [`service_manager`](crate::SupervisorBuilder::service_manager). Unix
+/// only: elsewhere, [`start`](crate::SupervisorBuilder::start) returns `Unsupported`.
 ///
-/// What is told comes from the tasks that are [`required`](crate::TaskSpec::required): the service
-/// is ready once all of them are, and it gives signs of life only while all of them are in order
-/// ([`Snapshot::is_well`](crate::Snapshot::is_well)). Without a required task, the signs of life
-/// say no more than that the controller turns. The guide page [services](crate::guide::services)
-/// has all messages, and files for systemd, procd, BusyBox init and s6.
+/// The messages depend on the tasks that are [`required`](crate::TaskSpec::required): the service
+/// is ready once all of them are ready, and it gives signs of life only while all of them are in
+/// order ([`Snapshot::is_well`](crate::Snapshot::is_well)). Without a required task, the signs of
+/// life only show that the controller runs. The guide page [services](crate::guide::services) says
+/// what to write for systemd, procd, BusyBox init and s6.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -51,13 +51,13 @@ pub struct ServiceManager {
     ready_fd: Option<PathBuf>,
     ready_file: Option<PathBuf>,
     hardware: Option<(PathBuf, Duration)>,
-    /// What of the environment could not be understood.
+    /// The variables of the environment that could not be understood.
     ignored: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
 enum Address {
-    /// Given by the environment, which may mean another program.
+    /// Given by the environment, and perhaps meant for another program.
     Found(OsString),
     Given(OsString),
 }
@@ -67,8 +67,8 @@ impl ServiceManager {
     /// service of `Type=notify` or `notify-reload`, and with `WatchdogSec=`. Without the first,
     /// nothing is sent. The environment stays as it is.
     ///
-    /// What cannot be understood is ignored, with a warning in the log at the start: a number that
-    /// is none, or an address that is neither a path nor an abstract name.
+    /// A variable that cannot be understood is ignored, with a warning in the log at the start: an
+    /// invalid number, or an address that is neither a path nor an abstract name.
     pub fn from_env() -> Self {
         Self::from_vars(|name| env::var_os(name).filter(|value| !value.is_empty()))
     }
@@ -93,33 +93,33 @@ impl ServiceManager {
         this
     }
 
-    /// Sends to this address, and gives a sign of life twice in each `watchdog`: for tests, and for
-    /// a program that has removed the variables. The address is that of `NOTIFY_SOCKET`: a path
-    /// that begins with `/`, or, on Linux, `@` and an abstract name.
+    /// Sends to this address, and gives two signs of life in each `watchdog` period: for tests, and
+    /// for a program that has removed the variables. The address has the form of `NOTIFY_SOCKET`: a
+    /// path that begins with `/`, or, on Linux, `@` and an abstract name.
     pub fn socket(address: impl AsRef<OsStr>, watchdog: impl Into<Option<Duration>>) -> Self {
         let address = Some(Address::Given(address.as_ref().to_owned()));
         Self { address, watchdog: watchdog.into(), ..Self::default() }
     }
 
-    /// Says that the service is ready by a newline to this file, which is opened at the start: for
-    /// s6, with a `notification-fd` of 3, `/dev/fd/3`. What the supervisor has opened is closed
-    /// then; the descriptor itself stays open.
+    /// Announces that the service is ready by writing a newline to this file, which is opened at
+    /// the start: for s6 with a `notification-fd` of 3, `/dev/fd/3`. The supervisor then closes
+    /// what it has opened; the descriptor 3 itself stays open.
     pub fn ready_fd(mut self, path: impl Into<PathBuf>) -> Self {
         self.ready_fd = Some(path.into());
         self
     }
 
-    /// Has this file exist while the service is ready, with the process id in it: for scripts of
-    /// procd or BusyBox. A file of that name is removed at the start; the file is removed when a
-    /// drain or a shutdown begins.
+    /// Creates this file when the service is ready, with the process id in it: for scripts of procd
+    /// or BusyBox. The file is removed when a drain or a shutdown begins. If the file exists at the
+    /// start, it is removed then.
     pub fn ready_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ready_file = Some(path.into());
         self
     }
 
-    /// Sets how long a required task may be down, as [`is_well`](crate::Snapshot::is_well) has it,
-    /// after the first failure of its streak. Default: the period of the service manager's
-    /// watchdog, or 30 s if there is none.
+    /// Sets how long a required task may be down (see [`is_well`](crate::Snapshot::is_well)) after
+    /// the first failure of its streak. Default: the period of the service manager's watchdog, or
+    /// 30 s if there is none.
     pub fn sick_after(mut self, span: Duration) -> Self {
         self.sick_after = Some(span);
         self
@@ -133,12 +133,13 @@ impl ServiceManager {
         self
     }
 
-    /// Pets the watchdog of the hardware, such as `/dev/watchdog`, once in each `period`, while the
-    /// required tasks are in order, and through the shutdown until the last task is over. `period`
-    /// must be at most half of the time after which the device bites. It must be above zero.
+    /// Resets the timer of the hardware's watchdog, such as `/dev/watchdog`, once in each `period`:
+    /// while the required tasks are in order, and during the shutdown until the last task has
+    /// ended. `period` must be above zero, and at most half of the device's own timeout.
     ///
-    /// The device is opened once the service is ready: from then on, a supervisor that does not end
-    /// in order resets the board. It is let go only at the end, and only if nothing is stuck.
+    /// The device is opened once the service is ready. From then on, the board is reset if the
+    /// supervisor does not end in order. The device is disarmed only at the end, and only if
+    /// nothing is stuck.
     pub fn hardware_watchdog(mut self, path: impl Into<PathBuf>, period: Duration) -> Self {
         self.hardware = Some((path.into(), period));
         self
@@ -196,28 +197,28 @@ impl ServiceManager {
 }
 
 impl SupervisorHandle {
-    /// Says that all required tasks are handed over, so that the service is ready once they are.
-    /// [`run`](crate::Supervisor::run) and [`wait_shutdown`](crate::Supervisor::wait_shutdown) say
-    /// so themselves. Without a [service manager](crate::ServiceManager), this changes nothing. It
-    /// returns immediately.
+    /// Says that all required tasks have been handed over, so that the service is ready once they
+    /// are ready. [`run`](crate::Supervisor::run) and
+    /// [`wait_shutdown`](crate::Supervisor::wait_shutdown) do so themselves. Without a [service
+    /// manager](crate::ServiceManager), this changes nothing. Returns immediately.
     pub fn announce_ready(&self) {
         self.door.send(Request::Service(ServiceRequest::Announce));
     }
 
-    /// Sets the text that stands before the supervisor's own in the status of the service, as
-    /// `systemctl status` shows it; an empty text stands for none. It is sent within a second, the
-    /// last one of several always. Without a [service manager](crate::ServiceManager), this changes
-    /// nothing. It returns immediately.
+    /// Sets a text that `systemctl status` shows before the supervisor's own status; an empty text
+    /// removes it. It is sent within a second; of several texts within a second, only the last one
+    /// is certain to be sent. Without a [service manager](crate::ServiceManager), this changes
+    /// nothing. Returns immediately.
     pub fn set_status(&self, text: impl Into<String>) {
         self.door.send(Request::Service(ServiceRequest::Status(text.into())));
     }
 
-    /// Tells the service manager that the service reloads its configuration, until the guard is
-    /// dropped; of several guards, until the last one is. Before the service is ready, nothing is
-    /// told. Returns immediately.
+    /// Tells the service manager that the service is reloading its configuration, until the guard
+    /// is dropped, or the last of several guards. Before the service is ready, nothing is sent.
+    /// Returns immediately.
     ///
-    /// systemd's `Type=notify-reload` also wants to know when the reload began. The standard
-    /// library cannot tell, so that needs the feature `poll` or `process`.
+    /// systemd's `Type=notify-reload` also wants to know when the reload began, by a clock that the
+    /// standard library does not offer. That needs the feature `poll` or `process`.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -240,6 +241,16 @@ impl SupervisorHandle {
 
 /// Ends the reload of a service when dropped; returned from
 /// [`SupervisorHandle::begin_reload`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let reload = supervisor.handle().begin_reload();
+/// // read the configuration here
+/// drop(reload); // the service is ready again
+/// assert!(supervisor.handle().snapshot()?.is_well());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the reload ends when this is dropped"]
 pub struct ReloadGuard(SupervisorHandle);

@@ -28,8 +28,8 @@ impl SupervisorBuilder {
     /// taken to have had its default effect.
     ///
     /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
-    /// signal 2 (SIGINT). Their former effect cannot be had back: they go to the supervisors that
-    /// listen, and once none does, to nobody, so that they no longer end the program. Windows ends
+    /// signal 2 (SIGINT). Their former effect does not come back: they go to the supervisors that
+    /// listen and, once none does, are ignored, so that they no longer end the program. Windows ends
     /// a program right after it was told that its console is closed or that the user logs off:
     /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
     /// the crate `ctrlc` installs. A program that has used that crate itself gets the error
@@ -74,8 +74,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Calls `callback` when the process gets this signal: for example to read the configuration
-    /// anew. A number will do as well, as `libc::SIGHUP` or `signal_hook::consts` name it.
+    /// Calls `callback` when the process gets this signal: for example to reload the configuration.
+    /// The signal can also be given as a number, such as `libc::SIGHUP`.
     ///
     /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
     /// it panicked or takes over 100 ms, and one that outlives the supervisor's

@@ -21,11 +21,11 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// | to | call |
 /// |---|---|
-/// | run tasks to their end | [`run`](Self::run) |
-/// | serve until somebody asks for the end | [`wait_shutdown`](Self::wait_shutdown) |
-/// | wait until no task is left, and go on | [`wait_idle`](Self::wait_idle) |
+/// | run tasks to their end, or a group | [`run`](Self::run), [`run_group`](Self::run_group) |
+/// | serve until a shutdown is requested | [`wait_shutdown`](Self::wait_shutdown) |
+/// | wait until no task is left, then continue | [`wait_idle`](Self::wait_idle) |
 /// | stop everything now | [`shutdown`](Self::shutdown) |
-/// | let work in hand end first | [`drain`](Self::drain) |
+/// | stop, but let current work finish first | [`drain`](Self::drain) |
 /// | add, find and stop tasks, on any thread | [`handle`](Self::handle) |
 ///
 /// The page [`guide::stopping`](crate::guide::stopping) compares the ways to end.
@@ -211,10 +211,10 @@ impl Supervisor {
     /// The supervisor takes no more submissions, rejects those that wait for a slot, and tells
     /// every running attempt to return within its grace. Blocks for at most the supervisor's
     /// [grace](crate::SupervisorBuilder::grace) plus the event flush (3.25 s by default), whatever
-    /// the bodies do. To end the tasks that wait takes about 2 µs each in addition, which counts
-    /// where there are hundreds of thousands. The report names the attempts that still run then.
-    /// All callers, concurrent or later, get the same report. Where a manual clock holds the time,
-    /// somebody has to move it for a grace to end: use [`shutdown_within`](Self::shutdown_within).
+    /// the bodies do. Ending the tasks that wait takes about 2 µs each in addition, which matters
+    /// with hundreds of thousands. The report names the attempts that still run then. All callers,
+    /// concurrent or later, get the same report. On a manual clock, a grace only ends if the clock
+    /// is advanced: use [`shutdown_within`](Self::shutdown_within).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -241,18 +241,17 @@ impl Supervisor {
         Ok(RunReport::clone(&self.door.wait_ended()))
     }
 
-    /// Lets the work that will end by itself end, then shuts the supervisor down, waits until it
-    /// has ended, and returns the report.
+    /// Lets current work finish, then shuts the supervisor down, waits until it has ended, and
+    /// returns the report.
     ///
     /// From the request on, only the supervisor's own bodies may hand over tasks, on the threads
-    /// that run them, so that none fails because of the drain; for all others, the door is closed.
-    /// Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are stopped. All others go on, retries
-    /// and backoff included. The drain waits for every task except those that never end by
-    /// themselves: those under [`RestartPolicy::Always`](crate::RestartPolicy::Always) that nobody
-    /// has asked to stop. What waits in the queue of such a task is rejected, and so are tasks
-    /// under
-    /// `Always` that wait in any queue. When there is nothing left to wait for, or `limit` has
-    /// passed, the shutdown begins. `None` sets no limit.
+    /// that run them, so that none of them fails because of the drain; all other submissions are
+    /// refused. Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are told to stop. All others
+    /// go on, including their retries and backoff. The drain waits for every task except those that
+    /// never end by themselves: tasks under [`RestartPolicy::Always`](crate::RestartPolicy::Always)
+    /// that were not asked to stop. Tasks that wait in the queue of such a task are rejected, and
+    /// so are tasks under `Always` that wait in any queue. When there is nothing left to wait for,
+    /// or `limit` has passed, the shutdown begins. `None` sets no limit.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another
@@ -287,10 +286,10 @@ impl Supervisor {
         Ok(self.shut_down_after(Until::Shutdown))
     }
 
-    /// Shuts down like [`shutdown`](Self::shutdown), where `clock` holds the time: moves it on if
-    /// the shutdown needs it. Bodies that do not return within the clock's
-    /// [`patience`](ManualClock::patience) are left to their grace, which then passes at once.
-    /// A body of another supervisor on this clock cannot move it: there this only waits.
+    /// Shuts down like [`shutdown`](Self::shutdown) on a manual clock, and advances the clock if
+    /// the shutdown needs it. If bodies do not return within the clock's
+    /// [`patience`](ManualClock::patience), the clock moves to the end of their grace. A body of
+    /// another supervisor on this clock cannot advance it: there, the call only waits.
     ///
     /// # Errors
     /// [`WouldDeadlock`] from one of the supervisor's own threads.

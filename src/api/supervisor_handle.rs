@@ -35,8 +35,9 @@ use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
 /// | add one task | [`add`](Self::add) | the spec comes back |
 /// | add several, all or none | [`add_all`](Self::add_all) | all specs come back |
 /// | add one, and choose | [`submit`](Self::submit) | as the [`AdmissionPolicy`] says |
-/// | add several, each by itself | [`submit_all`](Self::submit_all) | as the policy says |
+/// | add several, independently | [`submit_all`](Self::submit_all) | as the policy says |
 /// | add one, and never block | [`try_submit`](Self::try_submit) | as the policy says |
+/// | add tasks that depend on each other | [`add_group`](Self::add_group) | the group comes back |
 /// | find a task | [`task`](Self::task), [`owner`](Self::owner) | |
 /// | free a slot | [`cancel_slot`](Self::cancel_slot) | |
 /// | see everything at one moment | [`snapshot`](Self::snapshot) | |
@@ -96,7 +97,7 @@ impl SupervisorHandle {
     /// - `Rejected`: the slot is busy, or a limit is reached; wait for the owner that the error
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
-    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate_for(&self.door.classes) {
@@ -139,7 +140,7 @@ impl SupervisorHandle {
     /// Each error gives all specs back, in their order, and none of the tasks is started.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Rejected`: one of the tasks was refused; the error names the task and the reason.
-    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
     #[doc(alias = "spawn")]
     pub fn add_all(
         &self,
@@ -204,7 +205,7 @@ impl SupervisorHandle {
     ///   remedy. A member cannot be a [`once`](TaskSpec::once) task.
     /// - `Rejected`: a member was refused, as by [`add_all`](Self::add_all), or the group: its name
     ///   is in use, or more of its members run at once than there are permits.
-    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
     pub fn add_group(&self, group: GroupSpec) -> Result<GroupHandle, AddError<GroupSpec>> {
         let parts = group.take_apart(&self.door.classes);
         let (rest, members, entry) =
@@ -237,7 +238,7 @@ impl SupervisorHandle {
     /// # Errors
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
     ///   The report does not count the spec: a program that got it back was cut short even if the
     ///   report's [exit code](crate::RunReport::exit_code) is 0.
     #[doc(alias = "spawn")]
@@ -249,16 +250,16 @@ impl SupervisorHandle {
         self.hand_over(spec, policy, WhenFull::Wait)
     }
 
-    /// Submits several tasks with one policy, each by itself, as [`submit`](Self::submit) does, and
-    /// returns in their order the handle of each that was taken and the error of each that was not.
-    /// The refusal of one says nothing of the others; [`add_all`](Self::add_all) adds all or none.
+    /// Submits several tasks with one policy, each independently, as [`submit`](Self::submit) does.
+    /// Returns, in their order, a handle for each that was accepted and an error for each that was
+    /// not. A refusal does not affect the others; [`add_all`](Self::add_all) adds all or none.
     ///
     /// Tasks that share a slot run one after the other with [`AdmissionPolicy::Queue`]. At most
     /// [`max_slot_queue`](crate::SupervisorBuilder::max_slot_queue) of them, by default 100, may
     /// wait for one slot; the others end as `Rejected` with
     /// [`QueueFull`](crate::Rejection::QueueFull). Raise it for a batch.
     ///
-    /// Blocks while the intake is full, so there may be more tasks than it has room for.
+    /// Blocks while the intake is full, so there may be more tasks than the intake has room for.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -273,11 +274,11 @@ impl SupervisorHandle {
     ///
     /// # Errors
     /// Each error gives its spec back, and is one of those of [`submit`](Self::submit): `Invalid`
-    /// or, for this spec and all that follow, `Closed`. The report does not count what comes back:
-    /// a batch that must be complete looks at each result, and compares
-    /// [`outcomes.completed`](crate::OutcomeCounts::completed) with the number of its specs.
+    /// or, for this spec and all that follow, `Closed`. The report does not count specs that came
+    /// back. If a batch must be complete, look at each result, and compare
+    /// [`outcomes.completed`](crate::OutcomeCounts::completed) with the number of specs.
     #[doc(alias = "spawn")]
-    #[must_use = "the specs that were not taken are in it"]
+    #[must_use = "the specs that were refused are in it"]
     pub fn submit_all(
         &self,
         specs: impl IntoIterator<Item = TaskSpec>,
@@ -292,7 +293,7 @@ impl SupervisorHandle {
     /// Each error gives the spec back.
     /// - `Full`: the intake is full; try again later, or raise `intake_capacity`.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down, or draining and this is none of its bodies.
+    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
     pub fn try_submit(
         &self,
         spec: TaskSpec,

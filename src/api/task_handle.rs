@@ -330,15 +330,15 @@ impl TaskHandle {
         self.record.door.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
     }
 
-    /// Pauses the task: an attempt that runs goes on until it ends by itself, and no further one
-    /// starts until [`resume`](Self::resume). Retries and runs that fall into the pause are
-    /// not made up for. Returns false if that changes nothing: the task is paused already, was
+    /// Pauses the task: a running attempt goes on until it ends by itself, and no other one starts
+    /// until [`resume`](Self::resume). Retries and runs that would have come during the pause are
+    /// not made up for. Returns false if this changes nothing: the task is paused already, was
     /// asked to stop, or has ended.
     ///
     /// The task keeps its slot, so what is queued behind it waits, and so do
     /// [`Supervisor::run`](crate::Supervisor::run) and `wait_idle`. It holds neither thread nor
-    /// permit, and before the first attempt `expires_in` stands still. An attempt that is already
-    /// on its way to a thread still runs. [`skip_wait`](Self::skip_wait) and
+    /// permit, and before the first attempt, the time of `expires_in` stands still. An attempt that
+    /// has been handed to a thread still runs. [`skip_wait`](Self::skip_wait) and
     /// [`restart`](Self::restart) do not start a paused task.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt has ended.
@@ -361,8 +361,9 @@ impl TaskHandle {
     }
 
     /// Ends a [pause](Self::pause): a waiting task starts now, but under `every`, if it has run
-    /// before, at the next point of its grid. The delays of the backoff and `give_up_after` begin
-    /// anew. Returns false if the task is not paused, was asked to stop, or has ended.
+    /// before, at the next point of its grid. The delays of the backoff and the time of
+    /// `give_up_after` start over. Returns false if the task is not paused, was asked to stop, or
+    /// has ended.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs.
     pub fn resume(&self) -> bool {
@@ -371,10 +372,10 @@ impl TaskHandle {
     }
 
     /// Sets the interval of a task that was made with [`every`](crate::TaskSpec::every) or
-    /// [`repeat_after`](crate::TaskSpec::repeat_after). A wait for the next run or a retry that is
-    /// under way ends as if that had been the interval when it began, or now if that has passed.
-    /// The grid of `every` begins anew at the next start. Returns false if the task has no
-    /// interval, was asked to stop or has ended, or if `interval` is zero.
+    /// [`repeat_after`](crate::TaskSpec::repeat_after). If the task now waits for its next run or a
+    /// retry, the wait ends as if the interval had been set when it began; if that time has already
+    /// passed, it ends now. The grid of `every` starts over at the next start. Returns false if the
+    /// task has no interval, was asked to stop or has ended, or if `interval` is zero.
     ///
     /// Blocks for a round trip to the controller.
     ///

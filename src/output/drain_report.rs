@@ -9,6 +9,18 @@ use crate::vocabulary::time::Seconds;
 /// Describes how a [drain](crate::Supervisor::drain) went, as part of the
 /// [`ShutdownReport`](crate::ShutdownReport). What became of the unfinished tasks in the shutdown
 /// that followed is counted there, like all others.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let serve = TaskSpec::new("serve", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+/// supervisor.handle().add(serve)?;
+/// let report = supervisor.drain(Duration::from_millis(10))?;
+/// let drain = report.shutdown.drain.expect("the shutdown began with a drain");
+/// assert_eq!((drain.unfinished, drain.tasks[0].name.as_ref()), (1, "serve"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

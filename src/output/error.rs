@@ -14,6 +14,16 @@ use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::nanos;
 
 /// The result of a body. See [`TaskError`] for how other errors become one.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// fn port(ctx: &TaskContext, text: &str) -> TaskResult<u16> {
+///     ctx.check()?;
+///     Ok(text.parse()?)
+/// }
+/// let (ctx, _canceller) = TaskContext::detached();
+/// assert_eq!(port(&ctx, "8080").unwrap(), 8080);
+/// ```
 pub type TaskResult<T = ()> = Result<T, TaskError>;
 
 /// Says why a body failed. `?` converts any error, text or boxed error into it, as a failure that
@@ -334,6 +344,19 @@ impl From<Cancelled> for std::io::Error {
 }
 
 /// An error returned from [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let upload = TaskSpec::new("upload", |ctx| match ctx.extend_deadline(Duration::from_secs(60)) {
+///     Err(ExtendError::BeyondMaxTimeout { left }) => Ok(ctx.extend_deadline(left)?),
+///     other => Ok(other?),
+/// });
+/// let upload = upload.timeout(Duration::from_secs(5)).max_timeout(Duration::from_secs(30));
+/// assert!(supervisor.handle().add(upload)?.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
@@ -356,6 +379,16 @@ pub enum ExtendError {
 ///
 /// A body that collects messages matches it: see
 /// [a pipeline that loses nothing](crate::guide::waking#a-pipeline-that-loses-nothing).
+///
+/// ```
+/// use threadvisor::{crossbeam_channel::unbounded, RecvError, TaskContext};
+/// let (ctx, _canceller) = TaskContext::detached();
+/// let (sender, readings) = unbounded();
+/// sender.send(7).unwrap();
+/// drop(sender);
+/// assert_eq!(ctx.recv(&readings), Ok(7));
+/// assert_eq!(ctx.recv(&readings), Err(RecvError::Disconnected));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -369,6 +402,18 @@ pub enum RecvError {
 
 /// An error returned from a wait for an outcome, a decision, a group that is ready, idleness or the
 /// delivery of events.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let selfish = TaskSpec::once("selfish", |ctx| {
+///     let own = ctx.handle().task(ctx.id()).ok_or("no such task")?;
+///     assert_eq!(own.wait().unwrap_err(), WaitError::WouldDeadlock); // it would wait for itself
+///     Ok(())
+/// });
+/// assert!(supervisor.handle().add(selfish)?.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -392,6 +437,21 @@ pub enum WaitError {
 /// threads, which would wait for itself: use
 /// [`SupervisorHandle::request_shutdown`](crate::SupervisorHandle::request_shutdown) there. It is
 /// also returned in a child that was forked from the supervisor's process.
+///
+/// ```
+/// use std::sync::Arc;
+/// # use threadvisor::prelude::*;
+/// let supervisor = Arc::new(Supervisor::builder().start()?);
+/// let own = Arc::downgrade(&supervisor);
+/// let body = move |_: &TaskContext| {
+///     let own = own.upgrade().ok_or("it has ended")?;
+///     let text = own.shutdown().unwrap_err().to_string();
+///     assert!(text.ends_with("use request_shutdown"));
+///     Ok(())
+/// };
+/// assert!(supervisor.handle().add(TaskSpec::once("last", body))?.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "one of the supervisor's own threads, or a forked child, would wait for ever: use \
@@ -401,6 +461,15 @@ pub struct WouldDeadlock;
 
 /// An error returned from [`SupervisorHandle::snapshot`](crate::SupervisorHandle::snapshot): the
 /// supervisor has ended.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let handle = supervisor.handle();
+/// supervisor.shutdown()?;
+/// assert_eq!(handle.snapshot().unwrap_err(), threadvisor::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor has ended: its report says how its tasks ended")]
 pub struct Closed;

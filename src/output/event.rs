@@ -14,6 +14,18 @@ use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownC
 use crate::vocabulary::signal::Signal;
 
 /// Describes one thing that happened. An event is displayed as one line of `key=value` pairs.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let (say, said) = std::sync::mpsc::channel();
+/// let supervisor = Supervisor::builder()
+///     .on_event(move |event| { let _ = say.send(event.to_string()); })
+///     .start()?;
+/// supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
+/// let first = said.recv()?; // t=0.000 event=submitted task=job id=#1 policy=drop_if_running
+/// assert!(first.contains(" event=submitted task=job id=#1 "), "{first}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -61,6 +73,19 @@ impl Event {
 /// Each attempt that began has exactly one terminal event: `AttemptSucceeded`, `AttemptCancelled`,
 /// `AttemptFailed`, `AttemptPanicked`, `AttemptTimedOut`, `AttemptUnresponsive` or
 /// `AttemptAbandoned`. The attempts of one task are numbered from 1.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// /// How many attempts have failed.
+/// fn count(failed: &mut u32, event: &Event) {
+///     if let EventKind::AttemptFailed { .. } | EventKind::AttemptPanicked { .. } = event.kind {
+///         *failed += 1;
+///     }
+/// }
+/// let mut failed = 0;
+/// count(&mut failed, &Event::sample(EventKind::Admitted));
+/// assert_eq!((failed, EventKind::Admitted.label()), (0, "admitted"));
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "snake_case"))]

@@ -9,6 +9,17 @@ use crate::vocabulary::id::{TaskId, TaskRef};
 use crate::vocabulary::reason::StopReason;
 
 /// Shows one group of a [`Snapshot`](crate::Snapshot).
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let driver = TaskSpec::new("driver", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let line = supervisor.handle().add_group(GroupSpec::new("line").then(driver))?;
+/// line.wait_ready(std::time::Duration::from_secs(60))?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// assert_eq!(snapshot.groups[0].to_string(), "group line up");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -57,6 +68,16 @@ fn restarted(f: &mut fmt::Formatter<'_>, restarts: u32) -> fmt::Result {
 }
 
 /// Names a group that has ended, and says how.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let line = GroupSpec::new("line").then(TaskSpec::new("driver", |_| Ok(())));
+/// let report = supervisor.run_group(line)?;
+/// assert_eq!(report.groups[0].stopped, None); // it ended by itself
+/// assert_eq!(report.groups[0].last.as_ref().map(|task| task.name.as_ref()), Some("driver"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -8,6 +8,13 @@ use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
 
 /// What a hook was registered with.
+///
+/// ```
+/// use threadvisor::{EventKind, HookSource};
+/// let source = HookSource::Attempt(1);
+/// let panicked = EventKind::HookPanicked { source, message: "no such port".into() };
+/// assert_eq!(panicked.to_string(), "hook_panicked attempt=1 message=\"no such port\"");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -23,6 +30,17 @@ pub enum HookSource {
 
 /// Describes a callback of [`on_signal`](crate::SupervisorBuilder::on_signal) or
 /// [`on_end`](crate::TaskHandle::on_end) that runs.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let report = supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
+/// for hook in &report.shutdown.stuck_hooks {
+///     eprintln!("still running: {hook}");
+/// }
+/// assert!(report.shutdown.stuck_hooks.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -7,6 +7,22 @@ use std::time::Duration;
 use crate::vocabulary::escaped::Escaped;
 
 /// Says where a body was when it called [`TaskContext::mark`](crate::TaskContext::mark).
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let copy = TaskSpec::new("copy", |ctx| {
+///     ctx.mark("header");
+///     Ok(ctx.sleep(std::time::Duration::MAX)?)
+/// });
+/// let copy = supervisor.handle().add(copy)?;
+/// let mark = loop {
+///     let mark = supervisor.handle().snapshot()?.task(copy.id()).and_then(|task| task.mark.clone());
+///     if let Some(mark) = mark { break mark }
+/// };
+/// assert_eq!(mark.to_string(), "header");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -27,6 +43,22 @@ impl fmt::Display for Mark {
 /// Says how far a body had got when it last called
 /// [`TaskContext::progress`](crate::TaskContext::progress). Displayed as `3/10`, or as `3` without
 /// a total.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let copy = TaskSpec::new("copy", |ctx| {
+///     ctx.progress(3, 10);
+///     Ok(ctx.sleep(std::time::Duration::MAX)?)
+/// });
+/// let copy = supervisor.handle().add(copy)?;
+/// let progress = loop {
+///     let progress = supervisor.handle().snapshot()?.task(copy.id()).and_then(|task| task.progress);
+///     if let Some(progress) = progress { break progress }
+/// };
+/// assert_eq!(progress.to_string(), "3/10");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -16,6 +16,7 @@ pub(crate) mod snapshot;
 pub(crate) mod not_quiet;
 pub(crate) mod report;
 
+pub(crate) mod counts;
 pub(crate) mod drain_report;
 pub(crate) mod group;
 pub(crate) mod hook;

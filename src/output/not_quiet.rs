@@ -11,6 +11,20 @@ use crate::vocabulary::id::TaskRef;
 
 /// Describes a body, a cancel hook or a destructor that runs while a
 /// [`ManualClock`](crate::ManualClock) waits for quiet.
+///
+/// ```
+/// # use std::time::Duration;
+/// use threadvisor::{prelude::*, ManualClock};
+/// let clock = ManualClock::new().patience(Duration::from_millis(20));
+/// let supervisor = Supervisor::builder().clock(&clock).start()?;
+/// let (open, gate) = std::sync::mpsc::channel::<()>();
+/// let blocks = TaskSpec::once("blocks", move |_| Ok(drop(gate.recv())));
+/// supervisor.handle().add(blocks)?;
+/// let not_quiet = clock.try_advance(Duration::from_secs(1)).unwrap_err();
+/// assert_eq!(not_quiet.busy[0].task.name.as_ref(), "blocks");
+/// drop(open);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BusyAttempt {
@@ -52,6 +66,15 @@ impl fmt::Display for BusyAttempt {
 
 /// A [`ManualClock`](crate::ManualClock) waited for quiet as long as its patience allows, in vain.
 /// The message names whoever is busy.
+///
+/// ```
+/// # use std::time::Duration;
+/// use threadvisor::{ManualClock, TaskContext};
+/// let clock = ManualClock::new().patience(Duration::from_millis(20));
+/// let (_ctx, _canceller) = TaskContext::detached_with(&clock); // it never sleeps
+/// let not_quiet = clock.try_advance(Duration::from_secs(1)).unwrap_err();
+/// assert_eq!((not_quiet.detached, not_quiet.busy.len()), (1, 0));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NotQuiet {

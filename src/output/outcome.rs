@@ -236,6 +236,16 @@ impl fmt::Display for Text<'_> {
 /// An error returned from [`Outcome::into_result`]: the task did not complete. It holds the
 /// outcome. Its text includes that of the outcome's [`error`](Outcome::error), which is also its
 /// source.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let probe = TaskSpec::once("probe", |_| Err("no such device".into()));
+/// let error = supervisor.handle().add(probe)?.wait()?.into_result().unwrap_err();
+/// assert_eq!(error.to_string(), "the task did not complete: failed: no such device");
+/// assert!(error.0.is_failed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct NotCompleted(pub Outcome);
 
@@ -254,6 +264,16 @@ impl Error for NotCompleted {
 /// An error returned from [`TaskOutput::wait`](crate::TaskOutput::wait) and
 /// [`TaskOutput::wait_timeout`](crate::TaskOutput::wait_timeout): there is no value for the caller.
 /// It holds no value itself, so that `?` works for every type of value.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let sum = TaskOutput::new();
+/// let task = supervisor.handle().add(TaskSpec::once("sum", sum.fill_once(|_| Ok(1 + 1))))?;
+/// assert_eq!(sum.wait(&task)?, 2);
+/// assert!(matches!(sum.wait(&task), Err(TaskOutputError::Taken)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskOutputError {

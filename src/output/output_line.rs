@@ -6,6 +6,18 @@ use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
 
 /// Which of its two outputs a process has written to.
+///
+/// ```
+/// use threadvisor::{prelude::*, OutputStream, Program};
+/// let (ctx, _canceller) = TaskContext::detached();
+/// let (say, said) = std::sync::mpsc::channel();
+/// Program::new("sh")
+///     .args(["-c", "echo no modem >&2"])
+///     .on_line(move |_, line| { let _ = say.send((line.stream, line.text.to_owned())); })
+///     .run(&ctx)?;
+/// assert_eq!(said.recv()?, (OutputStream::Stderr, "no modem".to_owned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutputStream {
     /// Standard output; with [`merge_stderr`](crate::Program::merge_stderr) also standard error.
@@ -15,6 +27,18 @@ pub enum OutputStream {
 }
 
 /// A line that a process has written. It is displayed as `name: text`, escaped.
+///
+/// ```
+/// use threadvisor::{prelude::*, Program};
+/// let (say, said) = std::sync::mpsc::channel();
+/// let supervisor = Supervisor::builder()
+///     .on_output(move |line| { let _ = say.send(line.to_string()); })
+///     .start()?;
+/// let hello = TaskSpec::process("hello", Program::new("echo").arg("good day").capture());
+/// assert!(supervisor.handle().add(hello)?.wait()?.is_success());
+/// assert_eq!(said.recv()?, "hello: good day");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OutputLine<'a> {

@@ -6,6 +6,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::output::counts::{OutcomeCounts, RejectionCount};
 use crate::output::drain_report::DrainReport;
 use crate::output::error::TaskError;
 use crate::output::group::EndedGroup;
@@ -15,11 +16,19 @@ use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
-use crate::vocabulary::label::Label;
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
 use crate::vocabulary::time::Seconds;
 
 /// Describes how a shutdown went. All callers get the same report, as part of the [`RunReport`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// supervisor.handle().add(TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?)))?;
+/// let shutdown = supervisor.shutdown()?.shutdown;
+/// assert_eq!((shutdown.stopped, shutdown.abandoned.len(), shutdown.events_dropped), (1, 0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -59,6 +68,21 @@ pub struct ShutdownReport {
 
 /// Describes an attempt, a cancel hook of one, or the drop of a body, that outlived its grace and
 /// still runs.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// let supervisor = Supervisor::builder().grace(Duration::from_millis(10)).start()?;
+/// let (_open, gate) = std::sync::mpsc::channel::<()>();
+/// let deaf = TaskSpec::once("deaf", move |ctx| {
+///     ctx.mark("in a call that nothing can wake");
+///     Ok(drop(gate.recv()))
+/// });
+/// supervisor.handle().add(deaf)?.wait_started()?;
+/// let stuck = &supervisor.shutdown()?.shutdown.abandoned[0];
+/// assert_eq!((stuck.task.name.as_ref(), stuck.reason), ("deaf", CancelReason::Shutdown));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -141,58 +165,16 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-/// Counts how many tasks ended in each way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each field counts the outcome of its name")]
-pub struct OutcomeCounts {
-    pub completed: u64,
-    pub cancelled: u64,
-    pub failed: u64,
-    pub fatal: u64,
-    pub panicked: u64,
-    pub timed_out: u64,
-    pub unresponsive: u64,
-    pub abandoned: u64,
-    pub rejected: u64,
-    pub lost: u64,
-}
-
-impl OutcomeCounts {
-    pub(crate) fn count(&mut self, outcome: &Outcome) {
-        *match outcome {
-            Outcome::Completed => &mut self.completed,
-            Outcome::Cancelled { .. } => &mut self.cancelled,
-            Outcome::Failed { .. } => &mut self.failed,
-            Outcome::Fatal { .. } => &mut self.fatal,
-            Outcome::Panicked { .. } => &mut self.panicked,
-            Outcome::TimedOut { .. } => &mut self.timed_out,
-            Outcome::Unresponsive { .. } => &mut self.unresponsive,
-            Outcome::Abandoned { .. } => &mut self.abandoned,
-            Outcome::Rejected(_) => &mut self.rejected,
-            Outcome::Lost => &mut self.lost,
-        } += 1;
-    }
-
-    /// Returns the number of tasks that failed: `Failed` to `Abandoned`, and `Lost`.
-    pub const fn failures(&self) -> u64 {
-        self.failed
-            + self.fatal
-            + self.panicked
-            + self.timed_out
-            + self.unresponsive
-            + self.abandoned
-            + self.lost
-    }
-
-    /// Returns the number of all tasks.
-    pub const fn total(&self) -> u64 {
-        self.completed + self.cancelled + self.rejected + self.failures()
-    }
-}
-
 /// Names a task that failed, with its outcome.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let report = supervisor.run([TaskSpec::once("bad", |_| Err("no such device".into()))])?;
+/// let failed = &report.failures[0];
+/// assert_eq!((failed.task.to_string(), failed.outcome.label()), ("bad#1".to_owned(), "failed"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -205,6 +187,19 @@ pub struct FailedTask {
 
 /// Names a task that was stopped while all was not well: it was in a streak of failures, or
 /// its body returned an error when it was told to stop.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let flush = TaskSpec::new("flush", |ctx| {
+///     let _ = ctx.sleep(std::time::Duration::MAX);
+///     Err("the disk is full".into()) // the last write, once it was told to stop
+/// });
+/// supervisor.handle().add(flush)?.wait_started()?;
+/// let troubled = &supervisor.shutdown()?.troubled[0];
+/// assert!(troubled.to_string().ends_with("the body returned an error: the disk is full"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -234,50 +229,6 @@ impl fmt::Display for TroubledTask {
             Some(error) => write!(f, "; told to stop, it returned: {}", Escaped(error)),
             None => Ok(()),
         }
-    }
-}
-
-/// Counts the submissions that were rejected for one reason.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct RejectionCount {
-    /// The [label](Rejection::label) of the reason.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::output::data::label"))]
-    pub why: Label,
-    /// How many there were.
-    pub count: u64,
-    /// The names of the first 8 of them, as far as they are known.
-    pub tasks: Vec<Arc<str>>,
-}
-
-impl RejectionCount {
-    pub(crate) fn note(list: &mut Vec<Self>, why: Rejection, count: usize, names: &[Arc<str>]) {
-        const MOST: usize = 8;
-        if count == 0 {
-            return;
-        }
-        let label = why.label();
-        let place = list.iter().position(|entry| entry.why == label).unwrap_or_else(|| {
-            list.push(Self { why: label, count: 0, tasks: Vec::new() });
-            list.len() - 1
-        });
-        let entry = &mut list[place];
-        entry.count += count as u64;
-        let room = MOST.saturating_sub(entry.tasks.len());
-        entry.tasks.extend(names.iter().take(room).cloned());
-    }
-}
-
-impl fmt::Display for RejectionCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rejected, {}: {}", self.why, self.count)?;
-        let names: Vec<_> = self.tasks.iter().map(|name| Escaped(name).to_string()).collect();
-        let more = if self.count > names.len() as u64 { ", …" } else { "" };
-        if names.is_empty() {
-            return Ok(());
-        }
-        write!(f, " ({}{more})", names.join(", "))
     }
 }
 

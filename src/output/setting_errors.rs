@@ -11,6 +11,16 @@ use crate::vocabulary::escaped::Escaped;
 /// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
 /// [`TaskSpec::validate`](crate::TaskSpec::validate).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// let spec = TaskSpec::new("poll", |_| Ok(())).every(Duration::ZERO);
+/// let invalid = spec.validate().unwrap_err();
+/// assert_eq!(invalid.field, "every");
+/// let text = "task \"poll\": every cannot be 0ns: use restart(Always) to run again at once";
+/// assert_eq!(invalid.to_string(), text);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSetting {
@@ -49,6 +59,14 @@ impl Error for InvalidSetting {}
 
 /// An error returned from [`SupervisorBuilder::start`](crate::SupervisorBuilder::start). After it,
 /// nothing is left running.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// match Supervisor::builder().max_concurrent(0).start() {
+///     Err(StartError::Invalid(invalid)) => assert_eq!(invalid.field, "max_concurrent"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

@@ -114,6 +114,17 @@ impl Snapshot {
 }
 
 /// Shows one task of a [`Snapshot`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let _wait = supervisor.handle().add(wait)?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// let task = &snapshot.tasks[0];
+/// assert_eq!((task.task.name.as_ref(), task.failures, task.paused), ("wait", 0, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -175,6 +186,17 @@ impl TaskSnapshot {
 }
 
 /// Shows one slot of a [`Snapshot`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let wait = supervisor.handle().add(wait)?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// let slot = snapshot.slot("wait").expect("it has an owner");
+/// assert_eq!((slot.owner, slot.queued), (Some(wait.id()), 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -190,6 +212,17 @@ pub struct SlotSnapshot {
 }
 
 /// Says whether a slot is free, derived from the state of its owner.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let _wait = supervisor.handle().add(wait)?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// let slot = snapshot.slot("wait").expect("it has an owner");
+/// assert_eq!(slot.status.label(), "running");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -216,6 +249,15 @@ named!(SlotStatus {
 });
 
 /// Shows one class of a [`Snapshot`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let supervisor = Supervisor::builder().class_limit("flash", 1).start()?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// let class = snapshot.class("flash").expect("the builder has declared it");
+/// assert_eq!((class.limit, class.held, class.waiting), (1, 0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -232,6 +274,15 @@ pub struct ClassSnapshot {
 }
 
 /// Counts the worker threads of a [`Snapshot`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// assert!(!snapshot.workers.starving);
+/// assert!(snapshot.workers.idle <= snapshot.workers.threads);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -249,6 +300,14 @@ pub struct WorkerCounts {
 }
 
 /// Counts the permits of a [`Snapshot`].
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let supervisor = Supervisor::builder().max_concurrent(4).start()?;
+/// let snapshot = supervisor.handle().snapshot()?;
+/// assert_eq!((snapshot.permits.limit, snapshot.permits.waiting), (Some(4), 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

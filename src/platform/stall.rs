@@ -9,6 +9,15 @@ use crate::platform::sync::channel;
 
 /// Describes what a hanging thread is doing, as far as Linux reports it: a thread that is blocked
 /// in `recvfrom` and uses no CPU looks different from one that spins.
+///
+/// ```
+/// # use threadvisor::Stall;
+/// /// Whether a thread that hangs uses the processor.
+/// fn spins(stall: &Stall) -> bool {
+///     stall.cpu > stall.over / 2
+/// }
+/// assert!(!spins(&Stall::default()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

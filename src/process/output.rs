@@ -30,6 +30,15 @@ pub(super) struct Kept {
 }
 
 /// What a process has written; returned from [`Program::output`](crate::Program::output).
+///
+/// ```
+/// # use threadvisor::{Program, TaskContext};
+/// # let (ctx, _canceller) = TaskContext::detached();
+/// let output = Program::new("sh").args(["-c", "echo 1; echo 2 >&2"]).output(&ctx)?;
+/// assert_eq!((output.stdout, output.stderr), (b"1\n".to_vec(), b"2\n".to_vec()));
+/// assert_eq!(output.exit.code, Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProcessOutput {

@@ -8,6 +8,19 @@ use crate::task::context::TaskContext;
 
 /// The sign by which an attempt that runs a process is [ready](TaskContext::ready): see
 /// [`Program::ready_by`](crate::Program::ready_by).
+///
+/// ```
+/// # use std::time::Duration;
+/// use threadvisor::{prelude::*, Program, ReadySign};
+/// # let supervisor = Supervisor::builder().start()?;
+/// let server = Program::new("sh")
+///     .args(["-c", "echo listening; exec sleep 1000"])
+///     .ready_by(ReadySign::Line("listening".into()));
+/// let server = TaskSpec::process("server", server).ready_within(Duration::from_secs(60));
+/// let group = supervisor.handle().add_group(GroupSpec::new("line").then(server))?;
+/// assert!(group.wait_ready(Duration::from_secs(60))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadySign {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::values::Belongings;
+use crate::output::counts::{OutcomeCounts, RejectionCount};
 use crate::output::group::EndedGroup;
 use crate::output::outcome::Outcome;
-use crate::output::report::{
-    ExitFacts, FailedTask, OutcomeCounts, RejectionCount, RunReport, ShutdownReport, TroubledTask,
-};
+use crate::output::report::{ExitFacts, FailedTask, RunReport, ShutdownReport, TroubledTask};
 use crate::task::envelope::OnRefusal;
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{Rejection, StopReason};

@@ -36,7 +36,8 @@ use crate::vocabulary::reason::CancelReason;
 /// | blocks in a call | [`on_cancel`](Self::on_cancel), [`on_cancel_every`](Self::on_cancel_every), [`interruptible`](Self::interruptible) |
 /// | polls descriptors | [`cancel_fd`](Self::cancel_fd) |
 /// | needs a timeout | [`io_timeout`](Self::io_timeout), [`extend_deadline`](Self::extend_deadline) |
-/// | has a watchdog | [`heartbeat`](Self::heartbeat), [`mark`](Self::mark), [`allow_silence`](Self::allow_silence) |
+/// | has a watchdog | [`heartbeat`](Self::heartbeat), [`allow_silence`](Self::allow_silence) |
+/// | tells others where it is | [`ready`](Self::ready), [`mark`](Self::mark), [`progress`](Self::progress) |
 ///
 /// ```
 /// # use std::time::Duration;

@@ -12,6 +12,17 @@ use crate::task::hook::Hook;
 /// Once the guard is dropped, the hook is not running and never will run, so what it uses may be
 /// freed. If the hook is running on another thread, the drop waits for it; on the hook's own thread
 /// the drop does not wait. So do not drop a guard while holding a lock that the hook takes.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let (ctx, canceller) = TaskContext::detached();
+/// let (say, said) = std::sync::mpsc::channel();
+/// let guard = ctx.on_cancel(move || { let _ = say.send("woken"); });
+/// canceller.cancel();
+/// assert_eq!(said.recv()?, "woken");
+/// drop(guard); // from here on the hook is not running
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the hook is removed when this is dropped: bind it to a name, not to `_`"]
 pub struct CancelGuard {
     cell: Arc<Cell>,
@@ -68,6 +79,20 @@ impl fmt::Debug for CancelGuard {
 
 /// Allows silence while it is held, up to its span; returned from
 /// [`TaskContext::allow_silence`](crate::TaskContext::allow_silence).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let backup = TaskSpec::new("backup", |ctx| {
+///     ctx.heartbeat();
+///     let _silence = ctx.allow_silence(Duration::from_secs(600)); // for one long call
+///     Ok(())
+/// });
+/// let backup = backup.watchdog(Duration::from_secs(5)).watchdog_policy(WatchdogPolicy::Cancel);
+/// assert!(supervisor.handle().add(backup)?.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "silence is allowed only while this is held: bind it to a name, not to `_`"]
 pub struct SilenceGuard {
     cell: Arc<Cell>,

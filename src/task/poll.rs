@@ -13,6 +13,17 @@ use crate::task::token::CancelToken;
 use crate::vocabulary::time::RealTime;
 
 /// Says how a wait for a file descriptor ended.
+///
+/// ```
+/// # use std::time::Duration;
+/// use std::os::unix::net::UnixStream;
+/// use threadvisor::{Polled, TaskContext};
+/// let (ctx, _canceller) = TaskContext::detached();
+/// let (line, _peer) = UnixStream::pair()?; // from which nothing comes
+/// let polled = ctx.wait_readable(&line, Duration::from_millis(5))?;
+/// assert_eq!(polled, Polled::TimedOut);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Polled {
     /// The next call does not block; it may return an error or the end of the stream.

@@ -18,8 +18,7 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 ///
 /// Constructors and setters never fail. All settings are checked when the spec is handed over, or
 /// earlier by [`validate`](Self::validate). Settings that the spec does not set come from the
-/// supervisor's [`TaskDefaults`](crate::TaskDefaults). If a setter is called twice, the last call
-/// counts. The `Debug` of a spec shows what was set.
+/// supervisor's [`TaskDefaults`](crate::TaskDefaults). The last call of a setter counts.
 ///
 /// | for | use |
 /// |---|---|
@@ -30,8 +29,8 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 /// | how soon a failure is retried | [`backoff`](Self::backoff), [`retry_early`](Self::retry_early) |
 /// | how often, or for how long | [`max_retries`](Self::max_retries), [`give_up_after`](Self::give_up_after), [`failure_limit`](Self::failure_limit) |
 /// | a task that must not run beside another | [`slot`](Self::slot), [`class`](Self::class), [`no_slot`](Self::no_slot) |
-/// | a limit on an attempt, its silence, its start | [`timeout`](Self::timeout), [`watchdog`](Self::watchdog), [`ready_within`](Self::ready_within) |
-/// | a limit on the wait for the first attempt | [`expires_in`](Self::expires_in) |
+/// | a limit on an attempt, its silence, the wait before it | [`timeout`](Self::timeout), [`watchdog`](Self::watchdog), [`expires_in`](Self::expires_in) |
+/// | a group or a service that relies on it | [`ready_within`](Self::ready_within), [`step`](Self::step), [`required`](Self::required) |
 /// | a body that does not return when it is told | [`grace`](Self::grace), [`abandon_policy`](Self::abandon_policy) |
 /// | a thread of its own | [`dedicated_thread`](Self::dedicated_thread) |
 /// | the end of the program | [`shutdown_on_end`](Self::shutdown_on_end), [`stop_at_drain`](Self::stop_at_drain) |

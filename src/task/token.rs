@@ -207,6 +207,14 @@ impl CancelToken {
 
 /// Cancels a [detached](crate::TaskContext::detached) context, in a test of a body. Hooks run on
 /// the thread that cancels. A nudge runs only once.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// let (ctx, canceller) = TaskContext::detached();
+/// assert!(ctx.check().is_ok());
+/// canceller.cancel_for(CancelReason::Timeout);
+/// assert_eq!(ctx.check().unwrap_err().reason(), CancelReason::Timeout);
+/// ```
 #[derive(Debug)]
 pub struct Canceller(pub(super) Arc<Cell>);
 

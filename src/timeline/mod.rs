@@ -54,6 +54,17 @@ pub struct Timeline(Arc<Shared>);
 ///
 /// What still goes on is drawn up to now. [`guide::timeline`](crate::guide::timeline) says how to
 /// read it.
+///
+/// ```
+/// use threadvisor::{prelude::*, Timeline};
+/// let (timeline, log) = Timeline::new();
+/// let supervisor = Supervisor::builder().subscriber(timeline).start()?;
+/// supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
+/// let mut picture = Vec::new();
+/// log.write_svg(&mut picture)?;
+/// assert!(picture.starts_with(b"<svg") && log.dropped() == 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct TimelineLog(Arc<Shared>);
 

@@ -12,6 +12,15 @@ use crate::vocabulary::time::nanos;
 ///
 /// The four kinds are those of Brooker, "Exponential Backoff And Jitter", AWS 2015. `d` is the
 /// delay after growth and cap.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::{BackoffPolicy, JitterPolicy};
+/// let ms = Duration::from_millis;
+/// let backoff = BackoffPolicy::exponential(ms(100), ms(800)); // with `Equal`
+/// assert_eq!(backoff.preview(1), [ms(50)..=ms(100)]);
+/// assert_eq!(backoff.jitter(JitterPolicy::None).preview(1), [ms(100)..=ms(100)]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum JitterPolicy {

@@ -25,6 +25,17 @@ pub(crate) struct RestartLimit {
 }
 
 /// Says where a group is in its life. Phases are numbered from 0.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let driver = TaskSpec::new("driver", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let line = supervisor.handle().add_group(GroupSpec::new("line").then(driver))?;
+/// line.cancel();
+/// line.wait()?;
+/// assert_eq!(line.state(), GroupState::Over);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

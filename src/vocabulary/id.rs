@@ -87,6 +87,15 @@ impl<'de> serde::Deserialize<'de> for TaskId {
 
 /// Names a task in events, snapshots and reports. It is displayed as the task's name and id,
 /// `probe#7`, with line breaks and control characters of the name escaped.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let report = supervisor.run([TaskSpec::once("probe", |_| Err("no device".into())).slot("bus")])?;
+/// let task = &report.failures[0].task;
+/// assert_eq!((task.to_string(), task.slot.as_deref()), ("probe#1".to_owned(), Some("bus")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

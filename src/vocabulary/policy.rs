@@ -4,6 +4,18 @@ use crate::vocabulary::label::named;
 
 /// Determines whether a task runs again after its body has returned. Set by
 /// [`TaskSpec::restart`](crate::TaskSpec::restart).
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let thrice = TaskSpec::new("thrice", |ctx| match ctx.attempt() {
+///     1 | 2 => Ok(()), // it runs again all the same
+///     _ => Err(TaskError::cancelled()),
+/// });
+/// let thrice = supervisor.handle().add(thrice.restart(RestartPolicy::Always))?;
+/// assert!(thrice.wait()?.is_cancelled());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RestartPolicy {
@@ -27,6 +39,20 @@ named!(RestartPolicy {
 /// Determines what happens to a submission whose slot is busy. A slot is busy while it has an
 /// owner, even one that only waits for its next run. A slot without an owner admits every
 /// submission. Used by [`SupervisorHandle::submit`](crate::SupervisorHandle::submit).
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let handle = supervisor.handle();
+/// let sync = || TaskSpec::new("sync", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let first = handle.submit(sync(), AdmissionPolicy::Queue)?;
+/// let second = handle.submit(sync(), AdmissionPolicy::DropIfRunning)?; // the slot is busy
+/// assert!(matches!(second.wait_decided()?, Decision::Rejected(Rejection::SlotBusy { .. })));
+/// let third = handle.submit(TaskSpec::once("sync", |_| Ok(())), AdmissionPolicy::Replace)?;
+/// assert!(third.wait()?.is_success());
+/// assert!(first.wait()?.is_cancelled());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -59,6 +85,15 @@ named!(AdmissionPolicy {
 
 /// Determines what follows a panic in a body. Set by
 /// [`TaskSpec::panic_policy`](crate::TaskSpec::panic_policy).
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let parse = TaskSpec::new("parse", |_| panic!("no header")).panic_policy(PanicPolicy::Fatal);
+/// let outcome = supervisor.handle().add(parse)?.wait()?; // without a retry
+/// assert_eq!(outcome.to_string(), "panicked: no header");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PanicPolicy {
@@ -76,6 +111,23 @@ named!(PanicPolicy { Self::Failure => "failure", Self::Fatal => "fatal", Self::A
 
 /// Determines what happens to the slot and the permit when an attempt outlives its grace. Set by
 /// [`TaskSpec::abandon_policy`](crate::TaskSpec::abandon_policy).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let handle = supervisor.handle();
+/// let (_open, gate) = std::sync::mpsc::channel::<()>();
+/// let stuck = TaskSpec::once("stuck", move |_| Ok(drop(gate.recv())))
+///     .slot("host")
+///     .timeout(Duration::from_millis(10))
+///     .grace(Duration::from_millis(10))
+///     .abandon_policy(AbandonPolicy::Release);
+/// assert!(handle.add(stuck)?.wait()?.is_abandoned());
+/// let next = handle.add(TaskSpec::once("next", |_| Ok(())).slot("host"))?; // the slot is free
+/// assert!(next.wait()?.is_success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum AbandonPolicy {
@@ -94,6 +146,20 @@ named!(AbandonPolicy { Self::Hold => "hold", Self::Release => "release" });
 
 /// Determines what follows when a watched attempt gives no sign of life. Set by
 /// [`TaskSpec::watchdog_policy`](crate::TaskSpec::watchdog_policy).
+///
+/// ```
+/// # use std::time::Duration;
+/// use threadvisor::{prelude::*, ManualClock};
+/// let clock = ManualClock::new();
+/// let supervisor = Supervisor::builder().clock(&clock).start()?;
+/// let hangs = TaskSpec::once("hangs", |ctx| Ok(ctx.sleep(Duration::MAX)?))
+///     .watchdog(Duration::from_secs(10))
+///     .watchdog_policy(WatchdogPolicy::Cancel);
+/// let hangs = supervisor.handle().add(hangs)?;
+/// let outcome = clock.advance_until(&hangs, Duration::from_secs(60));
+/// assert!(outcome.is_unresponsive());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WatchdogPolicy {

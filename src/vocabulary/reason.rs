@@ -8,6 +8,13 @@ use crate::vocabulary::label::{labels, named};
 use crate::vocabulary::time::Seconds;
 
 /// Says why a token was cancelled: by the first request that reached the attempt.
+///
+/// ```
+/// # use threadvisor::{CancelReason, TaskContext};
+/// let (ctx, canceller) = TaskContext::detached();
+/// canceller.cancel_for(CancelReason::Shutdown);
+/// assert_eq!(ctx.reason(), Some(CancelReason::Shutdown)); // what the body is told
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -41,6 +48,15 @@ named!(CancelReason {
 });
 
 /// Says why a task was cancelled: by the first stop that was asked of it.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let done = TaskSpec::new("done", |_| Err(TaskError::cancelled())); // of its own accord
+/// let outcome = supervisor.handle().add(done)?.wait()?;
+/// assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::ByTask, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -81,6 +97,17 @@ impl StopReason {
 }
 
 /// Says which kind of failure a retry follows.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use threadvisor::prelude::*;
+/// let retry = EventKind::RetryScheduled {
+///     attempt: 1,
+///     delay: Duration::from_secs(2),
+///     cause: FailureCause::TimedOut,
+/// };
+/// assert_eq!(retry.to_string(), "retry_scheduled attempt=1 delay=2.000s cause=timed_out");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -107,6 +134,18 @@ named!(FailureCause {
 });
 
 /// Says why a submission never ran.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = || TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let owner = supervisor.handle().add(wait())?;
+/// match supervisor.handle().add(wait()).unwrap_err().rejection() {
+///     Some(Rejection::SlotBusy { owner: busy, .. }) => assert_eq!(busy, owner.id()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -256,6 +295,16 @@ impl fmt::Display for Rejection {
 }
 
 /// Says how the controller decided about a submission at first.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = || TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// let submit = || supervisor.handle().submit(wait(), AdmissionPolicy::Queue);
+/// assert_eq!(submit()?.wait_decided()?, Decision::Admitted);
+/// assert!(matches!(submit()?.wait_decided()?, Decision::Queued { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -291,6 +340,18 @@ impl fmt::Display for Decision {
 }
 
 /// Says what `SupervisorHandle::cancel_slot` found.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let wait = || TaskSpec::new("wait", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+/// for _ in 0..3 {
+///     supervisor.handle().submit(wait(), AdmissionPolicy::Queue)?;
+/// }
+/// let cancelled = supervisor.handle().cancel_slot("wait")?;
+/// assert_eq!((cancelled.owner_asked, cancelled.removed), (true, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -302,6 +363,14 @@ pub struct SlotCancelled {
 }
 
 /// Says why a supervisor shut down: by the first request.
+///
+/// ```
+/// # use threadvisor::prelude::*;
+/// # let supervisor = Supervisor::builder().start()?;
+/// let report = supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
+/// assert_eq!(report.shutdown.cause, ShutdownCause::Idle); // no task was left
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

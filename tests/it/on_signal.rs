@@ -225,8 +225,8 @@ mod unix {
             let error = start(&[signal], false);
             assert!(matches!(error, StartError::Invalid(_)), "{signal}: {error}");
             let text = format!(
-                "on_signal cannot be {signal}: choose another signal, because no program can handle \
-                 this one"
+                "on_signal cannot be {signal}: choose another signal, because no program can \
+                 handle this one"
             );
             assert_eq!(error.to_string(), text);
         }

@@ -80,7 +80,7 @@ fn no_variant_of_an_error_is_missing() {
         ("src/api/refused.rs", "SubmitError"),
         ("src/output/error.rs", "ExtendError"),
         ("src/output/error.rs", "RecvError"),
-        ("src/output/error.rs", "StartError"),
+        ("src/output/setting_errors.rs", "StartError"),
         ("src/output/error.rs", "WaitError"),
         ("src/output/outcome.rs", "Outcome"),
         ("src/output/outcome.rs", "TaskOutputError"),

@@ -146,8 +146,8 @@ impl GroupHandle {
 
     /// Restarts the group, for example when a link has come up: all members are told to return,
     /// last phase first, and start again in order. This counts neither as a failure nor towards
-    /// [`restart_limit`](crate::GroupSpec::restart_limit). Returns false if the group is stopping or
-    /// has ended.
+    /// [`restart_limit`](crate::GroupSpec::restart_limit). Returns false if the group is stopping
+    /// or has ended.
     ///
     /// Blocks for a round trip to the controller, but not until any attempt has returned.
     pub fn restart(&self) -> bool {

@@ -29,8 +29,8 @@ impl SupervisorBuilder {
     ///
     /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
     /// signal 2 (SIGINT). Their former effect does not come back: they go to the supervisors that
-    /// listen and, once none does, are ignored, so that they no longer end the program. Windows ends
-    /// a program right after it was told that its console is closed or that the user logs off:
+    /// listen and, once none does, are ignored, so that they no longer end the program. Windows
+    /// ends a program right after it was told that its console is closed or that the user logs off:
     /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
     /// the crate `ctrlc` installs. A program that has used that crate itself gets the error
     /// `Signals`.

@@ -97,7 +97,8 @@ impl SupervisorHandle {
     /// - `Rejected`: the slot is busy, or a limit is reached; wait for the owner that the error
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
-    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
+    /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
+    ///   its bodies.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate_for(&self.door.classes) {
@@ -140,7 +141,8 @@ impl SupervisorHandle {
     /// Each error gives all specs back, in their order, and none of the tasks is started.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Rejected`: one of the tasks was refused; the error names the task and the reason.
-    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
+    /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
+    ///   its bodies.
     #[doc(alias = "spawn")]
     pub fn add_all(
         &self,
@@ -205,7 +207,8 @@ impl SupervisorHandle {
     ///   remedy. A member cannot be a [`once`](TaskSpec::once) task.
     /// - `Rejected`: a member was refused, as by [`add_all`](Self::add_all), or the group: its name
     ///   is in use, or more of its members run at once than there are permits.
-    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
+    /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
+    ///   its bodies.
     pub fn add_group(&self, group: GroupSpec) -> Result<GroupHandle, AddError<GroupSpec>> {
         let parts = group.take_apart(&self.door.classes);
         let (rest, members, entry) =
@@ -238,7 +241,8 @@ impl SupervisorHandle {
     /// # Errors
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
+    /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
+    ///   its bodies.
     ///   The report does not count the spec: a program that got it back was cut short even if the
     ///   report's [exit code](crate::RunReport::exit_code) is 0.
     #[doc(alias = "spawn")]
@@ -293,7 +297,8 @@ impl SupervisorHandle {
     /// Each error gives the spec back.
     /// - `Full`: the intake is full; try again later, or raise `intake_capacity`.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Closed`: the supervisor is shutting down, or draining and the caller is no body of its own.
+    /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
+    ///   its bodies.
     pub fn try_submit(
         &self,
         spec: TaskSpec,

@@ -20,7 +20,7 @@ impl TaskHandle {
 
     /// Sends a signal to the process that the task's body runs, and not to its helpers. Returns
     /// whether it was sent: false if no process runs, and for a signal that has no name. Nothing
-    /// else happens: if the process ends because of the signal, it has ended by itself.
+    /// else happens: if the process ends because of the signal, it counts as ended by itself.
     ///
     /// ```
     /// # use threadvisor::{prelude::*, Program, Signal};
@@ -38,7 +38,7 @@ impl TaskHandle {
         self.signal_process(Some(signal))
     }
 
-    /// Asks the process that the task's body runs to read its configuration anew, with the
+    /// Asks the process that the task's body runs to reload its configuration, with the
     /// [`reload_signal`](crate::Program::reload_signal) of its program. Returns whether the signal
     /// was sent, as [`signal`](Self::signal) does.
     pub fn reload(&self) -> bool {

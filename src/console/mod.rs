@@ -20,18 +20,18 @@ mod text;
 use painter::{Painter, Shared};
 use screen::Size;
 
-/// Shows a supervisor to the person in front of a terminal: a subscriber, and at the same time the
-/// handle through which the program prints.
+/// Shows on a terminal what a supervisor does. It is a subscriber, and at the same time the handle
+/// through which the program prints.
 ///
 /// On a terminal it draws [`Snapshot::table`](crate::Snapshot::table) in place, with a bar and a
 /// rate where a body reports its [progress](crate::TaskContext::progress), and below it the latest
-/// events that matter: failures, warnings, refusals, tasks that were stopped, the shutdown. What is
-/// printed with [`println`](Self::println) scrolls above it. Anywhere else, the same events are
-/// lines of text. Clones share the screen: give one to the supervisor, and others to whatever
-/// prints.
+/// events that matter: failures, warnings, refusals, tasks that were stopped, the shutdown. Text
+/// that is printed with [`println`](Self::println) scrolls above the table. If the output is not a
+/// terminal, the same events are printed as lines. Clones share the screen: give one to the
+/// supervisor, and others to the code that prints.
 ///
-/// The time that is shown is UTC. The first line says when the table was drawn, from which the
-/// spans in it count.
+/// The time that is shown is UTC. The first line says when the table was drawn; the times in the
+/// table are relative to that.
 ///
 /// ```
 /// use threadvisor::prelude::*;
@@ -51,11 +51,11 @@ use screen::Size;
 /// ```
 ///
 /// # When it draws
-/// An event leads to a drawing, but there are at most four in a second, and fewer if the table is
-/// so large that they would take more than a tenth of the time. While a progress moves, it
-/// draws four times a second without any event; once it stands still, it looks again after longer
-/// and longer waits, for 8 s in all. Otherwise nothing wakes, so in a supervisor at rest the table
-/// stays as it was.
+/// The table is redrawn after events, but at most four times a second, and less often if the table
+/// is so large that drawing would take more than a tenth of the time. While a progress changes, the
+/// table is drawn four times a second without any event; once no progress changes, it is checked
+/// at longer and longer intervals, for 8 s in all. Otherwise nothing wakes up, so the table of a
+/// supervisor at rest stays as it was.
 ///
 /// If there is not enough room, tasks that need attention come first, and the others are counted.
 /// The last drawing, after the last event, stays on the screen. The mode of the terminal is never
@@ -136,13 +136,13 @@ impl Console {
         Self { shared, every_event: false, painter: None }
     }
 
-    /// Has colours or not, whatever the output and the environment say.
+    /// Sets whether there are colours, regardless of the output and the environment.
     pub fn colour(self, colour: bool) -> Self {
         self.shared.screen.lock().colour = colour;
         self
     }
 
-    /// Takes the output for a terminal of this size, whatever it is.
+    /// Treats the output as a terminal of this size, regardless of what it is.
     pub fn size(self, columns: u16, rows: u16) -> Self {
         self.shared.screen.lock().terminal = Some(Size::Fixed(columns, rows));
         self
@@ -156,8 +156,7 @@ impl Console {
     }
 
     /// Prints a text and a line break, above the table if there is one. Like the macro of that
-    /// name, it blocks as long as the terminal takes no text. Errors are ignored: what nobody can
-    /// read is no reason to fail.
+    /// name, it blocks while the terminal accepts no text. Errors are ignored.
     ///
     /// ```
     /// let console = threadvisor::Console::stdout();

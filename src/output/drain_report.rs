@@ -7,8 +7,8 @@ use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::time::Seconds;
 
 /// Describes how a [drain](crate::Supervisor::drain) went, as part of the
-/// [`ShutdownReport`](crate::ShutdownReport). What became of the unfinished tasks in the shutdown
-/// that followed is counted there, like all others.
+/// [`ShutdownReport`](crate::ShutdownReport). How the unfinished tasks ended in the shutdown that
+/// followed is counted there, as for all other tasks.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -29,10 +29,10 @@ pub struct DrainReport {
     pub limit: Option<Duration>,
     /// The time from the first request until the shutdown began.
     pub elapsed: Duration,
-    /// The number of tasks that the drain has waited for in vain: because its limit had passed, or
-    /// because a shutdown was requested in the meantime.
+    /// The number of tasks that had not ended when the drain did, because its limit had passed or a
+    /// shutdown was requested in the meantime.
     pub unfinished: usize,
-    /// Up to 64 of them.
+    /// Up to 64 of the unfinished tasks.
     pub tasks: Vec<TaskRef>,
 }
 

@@ -302,12 +302,12 @@ impl Error for Shared {
 /// [`TaskContext::sleep`](crate::TaskContext::sleep) and similar methods: the attempt was told to
 /// return.
 ///
-/// A body passes it on with `?`. The attempt's own token, not this error, decides whether the body
-/// was told. If the body returns it by itself or inside an `io::Error`, a [`WaitError`], a
+/// A body passes it on with `?`. Whether the body was told is decided by the attempt's own token,
+/// not by this error. If the body returns it as it is, or inside an `io::Error`, a [`WaitError`], a
 /// [`RecvError`], an [`ExtendError`] or a [`TaskOutputError`](crate::TaskOutputError), the outcome
-/// of a stopped task shows no error (`returned` is `None`), and the task is not for that
-/// [troubled](crate::RunReport::troubled). Inside any other error, such as one of your own, it is
-/// an error that the body returned: pass the `Cancelled` on by itself where that matters.
+/// of the stopped task has no error (`returned` is `None`), and the task does not count as
+/// [troubled](crate::RunReport::troubled). Inside any other error, such as one of your own, it
+/// counts as an error of the body: pass the `Cancelled` on as it is where that matters.
 ///
 /// In functions that return `io::Error`, `?` converts it to the kind `Other`, because
 /// `read_exact` and similar functions would retry the kind `Interrupted` for ever.

@@ -17,8 +17,10 @@ use crate::vocabulary::escaped::Escaped;
 /// });
 /// let copy = supervisor.handle().add(copy)?;
 /// let mark = loop {
-///     let mark = supervisor.handle().snapshot()?.task(copy.id()).and_then(|task| task.mark.clone());
-///     if let Some(mark) = mark { break mark }
+///     let snapshot = supervisor.handle().snapshot()?;
+///     if let Some(mark) = snapshot.task(copy.id()).and_then(|task| task.mark.clone()) {
+///         break mark;
+///     }
 /// };
 /// assert_eq!(mark.to_string(), "header");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -53,8 +55,10 @@ impl fmt::Display for Mark {
 /// });
 /// let copy = supervisor.handle().add(copy)?;
 /// let progress = loop {
-///     let progress = supervisor.handle().snapshot()?.task(copy.id()).and_then(|task| task.progress);
-///     if let Some(progress) = progress { break progress }
+///     let snapshot = supervisor.handle().snapshot()?;
+///     if let Some(progress) = snapshot.task(copy.id()).and_then(|task| task.progress) {
+///         break progress;
+///     }
 /// };
 /// assert_eq!(progress.to_string(), "3/10");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -64,8 +64,8 @@ impl fmt::Display for BusyAttempt {
     }
 }
 
-/// A [`ManualClock`](crate::ManualClock) waited for quiet as long as its patience allows, in vain.
-/// The message names whoever is busy.
+/// An error returned from [`ManualClock::try_advance`](crate::ManualClock::try_advance): something
+/// was still running when the clock's patience ended. Its text says what.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -82,7 +82,7 @@ pub struct NotQuiet {
     pub waited: Duration,
     /// How many due moments it had passed by then.
     pub steps: u64,
-    /// What it shows: where it stopped.
+    /// The time that the clock shows: where it stopped.
     pub now: Duration,
     /// The bodies, hooks and destructors that run.
     pub busy: Vec<BusyAttempt>,
@@ -91,7 +91,7 @@ pub struct NotQuiet {
     pub hooks: Vec<RunningHook>,
     /// The number of destructors that run and belong to no attempt, such as those of errors.
     pub drops: u32,
-    /// The number of attempts, hooks and drops for which no thread could be had yet.
+    /// The number of attempts, hooks and drops for which no thread could be started yet.
     pub unstarted: usize,
     /// The number of lanes whose subscribers are not done with their events.
     pub lanes: usize,

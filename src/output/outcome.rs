@@ -49,9 +49,9 @@ pub enum Outcome {
     Cancelled {
         /// The first stop that was requested.
         reason: StopReason,
-        /// What the body returned even so. `None` if no body ran, or it only passed on that it was
-        /// [`Cancelled`]. An error is also told in the
-        /// [`RunReport`](crate::RunReport) and logged as a warning, but it is no failure.
+        /// The result of the body. `None` if no body ran, or if it only passed on that it was
+        /// [`Cancelled`]. An error is also named in the [`RunReport`](crate::RunReport) and logged
+        /// as a warning, but it is not a failure.
         #[cfg_attr(feature = "serde", serde(with = "crate::output::data::returned"))]
         returned: Option<TaskResult>,
     },
@@ -92,8 +92,8 @@ pub enum Outcome {
     /// The submission never ran.
     Rejected(Rejection),
     /// The controller of the supervisor panicked, which is a bug in this crate. The body may have
-    /// run. Also what a callback of [`on_end`](crate::TaskHandle::on_end) is told in a forked child
-    /// that will never know the outcome.
+    /// run. Callbacks of [`on_end`](crate::TaskHandle::on_end) also get this outcome in a forked
+    /// child, which will never know the real one.
     Lost,
 }
 
@@ -277,8 +277,8 @@ impl Error for NotCompleted {
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskOutputError {
-    /// The task has another outcome than `Completed`. A value that it has left even so can be
-    /// [taken](crate::TaskOutput::take).
+    /// The task has another outcome than `Completed`. If it left a value all the same,
+    /// [`take`](crate::TaskOutput::take) returns that.
     #[error(transparent)]
     NotCompleted(#[from] NotCompleted),
     /// The task completed, and its value was taken before.

@@ -46,10 +46,10 @@ pub struct OutputLine<'a> {
     pub task: &'a TaskRef,
     /// The number of the attempt.
     pub attempt: u64,
-    /// Where the process has written it to.
+    /// The stream that the process has written it to.
     pub stream: OutputStream,
-    /// The text without its end, which is `\n`, `\r\n`, `\r` or the end of the output. What is not
-    /// UTF-8 is replaced.
+    /// The text without its end, which is `\n`, `\r\n`, `\r` or the end of the output. Bytes that
+    /// are not UTF-8 are replaced.
     pub text: &'a str,
     /// Whether the line was longer than [`max_line`](crate::Program::max_line), and goes on in the
     /// next one.

@@ -48,7 +48,7 @@ pub struct ProcessOutput {
     pub stdout: Vec<u8>,
     /// What it has written to standard error: the first MiB.
     pub stderr: Vec<u8>,
-    /// How many bytes of both came after these, and were thrown away.
+    /// How many bytes of both streams came after these and were discarded.
     pub lost: u64,
 }
 

@@ -23,7 +23,7 @@ use crate::vocabulary::signal::Signal;
 
 /// Describes a program, and how its processes are stopped, watched and judged: for
 /// [`TaskSpec::process`], or for a body of your own that calls [`run`](Self::run). The page
-/// [`guide::processes`](crate::guide::processes) explains what holds for a process.
+/// [`guide::processes`](crate::guide::processes) explains how processes are started and stopped.
 ///
 /// Setters never fail. Each process leads a process group of its own, so that its helpers are
 /// stopped with it.
@@ -36,7 +36,7 @@ use crate::vocabulary::signal::Signal;
 /// let sleeper = supervisor.handle().add(TaskSpec::process("sleeper", sleeper))?;
 /// sleeper.wait_started()?;
 /// sleeper.cancel();
-/// // It was asked with SIGTERM, and has obeyed.
+/// // It got SIGTERM, and has ended.
 /// assert!(matches!(sleeper.wait()?, Outcome::Cancelled { .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -113,9 +113,9 @@ impl Program {
         self
     }
 
-    /// Sets standard input. With [`Stdio::piped`] it is the reading end of a pipe to which nobody
-    /// writes, and which is closed when this process ends in any way: a life line for a program
-    /// that reads it. Default: [`Stdio::null`].
+    /// Sets standard input. With [`Stdio::piped`] it is the reading end of a pipe that stays empty,
+    /// and that is closed when your program ends in any way. So a program that reads its standard
+    /// input notices that. Default: [`Stdio::null`].
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.command.stdin(stdin);
         self
@@ -136,14 +136,14 @@ impl Program {
         self
     }
 
-    /// Has only the process itself asked to stop, and not its helpers: for one that ends them in an
-    /// order of its own. Those that have not ended in time are killed all the same.
+    /// Sends the stop signal only to the process itself, and not to its helpers: for a process that
+    /// ends its helpers in an order of its own. Those that have not ended in time are still killed.
     pub fn stop_leader_only(mut self) -> Self {
         self.settings.stop_whom = Whom::Leader;
         self
     }
 
-    /// Leaves helpers running that are still there when the process has ended by itself: nobody
+    /// Leaves helpers running that are still there when the process has ended by itself: nothing
     /// supervises them then. Without this, they are killed.
     pub fn leave_helpers(mut self) -> Self {
         self.settings.leave_helpers = true;
@@ -157,7 +157,7 @@ impl Program {
     }
 
     /// Sets which exit statuses are [fatal](TaskError::fatal), so that they are never retried: for
-    /// a program that says that it was called in the wrong way. Default: none.
+    /// example the status that means that the arguments are wrong. Default: none.
     pub fn fatal_codes(mut self, codes: impl IntoIterator<Item = u8>) -> Self {
         self.settings.codes.fatal = codes.into_iter().collect();
         self

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::task::context::TaskContext;
 
-/// The sign by which an attempt that runs a process is [ready](TaskContext::ready): see
+/// Determines when an attempt that runs a process is [ready](TaskContext::ready): see
 /// [`Program::ready_by`](crate::Program::ready_by).
 ///
 /// ```
@@ -30,11 +30,11 @@ pub enum ReadySign {
     FirstOutput,
     /// The process has written a line that contains this.
     Line(Cow<'static, str>),
-    /// Something accepts connections at this address. That is tried ten times a second, from
-    /// before the process can have opened it; so nobody else should.
+    /// Something accepts connections at this address. This is tried ten times a second, from before
+    /// the process can have opened the port, so no other program may listen there.
     Port(SocketAddr),
-    /// The process has said `READY=1` to the socket that `NOTIFY_SOCKET` names in its environment,
-    /// as services of systemd do. What else it says there counts as well: `WATCHDOG=1` is a
+    /// The process has sent `READY=1` to the socket that `NOTIFY_SOCKET` names in its environment,
+    /// as services of systemd do. Other messages count as well: `WATCHDOG=1` is a
     /// heartbeat, `STATUS=…` a mark, and `EXTEND_TIMEOUT_USEC=…` extends the deadline. Linux only.
     #[cfg(target_os = "linux")]
     Notify,

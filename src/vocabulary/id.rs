@@ -91,7 +91,8 @@ impl<'de> serde::Deserialize<'de> for TaskId {
 /// ```
 /// # use threadvisor::prelude::*;
 /// # let supervisor = Supervisor::builder().start()?;
-/// let report = supervisor.run([TaskSpec::once("probe", |_| Err("no device".into())).slot("bus")])?;
+/// let probe = TaskSpec::once("probe", |_| Err("no device".into())).slot("bus");
+/// let report = supervisor.run([probe])?;
 /// let task = &report.failures[0].task;
 /// assert_eq!((task.to_string(), task.slot.as_deref()), ("probe#1".to_owned(), Some("bus")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -20,8 +20,8 @@ use crate::vocabulary::time::Seconds;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// Somebody called `cancel` on the task or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain`.
+    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task with
+    /// `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
@@ -31,7 +31,7 @@ pub enum CancelReason {
     Timeout,
     /// The attempt gave no sign of life for too long.
     Unresponsive,
-    /// Somebody called `restart`: the next attempt follows immediately.
+    /// `restart` was called: the next attempt follows immediately.
     Restart,
     /// The group of the task restarts: the next attempt follows when it is its phase's turn.
     Group,
@@ -47,7 +47,7 @@ named!(CancelReason {
     Self::Group => "group",
 });
 
-/// Says why a task was cancelled: by the first stop that was asked of it.
+/// Says why a task was cancelled: by the first request to stop it.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -64,8 +64,8 @@ named!(CancelReason {
 pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
     ByTask,
-    /// Somebody called `cancel` on the task or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain`.
+    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task with
+    /// `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission took over the slot.
     Replace,
@@ -179,7 +179,7 @@ pub enum Rejection {
     },
     /// It was cancelled before it was admitted.
     Removed,
-    /// The supervisor was shutting down, or a drain would not have let it come to anything.
+    /// The supervisor was shutting down, or was draining and the task could not have run to its end.
     ShuttingDown,
     /// The slot has an owner, and the policy was `DropIfRunning`.
     SlotBusy {
@@ -294,7 +294,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// Says how the controller decided about a submission at first.
+/// The controller's first decision about a submission.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

@@ -1,15 +1,18 @@
-//! What the supervisor costs with its threads: bursts, round trips, cancels, admission, fan-out,
-//! snapshots, shutdown. `cargo bench --bench runtime`, `cargo bench --bench runtime -- NAME`.
+//! What the supervisor costs with its threads: bursts, round trips (also beside threads that
+//! compute), cancels, admission, fan-out, snapshots, shutdown. `cargo bench --bench runtime`,
+//! `cargo bench --bench runtime -- NAME`.
 //!
 //! Every outcome is asserted. Set-up and clean-up are outside the timer; specs are made inside it
 //! where the name of the row says so. No row times a sleep, but for the burst of blocking bodies,
 //! which is about them.
 
+#[path = "harness/busy.rs"]
+mod busy;
 mod harness;
 #[path = "harness/work.rs"]
 mod work;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ fn main() {
     let harness = Harness::from_args();
     bursts(&harness);
     latencies(&harness);
+    busy::round_trips(&harness);
     admission(&harness);
     fan_out(&harness);
     snapshots(&harness);
@@ -59,8 +63,7 @@ fn bursts(harness: &Harness) {
 fn latencies(harness: &Harness) {
     let supervisor = started();
     let handle = supervisor.handle();
-    round_trips(harness, &handle, "");
-    on_busy_cores(|| round_trips(harness, &handle, " (busy)"));
+    round_trips(harness, &handle);
     let n = 2000;
     harness.bench(
         "add, with reply",
@@ -109,11 +112,11 @@ fn latencies(harness: &Harness) {
     cancel_to_awake(harness, &handle);
 }
 
-fn round_trips(harness: &Harness, handle: &SupervisorHandle, beside: &str) {
+fn round_trips(harness: &Harness, handle: &SupervisorHandle) {
     let name: Arc<str> = Arc::from("no-op");
     all_completed(vec![submit(handle, no_op(&name))]);
     harness.bench(
-        &format!("round trip: submit to outcome{beside}"),
+        "round trip: submit to outcome",
         1,
         2000,
         || no_op(&name),
@@ -123,7 +126,7 @@ fn round_trips(harness: &Harness, handle: &SupervisorHandle, beside: &str) {
         },
     );
     harness.bench(
-        &format!("  for scale: thread::spawn and join{beside}"),
+        "  for scale: thread::spawn and join",
         1,
         2000,
         || (),
@@ -133,29 +136,6 @@ fn round_trips(harness: &Harness, handle: &SupervisorHandle, beside: &str) {
             assert_eq!(thread.join().expect("it does not panic"), 7);
         },
     );
-}
-
-/// With a thread that computes on each core, as on a busy machine.
-fn on_busy_cores(work: impl FnOnce()) {
-    /// Also when an assertion fails, or the threads would be waited for without end.
-    struct End<'a>(&'a AtomicBool);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        let _end = End(&over);
-        work();
-    });
 }
 
 /// A task that is waited for outside the timer, so that it does not disturb the next run.

@@ -75,7 +75,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-fn show(time: Duration, units: usize) -> String {
+pub(crate) fn show(time: Duration, units: usize) -> String {
     let nanos = time.as_secs_f64() * 1e9 / u32::try_from(units).map_or(f64::NAN, f64::from);
     match nanos {
         _ if nanos < 1e4 => format!("{nanos:.0} ns"),

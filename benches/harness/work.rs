@@ -1,6 +1,7 @@
 //! The bodies that the benchmarks of the runtime run.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -79,6 +80,29 @@ impl Blocked {
     pub(crate) fn threads(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
+}
+
+/// With a thread that computes on each core, as on a busy machine.
+pub(crate) fn on_busy_cores(work: impl FnOnce()) {
+    /// Also when an assertion fails, or the threads would be waited for without end.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let _end = End(&over);
+        work();
+    });
 }
 
 /// Long enough for a body that has just announced itself to be asleep.

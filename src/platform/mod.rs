@@ -5,6 +5,7 @@
 
 pub(crate) mod model_clock;
 
+pub(crate) mod bell;
 pub(crate) mod linger;
 pub(crate) mod manual;
 

@@ -122,8 +122,8 @@ impl Lane {
         if state.queue.len() + in_hand.saturating_sub(1) < self.shared.capacity {
             state.accepted += 1;
             state.queue.push_back(event);
-            if state.waiting {
-                state.waiting = false;
+            if std::mem::take(&mut state.waiting) {
+                drop(state);
                 self.shared.ready.notify_one();
             }
         } else {
@@ -154,6 +154,7 @@ impl Lane {
         let mut state = self.shared.state.lock();
         state.closed = true;
         state.waiting = false;
+        drop(state);
         self.shared.ready.notify_one();
     }
 
@@ -215,11 +216,11 @@ impl Shared {
     /// Waits for something to do.
     fn next(&self, hand: &mut VecDeque<Event>, door: &Door) -> Next {
         let mut state = self.state.lock();
-        if hand.is_empty() && !self.has_news(&state) {
+        if hand.is_empty() && self.news(&state) == 0 {
             // A thread that has just served may be needed again in a moment.
             self.answer_flushes(&mut state);
             drop(state);
-            self.linger.until(&door.clock.real, || self.has_news(&self.state.lock()).then_some(()));
+            self.linger.until(&door.clock.real, || self.news(&self.state.lock()));
             state = self.state.lock();
         }
         loop {
@@ -258,8 +259,10 @@ impl Shared {
         }
     }
 
-    fn has_news(&self, state: &State) -> bool {
-        self.is_given_up() || state.closed || state.lost.is_some() || !state.queue.is_empty()
+    /// How much there is to do.
+    fn news(&self, state: &State) -> usize {
+        let told = self.is_given_up() || state.closed || state.lost.is_some();
+        usize::from(told) + state.queue.len()
     }
 
     fn is_given_up(&self) -> bool {

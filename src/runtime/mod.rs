@@ -3,7 +3,7 @@
 //! ```text
 //!  Handle ── submissions (bounded) ──►┌────────────┐── work ─────► workers ── run bodies
 //!         ── requests ───────────────►│ controller │◄─ facts ────────┘
-//! signals ── requests ───────────────►│   Select   │── events ───► lanes ── subscribers
+//! signals ── requests ───────────────►│    bell    │── events ───► lanes ── subscribers
 //!                   deadline ────────►└────────────┘
 //!                              Machine::step(now, input) → effects
 //! ```

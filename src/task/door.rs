@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::report::RunReport;
+use crate::platform::bell::Bell;
 use crate::platform::linger::Linger;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::time::RealTime;
 
 pub(crate) struct Door {
     pub(crate) clock: ModelClock,
@@ -41,6 +43,8 @@ pub(crate) struct Door {
     behind_door: Receiver<Envelope>,
     requests: Sender<Request>,
     facts: Sender<Fact>,
+    /// Rung after each message.
+    bell: Bell,
     drain_asked: AtomicBool,
     shutdown_asked: AtomicBool,
     /// Whether the thread of last resort for hooks exists or was asked for.
@@ -126,6 +130,7 @@ impl Door {
             behind_door,
             requests,
             facts,
+            bell: Bell::default(),
             drain_asked: AtomicBool::new(false),
             shutdown_asked: AtomicBool::new(false),
             last_resort_asked: AtomicBool::new(false),
@@ -223,6 +228,7 @@ impl Door {
                 }
             }
         }
+        self.bell.ring();
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
@@ -286,12 +292,15 @@ impl Door {
     pub(crate) fn post(&self, fact: Fact) {
         if !self.nobody_listens.load(Ordering::Relaxed) {
             let _ = self.facts.send(fact);
+            self.bell.ring();
         }
     }
 
     /// Sends a request; false if the supervisor has ended.
     pub(crate) fn send(&self, request: Request) -> bool {
-        self.requests.send(request).is_ok()
+        let sent = self.requests.send(request).is_ok();
+        self.bell.ring();
+        sent
     }
 
     /// Sends a request and waits for its answer, which the controller sends without waiting for
@@ -301,8 +310,13 @@ impl Door {
             return None;
         }
         let (reply, answer) = channel::bounded(1);
-        self.requests.send(request(reply)).ok()?;
+        self.send(request(reply));
         answer.recv().ok()
+    }
+
+    /// Controller: sleeps until there is a message, or until `due`.
+    pub(crate) fn sleep(&self, due: RealTime, has_message: impl FnOnce() -> bool) {
+        self.bell.sleep(&self.clock.real, due, has_message);
     }
 
     /// A hook was registered: makes sure that there is a thread to run it.

@@ -52,6 +52,8 @@ struct Membership {
 #[derive(Default)]
 struct State {
     decision: Option<Decision>,
+    /// Whether somebody sleeps until there is a decision.
+    decision_awaited: bool,
     outcome: Option<Outcome>,
     /// Whether a thread has taken up the first attempt.
     started: bool,
@@ -139,7 +141,11 @@ impl Record {
         if state.decision.is_none() {
             state.decision = Some(decision);
             state.refused = refused;
-            self.changed.notify_all();
+            let awaited = std::mem::take(&mut state.decision_awaited);
+            drop(state);
+            if awaited {
+                self.changed.notify_all();
+            }
         }
     }
 
@@ -153,9 +159,10 @@ impl Record {
             let calls = calls.and_then(|mut calls| calls.fall_due().then_some(calls));
             let due = calls.is_some();
             state.ended = calls.map(|calls| Box::new(Waiters { calls, ..Waiters::default() }));
-            self.changed.notify_all();
-            // A cell has a lock of its own, under which this one is taken.
+            // Nobody who wakes up is to wait for this lock. A cell has a lock of its own, under
+            // which this one is taken.
             drop(state);
+            self.changed.notify_all();
             if let Some(mut ended) = ended {
                 ended.channel.disconnect();
                 ended.waiting.wake_all();
@@ -227,6 +234,7 @@ impl Record {
             if self.door.is_forked() {
                 return None;
             }
+            state.decision_awaited = true;
             self.changed.wait(&mut state);
         }
         state.decision
@@ -243,10 +251,7 @@ impl Record {
     /// Blocks until there is an outcome, or `span` has passed.
     pub(crate) fn wait(&self, span: Duration) -> Option<Outcome> {
         let clock = &self.door.clock.real;
-        let soon = self.door.linger.until(clock, || self.outcome());
-        if soon.is_some() {
-            return soon;
-        }
+        self.door.linger.until(clock, || usize::from(self.state.lock().outcome.is_some()));
 
         // One absolute deadline, so that early wake-ups do not prolong the wait.
         let due = clock.now().after(span);

@@ -38,7 +38,7 @@ const ONE_PLACE: [(&str, &str); 11] = [
     ("catch_unwind", "src/platform/unwind.rs"),
     ("thread::Builder", "src/platform/threads.rs"),
     ("select!", "src/api/supervisor_handle.rs src/task/cell/told.rs"),
-    ("Select::new", "src/runtime/controller/mod.rs src/task/cell/parking.rs"),
+    ("Select::new", "src/task/cell/parking.rs"),
     ("process::abort", "src/runtime/pool/run.rs"),
     ("parking_lot", "src/platform/sync.rs"),
     ("crossbeam_channel", "src/platform/sync.rs src/lib.rs"),

@@ -27,7 +27,7 @@ use super::tally::Tally;
 use super::values::Values;
 use crate::machine::{Answer, Effect, Input, Machine};
 use crate::platform::linger::Linger;
-use crate::platform::sync::channel::{Select, Sender};
+use crate::platform::sync::channel::Sender;
 use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
 use crate::task::on_signal::SignalHook;
@@ -179,26 +179,15 @@ impl Controller {
     pub(super) fn wait(&self) {
         let Inbox { intake, requests, facts } = &self.inbox;
         let clock = &self.door.clock;
-        let look = || {
-            let nothing = facts.is_empty() && requests.is_empty() && intake.is_empty();
-            (!nothing).then_some(())
-        };
+        // The next turn finds out by itself which of them it is, or that the time is up.
+        let messages = || facts.len() + requests.len() + intake.len();
         let due = clock.wakes_at(self.machine.deadline());
         let due = due.min(self.pool.deadline()).min(self.flush_ends());
         let due = self.service.as_ref().map_or(due, |service| due.min(service.deadline()));
         // What is already due must not wait: on a busy machine each yield may cost a time slice.
-        if due <= clock.real.now() || self.linger.until(&clock.real, look).is_some() {
-            return;
+        if due > clock.real.now() && !self.linger.until(&clock.real, messages) {
+            self.door.sleep(due, || messages() > 0);
         }
-        let mut select = Select::new();
-        select.recv(facts);
-        select.recv(requests);
-        select.recv(intake);
-        // The next turn finds out by itself which message came, or that the time is up.
-        let _ = match clock.real.remaining(due) {
-            Some(span) => select.ready_timeout(span).ok(),
-            None => Some(select.ready()),
-        };
     }
 
     /// Passes one fact to the machine and carries out everything that follows.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::errands::{Errand, Of, StuckErrand};
-use super::shared::{Call, Group, Place, Seat, Shared, State};
+use super::shared::{Call, Group, Locked, Place, Seat, Shared, State};
 use super::Pool;
 use crate::platform::user_value::Kept;
 use crate::task::cell::{Cell, Thread};
@@ -70,10 +70,8 @@ impl ErrandThreads {
         self.nudges.clear();
     }
 
-    pub(super) fn call_home(&self) {
-        if let Some(seat) = &self.last_resort {
-            seat.call(Call::Work);
-        }
+    pub(super) fn call_home(&self, state: &mut Locked<'_>) {
+        state.call(self.last_resort.clone(), Call::Work);
     }
 }
 
@@ -111,7 +109,7 @@ impl Pool {
 
     /// Makes sure that every errand finds a thread, and that hanging ones are noticed.
     pub(super) fn serve_errands(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         let again = state.errands.look(&self.shared.door.clock, now, self.grace, facts);
         let (takeable, room) = (state.errands.takeable(), state.errands.room());
         let (_, oldest_hook) = state.errands.waiting_hooks();
@@ -162,8 +160,7 @@ impl Pool {
     fn call_last_resort(&mut self, now: RealTime, facts: &mut Vec<Fact>) {
         if let Some(seat) = &self.errands.last_resort {
             // It takes all waiting hooks as soon as it can, so no further look is needed.
-            let _state = self.shared.state.lock();
-            seat.call(Call::Work);
+            self.shared.lock().call(Some(Arc::clone(seat)), Call::Work);
         } else {
             self.start_last_resort(now, facts);
             self.wake_by(self.refused_until.max(now));

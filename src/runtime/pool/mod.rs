@@ -32,7 +32,7 @@ use crate::vocabulary::time::{RealTime, Time};
 
 pub(super) use errands::Of;
 pub(super) use shared::{Attempt, Dedicated, Examinee, Work};
-use shared::{Call, Group, Shared, State};
+use shared::{Group, Shared, State};
 
 pub(super) struct Pool {
     shared: Arc<Shared>,
@@ -192,7 +192,7 @@ impl Pool {
         let counts = self.offer(now, crowded);
         let orders = self.arithmetic.decide(now, counts);
         if orders.retire > 0 || orders.reset_peak {
-            self.shared.state.lock().shrink(orders.retire);
+            self.shared.lock().shrink(orders.retire);
         }
         for _ in 0..orders.start {
             if let Err(error) = self.start_thread() {
@@ -208,7 +208,7 @@ impl Pool {
     }
 
     fn offer(&mut self, now: RealTime, crowded: bool) -> Counts {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         state.errands.crowded = crowded;
         self.errands.offer(&mut state, now);
         for work in self.pending.drain(..) {
@@ -267,7 +267,7 @@ impl Pool {
     fn note_refused(&mut self, now: RealTime) {
         self.last_refused = Some(now);
         // An idle thread may be all that keeps another from being granted.
-        self.shared.state.lock().make_room(self.keep);
+        self.shared.lock().make_room(self.keep);
     }
 
     /// A thread has left for others, so they are tried again.
@@ -301,22 +301,20 @@ impl Pool {
     /// queue.
     fn call_home(&mut self) -> bool {
         // All of this is under one lock, so a thread that leaves has seen the last of the work.
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         state.closed = true;
         // From now on, a thread that sends a fact drops it itself. This thread keeps the user
         // values of earlier facts, and they go to the queue.
         self.shared.unheard.try_iter().for_each(drop);
         self.dedicated = dedicated::Waiting::default();
         self.errands.forget_nudges();
-        self.errands.call_home();
+        self.errands.call_home(&mut state);
         self.errands.push_kept(user_value::take_kept());
         self.errands.offer(&mut state, RealTime::ZERO);
         for work in self.pending.drain(..) {
             state.queue.push_back((work, RealTime::ZERO));
         }
-        for seat in std::mem::take(&mut state.idle) {
-            seat.call(Call::Work);
-        }
+        state.call_all();
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
         let nobody_looks = state.available(RealTime::ZERO).0 == 0;
         nobody_looks && (!state.queue.is_empty() || state.errands.waiting_duties() > 0)

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::errands::Errands;
@@ -128,6 +129,16 @@ pub(super) struct Seat {
     changed: Condvar,
 }
 
+/// The pool's lock, held to call threads. It is released before they are woken: fields are dropped
+/// in this order.
+pub(super) struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    called: Called,
+}
+
+#[derive(Default)]
+struct Called(Vec<Arc<Seat>>);
+
 /// Why an idle thread is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -136,9 +147,14 @@ pub(super) enum Call {
 }
 
 impl Seat {
+    /// Notes the call, under the pool's lock. The thread is woken after that is released, or it
+    /// would have to wait for it.
     pub(super) fn call(&self, call: Call) {
         self.to_leave.store(call == Call::Leave, Ordering::Relaxed);
         self.called.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn wake(&self) {
         self.changed.notify_one();
     }
 
@@ -205,15 +221,6 @@ impl State {
         work.into_iter().chain(self.errands.oldest()).chain(unserved).min()
     }
 
-    /// Sends the thread home that has been idle longest, if there are more than `keep`, so that the
-    /// system may grant another. One at a time.
-    pub(super) fn make_room(&mut self, keep: u32) {
-        if !self.making_room && !self.idle.is_empty() && self.threads.pooled > keep {
-            self.making_room = true;
-            self.send_home(1);
-        }
-    }
-
     /// The number of threads that have not left yet.
     pub(super) const fn alive(&self) -> u32 {
         self.staying() + self.threads.leaving
@@ -243,19 +250,9 @@ impl State {
         (available, available.saturating_sub(small(self.idle.len())))
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        self.closed || !self.queue.is_empty() || self.errands.takeable() > 0
-    }
-
-    pub(super) fn offer(&mut self, work: Work, now: RealTime) {
-        self.queue.push_back((work, now));
-        self.call_one();
-    }
-
-    pub(super) fn call_one(&mut self) {
-        if let Some(seat) = self.idle.pop() {
-            seat.call(Call::Work);
-        }
+    /// How much there is for a thread to take or to hear of.
+    pub(super) fn news(&self) -> usize {
+        usize::from(self.closed) + self.queue.len() + self.errands.takeable() as usize
     }
 
     /// Takes the oldest work.
@@ -269,6 +266,27 @@ impl State {
         self.busy += 1;
         self.peak_busy = self.peak_busy.max(self.busy);
     }
+}
+
+impl Locked<'_> {
+    pub(super) fn offer(&mut self, work: Work, now: RealTime) {
+        self.queue.push_back((work, now));
+        self.call_one();
+    }
+
+    pub(super) fn call_one(&mut self) {
+        let seat = self.idle.pop();
+        self.call(seat, Call::Work);
+    }
+
+    /// Sends the thread home that has been idle longest, if there are more than `keep`, so that the
+    /// system may grant another. One at a time.
+    pub(super) fn make_room(&mut self, keep: u32) {
+        if !self.making_room && !self.idle.is_empty() && self.threads.pooled > keep {
+            self.making_room = true;
+            self.send_home(1);
+        }
+    }
 
     /// Sends home the threads that have been idle longest, and begins a new window for the peak.
     pub(super) fn shrink(&mut self, retire: u32) {
@@ -281,9 +299,39 @@ impl State {
         let retired = u32::try_from(retire).unwrap_or_default();
         self.threads.pooled -= retired;
         self.threads.leaving += retired;
-        for seat in self.idle.drain(..retire) {
-            seat.call(Call::Leave);
-        }
+        let seats: Vec<_> = self.idle.drain(..retire).collect();
+        self.call(seats, Call::Leave);
+    }
+
+    /// Calls every idle thread.
+    pub(super) fn call_all(&mut self) {
+        let idle = std::mem::take(&mut self.state.idle);
+        self.call(idle, Call::Work);
+    }
+
+    pub(super) fn call(&mut self, seats: impl IntoIterator<Item = Arc<Seat>>, call: Call) {
+        let seats = seats.into_iter().inspect(|seat| seat.call(call));
+        self.called.0.extend(seats);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|seat| seat.wake());
     }
 }
 
@@ -292,6 +340,11 @@ fn small(n: usize) -> u32 {
 }
 
 impl Shared {
+    /// Takes the lock to call threads.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), called: Called::default() }
+    }
+
     /// Counts a thread that is about to be started.
     pub(super) fn place(self: &Arc<Self>, group: Group) -> Place {
         let now = self.door.clock.real.now();

@@ -86,9 +86,9 @@ impl Shared {
             state.busy -= 1;
             self.note_rest();
             // A thread that has just worked may be needed again in a moment.
-            if !state.has_news() {
+            if state.news() == 0 {
                 drop(state);
-                let look = || self.state.lock().has_news().then_some(());
+                let look = || self.state.lock().news();
                 self.linger.until(&self.door.clock.real, look);
                 state = self.state.lock();
             }

@@ -288,6 +288,7 @@ impl Cell {
         state.until = grace_until;
         self.unpark(&mut state);
         state.told_channel.disconnect();
+        drop(state);
         self.changed.notify_all();
         #[cfg(unix)]
         self.fd.wake();

@@ -36,6 +36,7 @@ mod vocabulary;
 
 fn main() -> std::process::ExitCode {
     runner::run(&[
+        checks::bell::CHECKS,
         checks::token::CHECKS,
         checks::attempt::CHECKS,
         checks::hooks::CHECKS,

@@ -4,6 +4,7 @@
 #![warn(dead_code)]
 
 pub(crate) mod attempt;
+pub(crate) mod bell;
 pub(crate) mod door;
 pub(crate) mod group;
 pub(crate) mod hooks;

@@ -9,7 +9,7 @@ pub(crate) struct Linger(());
 
 impl Linger {
     #[allow(clippy::unused_self)]
-    pub(crate) fn until<T>(&self, _clock: &RealClock, look: impl Fn() -> Option<T>) -> Option<T> {
-        look()
+    pub(crate) fn until(&self, _clock: &RealClock, look: impl Fn() -> usize) -> bool {
+        look() > 0
     }
 }

@@ -1,6 +1,8 @@
 //! The crate's platform with a model checker's: `sync` has its primitives, `clock` the time of an
 //! execution, `linger` looks once.
 
+#[path = "../../../../src/platform/bell.rs"]
+pub(crate) mod bell;
 #[path = "../../../../src/platform/chain.rs"]
 pub(crate) mod chain;
 pub(crate) mod clock;

@@ -1,0 +1,104 @@
+//! Round trips on a machine whose cores compute, beside a chain of three std channels: what a
+//! hand-over costs that waits for nobody's time slice.
+
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use threadvisor::crossbeam_channel::never;
+
+use crate::harness::{show, timed, Harness};
+use crate::work::{no_op, on_busy_cores, started, submit};
+
+const PAUSES: [(&str, Duration, usize); 5] = [
+    ("none", Duration::ZERO, 4000),
+    ("20 us", Duration::from_micros(20), 4000),
+    ("100 us", Duration::from_micros(100), 4000),
+    ("1 ms", Duration::from_millis(1), 2000),
+    ("10 ms", Duration::from_millis(10), 1000),
+];
+
+/// A thread computes on each core that this one may use.
+pub(crate) fn round_trips(harness: &Harness) {
+    cells(harness, "busy");
+    #[cfg(target_os = "linux")]
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // What this thread starts is pinned like itself.
+            let mut one = rustix::thread::CpuSet::new();
+            one.set(0);
+            match rustix::thread::sched_setaffinity(None, &one) {
+                Ok(()) => cells(harness, "busy, on one core"),
+                Err(error) => println!("busy, on one core: {error}"),
+            }
+        });
+    });
+}
+
+fn cells(harness: &Harness, place: &str) {
+    if !harness.wants(place) {
+        return;
+    }
+    println!("{place}: round trip, beside a chain of three std channels (median; 99 %)");
+    let supervisor = started();
+    let handle = supervisor.handle();
+    let chain = Chain::new();
+    let name: Arc<str> = Arc::from("no-op");
+    on_busy_cores(|| {
+        for (pause_name, pause, n) in PAUSES {
+            let (mut ours, mut chains) = (Vec::new(), Vec::new());
+            let warm_up = harness.scaled(200);
+            for run in 0..warm_up + harness.scaled(n) {
+                rest(pause);
+                let (in_chain, ()) = timed(|| chain.trip());
+                rest(pause);
+                let spec = no_op(&name);
+                let (spent, outcome) = timed(|| submit(&handle, spec).wait());
+                assert!(outcome.expect("it is not our own").is_success());
+                if run >= warm_up {
+                    chains.push(in_chain);
+                    ours.push(spent);
+                }
+            }
+            chains.sort_unstable();
+            ours.sort_unstable();
+            let cell = |share: usize| {
+                let at = (ours.len() - 1) * share / 100;
+                let ratio = ours[at].as_secs_f64() / chains[at].as_secs_f64();
+                let (ours, chain) = (show(ours[at], 1), show(chains[at], 1));
+                format!("{ours:>9} /{chain:>9} = {ratio:5.2}")
+            };
+            println!("  pause {pause_name:8}{:>34}{:>34}", cell(50), cell(99));
+        }
+    });
+}
+
+fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        let _ = never::<()>().recv_timeout(pause);
+    }
+}
+
+/// Two threads that pass on what they get.
+struct Chain {
+    first: Sender<()>,
+    last: Receiver<()>,
+}
+
+impl Chain {
+    #[allow(clippy::disallowed_methods, reason = "this is the thing to compare with")]
+    fn new() -> Self {
+        let (first, a) = channel();
+        let (to_b, b) = channel();
+        let (to_last, last) = channel();
+        thread::spawn(move || a.iter().try_for_each(|()| to_b.send(())));
+        thread::spawn(move || b.iter().try_for_each(|()| to_last.send(())));
+        Self { first, last }
+    }
+
+    fn trip(&self) {
+        self.first.send(()).expect("the chain is there");
+        self.last.recv().expect("the chain is there");
+    }
+}

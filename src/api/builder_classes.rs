@@ -43,8 +43,8 @@ impl SupervisorBuilder {
     }
 
     pub(super) fn check_classes(&self) -> Result<ClassNames, InvalidSetting> {
-        for (name, &attempts) in &self.classes {
-            if attempts == 0 {
+        for (name, attempts) in self.classes.iter() {
+            if *attempts == 0 {
                 let remedy = "give each class at least 1";
                 return Err(InvalidSetting::new(
                     "class_limit",
@@ -57,7 +57,8 @@ impl SupervisorBuilder {
                 return Err(InvalidSetting::new("class_limit", name, remedy));
             }
         }
-        let names = ClassNames::new(self.classes.keys().cloned().collect());
+        let names =
+            ClassNames::new(self.classes.iter().map(|(name, _)| Arc::clone(name)).collect());
         self.defaults.0.check_class(&names)?;
         Ok(names)
     }

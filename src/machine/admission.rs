@@ -1,6 +1,5 @@
 //! Admission: which task gets a slot, waits or is refused; and how slots pass on.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Notice};
@@ -31,14 +30,18 @@ impl Machine {
     /// The task of a batch that cannot be admitted, and why. All slots are named first, so that a
     /// slot that is named twice is forgotten once.
     pub(super) fn refusal_of_batch(&mut self, batch: &[Submission]) -> Option<(TaskId, Rejection)> {
-        let mut named: BTreeMap<SlotKey, TaskId> = BTreeMap::new();
         for submission in batch {
             self.name_slot(submission);
         }
+        // Ids grow along the batch, so the first that names a slot is the first of that slot here.
+        let slots = batch.iter().filter_map(|it| Some((it.slot?, it.addr.id)));
+        let mut named: Vec<_> = slots.collect();
+        named.sort_unstable();
+        let first_of = |slot| Some(named[named.partition_point(|it| it.0 < slot)].1);
 
         (0..).zip(batch).find_map(|(ahead, submission)| {
-            let twice = submission.slot.and_then(|slot| named.insert(slot, submission.addr.id));
-            let twice = twice.map(|first| Rejection::SlotNamedTwice { first });
+            let first = submission.slot.and_then(first_of).filter(|id| *id != submission.addr.id);
+            let twice = first.map(|first| Rejection::SlotNamedTwice { first });
             let why = self.refusal(submission, ahead).or(twice)?;
             Some((submission.addr.id, why))
         })

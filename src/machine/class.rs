@@ -110,7 +110,9 @@ impl Machine {
         task.awaited = task.awaited.saturating_add(1);
         // A task that closes may name a slot for which it no longer waits.
         let queued_for = task.slot.filter(|_| task.state == State::Queued);
-        self.awaited.extend(queued_for.map(|slot| (slot, key)));
+        if let Some(slot) = queued_for {
+            self.awaited.insert((slot, key), ());
+        }
         match class {
             Some(class) if waits && !is_counted => self.let_holders_start(class, out),
             None if waits => {
@@ -159,7 +161,7 @@ impl Machine {
         let entry = self.slots.get_mut(slot);
         entry.queue.remove(&mut self.tasks, key);
         let owner = entry.owner;
-        if let (Some(owner), true) = (owner, self.awaited.remove(&(slot, key))) {
+        if let (Some(owner), true) = (owner, self.awaited.remove(&(slot, key)).is_some()) {
             self.recount_awaited(owner);
         }
     }
@@ -206,8 +208,9 @@ impl Machine {
     /// Whether a body waits for this owner, or for a task that is queued for its slot.
     fn is_awaited(&self, key: TaskKey) -> bool {
         let task = &self.tasks[key];
-        let queue = task.slot.map(|slot| (slot, TaskKey(0))..=(slot, TaskKey(u32::MAX)));
-        task.awaited > 0 || queue.is_some_and(|queue| self.awaited.range(queue).next().is_some())
+        let in_queue = |slot| self.awaited.first_from(&(slot, TaskKey(0)));
+        let first = task.slot.and_then(in_queue).map(|(slot, _)| *slot);
+        task.awaited > 0 || (first.is_some() && first == task.slot)
     }
 
     fn has_permit(&self) -> bool {

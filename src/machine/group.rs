@@ -42,7 +42,7 @@ impl Machine {
             return out.push(Effect::ForgetGroup { group });
         }
         out.push(Effect::PublishGroup { group, notice: GroupNotice::Starting });
-        self.groups.touched.insert(group.key);
+        self.groups.touched.insert(group.key, ());
     }
 
     /// A caller stops a group.
@@ -75,7 +75,7 @@ impl Machine {
                 self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
             }
         }
-        self.groups.touched.insert(group.key);
+        self.groups.touched.insert(group.key, ());
         true
     }
 
@@ -112,7 +112,7 @@ impl Machine {
         group.hold(Mode::Stopping { reason: why });
         let (group, notice) = (group.addr, GroupNotice::Stopping { why, culprit });
         out.push(Effect::PublishGroup { group, notice });
-        self.groups.touched.insert(key);
+        self.groups.touched.insert(key, ());
     }
 
     /// The state of a member has changed: its group is advanced before the step ends.
@@ -121,7 +121,7 @@ impl Machine {
         let Some(group) = self.groups.key_of(task) else { return };
         // It was claimed before its offer was taken back, or is stopped by itself.
         let anew = matches!(task.state, State::Running { .. } | State::Closing(_));
-        self.groups.touched.insert(group);
+        self.groups.touched.insert(group, ());
         if let Some(group) = self.groups.get_mut(group) {
             if anew && matches!(group.mode, Mode::Restarting { .. }) {
                 group.look_anew();
@@ -202,7 +202,7 @@ impl Machine {
             let notice =
                 GroupNotice::Restarting { culprit: Some(culprit), restarts: group.restarts };
             out.push(Effect::PublishGroup { group: addr, notice });
-            self.groups.touched.insert(addr.key);
+            self.groups.touched.insert(addr.key, ());
         } else if let (Mode::Restarting { .. }, true) =
             (group.mode, group.strategy != Strategy::OneForOne)
         {
@@ -236,7 +236,7 @@ impl Machine {
 
     /// Advances every group of which something has changed, as far as it comes.
     pub(super) fn advance_groups(&mut self, out: &mut Vec<Effect>) {
-        while let Some(key) = self.groups.touched.pop_first() {
+        while let Some((key, ())) = self.groups.touched.pop_first_if(|_| true) {
             let Some(group) = self.groups.get(key) else { continue };
             match group.mode {
                 Mode::Up => self.release_phases(key, out),
@@ -289,7 +289,7 @@ impl Machine {
         }
         if done {
             group.hold(Mode::Stopping { reason: StopReason::Stop });
-            self.groups.touched.insert(key);
+            self.groups.touched.insert(key, ());
         }
     }
 
@@ -336,7 +336,7 @@ impl Machine {
         let all_over = group.members.iter().all(|it| self.has_outcome(it));
         if let (Some(group), true) = (self.groups.get_mut(key), all_wait || all_over) {
             group.end_restart(from);
-            self.groups.touched.insert(key);
+            self.groups.touched.insert(key, ());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The groups: who belongs to them, and how far each has got.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::table::Table;
@@ -8,6 +8,7 @@ use super::task::{State, Task, Wait};
 use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::{GroupAddr, GroupKey, TaskAddr, TaskKey};
 use crate::vocabulary::reason::StopReason;
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
 
 #[derive(Clone, Debug)]
@@ -199,16 +200,16 @@ impl Task {
 pub(crate) struct Groups {
     entries: Table<Group>,
     /// The groups of all members that exist, and their places there.
-    by_member: BTreeMap<TaskKey, (GroupKey, usize)>,
-    pub(super) touched: BTreeSet<GroupKey>,
+    by_member: Table<(GroupKey, usize)>,
+    pub(super) touched: SortedMap<GroupKey, ()>,
 }
 
 impl Groups {
     pub(super) fn insert(&mut self, group: Group) {
         let key = group.addr.key.0;
-        let members = group.members.iter().enumerate();
-        let places = members.map(|(place, it)| (it.task.key, (group.addr.key, place)));
-        self.by_member.extend(places);
+        for (place, member) in group.members.iter().enumerate() {
+            self.by_member.insert(member.task.key.0, (group.addr.key, place));
+        }
         assert!(self.entries.insert(key, group).is_none(), "group key {key} is taken");
     }
 
@@ -218,8 +219,7 @@ impl Groups {
     }
 
     fn place_of(&self, task: &Task) -> Option<(GroupKey, usize)> {
-        let key = task.is_member.then_some(&task.addr.key)?;
-        self.by_member.get(key).copied()
+        self.by_member.get(task.addr.key.0).filter(|_| task.is_member).copied()
     }
 
     /// The group of a task, and what that knows of it.
@@ -236,7 +236,7 @@ impl Groups {
 
     /// A member leaves the tables, or its group does.
     pub(super) fn forget_member(&mut self, key: TaskKey) {
-        self.by_member.remove(&key);
+        self.by_member.remove(key.0);
     }
 
     pub(super) fn remove(&mut self, key: GroupKey) -> Option<Group> {
@@ -261,7 +261,9 @@ impl Groups {
     }
 
     pub(super) fn touch_all(&mut self) {
-        self.touched.extend(self.entries.iter().map(|group| group.addr.key));
+        for group in self.entries.iter() {
+            self.touched.insert(group.addr.key, ());
+        }
     }
 
     /// The most phases that any group has.
@@ -274,6 +276,6 @@ impl Groups {
 impl Groups {
     /// For the audit.
     pub(crate) fn n_members(&self) -> usize {
-        self.by_member.len()
+        self.by_member.iter().count()
     }
 }

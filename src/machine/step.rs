@@ -1,7 +1,6 @@
 //! The one entry point: [`Machine::step`] takes a fact and returns the orders;
 //! [`Machine::deadline`] says when the next timer is due.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::effect::{Answer, Effect, Notice};
@@ -16,6 +15,7 @@ use super::timer::Timers;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{Rejection, StopReason};
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
 
 /// All state of a supervisor and all its rules.
@@ -34,7 +34,7 @@ pub(crate) struct Machine {
     pub(super) classes: Vec<Class>,
     pub(super) groups: Groups,
     /// The tasks in the queues of slots that bodies wait for.
-    pub(super) awaited: BTreeSet<(SlotKey, TaskKey)>,
+    pub(super) awaited: SortedMap<(SlotKey, TaskKey), ()>,
     /// The number of tasks without an outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
@@ -68,7 +68,7 @@ impl Machine {
             permits: 0,
             runnable: Line::default(),
             groups: Groups::default(),
-            awaited: BTreeSet::new(),
+            awaited: SortedMap::default(),
             open: 0,
             phase: Phase::Running,
             released: Vec::new(),

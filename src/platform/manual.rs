@@ -6,7 +6,6 @@
 //! a message, so as long as it has not, the message lies there to be seen.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::platform::clock::RealClock;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::platform::sync::{thread_local, Condvar, Mutex};
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::{RealTime, Time};
 
 thread_local! {
@@ -52,7 +52,7 @@ pub(crate) struct Manual {
 struct State {
     now: Duration,
     /// Who is to be woken: when, and in which order they came.
-    sleepers: BTreeMap<(Duration, u64), Weak<dyn Sleeper>>,
+    sleepers: SortedMap<(Duration, u64), Weak<dyn Sleeper>>,
     number: u64,
     /// Detached bodies that are not parked.
     detached: u32,
@@ -61,7 +61,7 @@ struct State {
     /// How often a body that was parked, or is detached, began to run; wraps around.
     roused: u32,
     /// The threads that wait for a channel.
-    listeners: BTreeMap<u64, Listener>,
+    listeners: SortedMap<u64, Listener>,
 }
 
 impl State {
@@ -106,7 +106,7 @@ impl Manual {
 
     /// When the next sleeper is to be woken.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.state.lock().sleepers.keys().next().map(|(due, _)| *due)
+        self.state.lock().sleepers.first().map(|(due, _)| *due)
     }
 
     /// Wakes the sleepers that are due, in the order of their times, and of their coming.
@@ -114,10 +114,9 @@ impl Manual {
         loop {
             let mut state = self.state.lock();
             let now = state.now;
-            let Some(entry) = state.sleepers.first_entry().filter(|it| it.key().0 <= now) else {
+            let Some((_, sleeper)) = state.sleepers.pop_first_if(|(due, _)| *due <= now) else {
                 return;
             };
-            let sleeper = entry.remove();
             // A sleeper has a lock of its own, under which this one is taken.
             drop(state);
             if let Some(sleeper) = sleeper.upgrade() {

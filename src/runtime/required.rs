@@ -1,16 +1,16 @@
 //! The tasks that the service cannot do without, and what is wrong with them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::runtime::tally::MOST;
 use crate::vocabulary::id::{TaskAddr, TaskId, TaskKey, TaskRef};
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
 
 /// All required tasks that are not over, and those that have failed for good.
 #[derive(Default)]
 pub(super) struct Required {
-    tasks: BTreeMap<TaskId, RequiredTask>,
+    tasks: SortedMap<TaskId, RequiredTask>,
     /// Each until another required task of the same name is accepted.
     failed: Vec<TaskRef>,
 }
@@ -86,7 +86,7 @@ impl Required {
     }
 
     pub(super) fn contains(&self, id: TaskId) -> bool {
-        self.tasks.contains_key(&id)
+        self.tasks.contains(&id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &RequiredTask> {

@@ -16,4 +16,5 @@ pub(crate) mod id;
 pub(crate) mod escaped;
 pub(crate) mod label;
 pub(crate) mod signal;
+pub(crate) mod sorted;
 pub(crate) mod time;

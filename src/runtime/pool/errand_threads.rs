@@ -2,7 +2,6 @@
 //! that hangs is noticed. The order of hooks within one attempt is in `task::cell`.
 //! `README.md` in this folder describes the life of a hook and of a drop.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::task::on_signal::SignalHook;
 use crate::task::record::Record;
 use crate::task::token::CancelToken;
 use crate::vocabulary::plan::SLOW;
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::RealTime;
 
 /// Hooks that no thread has taken for this long go to the thread of last resort.
@@ -30,7 +30,7 @@ pub(super) struct ErrandThreads {
     /// Bodies and values to be dropped after this turn.
     drops: Vec<Errand>,
     /// Attempts whose nudges run again: when, and in which order they came.
-    nudges: BTreeMap<(RealTime, u64), Arc<Cell>>,
+    nudges: SortedMap<(RealTime, u64), Arc<Cell>>,
     nudge_number: u64,
     /// Where the thread of last resort waits, once it exists.
     last_resort: Option<Arc<Seat>>,
@@ -39,7 +39,7 @@ pub(super) struct ErrandThreads {
 impl ErrandThreads {
     /// When the next nudge is due.
     pub(super) fn next_nudge(&self) -> RealTime {
-        self.nudges.keys().next().map_or(RealTime::NEVER, |(due, _)| *due)
+        self.nudges.first().map_or(RealTime::NEVER, |(due, _)| *due)
     }
 
     /// How many errands wait for the end of the turn.
@@ -54,8 +54,8 @@ impl ErrandThreads {
 
     /// Offers the hooks that are due, and the drops, to the threads.
     pub(super) fn offer(&mut self, state: &mut State, now: RealTime) {
-        while let Some(entry) = self.nudges.first_entry().filter(|entry| entry.key().0 <= now) {
-            self.pending.push(HookOwner::Attempt(entry.remove()));
+        while let Some((_, cell)) = self.nudges.pop_first_if(|(due, _)| *due <= now) {
+            self.pending.push(HookOwner::Attempt(cell));
         }
         for owner in self.pending.drain(..) {
             state.errands.push_hooks(owner, now);

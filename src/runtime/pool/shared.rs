@@ -1,7 +1,7 @@
 //! What the controller and the threads of the pool share, under one lock: the waiting work, the
 //! idle threads, and the thread counts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::runtime::service::Chores;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
 use crate::task::fact::Fact;
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::RealTime;
 
 /// Something for a worker to do.
@@ -73,7 +74,7 @@ pub(super) struct State {
     pub(super) idle: Vec<Arc<Seat>>,
     threads: ThreadCounts,
     /// When the pooled threads were asked for that have not been set up yet, by their numbers.
-    coming: BTreeMap<u64, RealTime>,
+    coming: SortedMap<u64, RealTime>,
     asked: u64,
     /// When the latest thread of any group was set up.
     pub(super) arrived_at: Option<RealTime>,

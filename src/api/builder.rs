@@ -1,6 +1,5 @@
 //! [`SupervisorBuilder`]: the settings of a supervisor, and its start.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -16,12 +15,12 @@ use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
-use crate::runtime::service::ServiceSetup;
 use crate::runtime::start::{start, Setup};
-use crate::runtime::{Subscriber, Subscribers};
+use crate::runtime::{ServiceLink, Subscriber, Subscribers};
 use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
+use crate::vocabulary::sorted::SortedMap;
 
 /// Holds the settings of a supervisor; returned from [`Supervisor::builder`]. Setters never fail;
 /// [`start`](Self::start) checks all settings.
@@ -40,7 +39,7 @@ use crate::vocabulary::plan::{BodyKind, Limits};
 #[must_use = "a builder does nothing until started"]
 pub struct SupervisorBuilder {
     max_concurrent: Option<usize>,
-    pub(super) classes: BTreeMap<Arc<str>, usize>,
+    pub(super) classes: SortedMap<Arc<str>, usize>,
     max_tasks: Option<usize>,
     max_slot_queue: Option<usize>,
     max_abandoned: Option<usize>,
@@ -60,8 +59,11 @@ pub struct SupervisorBuilder {
     clock: Option<ManualClock>,
     #[cfg(all(unix, feature = "process"))]
     pub(super) output: Option<crate::task::out_lane::OnOutput>,
-    service: Option<ServiceManager>,
+    service: Option<OpenService>,
 }
+
+/// Opens what a service manager was asked for. Only a program that asks contains what that takes.
+type OpenService = Box<dyn FnOnce() -> Result<Option<ServiceLink>, StartError> + Send>;
 
 pub(super) type SignalCallback = UserValue<Box<dyn FnMut(&SupervisorHandle) + Send>>;
 
@@ -78,7 +80,7 @@ impl SupervisorBuilder {
     fn new() -> Self {
         Self {
             max_concurrent: Some(1024),
-            classes: BTreeMap::new(),
+            classes: SortedMap::default(),
             max_tasks: Some(1_000_000),
             max_slot_queue: Some(100),
             intake_capacity: 1024,
@@ -241,7 +243,7 @@ impl SupervisorBuilder {
     /// [`ServiceManager`]. The controller sends the messages, without a thread of its own and
     /// without blocking; workers write files and devices. Default: nobody is told anything.
     pub fn service_manager(mut self, service: ServiceManager) -> Self {
-        self.service = Some(service);
+        self.service = Some(Box::new(move || Ok(ServiceLink::new(service.open()?))));
         self
     }
 
@@ -269,8 +271,7 @@ impl SupervisorBuilder {
     pub fn start(mut self) -> Result<Supervisor, StartError> {
         self.check()?;
         let classes = self.check_classes()?;
-        let service =
-            self.service.take().map_or(Ok(ServiceSetup::default()), ServiceManager::open)?;
+        let service = self.service.take().map_or(Ok(None), |open| open())?;
         let limits = Limits {
             max_concurrent: self.max_concurrent.map(saturate),
             classes: self.classes.values().copied().map(saturate).collect(),

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::api::task_handle::{Awaiting, TaskHandle};
 use crate::output::error::WaitError;
 use crate::output::outcome::Outcome;
+use crate::runtime::requests;
 use crate::task::current;
 use crate::task::door::Door;
 use crate::task::group::GroupRecord;
 use crate::task::record::Record;
-use crate::task::request::Request;
 use crate::task::token::CancelToken;
 use crate::vocabulary::group::GroupState;
 
@@ -72,9 +72,7 @@ impl GroupHandle {
     /// [`wait_ready`](Self::wait_ready) and [`wait`](Self::wait) wait, and events report what
     /// happens.
     pub fn state(&self) -> GroupState {
-        let record = Arc::clone(&self.record);
-        let state = self.door().ask(|reply| Request::GroupState(record, reply));
-        state.unwrap_or(GroupState::Over)
+        requests::group_state(self.door(), &self.record)
     }
 
     /// Waits until all phases are ready, for at most `span`, and returns whether they are. With a
@@ -141,7 +139,7 @@ impl GroupHandle {
     /// it are told, and so on. No member starts again. [`wait`](Self::wait) waits for the end.
     #[doc(alias = "stop")]
     pub fn cancel(&self) {
-        self.door().send(Request::CancelGroup(Arc::clone(&self.record)));
+        requests::cancel_group(self.door(), &self.record);
     }
 
     /// Restarts the group, for example when a link has come up: all members are told to return,
@@ -151,8 +149,7 @@ impl GroupHandle {
     ///
     /// Blocks for a round trip to the controller, but not until any attempt has returned.
     pub fn restart(&self) -> bool {
-        let record = Arc::clone(&self.record);
-        self.door().ask(|reply| Request::RestartGroup(record, reply)).unwrap_or(false)
+        requests::restart_group(self.door(), &self.record)
     }
 }
 

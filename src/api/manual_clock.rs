@@ -13,10 +13,11 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::stall;
 use crate::platform::sync::channel::{self, TryRecvError};
 use crate::platform::sync::{Mutex, MutexGuard};
+use crate::runtime::requests;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::Door;
-use crate::task::request::{Request, Settled};
+use crate::task::request::Settled;
 use crate::task::token::Canceller;
 use crate::vocabulary::time::RealTime;
 
@@ -67,6 +68,8 @@ struct Shared {
     patience: Mutex<Duration>,
     /// Held by whoever moves the time.
     moving: Mutex<()>,
+    /// [`ManualClock::move_to_end`], which only programs with such a clock contain.
+    end: fn(&ManualClock, &Arc<Door>),
 }
 
 /// How long a clock waits by default.
@@ -86,6 +89,7 @@ impl ManualClock {
             supervisors: Mutex::new(Vec::new()),
             patience: Mutex::new(PATIENCE),
             moving: Mutex::new(()),
+            end: Self::move_to_end,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -195,7 +199,7 @@ impl ManualClock {
     pub fn ignore(&self, task: &TaskHandle) {
         // An attempt that begins from now on sees it, and a running one is told by the request.
         task.record.ignore();
-        task.record.door.send(Request::Ignore(Arc::clone(&task.record)));
+        requests::ignore(&task.record);
     }
 
     /// The place of a supervisor that starts now.
@@ -232,11 +236,15 @@ impl ManualClock {
     /// does not return within the patience is left to its grace. In a body of another supervisor
     /// on this clock the time stands, because whoever moves it waits for that body.
     pub(super) fn end(&self, door: &Arc<Door>) {
+        (self.shared.end)(self, door);
+    }
+
+    fn move_to_end(&self, door: &Arc<Door>) {
         let Some(seat) = door.clock.seat().filter(|_| !self.is_own_thread()) else { return };
         let mut mover = Mover::new(self);
         loop {
             let settled = mover.settle();
-            let due = door.ask(Request::Unsettled).and_then(|it| seat.on_clock(it.next));
+            let due = requests::unsettled(door).and_then(|it| seat.on_clock(it.next));
             let Some(due) = due else { return };
             mover.step_to(settled.ok().flatten().map_or(due, |next| next.min(due)));
         }
@@ -296,7 +304,7 @@ impl<'a> Mover<'a> {
     fn step_to(&mut self, moment: Duration) {
         self.manual().set(moment);
         for (door, _) in self.clock.supervisors() {
-            door.ask(Request::Tick);
+            requests::tick(&door);
         }
         self.manual().wake_sleepers();
         self.steps += 1;
@@ -331,7 +339,7 @@ impl<'a> Mover<'a> {
     /// `None` if the supervisor has ended.
     fn ask_settled(&self, door: &Door) -> Result<Option<Settled>, NotQuiet> {
         let (reply, answer) = channel::bounded(1);
-        if !door.send(Request::Settle(reply)) {
+        if !requests::settle(door, reply) {
             return Ok(None);
         }
         let left = self.real.remaining(self.limit).unwrap_or(Duration::MAX);
@@ -350,7 +358,7 @@ impl<'a> Mover<'a> {
         let patience = *self.clock.shared.patience.lock();
         let mut found = NotQuiet::after(patience, self.steps, self.clock.now());
         for (door, _) in self.clock.supervisors() {
-            let Some(unsettled) = door.ask(Request::Unsettled) else { continue };
+            let Some(unsettled) = requests::unsettled(&door) else { continue };
             found.busy.extend(unsettled.busy);
             found.hooks.extend(unsettled.hooks);
             found.drops += unsettled.drops;

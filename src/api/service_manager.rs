@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::notify::NotifySocket;
+use crate::runtime::requests;
 use crate::runtime::service::{remove_stale, ServiceSetup};
-use crate::task::request::{Request, ServiceRequest};
+use crate::task::request::ServiceRequest;
 use crate::vocabulary::escaped::Escaped;
 
 /// Determines how a supervisor tells a service manager that the service is ready, alive, reloading
@@ -202,7 +203,7 @@ impl SupervisorHandle {
     /// [`wait_shutdown`](crate::Supervisor::wait_shutdown) do so themselves. Without a [service
     /// manager](crate::ServiceManager), this changes nothing. Returns immediately.
     pub fn announce_ready(&self) {
-        self.door.send(Request::Service(ServiceRequest::Announce));
+        requests::service(&self.door, ServiceRequest::Announce);
     }
 
     /// Sets a text that `systemctl status` shows before the supervisor's own status; an empty text
@@ -210,7 +211,7 @@ impl SupervisorHandle {
     /// is certain to be sent. Without a [service manager](crate::ServiceManager), this changes
     /// nothing. Returns immediately.
     pub fn set_status(&self, text: impl Into<String>) {
-        self.door.send(Request::Service(ServiceRequest::Status(text.into())));
+        requests::service(&self.door, ServiceRequest::Status(text.into()));
     }
 
     /// Tells the service manager that the service is reloading its configuration, until the guard
@@ -234,7 +235,7 @@ impl SupervisorHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn begin_reload(&self) -> ReloadGuard {
-        self.door.send(Request::Service(ServiceRequest::BeginReload));
+        requests::service(&self.door, ServiceRequest::BeginReload);
         ReloadGuard(self.clone())
     }
 }
@@ -257,7 +258,7 @@ pub struct ReloadGuard(SupervisorHandle);
 
 impl Drop for ReloadGuard {
     fn drop(&mut self) {
-        self.0.door.send(Request::Service(ServiceRequest::EndReload));
+        requests::service(&self.0.door, ServiceRequest::EndReload);
     }
 }
 

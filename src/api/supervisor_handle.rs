@@ -11,13 +11,14 @@ use crate::api::task_handle::TaskHandle;
 use crate::output::error::{Closed, WaitError};
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{self, select};
+use crate::runtime::requests;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::{Door, NotTaken, WhenFull};
 use crate::task::envelope::OnRefusal;
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
-use crate::task::request::{Request, Until};
+use crate::task::request::Until;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -330,7 +331,7 @@ impl SupervisorHandle {
     ///
     /// Blocks for a round trip to the controller, which searches all its tasks.
     pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
-        let record = self.door.ask(|reply| Request::Task(id, reply))??;
+        let record = requests::task(&self.door, id)?;
         Some(TaskHandle { record })
     }
 
@@ -338,7 +339,7 @@ impl SupervisorHandle {
     ///
     /// Blocks for a round trip to the controller.
     pub fn group(&self, name: &str) -> Option<GroupHandle> {
-        let (record, members) = self.door.ask(|reply| Request::Group(name.to_owned(), reply))??;
+        let (record, members) = requests::group(&self.door, name)?;
         Some(GroupHandle::new(record, members))
     }
 
@@ -359,7 +360,7 @@ impl SupervisorHandle {
     /// ```
     #[doc(alias = "whereis")]
     pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
-        let record = self.door.ask(|reply| Request::Owner(slot.to_owned(), reply))??;
+        let record = requests::owner(&self.door, slot)?;
         Some(TaskHandle { record })
     }
 
@@ -382,7 +383,7 @@ impl SupervisorHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel_slot(&self, slot: &str) -> SlotCancelled {
-        self.door.ask(|reply| Request::CancelSlot(slot.to_owned(), reply)).unwrap_or_default()
+        requests::cancel_slot(&self.door, slot)
     }
 
     /// Returns the state of all tasks, slots, threads and permits at one moment.
@@ -395,7 +396,7 @@ impl SupervisorHandle {
     #[doc(alias = "status")]
     #[doc(alias = "list")]
     pub fn snapshot(&self) -> Result<Snapshot, Closed> {
-        self.door.ask(Request::Snapshot).ok_or(Closed)
+        requests::snapshot(&self.door)
     }
 
     /// Requests a shutdown and returns immediately. From then on, nothing is taken. Only the first
@@ -436,7 +437,7 @@ impl SupervisorHandle {
             return Err(WaitError::WouldDeadlock);
         }
 
-        let Some(shared_lane) = self.door.ask(Request::Flush) else {
+        let Ok(shared_lane) = requests::flush(&self.door) else {
             return Err(WaitError::Closed);
         };
         // Without a shared lane there is nothing to wait for.
@@ -460,19 +461,16 @@ impl SupervisorHandle {
         if self.door.is_forked() {
             return Err(WaitError::Closed);
         }
-        let (reply, idle) = channel::bounded(1);
-        // A supervisor that has ended has no task left.
-        if !self.door.send(Request::Idle { until, reply }) {
-            return Ok(());
-        }
+        let (reply, come) = channel::bounded(0);
+        requests::wait_until(&self.door, until, reply);
 
         let Some(token) = current::token() else {
-            // A disconnect means that the supervisor has ended, and every task with it.
-            let _ = idle.recv();
+            // It disconnects also when the supervisor has ended, and every task with it.
+            let _ = come.recv();
             return Ok(());
         };
         select! {
-            recv(idle) -> _ => Ok(()),
+            recv(come) -> _ => Ok(()),
             recv(token.cancelled()) -> _ => token.check().map_err(WaitError::Cancelled),
         }
     }

@@ -10,10 +10,10 @@ use crate::output::error::WaitError;
 use crate::output::outcome::Outcome;
 use crate::platform::sync::channel::Receiver;
 use crate::platform::user_value::UserValue;
+use crate::runtime::requests;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::record::Record;
-use crate::task::request::Request;
 use crate::task::token::CancelToken;
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::reason::{Decision, TaskState};
@@ -73,8 +73,7 @@ impl TaskHandle {
         if self.record.outcome().is_some() {
             return TaskState::Over;
         }
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::State(record, reply)).unwrap_or(TaskState::Over)
+        requests::state(&self.record)
     }
 
     /// Waits for the controller's first decision about the submission. The controller decides
@@ -175,12 +174,8 @@ impl TaskHandle {
         if one_slot && self.state() == TaskState::Queued {
             return Err(WaitError::WouldDeadlock);
         }
-        if token.0.class_index().is_some() {
-            let (waiter, record) = (Arc::clone(waiter), Arc::clone(&self.record));
-            let ask = |reply| Request::SharesClass(waiter, record, reply);
-            if self.record.door.ask(ask).unwrap_or(false) {
-                return Err(WaitError::WouldDeadlock);
-            }
+        if token.0.class_index().is_some() && requests::shares_class(waiter, &self.record) {
+            return Err(WaitError::WouldDeadlock);
         }
         Ok(Some(Awaiting::new(&self.record)))
     }
@@ -278,7 +273,7 @@ impl TaskHandle {
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
         if self.record.ask_cancel() {
-            self.record.door.send(Request::Cancel(Arc::clone(&self.record)));
+            requests::cancel(&self.record);
         }
     }
 
@@ -300,8 +295,7 @@ impl TaskHandle {
     /// ```
     #[doc(alias = "retry_now")]
     pub fn skip_wait(&self) -> bool {
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::SkipWait(record, reply)).unwrap_or(false)
+        requests::skip_wait(&self.record)
     }
 
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
@@ -326,8 +320,7 @@ impl TaskHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restart(&self) -> bool {
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::Restart(record, reply)).unwrap_or(false)
+        requests::restart(&self.record)
     }
 
     /// Pauses the task: a running attempt goes on until it ends by itself, and no other one starts
@@ -356,8 +349,7 @@ impl TaskHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pause(&self) -> bool {
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::Pause(record, reply)).unwrap_or(false)
+        requests::pause(&self.record)
     }
 
     /// Ends a [pause](Self::pause): a waiting task starts now, but under `every`, if it has run
@@ -367,8 +359,7 @@ impl TaskHandle {
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs.
     pub fn resume(&self) -> bool {
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::Resume(record, reply)).unwrap_or(false)
+        requests::resume(&self.record)
     }
 
     /// Sets the interval of a task that was made with [`every`](crate::TaskSpec::every) or
@@ -392,8 +383,7 @@ impl TaskHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_interval(&self, interval: Duration) -> bool {
-        let record = Arc::clone(&self.record);
-        self.record.door.ask(|reply| Request::SetInterval(record, interval, reply)).unwrap_or(false)
+        requests::set_interval(&self.record, interval)
     }
 
     pub(crate) fn record(&self) -> &Arc<Record> {
@@ -451,13 +441,13 @@ pub(super) struct Awaiting<'a>(&'a Arc<Record>);
 
 impl<'a> Awaiting<'a> {
     fn new(record: &'a Arc<Record>) -> Self {
-        record.door.send(Request::WaitBegan(Arc::clone(record)));
+        requests::wait_began(record);
         Self(record)
     }
 }
 
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
-        self.0.door.send(Request::WaitEnded(Arc::clone(self.0)));
+        requests::wait_ended(self.0);
     }
 }

@@ -43,5 +43,6 @@ mod pool;
 pub(crate) mod service;
 pub(crate) mod signals;
 
+pub(crate) use controller::{requests, ServiceLink};
 pub(crate) use lane::{Listen, Subscriber};
 pub(crate) use publish::Subscribers;

@@ -3,15 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use super::controller::Controller;
+use super::controller::{Controller, ServiceLink};
 use super::pool::Pool;
 use super::publish::{Publisher, Subscribers};
-use super::service::{Service, ServiceSetup};
 use super::signals::Listener;
 use crate::machine::Machine;
 use crate::output::report::RunReport;
 use crate::output::setting_errors::StartError;
-use crate::platform::sync::channel;
+use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
 use crate::platform::user_value;
@@ -34,7 +33,7 @@ pub(crate) struct Setup {
     pub(crate) subscribers: Subscribers,
     pub(crate) signals: Option<Listener>,
     pub(crate) signal_hooks: Vec<Arc<SignalHook>>,
-    pub(crate) service: ServiceSetup,
+    pub(crate) service: Option<ServiceLink>,
 }
 
 /// The controller's own stack. No user code runs on it.
@@ -81,7 +80,6 @@ pub(super) fn start_with(
     let machine = Machine::new(limits, seed);
     let parts = (pool, publisher);
     let signals = (signals, signal_hooks);
-    let service = Service::new(service);
     let door_of = Arc::clone(door);
     let controller = Controller::new(door_of, inbox, machine, defaults, signals, parts, service);
     if let Err(error) = started {
@@ -89,26 +87,22 @@ pub(super) fn start_with(
         return refused(error);
     }
 
-    // The controller moves into its thread only once that exists. If the thread is refused, the
+    // The thread takes the controller out of a hand only once it exists. If the thread is refused, the
     // controller must be here to close everything properly.
-    let (hand, take) = channel::bounded(1);
-    let (own_door, own_threads) = (Arc::clone(door), threads.clone());
+    let hand = Arc::new(Mutex::new(Some(controller)));
+    let (take, own_door, own_threads) = (Arc::clone(&hand), Arc::clone(door), threads.clone());
     let spawned = threads.spawn("ctl", Some(STACK), move |_| {
-        if let Ok(controller) = take.recv() {
+        let controller = take.lock().take();
+        if let Some(controller) = controller {
             run(controller, turns, own_door, own_threads);
         }
     });
-    match spawned {
-        Ok(()) => {
-            // This cannot fail, because the thread waits for it.
-            let _ = hand.send(controller);
-            Ok(())
-        }
-        Err(error) => {
-            controller.give_up_and_end();
-            refused(("ctl".to_owned(), error))
-        }
+    let Err(error) = spawned else { return Ok(()) };
+    let controller = hand.lock().take();
+    if let Some(controller) = controller {
+        controller.give_up_and_end();
     }
+    refused(("ctl".to_owned(), error))
 }
 
 /// The life of the controller's thread.

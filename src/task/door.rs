@@ -303,17 +303,6 @@ impl Door {
         sent
     }
 
-    /// Sends a request and waits for its answer, which the controller sends without waiting for
-    /// anything. `None` if the supervisor has ended, or if this is a child of its process.
-    pub(crate) fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
-        if self.is_forked() {
-            return None;
-        }
-        let (reply, answer) = channel::bounded(1);
-        self.send(request(reply));
-        answer.recv().ok()
-    }
-
     /// Controller: sleeps until there is a message, or until `due`.
     pub(crate) fn sleep(&self, due: RealTime, has_message: impl FnOnce() -> bool) {
         self.bell.sleep(&self.clock.real, due, has_message);

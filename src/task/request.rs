@@ -1,59 +1,27 @@
-//! Requests of callers to the controller. Each reply is sent without blocking.
+//! Requests of callers to the controller.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::output::hook::RunningHook;
 use crate::output::not_quiet::BusyAttempt;
-use crate::output::snapshot::Snapshot;
-use crate::platform::sync::channel::{Receiver, Sender};
 use crate::platform::user_value::UserValue;
 use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::vocabulary::escaped::Escaped;
-use crate::vocabulary::group::GroupState;
-use crate::vocabulary::id::TaskId;
-use crate::vocabulary::reason::{ShutdownCause, SlotCancelled, TaskState};
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
 /// An order or a question to the controller.
 pub(crate) enum Request {
-    /// Stop this task.
-    Cancel(Arc<Record>),
-    /// Stop the owner of this slot, and remove the submissions that wait there.
-    CancelSlot(String, Sender<SlotCancelled>),
-    /// Stop this group.
-    CancelGroup(Arc<GroupRecord>),
-    /// Have the callbacks of a task run, which is over.
-    EndCalls(UserValue<DueCalls>),
-    /// Say when the shared lane has served every event up to now; `None` if it already has.
-    Flush(Sender<Option<Receiver<()>>>),
-    /// Which group has this name?
-    Group(String, Sender<Option<FoundGroup>>),
-    /// Where is this group in its life?
-    GroupState(Arc<GroupRecord>, Sender<GroupState>),
-    /// Say when this is so, or when the supervisor has ended.
-    Idle {
-        until: Until,
-        reply: Sender<()>,
-    },
-    /// Who owns this slot?
-    Owner(String, Sender<Option<Arc<Record>>>),
-    /// Start no attempt until the task is resumed. This reply, like the next three, says whether
-    /// that changes anything.
-    Pause(Arc<Record>, Sender<bool>),
-    Resume(Arc<Record>, Sender<bool>),
-    /// Take this interval from now on.
-    SetInterval(Arc<Record>, Duration, Sender<bool>),
-    /// End this attempt and start the next one. The reply says whether there was one.
-    Restart(Arc<Record>, Sender<bool>),
-    /// Restart all members of this group, in order. The reply says whether it can.
-    RestartGroup(Arc<GroupRecord>, Sender<bool>),
-    /// A body waits for this task, or no longer does.
-    WaitBegan(Arc<Record>),
-    WaitEnded(Arc<Record>),
+    /// Do this. Its asker brings the answer along, so that a program contains only the answers to
+    /// questions that it asks.
+    Ask(Question),
     /// Let what will end by itself end, for at most so long, then shut down.
     Drain(Duration),
+    /// Have the callbacks of a task run, which is over.
+    EndCalls(UserValue<DueCalls>),
     /// Shut down.
     Shutdown(ShutdownCause),
     /// The process received a signal that means "end".
@@ -62,28 +30,10 @@ pub(crate) enum Request {
         allow(dead_code, reason = "only a signal makes one")
     )]
     Signal(i32),
-    /// Start the next attempt now. The reply says whether the task was waiting for it.
-    SkipWait(Arc<Record>, Sender<bool>),
-    /// Say when nothing more happens before the clock moves. For manual clocks, like the next
-    /// three.
-    Settle(Sender<Settled>),
-    /// Serve what is due.
-    Tick(Sender<()>),
-    /// What keeps the supervisor from settling?
-    Unsettled(Sender<Unsettled>),
-    /// Do not wait for this task when settling.
-    Ignore(Arc<Record>),
-    /// Would this task's attempt wait for its own class, if it waited for the other task?
-    SharesClass(Arc<Record>, Arc<Record>, Sender<bool>),
-    /// Tell the service manager.
-    Service(ServiceRequest),
-    /// What is the state of the supervisor?
-    Snapshot(Sender<Snapshot>),
-    /// What is the state of this task?
-    State(Arc<Record>, Sender<TaskState>),
-    /// Which task has this id?
-    Task(TaskId, Sender<Option<Arc<Record>>>),
 }
+
+/// What the controller runs for a caller, with itself.
+pub(crate) type Question = Box<dyn FnOnce(&mut dyn Any) + Send>;
 
 /// A group that has not ended, and its members.
 pub(crate) type FoundGroup = (Arc<GroupRecord>, Vec<Arc<Record>>);

@@ -229,11 +229,8 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
 
     let BackoffPolicy { first, max, factor, .. } = plan.backoff;
     if !(factor.is_finite() && factor >= 1.0) {
-        return Err(InvalidSetting::new(
-            "backoff.factor",
-            factor,
-            "give a finite number of at least 1",
-        ));
+        let remedy = "give a finite number of at least 1";
+        return Err(InvalidSetting::new("backoff.factor", in_words(factor), remedy));
     }
     if max < MIN_SPACING {
         if first == max {
@@ -295,6 +292,15 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
         }
     }
     Ok(())
+}
+
+/// A factor that cannot work. To show its digits would take 10 KB of code in every program.
+fn in_words(factor: f64) -> &'static str {
+    match factor {
+        _ if factor.is_nan() => "NaN",
+        _ if factor < 1.0 => "below 1",
+        _ => "infinite",
+    }
 }
 
 /// Two settings that do not go together.

@@ -310,10 +310,10 @@ fn a_value_that_cannot_work_is_refused_with_its_remedy_and_the_spec() {
     refused("backoff.first", "2s with a max of 1s", || task().backoff(backoff(ms(2000), ms(1000))));
     refused("backoff", "0ns", || task().backoff(backoff(ZERO, ZERO)));
     refused("backoff.max", "1ns", || task().backoff(backoff(ZERO, Duration::from_nanos(1))));
-    refused("backoff.factor", "0.5", || task().backoff(backoff(SHORT, LONG).factor(0.5)));
+    refused("backoff.factor", "below 1", || task().backoff(backoff(SHORT, LONG).factor(0.5)));
     refused("backoff.factor", "NaN", || task().backoff(backoff(SHORT, LONG).factor(f64::NAN)));
     let infinite = backoff(SHORT, LONG).factor(f64::INFINITY);
-    refused("backoff.factor", "inf", || task().backoff(infinite));
+    refused("backoff.factor", "infinite", || task().backoff(infinite));
     refused("restart", "Always", || no_op("task").restart(RestartPolicy::Always));
     refused("restart", "OnFailure", || no_op("task").restart(RestartPolicy::OnFailure));
     refused("repeat_after", "3600s", || no_op("task").repeat_after(LONG));

@@ -9,7 +9,6 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{bounded, unbounded, Sender};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
-use crate::runtime::service::ServiceSetup;
 use crate::runtime::start::{start_with, Setup};
 use crate::runtime::{Listen, Subscribers};
 use crate::task::class_names::ClassNames;
@@ -81,7 +80,7 @@ fn setup(subscriber: impl Listen + 'static) -> Setup {
         subscribers: Subscribers { shared, shared_capacity: 1024, ..Subscribers::default() },
         signals: None,
         signal_hooks: Vec::new(),
-        service: ServiceSetup::default(),
+        service: None,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::settling::Settling;
 use super::{Controller, ReleasedAttempts};
 use crate::machine::{Input, State};
 use crate::output::hook::RunningHook;
@@ -78,8 +77,7 @@ impl Controller {
         // From now on every caller finds the channel closed, even a destructor that a worker runs.
         self.inbox.requests = channel::never();
         let door = Arc::clone(&self.door);
-        self.idle_waiters.clear();
-        self.settling = Settling::default();
+        self.waiters.clear();
         let report = self.into_report();
         let values_leaked = report.shutdown.values_leaked;
         door.end(report);

@@ -5,11 +5,14 @@
 
 mod end;
 mod perform;
+pub(crate) mod requests;
 mod serve;
 mod service;
 mod view;
 
 mod settling;
+
+pub(crate) use service::ServiceLink;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,14 +23,12 @@ use super::pool::Pool;
 use super::publish::Publisher;
 use super::released::ReleasedAttempts;
 use super::required::Required;
-use super::service::Service;
 use super::shutdown::Shutdown;
 use super::signals::Listener;
 use super::tally::Tally;
 use super::values::Values;
 use crate::machine::{Answer, Effect, Input, Machine};
 use crate::platform::linger::Linger;
-use crate::platform::sync::channel::Sender;
 use crate::platform::user_value;
 use crate::task::door::{Door, Inbox};
 use crate::task::on_signal::SignalHook;
@@ -51,11 +52,13 @@ pub(super) struct Controller {
     tally: Tally,
     shutdown: Shutdown,
     required: Required,
-    /// Boxed, because few supervisors have one.
-    service: Option<Box<Service>>,
+    service: Option<ServiceLink>,
     signal_hooks: Vec<Arc<SignalHook>>,
-    idle_waiters: Vec<IdleWaiter>,
-    settling: settling::Settling,
+    /// Callers that wait for something to become so; each is asked at the end of a turn whether it
+    /// has its answer, and answered by its drop if not before.
+    waiters: Vec<Waiter>,
+    /// How much the machine has been told so far; wraps around.
+    inputs: u32,
     linger: Linger,
     /// Kept between steps to reuse its memory.
     effects: Vec<Effect>,
@@ -65,11 +68,7 @@ pub(super) struct Controller {
     answer: Option<Answer>,
 }
 
-/// A caller that waits for the supervisor as a whole.
-struct IdleWaiter {
-    until: Until,
-    reply: Sender<()>,
-}
+type Waiter = Box<dyn FnMut(&Controller) -> bool + Send>;
 
 /// The most submissions that a turn takes when no request waits, so that facts and timers are
 /// served even in a flood.
@@ -83,7 +82,7 @@ impl Controller {
         defaults: Settings,
         (signals, signal_hooks): (Option<Listener>, Vec<Arc<SignalHook>>),
         (pool, publisher): (Pool, Publisher),
-        service: Option<Box<Service>>,
+        service: Option<ServiceLink>,
     ) -> Self {
         let values = Values::new(defaults, machine.limits().grace);
         Self {
@@ -103,8 +102,8 @@ impl Controller {
             required: Required::default(),
             service,
             signal_hooks,
-            idle_waiters: Vec::new(),
-            settling: settling::Settling::default(),
+            waiters: Vec::new(),
+            inputs: 0,
             linger: Linger::default(),
             effects: Vec::new(),
             feedback: VecDeque::new(),
@@ -154,8 +153,7 @@ impl Controller {
         }
         self.serve_service();
         self.serve_threads();
-        self.answer_idle_waiters();
-        self.answer_settling();
+        self.answer_waiters();
     }
 
     fn read_clock(&mut self) {
@@ -183,7 +181,7 @@ impl Controller {
         let messages = || facts.len() + requests.len() + intake.len();
         let due = clock.wakes_at(self.machine.deadline());
         let due = due.min(self.pool.deadline()).min(self.flush_ends());
-        let due = self.service.as_ref().map_or(due, |service| due.min(service.deadline()));
+        let due = self.service.as_ref().map_or(due, |link| due.min(link.service.deadline()));
         // What is already due must not wait: on a busy machine each yield may cost a time slice.
         if due > clock.real.now() && !self.linger.until(&clock.real, messages) {
             self.door.sleep(due, || messages() > 0);
@@ -204,9 +202,9 @@ impl Controller {
 
     fn step(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.settling.note_input();
-        if let Some(service) = &mut self.service {
-            service.touch();
+        self.inputs = self.inputs.wrapping_add(1);
+        if let Some(link) = &mut self.service {
+            link.service.touch();
         }
         self.machine.step(self.now, input, &mut effects);
         for effect in effects.drain(..) {
@@ -250,21 +248,22 @@ impl Controller {
         any
     }
 
-    fn answer_idle_waiters(&mut self) {
+    fn answer_waiters(&mut self) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain_mut(|has_answer| !has_answer(self));
+        self.waiters = waiters;
+    }
+
+    /// Whether what a caller waits for is so.
+    fn has_come(&self, until: Until) -> bool {
         // What lies in the intake may have been handed over by a body that has returned.
-        let idle = self.machine.is_idle() && self.inbox.intake.is_empty();
+        let idle = || self.machine.is_idle() && self.inbox.intake.is_empty();
         let stopping = !self.machine.is_running();
-        self.idle_waiters.retain(|waiter| {
-            let answered = match waiter.until {
-                Until::Idle => idle,
-                Until::IdleOrShutdown => idle || stopping,
-                Until::Shutdown => stopping,
-            };
-            if answered {
-                let _ = waiter.reply.send(());
-            }
-            !answered
-        });
+        match until {
+            Until::Idle => idle(),
+            Until::IdleOrShutdown => stopping || idle(),
+            Until::Shutdown => stopping,
+        }
     }
 }
 

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Controller, IdleWaiter};
-use crate::machine::{Answer, GroupSubmission, Input, State, Submission};
+use super::Controller;
+use crate::machine::{GroupSubmission, Input, State, Submission};
 use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
-use crate::platform::sync::channel::Sender;
 use crate::runtime::groups::too_large;
 use crate::runtime::publish::About;
 use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
 use crate::task::fact::{Fact, HookOwner, Returned};
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
-use crate::task::request::{Request, ServiceRequest, Until};
+use crate::task::request::Request;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
+use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::Time;
 
 impl Controller {
@@ -180,73 +179,18 @@ impl Controller {
 
     pub(super) fn serve_request(&mut self, request: Request) {
         match request {
-            Request::Cancel(record) => {
-                if let Some(task) = self.find(&record) {
-                    self.feed(Input::StopRequested(task));
-                }
+            Request::Ask(question) => question(self),
+            Request::Drain(limit) => {
+                let cause = ShutdownCause::Requested;
+                self.feed(Input::DrainRequested { cause, limit });
             }
-            Request::CancelGroup(record) => {
-                if let Some(group) = self.groups.find(&record) {
-                    self.feed(Input::GroupStopRequested(group));
-                }
-            }
-            Request::CancelSlot(slot, reply) => answer(&reply, self.cancel_slot(&slot)),
             Request::EndCalls(mut due) => {
                 if let Some(record) = due.take().and_then(|mut due| due.take()) {
                     self.pool.push_end_calls(record);
                 }
             }
-            Request::Flush(reply) => answer(&reply, self.publisher.flush()),
-            Request::Group(name, reply) => answer(&reply, self.group(&name)),
-            Request::GroupState(record, reply) => answer(&reply, self.group_state(&record)),
-            Request::Idle { until, reply } => {
-                if until != Until::Idle {
-                    self.serve_service_request(ServiceRequest::Announce);
-                }
-                self.idle_waiters.push(IdleWaiter { until, reply });
-            }
-            Request::Owner(slot, reply) => answer(&reply, self.owner(&slot)),
-            Request::WaitBegan(record) => self.tell_of_wait(&record, Input::WaitBegan),
-            Request::WaitEnded(record) => self.tell_of_wait(&record, Input::WaitEnded),
-            Request::Restart(record, reply) => {
-                answer(&reply, self.ask_task(&record, Input::RestartRequested));
-            }
-            Request::RestartGroup(record, reply) => {
-                let group = self.groups.find(&record);
-                let asked = group.map(|group| self.ask(Input::GroupRestartRequested(group)));
-                answer(&reply, asked.flatten() == Some(Answer::Taken(true)));
-            }
-            Request::Pause(record, reply) => {
-                answer(&reply, self.ask_task(&record, Input::PauseRequested));
-            }
-            Request::Resume(record, reply) => {
-                answer(&reply, self.ask_task(&record, Input::ResumeRequested));
-            }
-            Request::SetInterval(record, interval, reply) => {
-                let input = |task| Input::IntervalRequested { task, interval };
-                answer(&reply, self.ask_task(&record, input));
-            }
-            Request::Ignore(record) => self.ignore(&record),
-            Request::Settle(reply) => self.settling.add(reply),
-            Request::Drain(limit) => {
-                let cause = ShutdownCause::Requested;
-                self.feed(Input::DrainRequested { cause, limit });
-            }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
             Request::Signal(number) => self.serve_signal(number),
-            Request::SharesClass(waiter, record, reply) => {
-                answer(&reply, self.shares_class(&waiter, &record));
-            }
-            Request::SkipWait(record, reply) => {
-                answer(&reply, self.ask_task(&record, Input::SkipRequested));
-            }
-            Request::Service(request) => self.serve_service_request(request),
-            Request::Snapshot(reply) => answer(&reply, self.snapshot()),
-            Request::State(record, reply) => answer(&reply, self.state(&record)),
-            // What was due was served earlier in this turn.
-            Request::Tick(reply) => answer(&reply, ()),
-            Request::Unsettled(reply) => answer(&reply, self.unsettled()),
-            Request::Task(id, reply) => answer(&reply, self.task(id)),
         }
     }
 
@@ -258,26 +202,6 @@ impl Controller {
                 self.pool.push_signal_hook(hook);
             }
             Some(_) => {}
-        }
-    }
-
-    fn tell_of_wait(&mut self, record: &Record, input: fn(TaskAddr) -> Input) {
-        if let Some(task) = self.find(record) {
-            self.feed(input(task));
-        }
-    }
-
-    fn ask_task(&mut self, record: &Record, input: impl FnOnce(TaskAddr) -> Input) -> bool {
-        let Some(task) = self.find(record) else { return false };
-        self.learn_of_claim(task);
-        self.ask(input(task)) == Some(Answer::Taken(true))
-    }
-
-    fn cancel_slot(&mut self, slot: &str) -> SlotCancelled {
-        let Some(key) = self.values.slots.key(slot) else { return SlotCancelled::default() };
-        match self.ask(Input::SlotStopRequested(SlotKey(key))) {
-            Some(Answer::SlotCancelled(found)) => found,
-            Some(Answer::Taken(_)) | None => SlotCancelled::default(),
         }
     }
 
@@ -299,9 +223,4 @@ fn about(owner: &HookOwner) -> About<'_> {
         HookOwner::TaskEnd(record) => About::Task(record),
         HookOwner::Signal(_) => About::Supervisor,
     }
-}
-
-/// The caller may have stopped waiting; then the answer is dropped.
-fn answer<T>(reply: &Sender<T>, answer: T) {
-    let _ = reply.send(answer);
 }

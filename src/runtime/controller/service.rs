@@ -12,7 +12,7 @@ use crate::output::event::EventKind;
 use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
 use crate::runtime::required::Standing;
-use crate::runtime::service::{Facts, Service};
+use crate::runtime::service::{Facts, Service, ServiceSetup};
 use crate::task::request::ServiceRequest;
 use crate::vocabulary::id::{TaskKey, TaskRef};
 use crate::vocabulary::reason::TaskState;
@@ -23,23 +23,38 @@ const SICK_AFTER: Duration = Duration::from_secs(30);
 /// What a shutdown may take beyond its grace and the event flush.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
+/// What is told to a service manager, and how the controller finds out what that is: only a program
+/// that asks for a service manager contains it.
+pub(crate) struct ServiceLink {
+    /// Boxed, because few supervisors have one.
+    pub(super) service: Box<Service>,
+    look: fn(&mut Controller, &mut Service),
+}
+
+impl ServiceLink {
+    /// `None` if nobody is to be told anything.
+    pub(crate) fn new(setup: ServiceSetup) -> Option<Self> {
+        Some(Self { service: Service::new(setup)?, look: Controller::look_for })
+    }
+}
+
 impl Controller {
     pub(super) fn serve_service_request(&mut self, request: ServiceRequest) {
-        if let Some(service) = &mut self.service {
-            service.serve(request);
+        if let Some(link) = &mut self.service {
+            link.service.serve(request);
         }
     }
 
     /// Tells the service manager what is due.
     pub(super) fn serve_service(&mut self) {
-        let Some(mut service) = self.service.take() else { return };
-        if service.deadline() <= self.real {
-            self.look_for(&mut service);
+        let Some(mut link) = self.service.take() else { return };
+        if link.service.deadline() <= self.real {
+            (link.look)(self, &mut link.service);
         }
-        if let Some(chores) = service.take_chores() {
+        if let Some(chores) = link.service.take_chores() {
             self.pool.push(Work::Chores(chores));
         }
-        self.service = Some(service);
+        self.service = Some(link);
     }
 
     fn look_for(&mut self, service: &mut Service) {
@@ -66,7 +81,7 @@ impl Controller {
 
     /// A chore has failed.
     pub(super) fn chore_failed(&mut self, error: io::Error) {
-        let error = self.service.as_mut().and_then(|service| service.note_failed(error));
+        let error = self.service.as_mut().and_then(|link| link.service.note_failed(error));
         if let Some(error) = error {
             self.publish_unheard(error);
         }
@@ -79,27 +94,27 @@ impl Controller {
 
     /// A drain or a shutdown begins: the service manager hears of it before any body is told.
     pub(super) fn begin_stopping(&mut self, rest_of_drain: Duration) {
-        if let Some(service) = &mut self.service {
+        if let Some(link) = &mut self.service {
             let limits = self.machine.limits();
             let span = rest_of_drain.saturating_add(limits.grace);
             let span = span.saturating_add(limits.event_flush).saturating_add(STOP_MARGIN);
-            service.begin_stopping(span);
+            link.service.begin_stopping(span);
             self.serve_service();
         }
     }
 
     /// Lets go of the watchdog of the hardware, unless something is stuck.
     pub(super) fn end_service(&mut self, stuck: u32) {
-        let Some(mut service) = self.service.take().filter(|_| stuck == 0) else { return };
-        service.release();
-        if let Some(chores) = service.take_chores() {
+        let Some(mut link) = self.service.take().filter(|_| stuck == 0) else { return };
+        link.service.release();
+        if let Some(chores) = link.service.take_chores() {
             self.pool.push(Work::Chores(chores));
         }
     }
 
     /// Whether no required task is in trouble.
     pub(super) fn is_well(&self) -> bool {
-        let patience = self.service.as_ref().map_or(SICK_AFTER, |it| it.sick_after());
+        let patience = self.service.as_ref().map_or(SICK_AFTER, |it| it.service.sick_after());
         self.required.is_empty() || self.troubles(patience).is_empty()
     }
 

@@ -12,37 +12,17 @@ use crate::task::record::Record;
 use crate::task::request::{Settled, Unsettled};
 use crate::vocabulary::time::Time;
 
-#[derive(Default)]
-pub(super) struct Settling {
-    waiting: Vec<Sender<Settled>>,
-    /// How much the machine was told; wraps around.
-    inputs: u32,
-}
-
-impl Settling {
-    pub(super) fn add(&mut self, reply: Sender<Settled>) {
-        self.waiting.push(reply);
-    }
-
-    pub(super) fn note_input(&mut self) {
-        self.inputs = self.inputs.wrapping_add(1);
-    }
-}
-
 impl Controller {
-    pub(super) fn answer_settling(&mut self) {
-        if self.settling.waiting.is_empty() || !self.has_settled() {
-            return;
-        }
-        let settled = Settled { next: self.next_due(), inputs: self.settling.inputs };
-        for reply in self.settling.waiting.drain(..) {
+    /// Sends the reply once nothing more happens; says whether that is so.
+    pub(super) fn answer_settled(&self, reply: &Sender<Settled>) -> bool {
+        let has_settled = self.has_settled();
+        if has_settled {
             // Whoever asked may have lost patience.
-            let _ = reply.try_send(settled);
+            let _ = reply.try_send(Settled { next: self.next_due(), inputs: self.inputs });
         }
+        has_settled
     }
 
-    /// The order of these looks is what makes them true together. Bodies, hooks and subscribers
-    /// send their messages before they come to rest, so the channels are the last to be looked at.
     fn has_settled(&self) -> bool {
         let Some(seat) = self.door.clock.seat() else { return true };
         self.next_due() > self.now

@@ -68,8 +68,7 @@ impl Pool {
         let linger = Linger::default();
         let shared = Shared { state, left, unheard, door, linger, threads };
         // A burst of short work is done best by about as many threads as there are processors.
-        let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let eager = u32::try_from(cores.clamp(1, 4)).unwrap_or(1);
+        let eager = thread::processors().clamp(1, 4);
         Self {
             shared: Arc::new(shared),
             arithmetic: Arithmetic::new(eager, prespawn),

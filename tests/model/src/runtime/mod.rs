@@ -35,5 +35,6 @@ mod tally;
 #[path = "../../../../src/runtime/values.rs"]
 mod values;
 
+pub(crate) use controller::{requests, ServiceLink};
 pub(crate) use lane::{Listen, Subscriber};
 pub(crate) use publish::Subscribers;

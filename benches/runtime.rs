@@ -28,6 +28,7 @@ fn main() {
     busy::round_trips(&harness);
     admission(&harness);
     fan_out(&harness);
+    subscribers(&harness);
     snapshots(&harness);
     shutdowns(&harness);
     blocking(&harness);
@@ -264,6 +265,56 @@ fn fan_out(harness: &Harness) {
                 assert_eq!(seen.load(Ordering::Relaxed), runs * n * EVENTS * subscribers);
             },
         );
+        let report = supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
+        assert_eq!(report.events_dropped, 0, "the lane is large enough");
+    }
+}
+
+/// The burst of `fan_out` with one subscriber of each kind, in turn. The time ends when the
+/// subscriber has had all events, so its own work counts; nothing collects what it passes on.
+fn subscribers(harness: &Harness) {
+    const NO_OP: &str = "a no-op";
+    let n = harness.scaled(20_000);
+    let builder = || Supervisor::builder().max_concurrent(None).event_capacity(5 * n + 1);
+    let mut kinds = vec![(NO_OP, builder().on_event(|_| ()))];
+    kinds.push(("LogEvents", builder().subscriber(LogEvents::new())));
+    #[cfg(feature = "console")]
+    kinds.push(("Console", { builder().subscriber(threadvisor::Console::to(std::io::sink())) }));
+    #[cfg(feature = "timeline")]
+    kinds.push(("Timeline", builder().subscriber(threadvisor::Timeline::new().0)));
+    #[cfg(feature = "tracing")]
+    kinds.push(("TraceEvents", {
+        let _ = tracing::dispatcher::set_global_default(tracing::Dispatch::new(work::All));
+        builder().subscriber(threadvisor::TraceEvents::new())
+    }));
+    #[cfg(feature = "metrics")]
+    kinds.push(("CountEvents", builder().subscriber(threadvisor::CountEvents::new())));
+
+    let title = |kind: &str| format!("burst of {n}, heard by {kind}");
+    let kinds = kinds.into_iter().filter(|(kind, _)| *kind == NO_OP || harness.wants(&title(kind)));
+    let kinds: Vec<_> = kinds.map(|(kind, it)| (kind, it.start().expect("it starts"))).collect();
+    if kinds.len() == 1 && !harness.wants(&title(NO_OP)) {
+        return;
+    }
+    let name: Arc<str> = Arc::from("no-op");
+    let mut times = vec![Vec::new(); kinds.len()];
+    for _ in 0..if harness.quick { 1 } else { 21 } {
+        for ((_, supervisor), times) in kinds.iter().zip(&mut times) {
+            let handle = supervisor.handle();
+            let specs: Vec<_> = (0..n).map(|_| no_op(&name).no_slot()).collect();
+            let (spent, ()) = timed(|| {
+                all_completed(specs.into_iter().map(|it| submit(&handle, it)).collect());
+                handle.flush_events().expect("this is no thread of the supervisor");
+            });
+            times.push(spent);
+        }
+    }
+    let mut base = None;
+    for ((kind, supervisor), mut times) in kinds.into_iter().zip(times) {
+        harness::report(&title(kind), n, times.clone());
+        times.sort_unstable();
+        let median = times[(times.len() - 1) / 2].as_secs_f64();
+        println!("  {:.2} times {NO_OP}", median / *base.get_or_insert(median));
         let report = supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
         assert_eq!(report.events_dropped, 0, "the lane is large enough");
     }

@@ -109,3 +109,24 @@ pub(crate) fn on_busy_cores(work: impl FnOnce()) {
 pub(crate) fn settle() {
     let _ = never::<()>().recv_timeout(Duration::from_micros(200));
 }
+
+/// Wants all spans and events of the crate `tracing`, and does nothing with them.
+#[cfg(feature = "tracing")]
+pub(crate) struct All;
+
+#[cfg(feature = "tracing")]
+impl tracing::Subscriber for All {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::Id) {}
+    fn exit(&self, _: &tracing::Id) {}
+}

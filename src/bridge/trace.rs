@@ -1,7 +1,6 @@
 //! [`TraceEvents`]: attempts as spans, and events, for the crate `tracing`.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use tracing::field::Empty;
@@ -40,7 +39,7 @@ use crate::vocabulary::id::{TaskId, TaskRef};
 /// assert_eq!(supervisor.run([sensor])?.exit_code(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 #[must_use = "hand it to the builder as a subscriber"]
 pub struct TraceEvents {
     open: Arc<Open>,
@@ -49,14 +48,14 @@ pub struct TraceEvents {
 }
 
 /// Gives a body the span of its attempt: see [`TraceEvents::spans`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AttemptSpans(Weak<Open>);
 
 type Key = (TaskId, u64);
 
 /// The spans of attempts that run. Whoever needs one first makes it, outside the lock, because what
 /// collects spans is user code.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Open(Mutex<HashMap<Key, Arc<OnceLock<Span>>>>);
 
 impl Open {
@@ -76,8 +75,7 @@ impl Open {
     }
 
     fn clear(&self) {
-        let all = std::mem::take(&mut *self.0.lock());
-        drop(all);
+        let _all = std::mem::take(&mut *self.0.lock());
     }
 }
 
@@ -201,17 +199,5 @@ impl Subscribe for TraceEvents {
 
     fn name(&self) -> &'static str {
         "TraceEvents"
-    }
-}
-
-impl fmt::Debug for TraceEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceEvents").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AttemptSpans {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptSpans").finish_non_exhaustive()
     }
 }

@@ -53,18 +53,15 @@ impl OutcomeCounts {
 
     /// Returns the number of tasks that failed: `Failed` to `Abandoned`, and `Lost`.
     pub const fn failures(&self) -> u64 {
-        self.failed
-            + self.fatal
-            + self.panicked
-            + self.timed_out
-            + self.unresponsive
-            + self.abandoned
-            + self.lost
+        let told = self.timed_out.saturating_add(self.unresponsive);
+        let others = self.failed.saturating_add(self.fatal).saturating_add(self.panicked);
+        told.saturating_add(others).saturating_add(self.abandoned).saturating_add(self.lost)
     }
 
     /// Returns the number of all tasks.
     pub const fn total(&self) -> u64 {
-        self.completed + self.cancelled + self.rejected + self.failures()
+        let others = self.completed.saturating_add(self.cancelled);
+        self.failures().saturating_add(others).saturating_add(self.rejected)
     }
 }
 

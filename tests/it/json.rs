@@ -1,13 +1,16 @@
 //! Events, snapshots, reports and outcomes as JSON, and back.
 
-use std::sync::Arc;
+use std::fmt::Debug;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+use serde::Serialize;
 use serde_json::{from_value, json, to_value, Value};
 use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
-use threadvisor::{HookSource, Stall};
 
+use crate::arbitrary::Arbitrary;
+use crate::samples;
 use crate::support::{no_op, outcome_of, resident, Gate, Rig};
 
 const MS: Duration = Duration::from_millis(1);
@@ -66,37 +69,106 @@ fn an_event_is_flat_and_has_its_label() {
 }
 
 #[test]
-fn events_that_are_rare_read_back() {
-    let mut stall = Stall::default();
-    (stall.syscall, stall.state) = (Some("read".to_owned()), Some('S'));
-    let refused = std::io::Error::new(std::io::ErrorKind::WouldBlock, "no thread");
-    let returned = Some(Err(TaskError::from("flush failed")));
-    let cancelled = Outcome::Cancelled { reason: StopReason::Shutdown, returned };
-    let well = Outcome::Cancelled { reason: StopReason::Stop, returned: Some(Ok(())) };
-    for kind in [
-        EventKind::StallReport { attempt: 1, stall },
-        EventKind::ThreadRefused { error: Arc::new(refused), retry_in: MS },
-        EventKind::SubscriberOverflow { dropped: 3, first: 4, last: 6 },
-        EventKind::SubscriberPanicked { subscriber: "s".into(), message: "ouch".into() },
-        EventKind::HookSlow { source: HookSource::Signal(1), ran: MS },
-        EventKind::HookSlow { source: HookSource::TaskEnd, ran: MS },
-        EventKind::Rejected { why: Rejection::TooManyTasks { limit: 7 } },
-        EventKind::AttemptStopping { attempt: 1, reason: CancelReason::Stop, grace: None },
-        EventKind::ShutdownRequested { cause: ShutdownCause::Signal(15) },
-        EventKind::TaskEnded { outcome: cancelled },
-        EventKind::TaskEnded { outcome: well },
-        EventKind::TaskEnded { outcome: Outcome::Rejected(Rejection::Expired) },
-        EventKind::TaskEnded { outcome: Outcome::Lost },
-    ] {
-        check(&Event::sample(kind.clone()));
-        let mut of_all = Event::sample(kind);
-        of_all.task = None;
-        check(&of_all);
+fn every_event_reads_back() {
+    samples::events().iter().for_each(check);
+    let mut made = Arbitrary::new(1);
+    for _ in 0..100 {
+        for kind in kinds_of(&mut made) {
+            let mut event = Event::sample(kind);
+            (event.seq, event.task, event.group) = (made.value(), made.value(), made.value());
+            check(&event);
+        }
+    }
+    made.check_variants();
+}
+
+/// Those with fields of types that have more values than a sample shows.
+fn kinds_of(made: &mut Arbitrary) -> Vec<EventKind> {
+    let (attempt, ran, released) = (made.value(), made.value(), made.value());
+    let (reason, thread, mark) = (made.value(), made.value(), made.value());
+    vec![
+        EventKind::Submitted { policy: made.value() },
+        EventKind::Rejected { why: made.value() },
+        EventKind::AttemptSilent { attempt, silent_for: ran, mark: made.value() },
+        EventKind::StallReport { attempt, stall: made.value() },
+        EventKind::HookSlow { source: made.value(), ran },
+        EventKind::AttemptStopping { attempt, reason: made.value(), grace: made.value() },
+        EventKind::AttemptCancelled { attempt, ran, told: made.value(), error: made.value() },
+        EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released },
+        EventKind::RetryScheduled { attempt, delay: ran, cause: made.value() },
+        EventKind::TaskEnded { outcome: made.value() },
+        EventKind::GroupRestarting { culprit: made.value(), restarts: made.value() },
+        EventKind::GroupStopping { why: made.value(), culprit: made.value() },
+        EventKind::ServiceSick { tasks: made.value() },
+        EventKind::DrainRequested { cause: made.value(), limit: made.value() },
+    ]
+}
+
+/// Any value of the type is the same when it is read back, also if there are more fields, as a
+/// later version may write them.
+fn reads_back<T: Serialize + DeserializeOwned + Debug>(made: &mut Arbitrary) {
+    for _ in 0..60 {
+        let value: T = made.value();
+        let text = serde_json::to_string(&value).unwrap();
+        let back: T = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        assert_eq!(format!("{back:?}"), format!("{value:?}"));
+        let mut written = to_value(&back).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), written);
+        check_names(&written);
+        add_fields(&mut written);
+        let back: T = from_value(written).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{value:?}"));
     }
 }
 
+/// Adds a field to each object that is no enum, as far as that can be seen, and no time: those are
+/// not ours.
+fn add_fields(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(add_fields);
+            if fields.len() > 1 && !fields.contains_key("nanos") {
+                fields.insert("of_a_later_version".to_owned(), json!([{}]));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_fields),
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_a_supervisor_tells_reads_back() {
+    let mut made = Arbitrary::new(2);
+    reads_back::<Snapshot>(&mut made);
+    reads_back::<RunReport>(&mut made);
+    reads_back::<Outcome>(&mut made);
+    reads_back::<Decision>(&mut made);
+    reads_back::<Rejection>(&mut made);
+    reads_back::<threadvisor::SlotCancelled>(&mut made);
+    made.check_variants();
+}
+
+#[test]
+fn what_was_read_is_shown_without_a_panic() {
+    let mut made = Arbitrary::new(3);
+    for _ in 0..60 {
+        let snapshot: Snapshot = made.value();
+        let report: RunReport = made.value();
+        assert!(!format!("{snapshot}{}{report}", snapshot.table(80, false)).is_empty());
+        let _ = (snapshot.is_healthy(), snapshot.is_well(), report.exit_code());
+        let _ = snapshot.tasks.iter().map(TaskSnapshot::age).max();
+    }
+    let most = u64::MAX;
+    let counts = json!({
+        "completed": most, "cancelled": most, "failed": most, "fatal": most, "panicked": most,
+        "timed_out": most, "unresponsive": most, "abandoned": most, "rejected": most, "lost": most,
+    });
+    let counts: threadvisor::OutcomeCounts = from_value(counts).unwrap();
+    assert_eq!((counts.failures(), counts.total()), (most, most));
+}
+
 /// The name of a variant: alone, or with its fields.
-fn name(value: &impl serde::Serialize) -> String {
+fn name(value: &impl Serialize) -> String {
     match to_value(value).unwrap() {
         Value::String(name) => name,
         Value::Object(fields) => fields.into_iter().next().unwrap().0,
@@ -106,47 +178,25 @@ fn name(value: &impl serde::Serialize) -> String {
 
 #[test]
 fn variants_are_named_by_their_labels() {
-    let (error, reason) = (|| TaskError::from("boom"), StopReason::ByTask);
-    let id = Event::sample(EventKind::Admitted).task.unwrap().id;
-    let why = [
-        Rejection::BatchRefused { culprit: id },
-        Rejection::Expired,
-        Rejection::QueueFull { depth: 1, limit: 1 },
-        Rejection::Removed,
-        Rejection::ShuttingDown,
-        Rejection::SlotBusy { owner: id, since: MS },
-        Rejection::SlotNamedTwice { first: id },
-        Rejection::Superseded { by: id },
-        Rejection::TooManyAbandoned { limit: 1 },
-        Rejection::TooManyTasks { limit: 1 },
-    ];
-    for why in why {
-        assert_eq!(name(&why), why.label());
+    fn check<T: Serialize + DeserializeOwned>(made: &mut Arbitrary, label: fn(&T) -> &'static str) {
+        for _ in 0..100 {
+            let value = made.value();
+            assert_eq!(name(&value), label(&value));
+        }
     }
-    for outcome in [
-        Outcome::Completed,
-        Outcome::Cancelled { reason, returned: None },
-        Outcome::Failed { error: error() },
-        Outcome::Fatal { error: error() },
-        Outcome::Panicked { error: error() },
-        Outcome::TimedOut { error: None },
-        Outcome::Unresponsive { error: None },
-        Outcome::Abandoned { reason: CancelReason::Restart, stop: Some(reason) },
-        Outcome::Rejected(Rejection::Expired),
-        Outcome::Lost,
-    ] {
-        assert_eq!(name(&outcome), outcome.label());
-        let back: Outcome = from_value(to_value(&outcome).unwrap()).unwrap();
-        assert_eq!(back.to_string(), outcome.to_string());
-    }
-    for state in [TaskState::Intake, TaskState::Runnable, TaskState::Closing, TaskState::Over] {
-        assert_eq!(name(&state), state.label());
-    }
-    for policy in [AdmissionPolicy::DropIfRunning, AdmissionPolicy::KeepLatest] {
-        assert_eq!(name(&policy), policy.label());
-    }
-    assert_eq!(name(&FailureCause::TimedOut), FailureCause::TimedOut.label());
-    assert_eq!(name(&ShutdownCause::CallerTold), ShutdownCause::CallerTold.label());
+    let mut made = Arbitrary::new(4);
+    check(&mut made, Outcome::label);
+    check(&mut made, Decision::label);
+    check(&mut made, Rejection::label);
+    check(&mut made, TaskState::label);
+    check(&mut made, GroupState::label);
+    check(&mut made, AdmissionPolicy::label);
+    check(&mut made, CancelReason::label);
+    check(&mut made, StopReason::label);
+    check(&mut made, FailureCause::label);
+    check(&mut made, ShutdownCause::label);
+    check(&mut made, threadvisor::SlotStatus::label);
+    made.check_variants();
 }
 
 /// A supervisor with something in each part of its snapshot and its report.
@@ -201,4 +251,25 @@ fn what_is_no_label_is_refused() {
     let count = json!({"why": "because", "count": 1, "tasks": []});
     let error = from_value::<threadvisor::RejectionCount>(count).unwrap_err().to_string();
     assert!(error.contains("because") && error.contains("queue_full"), "{error}");
+}
+
+#[test]
+fn a_variant_of_a_later_version_is_refused_by_its_name() {
+    let error = from_value::<Outcome>(json!({"postponed": {"until": 7}})).unwrap_err().to_string();
+    assert!(error.contains("postponed") && error.contains("timed_out"), "{error}");
+    let mut event = to_value(Event::sample(EventKind::Admitted)).unwrap();
+    event["event"] = "postponed".into();
+    let error = from_value::<Event>(event).unwrap_err().to_string();
+    assert!(error.contains("postponed") && error.contains("admitted"), "{error}");
+}
+
+/// As a field that an older version did not write.
+#[test]
+fn a_field_that_may_be_null_may_be_missing() {
+    let mut snapshot = to_value(Arbitrary::new(5).value::<Snapshot>()).unwrap();
+    snapshot["tasks"] = json!([to_value(Arbitrary::new(6).value::<TaskSnapshot>()).unwrap()]);
+    let task = snapshot["tasks"][0].as_object_mut().unwrap();
+    assert!(task.remove("pid").is_some() && task.remove("progress").is_some());
+    let back: Snapshot = from_value(snapshot).unwrap();
+    assert_eq!((back.tasks[0].pid, back.tasks[0].progress), (None, None));
 }

@@ -3,6 +3,8 @@
 
 mod admission;
 mod api;
+#[cfg(feature = "serde")]
+mod arbitrary;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod bridge;
 mod cancel;
@@ -38,7 +40,7 @@ mod reports;
 mod results;
 mod run;
 mod runner;
-#[cfg(any(feature = "tracing", feature = "metrics"))]
+#[cfg(any(feature = "tracing", feature = "metrics", feature = "serde"))]
 mod samples;
 mod service;
 mod shutdown;

@@ -285,6 +285,26 @@ fn the_machine_and_its_vocabulary_do_without_std() {
     check(&faults);
 }
 
+/// Whoever does not ask for a subscriber has the same crate as if there was none: a feature adds
+/// modules, functions and names, but no field, variant or statement.
+#[test]
+fn an_optional_subscriber_changes_nothing_that_others_use() {
+    let features = ["console", "timeline", "tracing", "metrics"];
+    let adds = ["mod ", "pub(crate) mod ", "pub mod ", "pub use ", "pub(crate) fn "];
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        let lines: Vec<_> = source.code().collect();
+        for (at, (number, line)) in lines.iter().enumerate() {
+            let named = features.iter().any(|it| line.contains(&format!("feature = \"{it}\"")));
+            let next = lines.get(at + 1).map_or("", |(_, line)| line.trim_start());
+            if named && !adds.iter().any(|start| next.starts_with(start)) {
+                faults.push(format!("{}:{number}: depends on a subscriber", source.path));
+            }
+        }
+    }
+    check(&faults);
+}
+
 #[test]
 fn certain_calls_stand_in_one_place() {
     let mut faults = Vec::new();

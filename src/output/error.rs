@@ -350,7 +350,7 @@ impl From<Cancelled> for std::io::Error {
 /// # use threadvisor::prelude::*;
 /// # let supervisor = Supervisor::builder().start()?;
 /// let upload = TaskSpec::new("upload", |ctx| match ctx.extend_deadline(Duration::from_secs(60)) {
-///     Err(ExtendError::BeyondMaxTimeout { left }) => Ok(ctx.extend_deadline(left)?),
+///     Err(ExtendError::BeyondMaxTimeout { left }) => Ok(ctx.extend_deadline(left / 2)?),
 ///     other => Ok(other?),
 /// });
 /// let upload = upload.timeout(Duration::from_secs(5)).max_timeout(Duration::from_secs(30));
@@ -363,7 +363,7 @@ pub enum ExtendError {
     /// The body asked for more time than `max_timeout` allows; ask for at most `left`.
     #[error("max_timeout leaves {left:?}: ask for no more than that, or raise it")]
     BeyondMaxTimeout {
-        /// The longest span that the body can ask for now.
+        /// The longest span that the body could ask for. It gets shorter as time passes.
         left: Duration,
     },
     /// The attempt was already told to return, which cannot be undone; pass the error on with `?`.

@@ -151,6 +151,7 @@ named!(AbandonPolicy { Self::Hold => "hold", Self::Release => "release" });
 /// # use std::time::Duration;
 /// use threadvisor::{prelude::*, ManualClock};
 /// let clock = ManualClock::new();
+/// # let clock = clock.patience(Duration::from_secs(60)); // for a machine under load
 /// let supervisor = Supervisor::builder().clock(&clock).start()?;
 /// let hangs = TaskSpec::once("hangs", |ctx| Ok(ctx.sleep(Duration::MAX)?))
 ///     .watchdog(Duration::from_secs(10))

@@ -348,7 +348,7 @@ impl fmt::Display for Decision {
 /// for _ in 0..3 {
 ///     supervisor.handle().submit(wait(), AdmissionPolicy::Queue)?;
 /// }
-/// let cancelled = supervisor.handle().cancel_slot("wait")?;
+/// let cancelled = supervisor.handle().cancel_slot("wait");
 /// assert_eq!((cancelled.owner_asked, cancelled.removed), (true, 2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

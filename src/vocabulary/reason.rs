@@ -20,8 +20,8 @@ use crate::vocabulary::time::Seconds;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task with
-    /// `TaskSpec::stop_at_drain`.
+    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
+    /// with `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
@@ -64,8 +64,8 @@ named!(CancelReason {
 pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
     ByTask,
-    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task with
-    /// `TaskSpec::stop_at_drain`.
+    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
+    /// with `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission took over the slot.
     Replace,

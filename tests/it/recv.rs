@@ -166,5 +166,5 @@ fn the_errors_say_what_happened() {
     assert_eq!(ctx.recv(&queue).unwrap_err().to_string(), "cancelled: stop");
     drop(send);
     let text = in_time(move || TaskContext::detached().0.recv(&queue).unwrap_err().to_string());
-    assert_eq!(text, "the channel is empty and all its senders are gone");
+    assert_eq!(text, "the channel is empty, and no sender is left: no message will come");
 }

@@ -255,8 +255,8 @@ mod unix {
         }
         let name = "signals::unix::a_signal_that_is_blocked_is_an_error_of_the_start";
         let program = Program::start(name, &block);
-        program
-            .expect("signal 15 is blocked on this thread and would never arrive: unblock it first");
+        let text = "signal 15 is blocked on this thread and would never arrive";
+        program.expect(&format!("{text}: unblock it before start()"));
         program.expect("works without");
         assert_eq!(program.status().code(), Some(0));
     }

@@ -48,7 +48,7 @@ fn a_wait_ends_when_the_group_is_ready_or_will_never_be() {
     step.end(End::Fatal);
     let error = next(&waits).unwrap_err();
     assert_eq!(error, WaitError::NotReady);
-    assert!(error.to_string().contains("the outcomes of its members say why"), "{error}");
+    assert!(error.to_string().contains("see its members' outcomes"), "{error}");
     let _ = group.wait().unwrap();
 }
 

@@ -87,7 +87,7 @@ pub(super) fn start_with(
         return refused(error);
     }
 
-    // The thread takes the controller out of a hand only once it exists. If the thread is refused, the
+    // The thread takes the controller out of a hand once it exists. If it is refused, the
     // controller must be here to close everything properly.
     let hand = Arc::new(Mutex::new(Some(controller)));
     let (take, own_door, own_threads) = (Arc::clone(&hand), Arc::clone(door), threads.clone());

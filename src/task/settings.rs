@@ -230,7 +230,11 @@ fn check(plan: &Plan) -> Result<(), InvalidSetting> {
     let BackoffPolicy { first, max, factor, .. } = plan.backoff;
     if !(factor.is_finite() && factor >= 1.0) {
         let remedy = "give a finite number of at least 1";
-        return Err(InvalidSetting::new("backoff.factor", in_words(factor), remedy));
+        return Err(InvalidSetting::new(
+            "backoff.factor",
+            format_args!("{}", in_words(factor)),
+            remedy,
+        ));
     }
     if max < MIN_SPACING {
         if first == max {

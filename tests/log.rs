@@ -19,7 +19,8 @@ struct Line {
 #[derive(Default)]
 struct Logger {
     lines: Mutex<Vec<Line>>,
-    /// Blocks the lane of the supervisor named `blocked`, until it disconnects.
+    /// Blocks the lane of the supervisor named `blocked`, and the workers of another, until it
+    /// disconnects.
     gate: Mutex<Option<Receiver<()>>>,
 }
 
@@ -32,7 +33,8 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if thread::current().name() == Some("ev-blocked") {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        if name == "ev-blocked" || name.ends_with(BLOCKED_WORKERS) {
             let gate = self.gate.lock().unwrap().clone();
             let _ = gate.map(|gate| gate.recv());
             // What it says comes too late for its own test.
@@ -46,6 +48,9 @@ impl Log for Logger {
 
     fn flush(&self) {}
 }
+
+/// A supervisor whose workers block when they log.
+const BLOCKED_WORKERS: &str = "stands";
 
 /// On a thread of this name the logger panics.
 const NO_LOGGING: &str = "no logging";
@@ -173,7 +178,6 @@ fn a_member_is_warned_of_whose_word_orders_nothing_or_who_completes_after_it() {
     let alone = supervisor.handle().add(task("alone")).unwrap();
     assert!(line.wait().unwrap().iter().all(Outcome::is_success));
     assert!(alone.wait().unwrap().is_success());
-    // The worker says the second after it has reported the return.
     supervisor.shutdown().unwrap();
     let mut said = logged();
     said.sort_by(|(_, a), (_, b)| a.cmp(b));
@@ -343,6 +347,26 @@ fn a_logger_that_blocks_delays_no_task_and_no_end() {
     let report = supervisor.shutdown().unwrap().shutdown;
     assert!(report.events_dropped > 0, "{report}");
     drop(open);
+}
+
+/// A warning about a member is no matter of the thread that the member runs on.
+#[test]
+fn a_logger_that_blocks_delays_no_body_that_is_warned_of() {
+    let _turn = begin(LevelFilter::Warn);
+    let (open, gate) = bounded(0);
+    *LOGGER.gate.lock().unwrap() = Some(gate);
+    let builder = Supervisor::builder().thread_name(BLOCKED_WORKERS).max_concurrent(1);
+    let supervisor = builder.on_event(|_| {}).start().unwrap();
+    let member = TaskSpec::new("member", |ctx| {
+        ctx.ready();
+        Ok(())
+    });
+    let line = supervisor.handle().add_group(GroupSpec::new("line").then(member)).unwrap();
+    assert!(line.wait().unwrap()[0].is_success());
+    let next = TaskSpec::once("next", |_| Ok(()));
+    assert!(supervisor.handle().add(next).unwrap().wait().unwrap().is_success());
+    drop(open);
+    supervisor.shutdown().unwrap();
 }
 
 struct PanicsWhenDropped;

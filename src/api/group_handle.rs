@@ -116,7 +116,7 @@ impl GroupHandle {
         if self.members.iter().any(|member| current::runs(&member.record)) {
             return Err(WaitError::WouldDeadlock);
         }
-        self.members.iter().map(|member| member.await_in_body(token)).collect()
+        self.members.iter().map(|member| member.await_in_body(token, true)).collect()
     }
 
     /// Waits until every member has its outcome, and returns the outcomes in the order of the

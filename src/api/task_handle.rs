@@ -109,7 +109,8 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class).
+    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class), or in
+    ///   the same [group](crate::GroupSpec) a step, or in a phase that waits for the caller.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait(&self) -> Result<Outcome, WaitError> {
@@ -121,7 +122,8 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class).
+    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class), or in
+    ///   the same [group](crate::GroupSpec) a step, or in a phase that waits for the caller.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
@@ -156,7 +158,7 @@ impl TaskHandle {
         token: &CancelToken,
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
-        let _awaiting = if span.is_zero() { None } else { self.await_in_body(token)? };
+        let _awaiting = if span.is_zero() { None } else { self.await_in_body(token, true)? };
         Ok(self.record.wait_in_body(&token.0, span)?)
     }
 
@@ -164,17 +166,17 @@ impl TaskHandle {
     pub(super) fn await_in_body(
         &self,
         token: &CancelToken,
+        until_end: bool,
     ) -> Result<Option<Awaiting<'_>>, WaitError> {
-        let waiter = &token.0.record;
-        if !Arc::ptr_eq(&waiter.door, &self.record.door) {
+        let (waiter, other) = (&token.0.record, &self.record);
+        if !Arc::ptr_eq(&waiter.door, &other.door) {
             return Ok(None);
         }
-        // What is queued behind the waiter's own slot never gets it.
-        let one_slot = waiter.slot().is_some() && waiter.slot() == self.record.slot();
-        if one_slot && self.state() == TaskState::Queued {
-            return Err(WaitError::WouldDeadlock);
-        }
-        if token.0.class_index().is_some() && requests::shares_class(waiter, &self.record) {
+        // What is queued behind the waiter's own slot never gets it, for example.
+        let one_slot = waiter.slot().is_some() && waiter.slot() == other.slot();
+        let one_group = waiter.group().is_some() && waiter.group() == other.group();
+        let suspect = one_slot || one_group || token.0.class_index().is_some();
+        if suspect && requests::waits_in_vain(waiter, other, until_end) {
             return Err(WaitError::WouldDeadlock);
         }
         Ok(Some(Awaiting::new(&self.record)))
@@ -198,7 +200,8 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the task is queued for the slot that the caller's task owns, or it is of
-    ///   the same [class](crate::TaskSpec::class).
+    ///   the same [class](crate::TaskSpec::class), or in a phase of the caller's
+    ///   [group](crate::GroupSpec) that waits for the caller.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     pub fn wait_started(&self) -> Result<bool, WaitError> {
@@ -210,7 +213,7 @@ impl TaskHandle {
         }
 
         let token = current::token_to_wait_with();
-        let _awaiting = self.await_in_body(&token)?;
+        let _awaiting = self.await_in_body(&token, false)?;
         self.record.wait_started(&token.0)?;
         Ok(self.record.started().unwrap_or(false))
     }
@@ -425,7 +428,8 @@ impl TaskContext {
     ///
     /// # Errors
     /// - `WouldDeadlock`: `task` is this attempt's own task, is queued for the slot that this
-    ///   attempt's task owns, or is of the same [class](crate::TaskSpec::class).
+    ///   attempt's task owns, is of the same [class](crate::TaskSpec::class), or in the same
+    ///   [group](crate::GroupSpec) a step or in a phase that waits for this attempt.
     /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {

@@ -138,7 +138,7 @@ impl Machine {
         }
     }
 
-    fn group_of(&self, key: TaskKey) -> Option<(&Group, &Member)> {
+    pub(super) fn group_of(&self, key: TaskKey) -> Option<(&Group, &Member)> {
         self.groups.member(&self.tasks[key])
     }
 

@@ -4,11 +4,15 @@ use super::roster::{Member, Mode};
 use super::step::Machine;
 use super::task::State;
 use crate::vocabulary::group::GroupState;
-use crate::vocabulary::id::{GroupAddr, TaskKey};
+use crate::vocabulary::id::{GroupAddr, TaskAddr, TaskKey, TaskRef};
 
 impl Machine {
-    /// Where a group is in its life.
-    pub(crate) fn group_state(&self, group: GroupAddr) -> GroupState {
+    /// Where a group is in its life. A task for which it waits is told by what `name` gives.
+    pub(crate) fn group_state(
+        &self,
+        group: GroupAddr,
+        name: impl FnOnce(TaskAddr) -> Option<TaskRef>,
+    ) -> GroupState {
         let Some(group) = self.groups.find(group) else { return GroupState::Over };
         let last = |is: &dyn Fn(&Member) -> bool| {
             group.members.iter().rev().find(|it| is(it)).map(|it| it.phase as usize)
@@ -22,7 +26,7 @@ impl Machine {
                     |it: &&Member| it.back && self.state_of(it).is_some_and(State::holds_group_up);
                 GroupState::Restarting {
                     phase: last(&busy).unwrap_or(from as usize),
-                    waits_for: group.members.iter().find(holds_up).map(|it| it.task.id),
+                    waits_for: group.members.iter().find(holds_up).and_then(|it| name(it.task)),
                 }
             }
             Mode::Stopping { .. } => {
@@ -30,6 +34,21 @@ impl Machine {
                 GroupState::Stopping { phase }
             }
         }
+    }
+
+    /// Whether a member waits in vain for another of its group, because that starts only once this
+    /// one is ready, or is a step, which ends with the group.
+    pub(crate) fn holds_up(&self, waiter: TaskKey, other: TaskKey, until_end: bool) -> bool {
+        let (Some((group, own)), Some((of, other))) = (self.group_of(waiter), self.group_of(other))
+        else {
+            return false;
+        };
+        let released_later = own.phase < other.phase && group.released <= other.phase;
+        let goes_on = group.addr == of.addr && !self.has_outcome(other);
+        let ends_later = until_end && self.tasks[other.task.key].plan.step;
+        goes_on
+            && !matches!(group.mode, Mode::Stopping { .. })
+            && ((released_later && !own.ready) || ends_later)
     }
 
     /// The group of a member, and its phase.

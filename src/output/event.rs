@@ -136,6 +136,9 @@ pub enum EventKind {
         attempt: u64,
         /// How long the body has run.
         ran: Duration,
+        /// The [`ready_within`](crate::TaskSpec::ready_within) that it missed; `None` if it passed
+        /// its deadline.
+        ready_within: Option<Duration>,
     },
     /// The attempt has given no sign of life for as long as its watchdog allows.
     AttemptSilent {
@@ -277,7 +280,9 @@ pub enum EventKind {
         late_by: Duration,
         /// Whether it returned `Ok`. The attempt is a failure in any case.
         returned_ok: bool,
-        /// The error that it returned; `None` if that was `Ok` or a `Cancelled`.
+        /// The error that it returned; `None` if that was `Ok` or a `Cancelled`. If it missed its
+        /// [`ready_within`](crate::TaskSpec::ready_within), an error that says so, with that one as
+        /// its source.
         error: Option<TaskError>,
     },
     /// The body returned after it was told that it was unresponsive.

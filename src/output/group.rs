@@ -36,22 +36,22 @@ pub struct GroupSnapshot {
 
 impl fmt::Display for GroupSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {} {}", Escaped(&self.name), Stage(self.state))?;
+        write!(f, "group {} {}", Escaped(&self.name), Stage(&self.state))?;
         restarted(f, self.restarts)
     }
 }
 
 /// Where a group is in its life, in full.
-pub(super) struct Stage(pub(super) GroupState);
+pub(super) struct Stage<'a>(pub(super) &'a GroupState);
 
-impl fmt::Display for Stage {
+impl fmt::Display for Stage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.label())?;
-        match self.0 {
+        match *self.0 {
             GroupState::Starting { phase }
             | GroupState::Stopping { phase }
             | GroupState::Restarting { phase, waits_for: None } => write!(f, ", phase {phase}"),
-            GroupState::Restarting { phase, waits_for: Some(member) } => {
+            GroupState::Restarting { phase, waits_for: Some(ref member) } => {
                 write!(f, ", phase {phase}, waits for {member}")
             }
             GroupState::Up | GroupState::Over => Ok(()),
@@ -91,16 +91,24 @@ pub struct EndedGroup {
     pub culprit: Option<TaskRef>,
     /// How often it had restarted.
     pub restarts: u32,
-    /// Whether no member ended after one of an earlier phase once the group was to stop, and none
-    /// was abandoned.
-    pub in_order: bool,
+    /// The members that ended after one of an earlier phase once the group was to stop, or were
+    /// abandoned, in the order in which they ended; the first 8. If there are none, the group
+    /// stopped in order.
+    pub late: Vec<TaskRef>,
     /// The last member that ended.
     pub last: Option<TaskRef>,
 }
 
 impl EndedGroup {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, stopped: None, culprit: None, restarts: 0, in_order: true, last: None }
+        Self { name, stopped: None, culprit: None, restarts: 0, late: Vec::new(), last: None }
+    }
+
+    pub(crate) fn note_late(&mut self, member: TaskRef) {
+        const MOST: usize = 8;
+        if self.late.len() < MOST {
+            self.late.push(member);
+        }
     }
 }
 
@@ -113,7 +121,13 @@ impl fmt::Display for EndedGroup {
             (Some(_), Some(culprit)) => write!(f, "stopped (because of {culprit})")?,
         }
         if self.stopped.is_some() {
-            f.write_str(if self.in_order { " in order" } else { " out of order" })?;
+            f.write_str(if self.late.is_empty() { " in order" } else { " out of order" })?;
+        }
+        for (number, member) in self.late.iter().enumerate() {
+            write!(f, "{}{member}", if number == 0 { " (late: " } else { ", " })?;
+        }
+        if !self.late.is_empty() {
+            f.write_str(")")?;
         }
         if let Some(last) = &self.last {
             write!(f, ", {} last", Escaped(&last.name))?;

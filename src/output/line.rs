@@ -75,12 +75,18 @@ impl<'a, 'b> Line<'a, 'b> {
         }
     }
 
-    fn abandoned(&mut self, kind: &EventKind) -> &mut Self {
-        let E::AttemptAbandoned { reason, ran, thread, mark, released, .. } = kind else {
-            return self;
-        };
-        self.plain("reason", reason).span("ran", *ran).plain("released", released);
-        self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
+    /// An attempt that does not return in time.
+    fn late(&mut self, kind: &EventKind) -> &mut Self {
+        match kind {
+            E::AttemptOverdue { ran, ready_within, .. } => {
+                self.span("ran", *ran).limit("ready_within", *ready_within)
+            }
+            E::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
+                self.plain("reason", reason).span("ran", *ran).plain("released", released);
+                self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
+            }
+            _ => self,
+        }
     }
 
     fn process(&mut self, kind: &EventKind) -> &mut Self {
@@ -123,7 +129,8 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptStopping { reason, grace, .. } => {
                 self.plain("reason", reason).limit("grace", *grace)
             }
-            E::AttemptOverdue { ran, .. } | E::HookSlow { ran, .. } => self.span("ran", *ran),
+            E::AttemptOverdue { .. } | E::AttemptAbandoned { .. } => self.late(kind),
+            E::HookSlow { ran, .. } => self.span("ran", *ran),
             E::AttemptSilent { silent_for, mark, .. } => {
                 self.span("silent_for", *silent_for).maybe("mark", label(mark.as_ref()))
             }
@@ -143,7 +150,6 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptUnresponsive { ran, returned_ok, error, .. } => {
                 self.span("ran", *ran).ended(*returned_ok, error.as_ref())
             }
-            E::AttemptAbandoned { .. } => self.abandoned(kind),
             E::AttemptReturned { late_by, returned_ok, error, .. } => {
                 self.span("late_by", *late_by).ended(*returned_ok, error.as_ref())
             }

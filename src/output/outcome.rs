@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::output::error::{
     debug_is_display, Cancelled, ExtendError, RecvError, TaskError, TaskResult, WaitError,
@@ -70,9 +71,11 @@ pub enum Outcome {
         /// An error whose text is the panic message.
         error: TaskError,
     },
-    /// The body ran past its deadline, and no retry was left.
+    /// The body ran past its deadline, or was not ready in time, and no retry was left.
     TimedOut {
-        /// The error that the body returned; `None` if that was `Ok` or a `Cancelled`.
+        /// The error that the body returned; `None` if that was `Ok` or a `Cancelled`. If it missed
+        /// its [`ready_within`](crate::TaskSpec::ready_within), an error that says so, with that
+        /// one as its source.
         error: Option<TaskError>,
     },
     /// The body gave no sign of life, and no retry was left.
@@ -297,7 +300,26 @@ pub enum TaskOutputError {
 
 debug_is_display!(NotCompleted, TaskOutputError);
 
+#[derive(Debug, thiserror::Error)]
+#[error("was not ready within {within:?}")]
+struct NotReady {
+    within: Duration,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
 impl TaskError {
+    /// The error of an attempt that was not ready in time. What its body returned is its source.
+    pub(crate) fn not_ready(within: Duration, returned: Option<Self>) -> Self {
+        let code = returned.as_ref().and_then(Self::exit_code);
+        let delay = returned.as_ref().and_then(Self::retry_delay);
+        let source = returned.map(|error| Box::new(error.into_error()) as _);
+        let mut error = Self::fail(NotReady { within, source });
+        if let Some(code) = code {
+            error = error.with_exit_code(code);
+        }
+        delay.into_iter().fold(error, Self::retry_after)
+    }
+
     /// Whether the body only passed on that it was told, or ended its task on purpose: such an
     /// error adds nothing to the reason.
     pub(crate) fn is_passed_on(&self) -> bool {

@@ -120,7 +120,7 @@ impl Snapshot {
     fn group_rows(&self) -> Section<3> {
         let rows = self.groups.iter().map(|group| {
             let waits = matches!(group.state, GroupState::Restarting { waits_for: Some(_), .. });
-            let (name, stage) = (Escaped(&group.name).to_string(), Stage(group.state).to_string());
+            let (name, stage) = (Escaped(&group.name).to_string(), Stage(&group.state).to_string());
             let tint = if waits { Tint::Red } else { Tint::None };
             ([name, stage, group.restarts.to_string()], tint)
         });

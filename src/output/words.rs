@@ -22,7 +22,10 @@ pub(crate) fn in_words(kind: &EventKind) -> String {
             let (ran, why) = (Short(*ran), why(error.as_ref()));
             format!("attempt {attempt} was unresponsive, and returned after {ran}{why}")
         }
-        E::AttemptOverdue { attempt, ran } => {
+        E::AttemptOverdue { attempt, ready_within: Some(within), .. } => {
+            format!("attempt {attempt} was not ready within {}", Short(*within))
+        }
+        E::AttemptOverdue { attempt, ran, .. } => {
             format!("attempt {attempt} is over its limit after {}", Short(*ran))
         }
         E::AttemptSilent { attempt, silent_for, mark } => {

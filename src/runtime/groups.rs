@@ -22,7 +22,7 @@ pub(super) struct Group {
     pub(super) members: Vec<Arc<Record>>,
     /// What there is to say of its end so far.
     pub(super) told: EndedGroup,
-    /// The phase of the member that was stopped last.
+    /// The earliest phase of a member that was stopped.
     phase: usize,
 }
 
@@ -70,11 +70,14 @@ impl Group {
     }
 
     fn note_outcome(&mut self, member: &Record, outcome: &Outcome) {
-        let phase = self.phase_of(member.id.get() - self.addr.first.get());
-        let was_stopped = outcome.is_cancelled() || outcome.is_abandoned();
-        if self.told.stopped.is_some() && was_stopped {
-            self.told.in_order &= phase <= self.phase && !outcome.is_abandoned();
-            self.phase = phase;
+        if self.told.stopped.is_some() {
+            let phase = self.phase_of(member.id.get() - self.addr.first.get());
+            if phase > self.phase || outcome.is_abandoned() {
+                self.told.note_late(member.task_ref());
+            }
+            if outcome.is_cancelled() || outcome.is_abandoned() {
+                self.phase = self.phase.min(phase);
+            }
         }
         self.told.last = Some(member.task_ref());
     }

@@ -141,7 +141,8 @@ pub(super) fn kind_of(
             EventKind::RunScheduled { attempt: attempt.number, delay }
         }
         Notice::AttemptOverdue { attempt, ran } => {
-            EventKind::AttemptOverdue { attempt: attempt.number, ran }
+            let ready_within = details.cell.and_then(|cell| cell.not_ready());
+            EventKind::AttemptOverdue { attempt: attempt.number, ran, ready_within }
         }
         Notice::AttemptSilent { attempt, silent_for } => {
             EventKind::AttemptSilent { attempt: attempt.number, silent_for, mark: mark() }

@@ -24,6 +24,8 @@ pub(crate) enum Fact {
     Claimed { attempt: AttemptAddr, at: Time },
     /// A body says that its attempt is ready, which is now overdue at `until`.
     Ready { attempt: AttemptAddr, claimed_at: Time, at: Time, until: Time },
+    /// A body does something in vain. A logger is user code, so another thread says so.
+    Warning { text: String },
     /// A body says what its process does.
     #[cfg(all(unix, feature = "process"))]
     Process { record: Arc<Record>, kind: crate::output::event::EventKind },

@@ -232,10 +232,9 @@ macro_rules! setters {
             /// Has each attempt say that it is ready, with
             /// [`TaskContext::ready`](crate::TaskContext::ready), no later than `span` after a
             /// thread has taken it up. If it has not by then, it is told to return, and counts as a
-            /// failure like one that misses its [`timeout`](Self::timeout): events, reports and the
-            /// outcome call both timed out, and only `AttemptReady` is missing before. At most the
-            /// `timeout`; extending the deadline does not move it. Default: `None`, nothing is
-            /// awaited.
+            /// failure like one that misses its [`timeout`](Self::timeout). The error of that
+            /// failure says that it was not ready. At most the `timeout`; extending the deadline
+            /// does not move it. Default: `None`, nothing is awaited.
             ///
             /// ```
             /// # use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::label::labels;
 
 /// Which members go back when one has failed.
@@ -36,7 +36,7 @@ pub(crate) struct RestartLimit {
 /// assert_eq!(line.state(), GroupState::Over);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -54,7 +54,7 @@ pub enum GroupState {
         phase: usize,
         /// A member whose body outlived its grace and still runs: the group starts again once it
         /// has returned.
-        waits_for: Option<TaskId>,
+        waits_for: Option<TaskRef>,
     },
     /// Members stop, the last phase first.
     Stopping {

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::rig::{Orders, Rig, Spec};
 use crate::machine::{GroupSubmission, Input};
 use crate::vocabulary::group::{GroupState, RestartLimit, Strategy};
-use crate::vocabulary::id::{GroupAddr, GroupKey};
+use crate::vocabulary::id::{GroupAddr, GroupKey, TaskAddr, TaskRef};
 use crate::vocabulary::policy::AdmissionPolicy;
 
 /// A group in the making.
@@ -91,12 +91,16 @@ impl Rig {
 
     /// Where a group is in its life.
     pub(super) fn group_state(&self, name: &str) -> String {
-        match self.machine().group_state(self.group(name)) {
+        let named = |task: TaskAddr| {
+            let name = self.name(task.id).into();
+            Some(TaskRef { id: task.id, name, slot: None })
+        };
+        match self.machine().group_state(self.group(name), named) {
             GroupState::Starting { phase } => format!("starting {phase}"),
             GroupState::Up => "up".to_owned(),
             GroupState::Restarting { phase, waits_for: None } => format!("restarting {phase}"),
             GroupState::Restarting { phase, waits_for: Some(task) } => {
-                format!("restarting {phase}, waits for {}", self.name(task))
+                format!("restarting {phase}, waits for {}", task.name)
             }
             GroupState::Stopping { phase } => format!("stopping {phase}"),
             GroupState::Over => "over".to_owned(),

@@ -107,11 +107,12 @@ pub(crate) fn state(record: &Arc<Record>) -> TaskState {
     ask(&record.door, move |controller| controller.state(&about)).unwrap_or(TaskState::Over)
 }
 
-/// Whether the waiter's attempt would wait for its own class, if it waited for the other task.
-pub(crate) fn shares_class(waiter: &Arc<Record>, record: &Arc<Record>) -> bool {
-    let (waiter, other) = (Arc::clone(waiter), Arc::clone(record));
-    let shares = ask(&record.door, move |controller| controller.shares_class(&waiter, &other));
-    shares.unwrap_or(false)
+/// Whether the waiter's attempt would wait for something of its own, if it waited for the other
+/// task: until that has ended, or only until it has started.
+pub(crate) fn waits_in_vain(waiter: &Arc<Record>, other: &Arc<Record>, until_end: bool) -> bool {
+    let (by, of) = (Arc::clone(waiter), Arc::clone(other));
+    let found = ask(&other.door, move |controller| controller.waits_in_vain(&by, &of, until_end));
+    found.unwrap_or(false)
 }
 
 /// Stops the owner of this slot, and removes the submissions that wait there.

@@ -8,6 +8,7 @@ use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::platform::stall::Stall;
 use crate::runtime::groups::too_large;
+use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
 use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
 use crate::task::fact::{Fact, HookOwner, Returned};
@@ -26,6 +27,7 @@ impl Controller {
             Fact::Ready { attempt, claimed_at, at, until } => {
                 self.feed(Input::Ready { attempt, claimed_at, at, until });
             }
+            Fact::Warning { text } => self.pool.push(Work::Warn(text)),
             #[cfg(all(unix, feature = "process"))]
             Fact::Process { record, kind } => self.tell_of_process(&record, kind),
             Fact::Returned(returned) => self.take_home(returned),

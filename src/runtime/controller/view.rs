@@ -14,7 +14,7 @@ use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::task::request::FoundGroup;
 use crate::vocabulary::group::GroupState;
-use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
+use crate::vocabulary::id::{GroupAddr, SlotKey, TaskAddr, TaskId};
 use crate::vocabulary::reason::{CancelReason, TaskState};
 
 impl Controller {
@@ -25,15 +25,17 @@ impl Controller {
     }
 
     /// Whether the other task, or the owner of the slot for which it is queued, is of the waiter's
-    /// class.
-    pub(super) fn shares_class(&self, waiter: &Record, other: &Record) -> bool {
+    /// class; or whether it waits for the waiter's slot, or in their group for the waiter.
+    pub(super) fn waits_in_vain(&self, waiter: &Record, other: &Record, until_end: bool) -> bool {
         let (Some(waiter), Some(other)) = (self.find(waiter), self.find(other)) else {
             return false;
         };
         let class = |key| self.machine.tasks().get(key).and_then(|task| task.plan.class);
         let first = self.machine.stands_before(other.key);
         let own = class(waiter.key);
-        own.is_some() && (class(other.key) == own || class(first) == own)
+        let in_class = own.is_some() && (class(other.key) == own || class(first) == own);
+        let in_queue = first == waiter.key && first != other.key;
+        in_class || in_queue || self.machine.holds_up(waiter.key, other.key, until_end)
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<Arc<Record>> {
@@ -146,7 +148,7 @@ impl Controller {
             let known = self.groups.get(group.addr())?;
             Some(GroupSnapshot {
                 name: Arc::clone(&known.record().name),
-                state: self.machine.group_state(group.addr()),
+                state: self.state_of_group(group.addr()),
                 members: known.members.iter().map(|member| member.id).collect(),
                 restarts: known.told.restarts,
             })
@@ -162,7 +164,12 @@ impl Controller {
     }
 
     pub(super) fn group_state(&self, record: &Arc<GroupRecord>) -> GroupState {
-        self.groups.find(record).map_or(GroupState::Over, |group| self.machine.group_state(group))
+        self.groups.find(record).map_or(GroupState::Over, |group| self.state_of_group(group))
+    }
+
+    fn state_of_group(&self, group: GroupAddr) -> GroupState {
+        let name = |task: TaskAddr| self.values.get(task.key).map(Belongings::task_ref);
+        self.machine.group_state(group, name)
     }
 
     fn task_snapshot(&self, task: &Task) -> Option<TaskSnapshot> {

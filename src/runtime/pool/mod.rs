@@ -217,7 +217,7 @@ impl Pool {
         if self.revoked > 64 && self.revoked > state.queue.len() / 2 {
             state.queue.retain(|(work, _)| match work {
                 Work::Attempt(attempt) => !attempt.cell.is_revoked(),
-                Work::Examine(_) | Work::Chores(_) => true,
+                Work::Examine(_) | Work::Chores(_) | Work::Warn(_) => true,
             });
             self.revoked = 0;
         }

@@ -44,7 +44,8 @@ impl Shared {
 
         // From here on the attempt can no longer be told, and it is known whether it was the last.
         let is_final = |told, abandoned| job.finality.is_final(told, ret, abandoned);
-        let (Seen { claimed_at, at, told, last }, hooks) = job.cell.returned(is_final);
+        let (seen, hooks) = job.cell.returned(is_final);
+        let Seen { claimed_at, at, told, last, not_ready } = seen;
         self.drop_value(hooks);
         let mut body = Some(body);
         if last {
@@ -59,13 +60,16 @@ impl Shared {
 
         // Only now, so that the body is dropped before the return is known.
         let error = error.filter(|error| told.is_none() || !error.is_passed_on());
+        let error = match not_ready.filter(|_| !matches!(ret, Return::Fatal | Return::Panicked)) {
+            Some(within) => Some(TaskError::not_ready(within, error)),
+            None => error,
+        };
         let attempt = job.cell.attempt;
+        if (last, told, ret) == (true, None, Return::Ok) {
+            job.cell.warn_of_completed();
+        }
         let returned = Returned { attempt, claimed_at, at, told, ret, error, body };
         self.report_and_drop(returned, &job.cell, payload, thread);
-        if (last, told, ret) == (true, None, Return::Ok) {
-            // A logger is user code.
-            let _ = unwind::catch(|| job.cell.warn_of_completed());
-        }
         // By now this may be the last reference to the attempt.
         self.drop_value(job);
     }

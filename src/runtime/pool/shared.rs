@@ -26,6 +26,8 @@ pub(in crate::runtime) enum Work {
     Attempt(Attempt),
     Examine(Vec<Examinee>),
     Chores(Arc<Chores>),
+    /// To be logged.
+    Warn(String),
 }
 
 /// One attempt on its way to a thread. The body is in the cell, so that a revocation can take it

@@ -35,6 +35,9 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
             Found::Work(Work::Chores(chores)) => {
                 chores.work_off(|error| shared.door.post(Fact::ChoreFailed { error }));
             }
+            Found::Work(Work::Warn(text)) => {
+                let _ = unwind::catch(|| log::warn!(target: "threadvisor", "{text}"));
+            }
         }
     }
     shared.end_thread();

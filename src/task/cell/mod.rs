@@ -82,6 +82,8 @@ enum Ready {
     /// It has to until then.
     By(Time),
     Said,
+    /// It was told because it had not said so by then.
+    Missed(Time),
 }
 
 enum Phase {
@@ -130,6 +132,8 @@ pub(crate) struct Seen {
     pub(crate) told: Option<CancelReason>,
     /// The body will not run again.
     pub(crate) last: bool,
+    /// Within what it had to be ready, if it was told because it was not.
+    pub(crate) not_ready: Option<Duration>,
 }
 
 impl State {
@@ -137,7 +141,15 @@ impl State {
     fn due(&self) -> Time {
         match self.ready {
             Ready::By(ready_by) => self.until.min(ready_by),
-            Ready::Unasked | Ready::Said => self.until,
+            Ready::Unasked | Ready::Said | Ready::Missed(_) => self.until,
+        }
+    }
+
+    /// Within what it had to be ready, if it was told because it was not.
+    fn not_ready(&self) -> Option<Duration> {
+        match self.ready {
+            Ready::Missed(ready_by) => Some(self.claimed_at.until(ready_by)),
+            Ready::Unasked | Ready::By(_) | Ready::Said => None,
         }
     }
 }
@@ -239,7 +251,8 @@ impl Cell {
         let (told, at) = (self.reason(), self.clock().now());
         let last = state.finalized || is_final(told, state.abandoned);
         state.phase = Phase::Leaving { last };
-        let seen = Seen { claimed_at: state.claimed_at, at, told, last };
+        let not_ready = state.not_ready();
+        let seen = Seen { claimed_at: state.claimed_at, at, told, last, not_ready };
         (seen, state.hooks.take_all())
     }
 
@@ -282,9 +295,13 @@ impl Cell {
         }
 
         self.told.set(reason);
-        if state.ready != Ready::Said {
-            state.ready = Ready::Unasked;
-        }
+        state.ready = match state.ready {
+            Ready::By(by) if reason == CancelReason::Timeout && by <= state.until => {
+                Ready::Missed(by)
+            }
+            Ready::Unasked | Ready::By(_) | Ready::Missed(_) => Ready::Unasked,
+            Ready::Said => Ready::Said,
+        };
         state.until = grace_until;
         self.unpark(&mut state);
         state.told_channel.disconnect();
@@ -375,28 +392,33 @@ impl Cell {
         drop(state);
         if let (false, Some(group), 1) = (awaited, self.record.group(), self.attempt.number) {
             let (task, group) = (Escaped(&self.record.name), Escaped(group));
-            log::warn!(
-                target: "threadvisor",
+            let text = format!(
                 "task {task} of group {group} has said that it is ready, but no phase waits for \
                  that: set ready_within"
             );
+            self.door().post(Fact::Warning { text });
         }
     }
 
-    /// Worker: the task has completed. If members of its group rely on it, nobody restarts it.
+    /// Worker: the task completes. If members of its group rely on it, nobody restarts it.
     pub(crate) fn warn_of_completed(&self) {
         if let (true, Some(group)) = (self.is_ready(), self.record.group()) {
             let (task, group) = (Escaped(&self.record.name), Escaped(group));
-            log::warn!(
-                target: "threadvisor",
+            let text = format!(
                 "task {task} was ready and has completed, and group {group} goes on without it: \
                  if it must not end, set restart(Always)"
             );
+            self.door().post(Fact::Warning { text });
         }
     }
 
     pub(crate) fn is_ready(&self) -> bool {
         self.state.lock().ready == Ready::Said
+    }
+
+    /// Within what it had to be ready, if it was told because it was not.
+    pub(crate) fn not_ready(&self) -> Option<Duration> {
+        self.state.lock().not_ready()
     }
 
     pub(crate) fn is_revoked(&self) -> bool {

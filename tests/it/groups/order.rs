@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
+use threadvisor::ManualClock;
 
 use super::{rig, Line, LONG, MS};
 use crate::support::{next, outcome_of, resident, thread_name, End, OnDrop, Puppet, Rig, WATCHDOG};
@@ -132,12 +133,54 @@ fn a_member_that_is_not_ready_in_time_is_retried_and_holds_the_next_phase_up() {
     strings.started();
     let story = rig.story(&line.members()[0]);
     let says = |text: &str| story.iter().any(|line| line.starts_with(text));
-    assert!(says("attempt_timed_out 1") && says("attempt_ready 2"), "{story:?}");
+    assert!(says("attempt_timed_out 1: was not ready within 20ms"), "{story:?}");
+    assert!(says("attempt_ready "), "{story:?}");
+    let overdue = rig.until(&line.members()[0], "attempt_overdue 1").to_string();
+    assert!(overdue.ends_with(" ready_within=0.020s"), "{overdue}");
     assert!(line.wait_ready(WATCHDOG).unwrap());
     line.cancel();
     strings.told();
     strings.end(End::Obey);
     let _ = line.wait().unwrap();
+}
+
+/// What the body says of it is the source, and is found there.
+#[test]
+fn a_missed_word_is_told_in_outcome_and_report() {
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG));
+    let text = |error: Option<&'static str>| {
+        let driver = TaskSpec::new("driver", move |ctx| {
+            ctx.sleep(LONG).map_err(|cancelled| match error {
+                Some(error) => TaskError::fail(error).with_exit_code(7),
+                None => cancelled.into(),
+            })
+        });
+        let driver = driver.ready_within(MS).timeout(LONG).max_retries(0);
+        let line = GroupSpec::new("line").then(driver).then(resident("reader"));
+        let outcomes = rig.handle.add_group(line).unwrap().wait().unwrap();
+        assert!(outcomes[0].is_timed_out() && outcomes[1].is_cancelled(), "{outcomes:?}");
+        assert_eq!(outcomes[0].exit_code(), if error.is_some() { 7 } else { 1 });
+        outcomes[0].to_string()
+    };
+    assert_eq!(text(None), "timed_out: was not ready within 1ms");
+    assert_eq!(text(Some("no port")), "timed_out: was not ready within 1ms: no port");
+    let report = rig.supervisor.shutdown().unwrap().to_string();
+    assert!(report.contains("driver#1: timed_out: was not ready within 1ms\n"), "{report}");
+}
+
+#[test]
+fn one_that_was_ready_and_runs_too_long_is_an_ordinary_timeout() {
+    let clock = ManualClock::new().patience(WATCHDOG);
+    let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
+    let late = TaskSpec::new("late", |ctx| {
+        ctx.ready();
+        Ok(ctx.sleep(LONG)?)
+    });
+    let late = late.ready_within(20 * MS).timeout(20 * MS).max_retries(0);
+    let late = supervisor.handle().add(late).unwrap();
+    clock.advance(LONG);
+    assert_eq!(outcome_of(&late).to_string(), "timed_out");
+    let _ = supervisor.shutdown_within(&clock).unwrap();
 }
 
 /// Also those that wait: a driver in its backoff does not close its port under running readers.
@@ -206,7 +249,7 @@ fn a_member_that_outlives_its_grace_holds_the_others_up_no_longer() {
     let report = rig.supervisor.shutdown().unwrap();
     assert_eq!(
         report.groups[0].to_string(),
-        "group line: stopped (stop) out of order, driver last"
+        "group line: stopped (stop) out of order (late: reader#2), driver last"
     );
 }
 
@@ -219,7 +262,8 @@ fn a_shutdown_is_bounded_even_if_a_phase_does_not_return() {
     reader.started();
     let report = rig.supervisor.shutdown().unwrap();
     assert_eq!(report.shutdown.abandoned.len(), 1);
-    assert!(!report.groups[0].in_order);
+    let late: Vec<_> = report.groups[0].late.iter().map(|member| &*member.name).collect();
+    assert_eq!(late, ["reader"]);
     assert!(line.wait().unwrap()[0].is_cancelled(), "the driver is told all the same");
     reader.end(End::Obey);
 }
@@ -266,7 +310,7 @@ fn come_and_go(number: usize) {
     );
     assert_eq!(report.groups.len(), number.min(64));
     assert_eq!(usize::try_from(report.outcomes.cancelled).unwrap(), 5 * number);
-    assert!(report.groups.iter().all(|group| group.in_order));
+    assert!(report.groups.iter().all(|group| group.late.is_empty()));
     let mut told = vec![Vec::new(); number];
     for line in log.lines() {
         let (group, phase) = line.split_once('/').unwrap();

@@ -53,11 +53,10 @@ fn a_snapshot_shows_one_moment_in_each_part_of_a_groups_life() {
     modem.told();
     rig.until(&line.members()[1], "attempt_abandoned 1: group");
     let (state, members) = seen(&rig);
-    let driver = line.members()[1].id();
-    assert!(
-        matches!(state, GroupState::Restarting { waits_for: Some(id), .. } if id == driver),
-        "{state:?}"
-    );
+    let GroupState::Restarting { waits_for: Some(driver), .. } = state else {
+        panic!("{state:?}");
+    };
+    assert_eq!((driver.id, &*driver.name), (line.members()[1].id(), "driver"));
     assert_eq!(members, [Waiting, Abandoned, Waiting]);
     let text = rig.handle.snapshot().unwrap().to_string();
     assert!(text.contains(&format!(", waits for {driver}, after 1 restart")), "{text}");

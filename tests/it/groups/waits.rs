@@ -111,6 +111,41 @@ fn a_member_that_waits_for_its_own_group_would_wait_for_itself() {
     assert!(rig.story(&group.members()[0]).iter().all(|line| !line.contains("panicked")));
 }
 
+/// What starts only when the body is ready, or ends with the group, never comes while it waits.
+#[test]
+fn a_member_that_waits_for_one_that_waits_for_it_is_told_so() {
+    let rig = rig();
+    let (give, given) = bounded::<Vec<TaskHandle>>(1);
+    let step = TaskSpec::new("step", move |ctx| {
+        let [_, driver, later] = &given.recv()?[..] else { panic!("three members") };
+        assert_eq!(driver.wait().unwrap_err(), WaitError::WouldDeadlock);
+        assert_eq!(ctx.wait_for(later).unwrap_err(), WaitError::WouldDeadlock);
+        assert_eq!(later.wait_timeout(LONG).unwrap_err(), WaitError::WouldDeadlock);
+        assert_eq!(later.wait_started(), Err(WaitError::WouldDeadlock));
+        assert!(later.wait_timeout(Duration::ZERO)?.is_none(), "a look is no wait");
+        Ok(())
+    });
+    let (pass, passed) = bounded::<Vec<TaskHandle>>(1);
+    let driver = TaskSpec::new("driver", move |ctx| {
+        let [step, _, later] = &passed.recv()?[..] else { panic!("three members") };
+        assert_eq!(step.wait().unwrap_err(), WaitError::WouldDeadlock);
+        assert!(step.wait_started()?);
+        assert_eq!(later.wait_started(), Err(WaitError::WouldDeadlock));
+        ctx.ready();
+        // Now it comes, and ends by itself.
+        assert!(later.wait_started()? && later.wait()?.is_success());
+        Ok(())
+    });
+    let line = GroupSpec::new("line").then(step.step()).then(driver.ready_within(WATCHDOG));
+    let line = line.then(TaskSpec::new("later", |_| Ok(())));
+    let line = rig.handle.add_group(line).unwrap();
+    give.send(line.members().to_vec()).unwrap();
+    pass.send(line.members().to_vec()).unwrap();
+    let outcomes = line.wait().unwrap();
+    assert!(outcomes.iter().all(Outcome::is_success), "{outcomes:?}");
+    let _ = rig.supervisor.shutdown().unwrap();
+}
+
 /// It keeps its permit, so there is none for them.
 #[test]
 fn members_need_no_permit_while_a_body_waits_for_them() {

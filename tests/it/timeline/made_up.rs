@@ -22,7 +22,7 @@ fn each_phase_of_a_task_is_drawn_with_what_it_waits_for() {
     feed.say(15, 1, failed(1, 3));
     feed.say(15, 1, retry(1, 4));
     feed.say(19, 1, starting(2, "w1"));
-    feed.say(20, 1, EventKind::AttemptOverdue { attempt: 2, ran: ms(1) });
+    feed.say(20, 1, EventKind::AttemptOverdue { attempt: 2, ran: ms(1), ready_within: None });
     feed.say(22, 1, EventKind::TaskPaused);
     feed.say(23, 1, succeeded(2, 4));
     feed.say(25, 1, EventKind::TaskResumed);

@@ -277,11 +277,16 @@ impl Pair {
                 found.map(|it| (state(it.state), machine.due(it.addr.key), it.attempt, it.streak));
             assert_eq!(known, expected, "member {number}");
         }
-        let known = match machine.group_state(group()) {
+        let mut waits = false;
+        let state = machine.group_state(group(), |_| {
+            waits = true;
+            None
+        });
+        let known = match state {
             GroupState::Starting { phase } => format!("starting {phase}"),
             GroupState::Up => "up".into(),
-            GroupState::Restarting { phase, waits_for } => {
-                format!("restarting {phase}{}", waits_for.map_or("", |_| ", waits"))
+            GroupState::Restarting { phase, .. } => {
+                format!("restarting {phase}{}", if waits { ", waits" } else { "" })
             }
             GroupState::Stopping { phase } => format!("stopping {phase}"),
             GroupState::Over => "over".into(),

@@ -99,7 +99,7 @@ impl Line {
         for &member in &members {
             self.input(Input::Claimed { attempt: attempt(member), at: Time::ZERO });
         }
-        assert_eq!(self.machine.group_state(group), GroupState::Up);
+        assert_eq!(self.machine.group_state(group, |_| None), GroupState::Up);
         self.input(Input::GroupRestartRequested(group));
         for &member in members.iter().rev() {
             self.returns(attempt(member), Some(CancelReason::Group));
@@ -110,7 +110,7 @@ impl Line {
             let attempt = AttemptAddr { task, number: 2 };
             self.input(Input::RevokeAnswered { attempt, answer: RevokeAnswer::Revoked });
         }
-        assert_eq!(self.machine.group_state(group), GroupState::Over);
+        assert_eq!(self.machine.group_state(group, |_| None), GroupState::Over);
     }
 
     fn input(&mut self, input: Input) {

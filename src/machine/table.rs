@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
-    blocks: Vec<Box<[Option<T>]>>,
+    blocks: Vec<Box<[Option<T>; BLOCK]>>,
 }
 
 /// The block is small, for programs with few tasks and little memory.
@@ -17,7 +17,7 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
         let (block, place) = split(key);
         while self.blocks.len() <= block {
-            self.blocks.push((0..BLOCK).map(|_| None).collect());
+            self.blocks.push(Box::new(core::array::from_fn(|_| None)));
         }
         self.blocks[block][place].replace(value)
     }

@@ -426,8 +426,9 @@ impl TaskSpec {
         supervisor_grace: Duration,
         classes: &ClassNames,
     ) -> Plan {
-        let plan = self.0.settings.plan(defaults, supervisor_grace, self.body_kind(), classes);
-        Plan { needs_drop: self.0.needs_drop, ..plan }
+        let mut plan = self.0.settings.plan(defaults, supervisor_grace, self.body_kind(), classes);
+        plan.needs_drop = self.0.needs_drop;
+        plan
     }
 
     fn body_kind(&self) -> BodyKind {

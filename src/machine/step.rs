@@ -258,8 +258,11 @@ impl Machine {
         let task = &mut self.tasks[key];
         task.state = state;
         task.since = now;
+        let is_member = task.is_member();
         self.timers.set(key, due);
-        self.touch_group(key);
+        if is_member {
+            self.touch_group(key);
+        }
     }
 
     /// Serves all due timers one by one, because serving one may clear or set others.

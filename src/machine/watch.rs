@@ -22,10 +22,11 @@ impl Machine {
         deadline: Time,
         health: Health,
     ) {
-        let watch = self.tasks[key].watch_from(sign);
-        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+        let task = self.task_mut(key);
+        let watch = task.watch_from(sign);
         // It has run since the claim, however often it moved its deadline.
-        self.task_mut(key).since = claimed_at;
+        task.since = claimed_at;
+        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
         self.touch_group(key);
     }
 
@@ -38,8 +39,10 @@ impl Machine {
 
     /// Changes what is known of a running attempt, and its timer with it.
     fn set_running(&mut self, key: TaskKey, state: State) {
-        self.task_mut(key).state = state;
-        self.timers.set(key, self.tasks[key].running_due());
+        let task = self.task_mut(key);
+        task.state = state;
+        let due = task.running_due();
+        self.timers.set(key, due);
     }
 
     /// The deadline, the next look or the stable moment of a running attempt is due.

@@ -155,8 +155,8 @@ impl Picture {
         rest
     }
 
-    /// What went wrong, and when, in the order of that. An attempt stands in the row of its task and
-    /// in that of its thread, and an abandoned one in a row of its own.
+    /// What went wrong, and when, in the order of that. An attempt stands in the row of its task
+    /// and in that of its thread, and an abandoned one in a row of its own.
     pub(super) fn trouble(&self) -> Vec<(u64, &Span)> {
         let own = self.slices.iter().filter(|slice| self.rows[slice.row].part != THREADS);
         let spans = own.map(|slice| &self.spans[slice.span]);

@@ -179,7 +179,8 @@ pub enum Rejection {
     },
     /// It was cancelled before it was admitted.
     Removed,
-    /// The supervisor was shutting down, or was draining and the task could not have run to its end.
+    /// The supervisor was shutting down, or was draining and the task could not have run to its
+    /// end.
     ShuttingDown,
     /// The slot has an owner, and the policy was `DropIfRunning`.
     SlotBusy {

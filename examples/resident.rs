@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example resident` writes samples to a file and sends itself a SIGTERM after 1.5 s.
 //! You see the start and the end of each task, what `sample` and `upload` did when they were told
-//! to return, and a report that names the cause, `signal 15`. The exit code is 0. Without Unix or
+//! to return, and a report that names the cause, `SIGTERM`. The exit code is 0. Without Unix or
 //! the feature `signals` it requests the shutdown through a handle, and the cause is `requested`.
 
 use std::io::{BufWriter, Write};

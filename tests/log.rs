@@ -192,6 +192,51 @@ fn a_member_is_warned_of_whose_word_orders_nothing_or_who_completes_after_it() {
     assert_eq!(said, texts.map(|text| (Level::Warn, text.to_owned())));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_watchdog_that_comes_after_that_of_the_service_manager_is_warned_of() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let _turn = begin(LevelFilter::Warn);
+    let service = ServiceManager::socket("/nowhere", 30 * SECOND);
+    let supervisor = Supervisor::builder().service_manager(service).start().unwrap();
+    let add = |name, watchdog, required| {
+        let spec = TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?)).watchdog(watchdog);
+        let spec = if required { spec.required() } else { spec };
+        supervisor.handle().add(spec).unwrap().wait_started().unwrap();
+    };
+    add("soon", 14 * SECOND, true);
+    add("unwatched", 20 * SECOND, false);
+    add("la\nte", 15 * SECOND, true);
+    wait_for_warning(
+        "the watchdog of the required task la\\nte, 15.000 s, is not below half of the service \
+         manager's: that may act before the task's own remedy",
+    );
+    let lines = logged();
+    let warnings = lines.iter().filter(|(_, text)| text.starts_with("the watchdog"));
+    assert_eq!(warnings.count(), 1, "{lines:?}");
+}
+
+#[cfg(all(unix, feature = "process"))]
+#[test]
+fn a_program_that_goes_into_the_background_is_warned_of_once() {
+    let _turn = begin(LevelFilter::Warn);
+    let supervisor = Supervisor::builder().on_event(|_| ()).start().unwrap();
+    let run = |name: &'static str, script: &str| {
+        let program = threadvisor::Program::new("sh").args(["-c", script]);
+        let spec = TaskSpec::process(name, program).restart(RestartPolicy::Always);
+        let task = supervisor.handle().add(spec).unwrap();
+        while supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().attempt < 3 {}
+        task.cancel();
+        let _ = task.wait().unwrap();
+    };
+    run("alone", "exit 0");
+    assert_eq!(logged(), []);
+    run("daemon", "sleep 1000 & exit 0");
+    let text = "the process of daemon#2 has ended at once, and what it has left in the background \
+                is killed: run it in the foreground, or leave_helpers";
+    assert_eq!(logged(), [(Level::Warn, text.to_owned())]);
+}
+
 #[test]
 fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let _turn = begin(LevelFilter::Trace);

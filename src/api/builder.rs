@@ -20,6 +20,7 @@ use crate::runtime::{ServiceLink, Subscriber, Subscribers};
 use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::sorted::SortedMap;
 
 /// Holds the settings of a supervisor; returned from [`Supervisor::builder`]. Setters never fail;
@@ -55,7 +56,7 @@ pub struct SupervisorBuilder {
     /// The setting by which SIGINT and SIGTERM mean the end.
     pub(super) signals: Option<&'static str>,
     pub(super) signal_drain: Option<Duration>,
-    pub(super) signal_hooks: Vec<(i32, SignalCallback)>,
+    pub(super) signal_hooks: Vec<(Signal, SignalCallback)>,
     clock: Option<ManualClock>,
     #[cfg(all(unix, feature = "process"))]
     pub(super) output: Option<crate::task::out_lane::OnOutput>,

@@ -224,9 +224,8 @@ impl SupervisorHandle {
     /// ```
     /// # use threadvisor::prelude::*;
     /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
-    /// const SIGHUP: i32 = 1;
     /// let supervisor = Supervisor::builder()
-    ///     .on_signal(SIGHUP, |supervisor| {
+    ///     .on_signal(Signal::HUP, |supervisor| {
     ///         let _reload = supervisor.begin_reload();
     ///         // read the configuration, and restart the tasks that it concerns
     ///     })

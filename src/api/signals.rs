@@ -28,7 +28,7 @@ impl SupervisorBuilder {
     /// taken to have had its default effect.
     ///
     /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
-    /// signal 2 (SIGINT). Their former effect does not come back: they go to the supervisors that
+    /// SIGINT. Their former effect does not come back: they go to the supervisors that
     /// listen and, once none does, are ignored, so that they no longer end the program. Windows
     /// ends a program right after it was told that its console is closed or that the user logs off:
     /// there is no time for a shutdown. Every supervisor of the process shares one handler, which
@@ -111,7 +111,7 @@ impl SupervisorBuilder {
         signal: impl Into<Signal>,
         callback: impl FnMut(&SupervisorHandle) + Send + 'static,
     ) -> Self {
-        self.signal_hooks.push((signal.into().as_raw(), UserValue::new(Box::new(callback))));
+        self.signal_hooks.push((signal.into(), UserValue::new(Box::new(callback))));
         self
     }
 
@@ -122,7 +122,7 @@ impl SupervisorBuilder {
         if self.signals.is_none() && self.signal_hooks.is_empty() {
             return Ok((None, Vec::new()));
         }
-        let signals: Vec<_> = self.signal_hooks.iter().map(|(signal, _)| *signal).collect();
+        let signals: Vec<_> = self.signal_hooks.iter().map(|(signal, _)| signal.as_raw()).collect();
         let listener = Listener::start(self.signals, &signals, &self.threads, door)?;
         let hooks = self.signal_hooks.drain(..).map(|(signal, mut callback)| {
             let handle = SupervisorHandle::new(Arc::clone(door));

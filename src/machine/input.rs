@@ -10,6 +10,7 @@ use crate::vocabulary::id::{AttemptAddr, GroupAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 /// A fact, handed to [`Machine::step`](super::Machine::step).
@@ -50,7 +51,7 @@ pub(crate) enum Input {
     /// A shutdown was requested.
     ShutdownRequested(ShutdownCause),
     /// The process received a signal that means "end".
-    SignalReceived(i32),
+    SignalReceived(Signal),
     /// A thread has taken up an attempt.
     Claimed { attempt: AttemptAddr, at: Time },
     /// A body says that its attempt is ready, which is now overdue at `until`.

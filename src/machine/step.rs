@@ -120,7 +120,7 @@ impl Machine {
             Input::DrainRequested { cause, limit } => self.begin_drain(cause, limit, out),
             Input::IntakeEmpty => self.intake_empty(out),
             Input::ShutdownRequested(cause) => self.begin_shutdown(cause, out),
-            Input::SignalReceived(number) => self.signal(number, out),
+            Input::SignalReceived(signal) => self.signal(signal, out),
 
             // Reports of threads about their attempts.
             Input::Claimed { attempt, at } => {

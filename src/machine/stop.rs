@@ -10,6 +10,7 @@ use super::step::Machine;
 use super::task::{State, Stop};
 use crate::vocabulary::id::{SlotKey, TaskKey};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopReason};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 /// A signal this soon after the shutdown began, or after the last that counted, is the same
@@ -178,10 +179,10 @@ impl Machine {
     }
 
     /// Begins a drain or a shutdown, or makes it urgent.
-    pub(super) fn signal(&mut self, number: i32, out: &mut Vec<Effect>) {
+    pub(super) fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Running | Phase::Draining(_) => {
-                self.signal_end(ShutdownCause::Signal(number), out);
+                self.signal_end(ShutdownCause::Signal(signal), out);
             }
             Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
                 let (share, steps) = (Duration::ZERO, u32::MAX);

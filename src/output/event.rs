@@ -180,11 +180,12 @@ pub enum EventKind {
         /// Each of them was shorter than this: 10 ms.
         within: Duration,
     },
-    /// The thread of a silent, overdue or abandoned attempt was examined. Linux only.
+    /// The thread of a silent, overdue or abandoned attempt was examined, or the process that it
+    /// runs. Linux only.
     StallReport {
         /// The number of the attempt.
         attempt: u64,
-        /// What the thread is doing.
+        /// What it is doing.
         stall: Stall,
     },
     /// Cancel hooks of an attempt, one after the other, have run for more than 100 ms, or the

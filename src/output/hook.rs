@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::signal::Signal;
 
 /// What a hook was registered with.
 ///
@@ -22,8 +23,8 @@ use crate::vocabulary::id::TaskRef;
 pub enum HookSource {
     /// The attempt with this number, of the task that the event is about.
     Attempt(u64),
-    /// The supervisor, for the signal with this number.
-    Signal(i32),
+    /// The supervisor, for this signal.
+    Signal(Signal),
     /// The handle of the task that the event is about, for its end.
     TaskEnd,
 }
@@ -61,7 +62,7 @@ impl fmt::Display for RunningHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the hook")?;
         if let HookSource::Signal(signal) = self.source {
-            write!(f, " of signal {signal}")?;
+            write!(f, " of {signal}")?;
         }
         if let Some(task) = &self.task {
             write!(f, " for the end of {task}")?;

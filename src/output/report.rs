@@ -17,6 +17,7 @@ use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Seconds;
 
 /// Describes how a shutdown went. All callers get the same report, as part of the [`RunReport`].
@@ -359,7 +360,7 @@ impl RunReport {
                 let were = if *no_room == 1 { "was" } else { "were" };
                 format!("{} {were} lost for want of room", counted(*no_room, "submission"))
             })
-        } else if cause == ShutdownCause::Signal(SIGINT) && *cut_short > 0 {
+        } else if cause == ShutdownCause::Signal(Signal::INT) && *cut_short > 0 {
             (EXIT_INTERRUPTED, format!("SIGINT cut {} short", counted(*cut_short, "task")))
         } else {
             (0, "no task failed".to_owned())
@@ -377,7 +378,6 @@ const EXIT_NO_ROOM: u8 = 75;
 
 /// The code that shells give to a program that SIGINT has ended.
 const EXIT_INTERRUPTED: u8 = 130;
-const SIGINT: i32 = 2;
 
 impl From<&RunReport> for ExitCode {
     fn from(report: &RunReport) -> Self {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::output::error::debug_is_display;
 use crate::platform::chain::chain;
 use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::signal::Signal;
 
 /// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
@@ -90,10 +91,8 @@ pub enum StartError {
     /// The calling thread blocks this signal, and so would every thread of the supervisor: it would
     /// never arrive. Unblock it before `start()`, or call `start()` on a thread that does not block
     /// it. Linux only; elsewhere a blocked signal is not noticed.
-    #[error(
-        "signal {0} is blocked on this thread and would never arrive: unblock it before start()"
-    )]
-    SignalBlocked(i32),
+    #[error("{0} is blocked on this thread and would never arrive: unblock it before start()")]
+    SignalBlocked(Signal),
     /// A file or a device of [`ServiceManager`](crate::ServiceManager) could not be opened.
     #[error("service_manager cannot use {}: {}", Escaped(path.display()), shown(.source))]
     ServiceManager {

@@ -78,6 +78,7 @@ fn stuck() -> AbandonedAttempt {
         tid: Some(7),
         mark: None,
         stall: Some(Stall {
+            pid: None,
             syscall: Some("read".into()),
             wait_channel: Some("tty_read".into()),
             state: Some('D'),

@@ -37,7 +37,7 @@ pub(crate) fn in_words(kind: &EventKind) -> String {
             format!("attempt {attempt} does not return; abandoned after {}", Short(*ran))
         }
         E::AttemptStable { attempt, .. } => format!("attempt {attempt} is stable"),
-        E::StallReport { attempt, stall } => format!("attempt {attempt}: its thread is {stall}"),
+        E::StallReport { attempt, stall } => format!("attempt {attempt}: {}", stall.of_attempt()),
         E::RetryScheduled { attempt, delay, .. } => {
             format!("attempt {} follows in {}", attempt + 1, Short(*delay))
         }

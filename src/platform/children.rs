@@ -122,6 +122,12 @@ impl Children {
         state.oldest_of(task).map(Child::number)
     }
 
+    /// The number of the oldest process of an attempt.
+    pub(crate) fn pid_of_attempt(&self, attempt: AttemptAddr) -> Option<u32> {
+        let state = self.state.lock();
+        state.living.iter().find(|child| child.attempt == attempt).map(Child::number)
+    }
+
     /// The task and the number of each process, the oldest first.
     pub(crate) fn pids(&self) -> Vec<(TaskId, u32)> {
         let state = self.state.lock();
@@ -168,43 +174,8 @@ impl Child {
 }
 
 /// Of all signals, those that have names can be sent without unsafe code.
-fn named(signal: Signal) -> Option<Named> {
-    const ALL: [Named; 30] = [
-        Named::HUP,
-        Named::INT,
-        Named::QUIT,
-        Named::ILL,
-        Named::TRAP,
-        Named::ABORT,
-        Named::BUS,
-        Named::FPE,
-        Named::KILL,
-        Named::USR1,
-        Named::SEGV,
-        Named::USR2,
-        Named::PIPE,
-        Named::ALARM,
-        Named::TERM,
-        Named::CHILD,
-        Named::CONT,
-        Named::STOP,
-        Named::TSTP,
-        Named::TTIN,
-        Named::TTOU,
-        Named::URG,
-        Named::XCPU,
-        Named::XFSZ,
-        Named::VTALARM,
-        Named::PROF,
-        Named::WINCH,
-        Named::IO,
-        Named::SYS,
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Named::POWER,
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        Named::SYS,
-    ];
-    ALL.into_iter().find(|named| named.as_raw() == signal.as_raw())
+const fn named(signal: Signal) -> Option<Named> {
+    Named::from_named_raw(signal.as_raw())
 }
 
 #[cfg(test)]

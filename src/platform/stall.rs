@@ -1,4 +1,4 @@
-//! What the kernel knows about a thread that hangs: read from `/proc`, best effort.
+//! What the kernel knows about a thread or a process that hangs: read from `/proc`, best effort.
 
 use std::ffi::c_long;
 use std::fmt;
@@ -8,7 +8,8 @@ use crate::platform::clock::RealClock;
 use crate::platform::sync::channel;
 
 /// Describes what a hanging thread is doing, as far as Linux reports it: a thread that is blocked
-/// in `recvfrom` and uses no CPU looks different from one that spins.
+/// in `recvfrom` and uses no CPU looks different from one that spins. Of an attempt that runs a
+/// process, it is the first thread of that process, because its own only waits.
 ///
 /// ```
 /// # use threadvisor::Stall;
@@ -22,6 +23,8 @@ use crate::platform::sync::channel;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Stall {
+    /// The number of the process that was examined in place of the attempt's own thread.
+    pub pid: Option<u32>,
     /// The system call that the thread is in: its name if this crate knows it, otherwise `syscall
     /// 123`.
     pub syscall: Option<String>,
@@ -35,8 +38,20 @@ pub struct Stall {
     pub over: Duration,
 }
 
+impl Stall {
+    /// Says of an attempt what its thread does, or its process.
+    #[cfg(any(feature = "console", feature = "timeline"))]
+    pub(crate) fn of_attempt(&self) -> String {
+        let thread = if self.pid.is_none() { "thread is " } else { "" };
+        format!("its {thread}{self}")
+    }
+}
+
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pid) = self.pid {
+            write!(f, "process {pid} ")?;
+        }
         match (&self.syscall, &self.wait_channel, self.state) {
             (Some(call), Some(channel), _) => write!(f, "in {call} ({channel})")?,
             (Some(call), None, _) => write!(f, "in {call}")?,
@@ -56,6 +71,12 @@ pub(crate) fn own_tid() -> Option<u32> {
     }
     let link = std::fs::read_link("/proc/thread-self").ok()?;
     link.file_name()?.to_str()?.parse().ok()
+}
+
+/// Whether a process runs, and does not only wait to be reaped.
+#[cfg(all(unix, feature = "process"))]
+pub(crate) fn is_alive(pid: u32) -> bool {
+    !matches!(describe(pid).state, None | Some('Z' | 'X'))
 }
 
 /// How long threads are examined.
@@ -96,7 +117,8 @@ fn describe(tid: u32) -> Stall {
 }
 
 fn read(tid: u32, file: &str) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/self/task/{tid}/{file}")).ok()
+    // Found for the first thread of another process as well.
+    std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/{file}")).ok()
 }
 
 /// The fields of a `stat` file after the thread's name, which may contain any characters.

@@ -36,8 +36,7 @@ impl Prepared {
         let (told, of) = channel::bounded::<Pid>(1);
         threads::spawn_waiter(move || {
             let Ok(pid) = of.recv() else { return };
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            until_ended(pid);
             // This fails only if nobody listens any more.
             let _ = other.shutdown(Shutdown::Both);
         })?;
@@ -74,6 +73,23 @@ impl AsFd for WaitFd {
         }
     }
 }
+
+/// Whether the process has ended and can be reaped; an error if somebody else has reaped it.
+pub(crate) fn find_ended(pid: Pid) -> io::Result<bool> {
+    let options = ENDED | WaitIdOptions::NOHANG;
+    match waitid(WaitId::Pid(pid), options) {
+        Err(Errno::CHILD) => Err(Errno::CHILD.into()),
+        found => Ok(matches!(found, Ok(Some(_)))),
+    }
+}
+
+/// Waits until the process has ended.
+pub(crate) fn until_ended(pid: Pid) {
+    while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), ENDED) {}
+}
+
+/// It is not reaped.
+const ENDED: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
 
 #[cfg(target_os = "linux")]
 fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {

@@ -8,6 +8,8 @@ pub(crate) mod run;
 
 pub(crate) mod output;
 
+pub(crate) mod settings;
+
 pub(crate) mod exit;
 #[cfg(target_os = "linux")]
 pub(crate) mod notify;

@@ -9,6 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use rustix::net::{recvmsg, sockopt, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{getpgid, getuid, Pid};
 
 use crate::task::context::TaskContext;
 
@@ -31,9 +32,9 @@ impl Notify {
     }
 
     /// Takes one message; false if there is none. Anybody on this machine can send one, but only
-    /// those of our user count. Descriptors that come with it are closed, which is what the sender
-    /// of `BARRIER=1` waits for.
-    pub(super) fn receive(&self, ctx: &TaskContext) -> bool {
+    /// those of our user count, and those of the process's group: it may have given up that user.
+    /// Descriptors that come with it are closed, which is what the sender of `BARRIER=1` waits for.
+    pub(super) fn receive(&self, ctx: &TaskContext, group: Pid) -> bool {
         let (mut text, mut space) = ([0; 4096], [MaybeUninit::uninit(); SPACE]);
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut text)];
@@ -41,9 +42,12 @@ impl Notify {
         else {
             return false;
         };
-        let own = rustix::process::getuid();
+        let own = getuid();
         let is_ours = control.drain().any(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(from) => from.uid == own || from.uid.is_root(),
+            RecvAncillaryMessage::ScmCredentials(from) => {
+                let is_member = || getpgid(Some(from.pid)) == Ok(group);
+                from.uid == own || from.uid.is_root() || is_member()
+            }
             _ => false,
         });
         let text = String::from_utf8_lossy(&text[..received.bytes.min(text.len())]);

@@ -88,15 +88,8 @@ impl Pipe {
             // A pipe has no errors; whatever this is, nothing more comes.
             Err(_) => 0,
         };
-        let (stream, last) = (self.stream, &mut self.last);
-        let mut take = |line: &[u8], cut| {
-            let text = String::from_utf8_lossy(line);
-            note_last(last, &text);
-            take(stream, &text, cut);
-        };
         if read == 0 {
-            self.file = None;
-            self.lines.end(take);
+            self.end(take);
             return true;
         }
         if let Some(kept) = &mut self.kept {
@@ -104,19 +97,14 @@ impl Pipe {
             kept.bytes.extend_from_slice(&buffer[..fits]);
             kept.lost += (read - fits) as u64;
         }
-        self.lines.feed(&buffer[..read], &mut take);
+        self.lines.feed(&buffer[..read], taker(self.stream, &mut self.last, take));
         true
     }
 
     /// Nothing more is read. What has begun is the last line.
     pub(super) fn end(&mut self, take: Take<'_>) {
         if self.file.take().is_some() {
-            let (stream, last) = (self.stream, &mut self.last);
-            self.lines.end(|line, cut| {
-                let text = String::from_utf8_lossy(line);
-                note_last(last, &text);
-                take(stream, &text, cut);
-            });
+            self.lines.end(taker(self.stream, &mut self.last, take));
         }
     }
 
@@ -126,6 +114,18 @@ impl Pipe {
 
     pub(super) fn into_kept(self) -> Kept {
         self.kept.unwrap_or_default()
+    }
+}
+
+fn taker<'a>(
+    stream: OutputStream,
+    last: &'a mut VecDeque<String>,
+    take: Take<'a>,
+) -> impl FnMut(&[u8], bool) + 'a {
+    move |line, cut| {
+        let text = String::from_utf8_lossy(line);
+        note_last(last, &text);
+        take(stream, &text, cut);
     }
 }
 

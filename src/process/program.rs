@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::{Codes, ProcessExit};
+use super::exit::ProcessExit;
 use super::group;
 use super::output::ProcessOutput;
 use super::ready::ReadySign;
-use super::run::{self, Listening, OnLine, Settings};
+use super::run::{self, OnLine};
+use super::settings::Settings;
 use crate::output::error::{TaskError, TaskResult};
 use crate::output::output_line::OutputLine;
 use crate::platform::children::Whom;
@@ -63,22 +64,7 @@ impl Program {
 
     fn of(mut command: Command) -> Self {
         command.stdin(Stdio::null()).process_group(0);
-        let settings = Settings {
-            stop_signal: Signal::TERM,
-            stop_timeout: None,
-            stop_whom: Whom::Group,
-            leave_helpers: false,
-            codes: Codes::default(),
-            output: Listening {
-                capture: false,
-                merge_stderr: false,
-                max_line: 8 * 1024,
-                heartbeat: false,
-            },
-            reload_signal: Signal::HUP,
-            ready_by: None,
-        };
-        Self { command, settings, on_line: None, checked: false }
+        Self { command, settings: Settings::default(), on_line: None, checked: false }
     }
 
     /// Adds an argument.
@@ -350,7 +336,8 @@ impl TaskSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn process(name: impl Into<Arc<str>>, mut program: Program) -> Self {
-        let Settings { stop_timeout, ready_by, .. } = &mut program.settings;
+        let Settings { stop_timeout, ready_by, is_new, .. } = &mut program.settings;
+        *is_new.get_mut() = true;
         ready_by.get_or_insert(ReadySign::Started);
         let stop_timeout = *stop_timeout;
         let spec = Self::new(name, move |ctx| program.run(ctx).map(drop));

@@ -72,7 +72,10 @@ impl<'a> Awaited<'a> {
 
     pub(super) fn try_port(&mut self, ctx: &TaskContext) {
         self.say_if(ctx, |sign| match sign {
-            ReadySign::Port(address) => TcpStream::connect_timeout(address, TRY).is_ok(),
+            // While nobody listens, a connection may meet itself if the port is one of those that
+            // the system gives to connections.
+            ReadySign::Port(address) => TcpStream::connect_timeout(address, TRY)
+                .is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok()),
             _ => false,
         });
     }

@@ -19,55 +19,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::process::{waitid, WaitId, WaitIdOptions};
 
-use super::exit::{Codes, Ended, ProcessExit};
+use super::exit::{Ended, ProcessExit};
 use super::group;
 #[cfg(target_os = "linux")]
 use super::notify::Notify;
 use super::output::{Kept, Pipe, Take};
 use super::ready::{Awaited, ReadySign, BETWEEN_TRIES};
+use super::settings::Settings;
 use super::start::start;
 use crate::output::error::TaskResult;
 use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
 use crate::platform::children::{Child, Children, Whom};
 use crate::platform::clock::RealClock;
-use crate::platform::wait_fd::{Prepared, WaitFd};
+use crate::platform::unwind;
+use crate::platform::wait_fd::{find_ended, until_ended, Prepared, WaitFd};
 use crate::task::context::TaskContext;
 use crate::task::fact::Fact;
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::{RealTime, Seconds};
-
-/// What a program was told about its processes.
-pub(super) struct Settings {
-    pub(super) stop_signal: Signal,
-    /// `None` for two thirds of the grace.
-    pub(super) stop_timeout: Option<Duration>,
-    pub(super) stop_whom: Whom,
-    pub(super) leave_helpers: bool,
-    pub(super) codes: Codes,
-    pub(super) output: Listening,
-    pub(super) reload_signal: Signal,
-    pub(super) ready_by: Option<ReadySign>,
-}
-
-/// What is done with what they write.
-pub(super) struct Listening {
-    pub(super) capture: bool,
-    pub(super) merge_stderr: bool,
-    pub(super) max_line: usize,
-    pub(super) heartbeat: bool,
-}
-
-impl Settings {
-    /// Whether the output is needed, even if nobody is told of it.
-    const fn hears(&self) -> bool {
-        let sign = matches!(self.ready_by, Some(ReadySign::FirstOutput | ReadySign::Line(_)));
-        sign || self.output.heartbeat
-    }
-}
 
 pub(super) type OnLine = Box<dyn FnMut(&TaskContext, &OutputLine<'_>) + Send>;
 
@@ -110,6 +81,8 @@ struct Running<'a> {
     started_at: RealTime,
     wait: Option<WaitFd>,
     pipes: Vec<Pipe>,
+    /// The attempt was told to return.
+    told: bool,
     /// What it was sent to stop, if it was.
     asked: Option<Signal>,
     /// Why it was killed, if it was.
@@ -157,6 +130,15 @@ impl<'a> Running<'a> {
         // Whatever can be refused comes first, so that there is no process yet.
         ctx.cancel_fd()?;
         let prepared = Prepared::new()?;
+        #[cfg(target_os = "linux")]
+        let notify = match settings.ready_by {
+            Some(ReadySign::Notify) => {
+                let (notify, name) = Notify::new()?;
+                command.env("NOTIFY_SOCKET", name);
+                Some(notify)
+            }
+            _ => None,
+        };
         let merged = if piped && settings.output.merge_stderr {
             let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
             command.stdout(writer.try_clone()?).stderr(writer);
@@ -166,16 +148,6 @@ impl<'a> Running<'a> {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
             }
             None
-        };
-
-        #[cfg(target_os = "linux")]
-        let notify = match settings.ready_by {
-            Some(ReadySign::Notify) => {
-                let (notify, name) = Notify::new()?;
-                command.env("NOTIFY_SOCKET", name);
-                Some(notify)
-            }
-            _ => None,
         };
 
         let door = &ctx.record().door;
@@ -197,6 +169,7 @@ impl<'a> Running<'a> {
             started_at,
             wait: None,
             pipes: Vec::new(),
+            told: false,
             asked: None,
             killed: None,
             stolen: false,
@@ -230,8 +203,9 @@ impl<'a> Running<'a> {
         let (mut stage, mut buffer) = (Stage::Running, vec![0; READ]);
         let mut try_at = self.clock.now();
         loop {
-            if matches!(stage, Stage::Running) && self.ctx.is_cancelled() {
-                stage = self.tell();
+            if !self.told && self.ctx.is_cancelled() {
+                self.told = true;
+                stage = self.tell(stage);
             }
             stage = self.advance(stage);
             if matches!(stage, Stage::Running) && try_at <= self.clock.now() {
@@ -291,7 +265,7 @@ impl<'a> Running<'a> {
         let lives = matches!(stage, Stage::Running | Stage::Stopping { .. } | Stage::Killed);
         let wait = self.wait.as_ref().filter(|_| lives);
         // Once it is readable, it is so for ever.
-        let cancel = matches!(stage, Stage::Running).then(|| self.ctx.cancel_fd().ok()).flatten();
+        let cancel = (!self.told).then(|| self.ctx.cancel_fd().ok()).flatten();
         let pipes = self.pipes.iter().filter_map(Pipe::fd);
         #[cfg(target_os = "linux")]
         let notify = self.notify.as_ref().filter(|_| lives);
@@ -314,13 +288,17 @@ impl<'a> Running<'a> {
         }
         #[cfg(target_os = "linux")]
         if let Some(notify) = notify.filter(|_| found.next().unwrap_or(false)) {
-            notify.receive(self.ctx);
+            notify.receive(self.ctx, self.child.pid);
         }
         (ended, readable)
     }
 
-    /// The attempt was told: asks the process to stop.
-    fn tell(&mut self) -> Stage {
+    /// The attempt was told: asks the process to stop, if it has not ended.
+    fn tell(&mut self, stage: Stage) -> Stage {
+        if !matches!(stage, Stage::Running) {
+            // Only now there is a limit to the time for what is left in the pipes.
+            return self.draining();
+        }
         let told_at = self.clock.now();
         self.asked = Some(self.settings.stop_signal);
         self.send(self.settings.stop_signal, self.settings.stop_whom);
@@ -371,11 +349,12 @@ impl<'a> Running<'a> {
         // What it has said last is told before its end; but a helper may never be silent.
         #[cfg(target_os = "linux")]
         if let Some(notify) = &self.notify {
-            let _ = (0..1000).find(|_| !notify.receive(self.ctx));
+            let _ = (0..1000).find(|_| !notify.receive(self.ctx, self.child.pid));
         }
         match stage {
             Stage::Running => {
                 if !self.settings.leave_helpers {
+                    self.warn_of_daemon();
                     self.send(Signal::KILL, Whom::Group);
                 }
                 self.draining()
@@ -389,9 +368,25 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Says once what becomes of a program that has put itself into the background.
+    fn warn_of_daemon(&self) {
+        let is_quick = self.started_at.until(self.clock.now()) < QUICK;
+        if is_quick && self.settings.is_new.take() && group::has_living_members(self.child.pid) {
+            let task = self.ctx.record().task_ref();
+            // A logger is user code.
+            let _ = unwind::catch(|| {
+                log::warn!(
+                    target: "threadvisor",
+                    "the process of {task} has ended at once, and what it has left in the \
+                     background is killed: run it in the foreground, or leave_helpers"
+                );
+            });
+        }
+    }
+
     fn draining(&self) -> Stage {
         let now = self.clock.now();
-        let grace = self.ctx.remaining().filter(|_| self.asked.is_some());
+        let grace = self.ctx.remaining().filter(|_| self.told);
         let span = grace.map_or(LONGEST_DRAIN, |grace| LONGEST_DRAIN.min(grace / 2));
         Stage::Draining { until: now.after(span), quiet_at: now.after(QUIET) }
     }
@@ -416,10 +411,9 @@ impl<'a> Running<'a> {
 
     /// Whether it has really ended, and can be reaped.
     fn has_ended(&mut self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        let found = waitid(WaitId::Pid(self.child.pid), options);
-        self.stolen = matches!(found, Err(Errno::CHILD));
-        self.stolen || matches!(found, Ok(Some(_)))
+        let found = find_ended(self.child.pid);
+        self.stolen = found.is_err();
+        found.unwrap_or(true)
     }
 
     /// The number of a process that somebody else has reaped may be that of a stranger.
@@ -478,11 +472,13 @@ impl Drop for Running<'_> {
         }
         self.send(Signal::KILL, Whom::Group);
         // Not while the lock of all processes is held.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(Errno::INTR) = waitid(WaitId::Pid(self.child.pid), options) {}
+        until_ended(self.child.pid);
         self.reap();
     }
 }
+
+/// A service that ends so soon may have put itself into the background.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// How much is read at once.
 const READ: usize = 16 * 1024;

@@ -20,19 +20,22 @@ pub(super) fn start(
 ) -> TaskResult<(Child, std::process::Child)> {
     let (attempt, children) = (ctx.token().0.attempt, &ctx.record().door.children);
     let mut pause = Duration::from_millis(2);
-    for _ in 0..4 {
+    loop {
         match children.start(attempt, reload, || command.spawn()) {
-            Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) => {
+            Err(error) if is_busy(&error) && pause < LONGEST => {
                 ctx.sleep(pause)?;
                 pause *= 2;
             }
-            Err(error) => return Err(not_started(command, &error).into()),
-            Ok(started) => return Ok(started),
+            started => return Ok(started.map_err(|error| not_started(command, &error))?),
         }
     }
-    Ok(children
-        .start(attempt, reload, || command.spawn())
-        .map_err(|error| not_started(command, &error))?)
+}
+
+/// At this pause the file is busy for good.
+const LONGEST: Duration = Duration::from_millis(32);
+
+fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error())
 }
 
 /// The system's error names neither the program nor the directory, and does not say which of them

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use crate::platform::sync::Mutex;
 use crate::task::hook::Hook;
+use crate::vocabulary::signal::Signal;
 
 pub(crate) struct SignalHook {
-    pub(crate) signal: i32,
+    pub(crate) signal: Signal,
     hook: Hook,
     phase: Mutex<Phase>,
 }
@@ -28,7 +29,7 @@ enum Phase {
 }
 
 impl SignalHook {
-    pub(crate) fn new(signal: i32, call: impl FnMut() + Send + 'static) -> Self {
+    pub(crate) fn new(signal: Signal, call: impl FnMut() + Send + 'static) -> Self {
         // A nudge stays armed after a run; when it runs again is decided here.
         let hook = Hook::nudge(Duration::ZERO, call);
         Self { signal, hook, phase: Mutex::new(Phase::Idle) }
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_comes_while_its_hook_runs_is_remembered_once() {
-        let hook = SignalHook::new(1, || {});
+        let hook = SignalHook::new(Signal::HUP, || {});
         assert!(hook.ask());
         assert!(!hook.ask(), "one that waits will see it");
         assert!(hook.run().is_empty());
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_hook_that_panics_runs_at_the_next_signal_too() {
-        let hook = SignalHook::new(1, || panic!("on purpose"));
+        let hook = SignalHook::new(Signal::HUP, || panic!("on purpose"));
         for _ in 0..2 {
             assert!(hook.ask());
             assert_eq!(hook.run(), ["on purpose"]);

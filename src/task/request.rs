@@ -11,6 +11,7 @@ use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 /// An order or a question to the controller.
@@ -29,7 +30,7 @@ pub(crate) enum Request {
         not(all(unix, feature = "signals")),
         allow(dead_code, reason = "only a signal makes one")
     )]
-    Signal(i32),
+    Signal(Signal),
 }
 
 /// What the controller runs for a caller, with itself.

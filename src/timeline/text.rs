@@ -22,7 +22,7 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
         | E::AttemptReturned { error: Some(error), .. } => error.to_string(),
         E::TaskEnded { outcome: Outcome::Completed } => return None,
         E::TaskEnded { outcome } => outcome.to_string(),
-        E::StallReport { stall, .. } => format!("its thread is {stall}"),
+        E::StallReport { stall, .. } => stall.of_attempt(),
         E::WaitingForPermit { class: Some(class) } => format!("class {class}"),
         E::RetryScheduled { delay, cause, .. } => format!("{} s, {cause}", Seconds(*delay)),
         E::RunScheduled { delay, .. } => format!("{} s", Seconds(*delay)),

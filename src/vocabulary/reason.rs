@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::vocabulary::id::TaskId;
 use crate::vocabulary::label::{labels, named};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Seconds;
 
 /// Says why a token was cancelled: by the first request that reached the attempt.
@@ -388,7 +389,7 @@ pub enum ShutdownCause {
     /// and that body was told to return.
     CallerTold,
     /// The process received this signal.
-    Signal(i32),
+    Signal(Signal),
     /// This task ended by itself, and its spec has `TaskSpec::shutdown_on_end`.
     TaskEnded(TaskId),
     /// The controller thread panicked, which is a bug in this crate.
@@ -408,7 +409,7 @@ labels!(ShutdownCause {
 impl fmt::Display for ShutdownCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signal(number) => write!(f, "signal {number}"),
+            Self::Signal(signal) => signal.fmt(f),
             Self::TaskEnded(id) => write!(f, "task {id} ended"),
             Self::Requested
             | Self::Dropped

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
-use threadvisor::{FailureCause, PANIC_ISOLATION};
+use threadvisor::{FailureCause, Signal, PANIC_ISOLATION};
 
 use crate::support::{next, outcome_of};
 use crate::{child, deaf, ms, plays, Stage};
@@ -129,7 +129,7 @@ fn a_signal_wakes_what_only_a_hook_can_wake() {
             .status();
         assert!(kill.unwrap().success());
         let report = supervisor.wait_shutdown().unwrap();
-        assert!(matches!(report.shutdown.cause, ShutdownCause::Signal(15)));
+        assert!(matches!(report.shutdown.cause, ShutdownCause::Signal(Signal::TERM)));
         assert!(matches!(outcome_of(&task), Outcome::Cancelled { .. }));
         return println!("stopped by a signal");
     }

@@ -35,6 +35,36 @@ fn pass(span: Duration) {
     let _ = after(span).recv();
 }
 
+/// Waits until of the threads that have come since so many are left, and none of them is woken any
+/// more. Returns how many there are then.
+fn until_quiet(before: &BTreeMap<String, u64>, threads: usize) -> usize {
+    let own = || {
+        let mut now = switches();
+        now.retain(|thread, _| !before.contains_key(thread));
+        now
+    };
+    let step = Duration::from_millis(250);
+    let mut passed = Duration::ZERO;
+    // What is left of the pool may be more.
+    while own().len() > threads {
+        assert!(passed < SHRUNK, "{} threads are left", own().len());
+        pass(step);
+        passed += step;
+    }
+    // Whatever the last window still has to do is done then.
+    let mut quiet = own();
+    loop {
+        assert!(passed < SHRUNK, "it never comes to rest: {quiet:?}");
+        pass(MEASURED);
+        passed += MEASURED;
+        let now = own();
+        if now == quiet {
+            return now.len();
+        }
+        quiet = now;
+    }
+}
+
 #[test]
 fn ten_thousand_waiting_tasks_hold_three_threads_at_most_and_wake_none() {
     const NAME: &str = "idle::ten_thousand_waiting_tasks_hold_three_threads_at_most_and_wake_none";
@@ -57,33 +87,42 @@ fn ten_thousand_waiting_tasks_hold_three_threads_at_most_and_wake_none() {
     let waiting = |task: &TaskHandle| task.state() == TaskState::Waiting;
     while !tasks.iter().all(waiting) {}
 
-    let own = || {
-        let mut now = switches();
-        now.retain(|thread, _| !before.contains_key(thread));
-        now
-    };
-    let step = Duration::from_millis(250);
-    let mut passed = Duration::ZERO;
-    // The controller, and what is left of the pool.
-    while own().len() > 3 {
-        assert!(passed < SHRUNK, "{} threads are left", own().len());
-        pass(step);
-        passed += step;
-    }
-    // Whatever the last window still has to do is done then.
-    let mut quiet = own();
-    loop {
-        assert!(passed < SHRUNK, "it never comes to rest: {quiet:?}");
-        pass(MEASURED);
-        passed += MEASURED;
-        let now = own();
-        if now == quiet {
-            break;
-        }
-        quiet = now;
-    }
-    assert!(quiet.len() <= 3, "{quiet:?}");
+    let left = until_quiet(&before, 3);
+    assert!(left <= 3, "{left}");
     assert_eq!(handle.snapshot().unwrap().tasks.len(), TASKS);
     say("idle");
     supervisor.shutdown().unwrap();
+}
+
+#[cfg(feature = "process")]
+#[test]
+fn a_running_process_takes_one_thread_and_wakes_none_nor_does_a_service_manager() {
+    const NAME: &str =
+        "idle::a_running_process_takes_one_thread_and_wakes_none_nor_does_a_service_manager";
+    if !is_child() {
+        let program = Program::start(NAME, &[]);
+        program.expect("idle");
+        assert!(program.status().success());
+        return;
+    }
+    let place = std::env::temp_dir().join(format!("threadvisor-idle-{}", std::process::id()));
+    let manager = std::os::unix::net::UnixDatagram::bind(&place).unwrap();
+    let before = switches();
+    let builder = Supervisor::builder().on_output(|_| ());
+    let service = ServiceManager::socket(&place, None);
+    let supervisor = builder.service_manager(service).start().unwrap();
+    let sleeper = threadvisor::Program::new("sleep").arg("1000").capture();
+    let sleeper = TaskSpec::process("sleeper", sleeper).required();
+    supervisor.handle().add(sleeper).unwrap().wait_started().unwrap();
+    supervisor.handle().announce_ready();
+    let mut said = [0; 64];
+    let length = manager.recv(&mut said).unwrap();
+    assert!(said[..length].starts_with(b"READY=1"));
+
+    // The controller, the body that waits, and the lane of the output. The service has none.
+    let waits_for_it = usize::from(std::env::var_os("THREADVISOR_NO_PIDFD").is_some());
+    assert_eq!(until_quiet(&before, 3 + waits_for_it), 3 + waits_for_it);
+    fs::remove_file(&place).unwrap();
+    say("idle");
+    let _ = supervisor.shutdown().unwrap();
 }

@@ -18,7 +18,7 @@ mod unix {
     use signal_hook::low_level::raise;
     use threadvisor::crossbeam_channel::{after, unbounded, Receiver, Sender};
     use threadvisor::prelude::*;
-    use threadvisor::{HookSource, StartError, SupervisorBuilder};
+    use threadvisor::{HookSource, Signal, StartError, SupervisorBuilder};
 
     use crate::program::{is_child, say, Program};
     use crate::support::{next, no_op, on_thread, thread_name, Gate};
@@ -183,14 +183,14 @@ mod unix {
         for _ in 0..2 {
             raise(SIGUSR2).unwrap();
             let (source, line) = next(&told);
-            assert_eq!(source, HookSource::Signal(SIGUSR2));
+            assert_eq!(source, HookSource::Signal(Signal::USR2));
             assert!(line.contains(&format!(" signal={SIGUSR2} ")), "{line}");
         }
         assert!(supervisor.handle().snapshot().unwrap().is_healthy());
         raise(SIGUSR1).unwrap();
         let thread = next(&entered);
         // On a busy machine a panic takes long as well.
-        while next(&slow) != HookSource::Signal(SIGUSR1) {}
+        while next(&slow) != HookSource::Signal(Signal::USR1) {}
         let snapshot = std::iter::repeat_with(|| {
             let _ = after(Duration::from_millis(10)).recv();
             supervisor.handle().snapshot().unwrap()
@@ -203,8 +203,8 @@ mod unix {
         let ended = on_thread(move || supervisor.shutdown().unwrap());
         let report = next(&ended).shutdown;
         let [stuck] = &*report.stuck_hooks else { panic!("{report}") };
-        assert_eq!((stuck.source, &*stuck.thread), (HookSource::Signal(SIGUSR1), &*thread));
-        let line = format!("still running: the hook of signal {SIGUSR1}, on thread {thread}");
+        assert_eq!((stuck.source, &*stuck.thread), (HookSource::Signal(Signal::USR1), &*thread));
+        let line = format!("still running: the hook of SIGUSR1, on thread {thread}");
         assert!(report.to_string().contains(&line), "{report}");
         say("done");
     }

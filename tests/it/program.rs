@@ -66,7 +66,13 @@ impl Program {
     /// Waits for a line.
     #[track_caller]
     pub(crate) fn expect(&self, line: &str) {
-        while next(&self.lines) != line {}
+        let _ = self.until(line);
+    }
+
+    /// Waits for a line, and returns those before it.
+    #[track_caller]
+    pub(crate) fn until(&self, line: &str) -> Vec<String> {
+        std::iter::repeat_with(|| next(&self.lines)).take_while(|said| said != line).collect()
     }
 
     /// Sends the signal of this name.

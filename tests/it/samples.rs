@@ -103,14 +103,14 @@ fn of_all() -> Vec<EventKind> {
         E::GroupStopping { why: StopReason::Group, culprit: culprit.clone() },
         E::GroupStopping { why: StopReason::Stop, culprit: None },
         E::GroupEnded,
-        E::HookSlow { source: HookSource::Signal(1), ran: MS },
+        E::HookSlow { source: HookSource::Signal(1.into()), ran: MS },
         E::ThreadRefused { error: Arc::clone(&refused), retry_in: MS },
         E::ServiceSick { tasks: culprit.into_iter().collect() },
         E::NotifyFailed { error: refused },
         E::SubscriberOverflow { dropped: 3, first: 4, last: 6 },
         E::SubscriberPanicked { subscriber: "s".into(), message: "ouch".into() },
         E::DrainRequested { cause: ShutdownCause::Requested, limit: Some(MS) },
-        E::ShutdownRequested { cause: ShutdownCause::Signal(15) },
+        E::ShutdownRequested { cause: ShutdownCause::Signal(15.into()) },
         E::ShutdownEnded,
     ]
 }

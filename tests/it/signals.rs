@@ -43,7 +43,7 @@ mod unix {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use threadvisor::crossbeam_channel::{after, never};
     use threadvisor::prelude::*;
-    use threadvisor::{RunReport, ShutdownCause, StartError};
+    use threadvisor::{RunReport, ShutdownCause, Signal, StartError};
 
     use crate::program::{is_child, say, wait_for_parent, Program};
     use crate::runner::runner;
@@ -89,7 +89,7 @@ mod unix {
             let program = Program::start("signals::unix::a_signal_is_a_clean_stop", &[]);
             program.expect("runnable");
             program.signal(name);
-            program.expect(&format!("{:?}", ShutdownCause::Signal(number)));
+            program.expect(&format!("{:?}", ShutdownCause::Signal(number.into())));
             program.expect("0 abandoned");
             assert_eq!(program.status().code(), Some(0));
         }
@@ -108,7 +108,7 @@ mod unix {
         let program = Program::start("signals::unix::a_signal_ends_run", &[]);
         program.expect("runnable");
         program.signal("INT");
-        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT.into())));
         assert_eq!(program.status().code(), Some(130), "it was no resident");
     }
 
@@ -182,7 +182,7 @@ mod unix {
         let program = Program::start(name, &[]);
         program.expect("again");
         program.signal("TERM");
-        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
         program.signal("TERM");
         assert_eq!(program.status().signal(), Some(SIGTERM));
     }
@@ -204,7 +204,7 @@ mod unix {
         program.expect("runnable");
         program.signal("INT");
         program.signal("TERM");
-        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
         assert_eq!(program.status().code(), Some(0));
     }
 
@@ -232,7 +232,7 @@ mod unix {
         let program = Program::start(name, &[]);
         program.expect("heard");
         program.expect("heard");
-        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT)));
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT.into())));
         program.expect("heard");
         program.expect("heard");
         assert_eq!(program.status().signal(), Some(SIGTERM));
@@ -242,7 +242,7 @@ mod unix {
     fn a_signal_that_is_blocked_is_an_error_of_the_start() {
         if is_child() {
             let error = Supervisor::builder().shutdown_on_signals().start().unwrap_err();
-            assert!(matches!(error, StartError::SignalBlocked(SIGTERM)), "{error}");
+            assert!(matches!(error, StartError::SignalBlocked(Signal::TERM)), "{error}");
             say(&error.to_string());
             Supervisor::builder().start().unwrap();
             say("works without");
@@ -255,7 +255,7 @@ mod unix {
         }
         let name = "signals::unix::a_signal_that_is_blocked_is_an_error_of_the_start";
         let program = Program::start(name, &block);
-        let text = "signal 15 is blocked on this thread and would never arrive";
+        let text = "SIGTERM is blocked on this thread and would never arrive";
         program.expect(&format!("{text}: unblock it before start()"));
         program.expect("works without");
         assert_eq!(program.status().code(), Some(0));
@@ -279,7 +279,7 @@ mod unix {
         let program = Program::start(name, &[]);
         program.expect("runnable");
         program.signal("TERM");
-        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
         assert_eq!(program.status().code(), Some(0));
     }
 

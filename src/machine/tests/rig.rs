@@ -18,6 +18,7 @@ use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnsw
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
 use crate::vocabulary::plan::Limits;
 use crate::vocabulary::reason::{CancelReason, ShutdownCause};
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 /// What the script has said of an attempt. A script answers for the cell, right or wrong: it also
@@ -365,7 +366,7 @@ impl Rig {
     }
 
     pub(super) fn signal(&mut self) -> Orders {
-        self.input(Input::SignalReceived(15))
+        self.input(Input::SignalReceived(Signal::TERM))
     }
 
     pub(super) fn flushed(&mut self) -> Orders {

@@ -92,6 +92,7 @@ impl Controller {
         belongings.decide(decision);
         if !matches!(decision, Decision::Rejected(_)) {
             self.required.note_accepted(task.id, &belongings.record().name);
+            self.look_at_watchdog(task);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::task::request::Request;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 impl Controller {
@@ -192,14 +193,14 @@ impl Controller {
                 }
             }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
-            Request::Signal(number) => self.serve_signal(number),
+            Request::Signal(signal) => self.serve_signal(signal),
         }
     }
 
-    fn serve_signal(&mut self, number: i32) {
-        let hook = self.signal_hooks.iter().find(|hook| hook.signal == number);
+    fn serve_signal(&mut self, signal: Signal) {
+        let hook = self.signal_hooks.iter().find(|hook| hook.signal == signal);
         match hook {
-            None => self.feed(Input::SignalReceived(number)),
+            None => self.feed(Input::SignalReceived(signal)),
             Some(hook) if self.machine.is_running() && hook.ask() => {
                 self.pool.push_signal_hook(hook);
             }

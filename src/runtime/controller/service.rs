@@ -14,7 +14,7 @@ use crate::runtime::publish::About;
 use crate::runtime::required::Standing;
 use crate::runtime::service::{Facts, Service, ServiceSetup};
 use crate::task::request::ServiceRequest;
-use crate::vocabulary::id::{TaskKey, TaskRef};
+use crate::vocabulary::id::{TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::reason::TaskState;
 
 /// How long a required task may be down if nothing else says so.
@@ -109,6 +109,19 @@ impl Controller {
         link.service.release();
         if let Some(chores) = link.service.take_chores() {
             self.pool.push(Work::Chores(chores));
+        }
+    }
+
+    /// A task was accepted. If the service depends on it, it must be seen to hang before the
+    /// service manager misses a sign of life.
+    pub(super) fn look_at_watchdog(&mut self, TaskAddr { key, id }: TaskAddr) {
+        let Some(link) = self.service.as_mut().filter(|_| self.required.contains(id)) else {
+            return;
+        };
+        let task = self.machine.tasks().get(key);
+        let watchdog = task.and_then(|task| task.plan.watchdog);
+        if let (Some(watchdog), Some(belongings)) = (watchdog, self.values.get(key)) {
+            link.service.look_at_watchdog(&belongings.record().name, watchdog.max_silence);
         }
     }
 

@@ -264,6 +264,7 @@ mod tests {
     use crate::platform::sync::Mutex;
     use crate::platform::user_value::UserValue;
     use crate::task::on_signal::SignalHook;
+    use crate::vocabulary::signal::Signal;
 
     fn thread(n: usize) -> Thread {
         Thread { name: format!("w{n}").into(), tid: None }
@@ -287,7 +288,7 @@ mod tests {
         for n in 0..20 {
             errands.push_drop(drop_of(n, &dropped), now);
         }
-        let hook = Arc::new(SignalHook::new(1, || ()));
+        let hook = Arc::new(SignalHook::new(Signal::HUP, || ()));
         errands.push_hooks(HookOwner::Signal(hook), now);
 
         let first = errands.take(&thread(0), false, &clock);

@@ -2,7 +2,7 @@
 
 use super::shared::{Attempt, Examinee, Shared};
 use crate::output::error::TaskError;
-use crate::platform::stall;
+use crate::platform::stall::{self, Stall};
 use crate::platform::threads::{self, ThreadOptions};
 use crate::platform::unwind::{self, Payload};
 use crate::task::body::Body;
@@ -78,11 +78,31 @@ impl Shared {
     pub(super) fn examine(&self, examinees: Vec<Examinee>) {
         // A thread whose body has returned does something else by now.
         let still_there = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
-        let tids = examinees.iter().map(|it| still_there(it).and_then(|thread| thread.tid));
-        let stalls = stall::examine(&tids.collect::<Vec<_>>(), &self.door.clock.real);
-        for (examinee, stall) in examinees.into_iter().zip(stalls) {
+        let of_each = examinees.iter().map(|it| {
+            let tid = still_there(it)?.tid?;
+            Some(self.process_of(it).map_or((tid, None), |pid| (pid, Some(pid))))
+        });
+        let of_each: Vec<_> = of_each.collect();
+        let ids: Vec<_> = of_each.iter().map(|it| it.map(|(id, _)| id)).collect();
+        let stalls = stall::examine(&ids, &self.door.clock.real);
+        for ((examinee, of), stall) in examinees.into_iter().zip(of_each).zip(stalls) {
+            let pid = of.and_then(|(_, pid)| pid);
+            let stall = stall.map(|stall| Stall { pid, ..stall });
             self.door.post(Fact::Examined { cell: examinee.cell, stall });
         }
+    }
+
+    /// The process for whose end the thread waits, unless that has ended.
+    #[cfg(all(unix, feature = "process"))]
+    fn process_of(&self, it: &Examinee) -> Option<u32> {
+        let pid = self.door.children.pid_of_attempt(it.cell.attempt)?;
+        stall::is_alive(pid).then_some(pid)
+    }
+
+    #[cfg(not(all(unix, feature = "process")))]
+    #[allow(clippy::unused_self, reason = "processes need a feature")]
+    const fn process_of(&self, _: &Examinee) -> Option<u32> {
+        None
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::platform::chain::chain;
 use crate::platform::sync::Mutex;
+use crate::platform::unwind;
 
 /// Files and devices, and what is still to be done with them. One worker at a time does it.
 pub(in crate::runtime) struct Chores {
@@ -32,7 +33,7 @@ pub(super) struct Files {
     pub(super) device: Option<File>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Chore {
     /// Say that the service is ready.
     Ready,
@@ -42,6 +43,8 @@ pub(super) enum Chore {
     Pet,
     /// Let go of that watchdog, so that it does not bite.
     Release,
+    /// Log this: a logger is user code.
+    Warn(String),
 }
 
 impl Chores {
@@ -104,6 +107,9 @@ impl Files {
                     Ok(device) => self.device = Some(device),
                     Err(error) => failed(named(path.display(), &error)),
                 }
+            }
+            Chore::Warn(text) => {
+                let _ = unwind::catch(|| log::warn!(target: "threadvisor", "{text}"));
             }
             Chore::Release => {
                 if let (Some(mut device), Some(path)) = (self.device.take(), &self.watchdog) {

@@ -19,7 +19,8 @@ use state::{Again, ServiceState};
 
 use crate::platform::notify::{monotonic_micros, NotifySocket};
 use crate::task::request::ServiceRequest;
-use crate::vocabulary::time::RealTime;
+use crate::vocabulary::escaped::Escaped;
+use crate::vocabulary::time::{RealTime, Seconds};
 
 /// How the service manager is to be told.
 #[derive(Debug, Default)]
@@ -154,6 +155,17 @@ impl Service {
             self.add(Chore::Pet);
         }
         error
+    }
+
+    /// Warns of a required task whose watchdog comes too late.
+    pub(super) fn look_at_watchdog(&mut self, task: &str, span: Duration) {
+        if self.state.ping_period().is_some_and(|period| span >= period) {
+            let (task, span) = (Escaped(task), Seconds(span));
+            self.add(Chore::Warn(format!(
+                "the watchdog of the required task {task}, {span} s, is not below half of the \
+                 service manager's: that may act before the task's own remedy"
+            )));
+        }
     }
 
     /// Only the first failure in a row is published.

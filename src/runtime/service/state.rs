@@ -164,6 +164,11 @@ impl ServiceState {
         }
     }
 
+    /// How often a sign of life is given: twice in each period of the service manager.
+    pub(super) const fn ping_period(&self) -> Option<Duration> {
+        self.watchdog.period
+    }
+
     pub(super) fn is_starting(&self) -> bool {
         self.phase == Phase::Starting
     }

@@ -38,7 +38,7 @@ impl Listener {
         let masks = Masks::read();
         wanted.retain(|&signal| !masks.is_ignored(signal));
         if let Some(&signal) = wanted.iter().find(|&&signal| masks.is_blocked(signal)) {
-            return Err(StartError::SignalBlocked(signal));
+            return Err(StartError::SignalBlocked(signal.into()));
         }
 
         note_effects(&wanted, masks).map_err(StartError::Signals)?;
@@ -49,7 +49,7 @@ impl Listener {
         let spawned = options.spawn("sig", Some(STACK), move |_| {
             crate::task::current::belong_to(&door);
             for signal in signals.forever() {
-                door.send(Request::Signal(signal));
+                door.send(Request::Signal(signal.into()));
             }
         });
         spawned.map_err(|source| StartError::Thread { name: options.name_of("sig"), source })?;

@@ -9,9 +9,9 @@ use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::task::door::Door;
 use crate::task::request::Request;
+use crate::vocabulary::signal::Signal;
 
 /// What C calls Ctrl-C on Windows, too. Which of the console's events came is not known.
-const SIGINT: i32 = 2;
 
 /// Listens for Ctrl-C until dropped. If nobody listens, Ctrl-C has no effect.
 pub(crate) struct Listener(Arc<Door>);
@@ -51,7 +51,7 @@ impl Listener {
 /// destructors of users.
 fn tell_listeners() {
     for door in &PROCESS.lock().listeners {
-        door.send(Request::Signal(SIGINT));
+        door.send(Request::Signal(Signal::INT));
     }
 }
 

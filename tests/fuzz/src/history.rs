@@ -142,7 +142,7 @@ impl History {
                 self.stuck_hooks -= 1;
                 self.step(Input::HookReturned);
             }
-            4 => self.step(Input::SignalReceived(15)),
+            4 => self.step(Input::SignalReceived(15.into())),
             5 => self.step(Input::ShutdownRequested(ShutdownCause::Requested)),
             6 => self.close_one(bytes),
             _ => match bytes.byte() % 4 {

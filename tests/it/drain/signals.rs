@@ -49,7 +49,7 @@ fn the_first_signal_lets_work_end() {
     program.signal("TERM");
     program.expect("drains");
     program.go_on();
-    program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM)));
+    program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
     program.expect("0 unfinished");
     assert_eq!(program.status().code(), Some(0));
 }

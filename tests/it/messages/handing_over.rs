@@ -18,7 +18,7 @@ fn of_a_start() {
     for (what, error) in [
         ("StartError::Invalid", StartError::Invalid(invalid)),
         ("StartError::Signals", StartError::Signals(system())),
-        ("StartError::SignalBlocked", StartError::SignalBlocked(15)),
+        ("StartError::SignalBlocked", StartError::SignalBlocked(15.into())),
         ("StartError::Thread", {
             StartError::Thread { name: "ctl-threadvisor".to_owned(), source: system() }
         }),

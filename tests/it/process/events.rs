@@ -127,3 +127,51 @@ fn a_body_may_run_several_processes() {
     assert!(!super::is_alive(&second));
     assert!(run_once(sh("exit 0")).is_ok());
 }
+
+/// What its own thread does is known: it waits.
+#[test]
+fn a_process_is_looked_at_in_place_of_its_thread() {
+    let (tell, told) = unbounded();
+    let builder = Supervisor::builder().grace(LONG).on_event(move |event| {
+        if let EventKind::StallReport { stall, .. } = &event.kind {
+            let _ = tell.send(stall.clone());
+        }
+    });
+    let supervisor = builder.start().unwrap();
+    let (program, lines) = heard(sh("trap '' TERM; echo up; exec sleep 1000"));
+    let spec = TaskSpec::process("task", program).timeout(200 * MS);
+    let task = supervisor.handle().add(spec.restart(RestartPolicy::Never)).unwrap();
+    next(&lines);
+    let stall = next(&told);
+    let pid = task.pid().unwrap();
+    assert_eq!(stall.pid, Some(pid));
+    assert!(stall.to_string().starts_with(&format!("process {pid} ")), "{stall}");
+    assert_ne!(stall.syscall.as_deref(), Some("ppoll"), "{stall}");
+    assert!(task.signal(Signal::KILL));
+    let _ = outcome_of(&task);
+}
+
+/// Its process has ended, and so the thread has something else to do.
+#[test]
+fn a_thread_whose_process_has_ended_is_looked_at_itself() {
+    let (tell, told) = unbounded();
+    let builder = Supervisor::builder().grace(10 * MS).on_event(move |event| {
+        if let EventKind::StallReport { stall, .. } = &event.kind {
+            let _ = tell.send(stall.clone());
+        }
+    });
+    let supervisor = builder.start().unwrap();
+    let (go_on, gate) = bounded::<()>(0);
+    let (say, said) = unbounded();
+    let program = sh("echo $$").on_line(move |_, line| {
+        let _ = say.send(line.text.to_owned());
+        let _ = gate.recv();
+    });
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    super::until_dead(&next(&said));
+    assert!(task.restart());
+    assert_eq!(next(&told).pid, None);
+    drop(go_on);
+    task.cancel();
+    let _ = outcome_of(&task);
+}

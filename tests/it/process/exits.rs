@@ -90,6 +90,15 @@ fn a_stranger_with_the_pipe_does_not_hold_up_the_end() {
     run_once(Program::new("kill").args(["-KILL", &pid])).unwrap();
 }
 
+/// One that never stops writing is heard for a second.
+#[test]
+fn a_stranger_that_goes_on_writing_does_not_hold_up_the_end_either() {
+    let (program, lines) = heard(sh("setsid sh -c 'echo $$; exec yes' & sleep 0.2"));
+    run_once(program).unwrap();
+    let pid = next(&lines);
+    until_dead(&pid);
+}
+
 #[test]
 fn a_process_is_run_again_as_any_body() {
     let supervisor = Supervisor::builder().start().unwrap();

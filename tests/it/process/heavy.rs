@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{id, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{after, unbounded};
 use threadvisor::prelude::*;
 
-use super::{run_once, sh, MS};
+use super::{children, run_once, sh, MS};
 use crate::support::outcome_of;
 
 /// What a process may be like.
@@ -49,14 +49,6 @@ fn groups() -> BTreeMap<String, String> {
             (!matches!(fields[0], "Z" | "X")).then(|| (fields[2].to_owned(), stat.clone()))
         })
         .collect()
-}
-
-/// The processes that this one has to reap, by any of its threads.
-fn children() -> Vec<String> {
-    let threads = fs::read_dir(format!("/proc/{}/task", id())).unwrap().filter_map(Result::ok);
-    let lists = threads.filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
-    let lists: Vec<_> = lists.collect();
-    lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect()
 }
 
 fn descriptors() -> usize {

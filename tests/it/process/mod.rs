@@ -9,6 +9,7 @@ mod outputs;
 mod readiness;
 mod starts;
 mod stops;
+mod terminal;
 
 use std::fs;
 use std::time::Duration;
@@ -50,6 +51,14 @@ pub(crate) fn is_alive(pid: &str) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The processes that this one has to reap, by any of its threads.
+pub(crate) fn children() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let lists = threads.filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
+    let lists: Vec<_> = lists.collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect()
 }
 
 /// Waits until a process that was killed is gone.

@@ -1,15 +1,20 @@
 //! By what a process shows that it is ready, and that it is alive.
 
+use std::io::{ErrorKind, IoSlice, Read};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
+use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred};
+use rustix::process::{getpid, Gid, Pid, Uid};
 use threadvisor::crossbeam_channel::{unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::{Program, ReadySign};
 
-use super::{sh, LONG, MS};
+use super::{heard, run_once, sh, LONG, MS};
 use crate::program::is_child;
 use crate::runner::runner;
 use crate::support::{next, outcome_of, WATCHDOG};
@@ -67,13 +72,92 @@ fn a_process_is_ready_when_its_port_is_open() {
     while !is_ready() {}
 }
 
+/// A socket that says something to the supervisor with this address.
+fn connected(address: &str) -> UnixDatagram {
+    let address = SocketAddr::from_abstract_name(address.strip_prefix('@').unwrap()).unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect_addr(&address).unwrap();
+    socket
+}
+
 /// In the program: says this to its supervisor.
 fn notify(message: &str) {
     let name = std::env::var("NOTIFY_SOCKET").unwrap();
-    let address = SocketAddr::from_abstract_name(name.strip_prefix('@').unwrap()).unwrap();
-    let socket = UnixDatagram::unbound().unwrap();
-    socket.connect_addr(&address).unwrap();
-    socket.send(message.as_bytes()).unwrap();
+    connected(&name).send(message.as_bytes()).unwrap();
+}
+
+/// Sends this with something beside it.
+fn send_with(
+    socket: &UnixDatagram,
+    message: &str,
+    beside: SendAncillaryMessage<'_, '_>,
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(beside));
+    let text = IoSlice::new(message.as_bytes());
+    sendmsg(socket, &[text], &mut control, SendFlags::empty())
+}
+
+#[test]
+fn only_those_of_the_same_user_or_of_the_group_are_heard() {
+    let program = sh("echo $NOTIFY_SOCKET; exec sleep 1000").ready_by(ReadySign::Notify);
+    let (program, lines) = heard(program);
+    let (supervisor, events) = observed();
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    let socket = connected(&next(&lines));
+    let own = || supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().clone();
+    let until_marked = |label: &str| while own().mark.map_or(true, |mark| mark.label != label) {};
+
+    // Only root may say that somebody else says something.
+    let pretend = |pid, message| {
+        let other = UCred { pid, uid: Uid::from_raw(54_321), gid: Gid::from_raw(54_321) };
+        send_with(&socket, message, SendAncillaryMessage::ScmCredentials(other))
+    };
+    let child = Pid::from_raw(task.pid().unwrap().try_into().unwrap()).unwrap();
+    if pretend(child, "STATUS=of the group").is_ok() {
+        until_marked("of the group");
+        pretend(getpid(), "READY=1\nSTATUS=of a stranger").unwrap();
+    }
+    socket.send(b"STATUS=of the same user").unwrap();
+    until_marked("of the same user");
+    assert!(!own().ready);
+
+    for _ in 0..2 {
+        socket.send(b"READY=1\nSTATUS=twice").unwrap();
+    }
+    // What is sent with a message is closed, and so the sender knows that it was read.
+    let (end, mut other) = UnixStream::pair().unwrap();
+    let beside = [end.as_fd()];
+    send_with(&socket, "BARRIER=1", SendAncillaryMessage::ScmRights(&beside)).unwrap();
+    drop(end);
+    other.set_read_timeout(Some(WATCHDOG)).unwrap();
+    assert_eq!(until_read(&mut other), 0);
+    until_marked("twice");
+    supervisor.handle().flush_events().unwrap();
+    assert_eq!(events.try_iter().filter(|label| *label == "attempt_ready").count(), 1);
+}
+
+/// Other tests of this process send it signals.
+fn until_read(stream: &mut UnixStream) -> usize {
+    loop {
+        match stream.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read.unwrap(),
+        }
+    }
+}
+
+/// Another program says it, and has ended by the time that it is heard.
+#[test]
+fn a_helper_may_say_it() {
+    let script = r#"socket(S, AF_UNIX, SOCK_DGRAM, 0); $ENV{NOTIFY_SOCKET} =~ /^@(.*)/;
+                    send(S, "READY=1", 0, pack_sockaddr_un("\0$1"))"#;
+    let perl = |script| format!("perl -MSocket -e '{script}'");
+    if run_once(sh(&perl("1"))).is_ok() {
+        let says = sh(&format!("{}; exec sleep 1000", perl(script)));
+        until_ready(says.ready_by(ReadySign::Notify));
+    }
 }
 
 #[test]

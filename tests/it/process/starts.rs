@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{id, Command};
 
+use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use threadvisor::crossbeam_channel::after;
 use threadvisor::prelude::*;
 use threadvisor::Program;
 
-use super::{heard, run_once, sh, MS};
+use super::{children, heard, run_once, sh, MS};
 use crate::program::{is_child, say, Program as TestProgram};
 use crate::support::{next, on_thread, outcome_of};
 
@@ -165,5 +166,50 @@ fn where_the_status_of_a_child_is_lost_there_is_none() {
     let name = "process::starts::where_the_status_of_a_child_is_lost_there_is_none";
     let program = TestProgram::start(name, &["env", "--ignore-signal=CHLD"]);
     program.expect("this process ignores SIGCHL");
+    assert!(program.status().success());
+}
+
+/// Neither a process nor the thread that waits for it can be had for a while.
+#[test]
+fn where_no_process_can_be_had_it_is_tried_again() {
+    const OTHER_USER: [&str; 4] = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
+    if is_child() {
+        let supervisor = Supervisor::builder().prespawn(1).start().unwrap();
+        let handle = supervisor.handle();
+        let before = getrlimit(Resource::Nproc);
+        setrlimit(Resource::Nproc, Rlimit { current: Some(1), ..before }).unwrap();
+        let spec = TaskSpec::process("late", Program::new("true"));
+        let task = handle.add(spec.backoff(BackoffPolicy::constant(MS))).unwrap();
+        let failed = loop {
+            let snapshot = handle.snapshot().unwrap();
+            let own = snapshot.task(task.id()).unwrap();
+            if own.failures > 1 {
+                break own.last_failure.clone().unwrap();
+            }
+        };
+        assert!(children().is_empty());
+        setrlimit(Resource::Nproc, before).unwrap();
+        assert!(outcome_of(&task).is_success());
+        return say(&failed.to_string());
+    }
+    // The limit is none for root.
+    let before: &[&str] = if getuid().is_root() { &OTHER_USER } else { &[] };
+    let can_be_run = |words: &[&str]| {
+        let own = std::env::current_exe().unwrap();
+        let mut command = Command::new(words[0]);
+        let status = command.args(&words[1..]).arg(own).arg("--list").output();
+        status.is_ok_and(|output| output.status.success())
+    };
+    if !before.is_empty() && !can_be_run(before) {
+        return;
+    }
+    let name = "process::starts::where_no_process_can_be_had_it_is_tried_again";
+    let program = TestProgram::start(name, before);
+    let refused = "Resource temporarily unavailable (os error 11)";
+    if std::env::var_os("THREADVISOR_NO_PIDFD").is_some() {
+        program.expect(refused);
+    } else {
+        program.expect(&format!("cannot start true: {refused}"));
+    }
     assert!(program.status().success());
 }

@@ -228,3 +228,105 @@ fn the_time_to_stop_raises_a_grace_that_is_not_set_and_is_refused_above_one_that
         ("stop_timeout", "give at most `grace`, or raise that")
     );
 }
+
+#[test]
+fn without_an_end_of_the_grace_a_process_has_all_the_time_it_takes() {
+    let script = "trap 'echo term' TERM; trap 'exit 0' USR1; echo up; while :; do sleep 0.01; done";
+    let supervisor = Supervisor::builder().grace(None).start().unwrap();
+    let (program, lines) = heard(sh(script));
+    let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+    next(&lines);
+    task.cancel();
+    until(&lines, "term");
+    assert!(task.outcome().is_none());
+    assert!(task.signal(Signal::USR1));
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
+}
+
+#[test]
+fn a_process_that_is_replaced_is_gone_before_its_successor_starts() {
+    let script = "(trap 'sleep 0.1; exit' TERM; echo $$; while :; do sleep 0.01; done) & \
+                  echo up; wait";
+    let (supervisor, first, lines) = started(LONG, sh(script));
+    let mut said = [next(&lines), next(&lines)];
+    said.sort();
+    let (program, later) = heard(sh("echo up; exec sleep 1000"));
+    let second = TaskSpec::process("task", program);
+    let second = supervisor.handle().submit(second, AdmissionPolicy::Replace).unwrap();
+    next(&later);
+    assert!(!is_alive(&said[0]));
+    let _ = outcome_of(&first);
+    second.cancel();
+    let _ = outcome_of(&second);
+}
+
+#[test]
+fn a_shutdown_ends_many_deaf_processes_at_once() {
+    let supervisor = Supervisor::builder().grace(LONG).start().unwrap();
+    let (tell, lines) = unbounded();
+    let specs: Vec<_> = (0..200)
+        .map(|n| {
+            let tell = tell.clone();
+            let deaf = sh("trap '' TERM; echo $$; exec sleep 1000").stop_timeout(20 * MS);
+            let deaf = deaf.on_line(move |_, line| drop(tell.send(line.text.to_owned())));
+            TaskSpec::process(format!("deaf {n}"), deaf)
+        })
+        .collect();
+    supervisor.handle().add_all(specs).unwrap();
+    let pids: Vec<_> = (0..200).map(|_| next(&lines)).collect();
+    let report = supervisor.shutdown().unwrap();
+    assert_eq!(report.outcomes.cancelled, 200);
+    assert!(!pids.iter().any(|pid| is_alive(pid)));
+}
+
+/// What holds the pipe is not of the group, and never silent.
+#[test]
+fn a_stop_while_the_rest_of_the_output_is_read_is_obeyed_in_time() {
+    let script = "setsid sh -c 'echo $$; while :; do echo x; sleep 0.01; done' & \
+                  sleep 0.1; echo leader $$";
+    let (_supervisor, task, lines) = started(900 * MS, sh(script));
+    let stranger = next(&lines);
+    let leader = loop {
+        if let Some(pid) = next(&lines).strip_prefix("leader ") {
+            break pid.to_owned();
+        }
+    };
+    until_dead(&leader);
+    task.cancel();
+    let outcome = outcome_of(&task);
+    super::run_once(Program::new("kill").args(["-KILL", &stranger])).unwrap();
+    assert!(!matches!(outcome, Outcome::Abandoned { .. }), "{outcome}");
+}
+
+#[cfg(feature = "signals")]
+#[test]
+fn a_second_signal_to_the_supervisor_leaves_no_process() {
+    use crate::program::{is_child, say, Program as TestProgram};
+    use threadvisor::crossbeam_channel::after;
+
+    if !is_child() {
+        let name = "process::stops::a_second_signal_to_the_supervisor_leaves_no_process";
+        let program = TestProgram::start(name, &[]);
+        program.expect("gone");
+        assert!(program.status().success());
+        return;
+    }
+    let builder = Supervisor::builder().shutdown_on_signals().grace(LONG);
+    let supervisor = builder.start().unwrap();
+    let handle = supervisor.handle();
+    let (program, lines) = heard(sh("trap '' TERM; echo $$; exec sleep 1000"));
+    let task = handle.add(TaskSpec::process("deaf", program)).unwrap();
+    let pid = next(&lines);
+    let ended = on_thread(move || supervisor.wait_shutdown().unwrap());
+    let raise = || signal_hook::low_level::raise(Signal::TERM.as_raw()).unwrap();
+    raise();
+    while !handle.snapshot().unwrap().shutting_down {}
+    // One that comes sooner counts as the echo of the first.
+    let _ = after(400 * MS).recv();
+    assert!(is_alive(&pid) && task.outcome().is_none());
+    raise();
+    let report = next(&ended);
+    assert_eq!(report.outcomes.abandoned, 1, "{report}");
+    until_dead(&pid);
+    say("gone");
+}

@@ -18,7 +18,7 @@ use threadvisor::crossbeam_channel::{after, unbounded};
 use threadvisor::prelude::*;
 
 use crate::program::{is_child, say, Program};
-use crate::support::{no_op, outcome_of, resident, Puppet, Rig, WATCHDOG};
+use crate::support::{no_op, outcome_of, resident, Gate, Puppet, Rig, WATCHDOG};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);
@@ -127,6 +127,44 @@ fn a_service_is_ready_once_its_last_required_task_is() {
     drop(supervisor);
     let said = manager.so_far();
     assert!(said.iter().all(|text| !text.contains("READY")), "{said:?}");
+}
+
+#[test]
+fn a_service_is_ready_once_all_of_a_required_group_is() {
+    let manager = Manager::new();
+    let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();
+    let handle = supervisor.handle();
+    let (say, may_say) = unbounded::<()>();
+    let last = TaskSpec::new("last", move |ctx| {
+        let _ = may_say.recv();
+        ctx.ready();
+        Ok(ctx.sleep(Duration::MAX)?)
+    });
+    let group = GroupSpec::new("line").then(resident("first")).then(last.ready_within(LONG));
+    let group = handle.add_group(group.required()).unwrap();
+    handle.announce_ready();
+    let last = &group.members()[1];
+    last.wait_started().unwrap();
+    let _ = handle.snapshot().unwrap();
+    assert!(manager.so_far().is_empty());
+    drop(say);
+    assert_eq!(manager.next(), "READY=1\nSTATUS=2 tasks");
+}
+
+/// Nobody looks at it: its own setting would have to ask for that.
+#[test]
+fn a_task_without_a_watchdog_that_hangs_stops_no_sign() {
+    let manager = Manager::new();
+    let service = manager.service(Some(20 * MS));
+    let supervisor = Supervisor::builder().service_manager(service).grace(MS).start().unwrap();
+    let gate = Gate::new();
+    supervisor.handle().add(TaskSpec::new("hangs", gate.body()).required()).unwrap();
+    gate.wait_entered();
+    supervisor.handle().announce_ready();
+    assert!(manager.next().starts_with("READY=1"));
+    for _ in 0..3 {
+        let _ = manager.until("WATCHDOG=1");
+    }
 }
 
 #[test]

@@ -419,14 +419,14 @@ fn the_first_signal_drains_the_second_shuts_down_and_the_third_ends_the_grace() 
     let mut rig = with_signals();
     rig.run(task("t").grace(Duration::MAX));
     rig.at(ms(5)).signal().gives(
-        "* drain requested: signal 15, limit 1s
+        "* drain requested: SIGTERM, limit 1s
         drain until 1.005s",
     );
     // An echo each.
     rig.at(ms(305)).signal().gives("");
     rig.at(ms(306)).signal().gives(
         "unfinished t
-        * shutdown requested: signal 15
+        * shutdown requested: SIGTERM
         close door
         * t slot terminating
         tell t/1 shutdown until 1.306s",
@@ -451,7 +451,7 @@ fn the_first_signal_within_a_drain_that_was_requested_is_a_drain_as_well() {
         assert_eq!(orders.mentions("drain until"), limit > ms(1000));
         assert_eq!(crate::machine::tests::render::show(rig.deadline()), until);
         rig.at(ms(200)).signal().gives("");
-        rig.at(ms(450)).signal().has("* shutdown requested: signal 15");
+        rig.at(ms(450)).signal().has("* shutdown requested: SIGTERM");
     }
 }
 
@@ -460,7 +460,7 @@ fn without_a_drain_for_signals_the_first_one_ends_a_drain() {
     let mut rig = Rig::new();
     rig.run(task("t"));
     rig.drain(ms(500)).whatever();
-    rig.signal().has("* shutdown requested: signal 15");
+    rig.signal().has("* shutdown requested: SIGTERM");
 }
 
 #[test]

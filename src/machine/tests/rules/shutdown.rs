@@ -293,7 +293,7 @@ fn the_first_cause_counts() {
 #[test]
 fn a_signal_begins_a_shutdown() {
     let mut rig = Rig::new();
-    rig.signal().has("* shutdown requested: signal 15");
+    rig.signal().has("* shutdown requested: SIGTERM");
 }
 
 #[test]

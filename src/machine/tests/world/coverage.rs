@@ -19,6 +19,7 @@ use crate::vocabulary::policy::{
 use crate::vocabulary::reason::{
     CancelReason, Decision, FailureCause, Rejection, ShutdownCause, StopReason,
 };
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 type Name = &'static str;
@@ -233,7 +234,7 @@ impl Coverage {
                 self.all(machine, "shutdown");
             }
             Input::SignalReceived(_) => {
-                self.met("cause", ShutdownCause::Signal(0).label());
+                self.met("cause", ShutdownCause::Signal(Signal::TERM).label());
                 self.all(machine, if machine.is_running() { "shutdown" } else { "urgent" });
             }
             _ => unreachable!("{input:?} ends nothing"),

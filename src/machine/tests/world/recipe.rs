@@ -13,6 +13,7 @@ use crate::vocabulary::id::TaskId;
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 /// What makes a world; the same recipe, the same world.
@@ -72,7 +73,7 @@ pub(super) enum Wish {
     Await(Target, Duration),
     Drain(ShutdownCause, Duration),
     End(ShutdownCause),
-    Signal(i32),
+    Signal(Signal),
     /// A message about an attempt that is over comes once more.
     Repeat(u64),
     /// Nothing is due.
@@ -200,13 +201,15 @@ fn script(seed: u64, profile: &Profile, families: Families) -> Vec<Request> {
     if families.have(Family::HardEnd) {
         let signals = families.have(Family::Signals) && dice.chance(70);
         let end = Wish::End(ShutdownCause::Dropped);
-        requests.push(Request { at, wish: if signals { Wish::Signal(15) } else { end } });
+        requests.push(Request { at, wish: if signals { Wish::Signal(Signal::TERM) } else { end } });
     }
     // As when a key is pressed again, or a parent forwards what its group has got as well.
     let is_signal = |request: &&Request| matches!(request.wish, Wish::Signal(_));
     let first = requests.iter().find(is_signal).map(|request| request.at);
     for delay in [ms(100), ms(350), ms(400), ms(700)] {
-        requests.extend(first.map(|at| Request { at: at.after(delay), wish: Wish::Signal(2) }));
+        requests.extend(
+            first.map(|at| Request { at: at.after(delay), wish: Wish::Signal(Signal::INT) }),
+        );
     }
     requests.sort_by_key(|request| request.at);
     requests
@@ -274,7 +277,8 @@ fn wish(
                 _ => is(Family::Drains, Wish::Drain(cause, limit)),
             }
         }
-        95 => (dice.chance(30) && families.have(Family::Signals)).then_some(Wish::Signal(15)),
+        95 => (dice.chance(30) && families.have(Family::Signals))
+            .then_some(Wish::Signal(Signal::TERM)),
         96..=97 => {
             let span = dice.span(ms(200));
             dice.chance(profile.stuck_hook).then_some(Wish::Hook(span))

@@ -11,6 +11,7 @@ use crate::task::cell::Cell;
 use crate::task::on_signal::SignalHook;
 use crate::task::token::CancelToken;
 use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -299,7 +300,7 @@ fn after_each_signal() {
     let (came, seen) = (Count::default(), Arc::new(AtomicUsize::new(0)));
     let running = Arc::new(AtomicBool::new(false));
     let (now, last, busy) = (came.clone(), Arc::clone(&seen), Arc::clone(&running));
-    let hook = Arc::new(SignalHook::new(1, move || {
+    let hook = Arc::new(SignalHook::new(Signal::HUP, move || {
         assert!(!busy.swap(true, Ordering::Relaxed), "two at a time");
         last.store(now.get(), Ordering::Relaxed);
         busy.store(false, Ordering::Relaxed);

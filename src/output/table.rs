@@ -62,24 +62,14 @@ impl Snapshot {
             tasks.sort_by_key(|task| std::cmp::Reverse(task.tint()));
             tasks.truncate(tasks.len() - hidden);
         }
-        if !tasks.is_empty() {
-            task_rows(&tasks).write(&mut out);
-        }
+        task_rows(&tasks).write(&mut out);
         if hidden > 0 {
             out.line(&format!("and {hidden} more tasks"));
         }
-        if !groups.rows.is_empty() {
-            groups.write(&mut out);
-        }
-        if !slots.rows.is_empty() {
-            slots.write(&mut out);
-        }
-        if !classes.rows.is_empty() {
-            classes.write(&mut out);
-        }
-        if !stuck.rows.is_empty() {
-            stuck.write(&mut out);
-        }
+        groups.write(&mut out);
+        slots.write(&mut out);
+        classes.write(&mut out);
+        stuck.write(&mut out);
         out.text
     }
 
@@ -332,11 +322,7 @@ const GAP: usize = 2;
 impl<const N: usize> Section<N> {
     /// The lines that it takes, with its head.
     fn height(&self) -> usize {
-        if self.rows.is_empty() {
-            0
-        } else {
-            self.rows.len() + 1
-        }
+        self.rows.len() + usize::from(!self.rows.is_empty())
     }
 
     /// The width of each column; `None` if it is hidden.
@@ -375,6 +361,9 @@ impl<const N: usize> Section<N> {
     }
 
     fn write(&self, out: &mut Out) {
+        if self.rows.is_empty() {
+            return;
+        }
         let widths = self.widths(out.width);
         out.begin_line();
         let heads = self.columns.iter().map(|column| (column.0, Tint::Bold));

@@ -10,7 +10,7 @@ macro_rules! labels {
         impl $name {
             /// The names of all variants.
             #[cfg(feature = "serde")]
-            #[allow(dead_code, reason = "of most enums")]
+            #[allow(dead_code, reason = "only those of `Rejection` are read back one by one")]
             pub(crate) const LABELS: &'static [&'static str] = &[$($label),+];
 
             /// Returns a stable `snake_case` name, for metrics and logs.

@@ -11,6 +11,7 @@ use crate::vocabulary::backoff::BackoffState;
 use crate::vocabulary::id::{SlotKey, TaskId, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{Decision, Rejection, StopReason};
+use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
 
 impl Machine {
@@ -30,18 +31,14 @@ impl Machine {
     /// The task of a batch that cannot be admitted, and why. All slots are named first, so that a
     /// slot that is named twice is forgotten once.
     pub(super) fn refusal_of_batch(&mut self, batch: &[Submission]) -> Option<(TaskId, Rejection)> {
+        let mut named = SortedMap::default();
         for submission in batch {
             self.name_slot(submission);
         }
-        // Ids grow along the batch, so the first that names a slot is the first of that slot here.
-        let slots = batch.iter().filter_map(|it| Some((it.slot?, it.addr.id)));
-        let mut named: Vec<_> = slots.collect();
-        named.sort_unstable();
-        let first_of = |slot| Some(named[named.partition_point(|it| it.0 < slot)].1);
 
         (0..).zip(batch).find_map(|(ahead, submission)| {
-            let first = submission.slot.and_then(first_of).filter(|id| *id != submission.addr.id);
-            let twice = first.map(|first| Rejection::SlotNamedTwice { first });
+            let twice = submission.slot.and_then(|slot| named.insert(slot, submission.addr.id));
+            let twice = twice.map(|first| Rejection::SlotNamedTwice { first });
             let why = self.refusal(submission, ahead).or(twice)?;
             Some((submission.addr.id, why))
         })
@@ -169,7 +166,9 @@ impl Machine {
             class_index: None,
             backoff: BackoffState::default(),
             failures: None,
-            anchor: None,
+            watch: None,
+            has_started: false,
+            anchor: Time::NEVER,
             last_start: Time::ZERO,
             before: None,
             after: None,

@@ -45,10 +45,10 @@ impl Machine {
     /// Notes the claim of an attempt.
     pub(super) fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
         let task = self.task_mut(key);
-        if task.anchor.map_or(true, Time::is_never) {
-            task.anchor = Some(at);
+        if task.anchor.is_never() {
+            task.anchor = at;
         }
-        task.last_start = at;
+        (task.has_started, task.last_start) = (true, at);
         Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
         if task.plan.ready_within.is_none() && !task.plan.step {
             self.member_ready(key);

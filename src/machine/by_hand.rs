@@ -75,7 +75,7 @@ impl Machine {
         if task.paused || task.is_member() || !task.state.may_go_on() {
             return false;
         }
-        if !task.has_started() {
+        if !task.has_started {
             // Its expiry stands still. An initial delay does not count either.
             let initial = task.state == State::Waiting(Wait::InitialDelay);
             let since = if initial { task.since } else { now };
@@ -117,7 +117,7 @@ impl Machine {
         task.paused = false;
         task.begin_delays_anew();
         task.begin_patience_anew();
-        if !task.has_started() {
+        if !task.has_started {
             task.expires_at = now.after(task.expires_at.since_start());
         }
 
@@ -125,7 +125,7 @@ impl Machine {
         match task.state {
             State::Waiting(_) => {
                 let (wait, due) = match task.plan.interval {
-                    Interval::Rate(_) if task.has_started() => {
+                    Interval::Rate(_) if task.has_started => {
                         (Wait::Interval, task.next_run_at(now))
                     }
                     Interval::None | Interval::Delay(_) | Interval::Rate(_) => (Wait::Spacing, now),
@@ -168,7 +168,7 @@ impl Machine {
             return false;
         }
         Arc::make_mut(&mut task.plan).interval = new;
-        task.anchor = task.anchor.map(|_| Time::NEVER);
+        task.anchor = Time::NEVER;
 
         if let State::Waiting(wait) = task.state {
             match wait {

@@ -22,19 +22,17 @@ impl Task {
             Interval::Delay(delay) => until.max(at.after(delay)),
             Interval::Rate(step) => {
                 // A point of the grid at the very end of the delay is not missed.
-                let just_before = Time::from_nanos(until.as_nanos().saturating_sub(1));
-                just_before.next_tick(self.grid_from(at), step)
+                until.tick_from(self.grid_from(at), step)
             }
         }
     }
 
     /// A point of the grid of `every`, for an attempt that ended at `at`.
     fn grid_from(&self, at: Time) -> Time {
-        let anchor = self.anchor.unwrap_or(at);
-        if anchor.is_never() {
-            self.last_start
-        } else {
-            anchor
+        match self.anchor {
+            _ if !self.has_started => at,
+            Time::NEVER => self.last_start,
+            anchor => anchor,
         }
     }
 }

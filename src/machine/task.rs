@@ -29,7 +29,7 @@ pub(crate) enum State {
     Starting { stop: Option<Stop>, expired: bool, sent_back: bool },
     /// Owner with a permit; a thread has claimed the attempt. The body may have moved its deadline
     /// without a message; the answer to a tell says so.
-    Running { claimed_at: Time, deadline: Time, watch: Option<Watch>, health: Health },
+    Running { claimed_at: Time, deadline: Time, health: Health },
     /// Told to return; `stop` once a stop was asked. If there is no timer, the answer to `Abandon`
     /// or a report under way is awaited. `health` is what it was before, since the attempt may turn
     /// out to have moved its deadline.
@@ -194,6 +194,7 @@ pub(super) const SHORT_RUNS: u8 = 100;
 pub(super) const SHORT_RUN: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
 pub(crate) struct Task {
     pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
@@ -225,11 +226,15 @@ pub(crate) struct Task {
     /// Which permit of its class it holds.
     pub(crate) class_index: Option<ClassIndex>,
     pub(super) backoff: BackoffState,
-    /// Boxed, because few tasks have limits that need it, and each task has this field.
+    /// The watch over the attempt that runs, or what is left of an earlier one. Boxed, like what
+    /// follows, because few tasks need it, and each has this field.
+    pub(super) watch: Option<Box<Watch>>,
     pub(super) failures: Option<Box<Failures>>,
+    /// Whether the first attempt was claimed, so that the submission can no longer expire.
+    pub(super) has_started: bool,
     /// The first start, from which the grid of `every` is counted; `NEVER` if the next start is to
     /// be that.
-    pub(super) anchor: Option<Time>,
+    pub(super) anchor: Time,
     pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue, the line of its class, or the
     /// line for permits.
@@ -257,18 +262,13 @@ impl Task {
         self.plan.class.filter(|_| self.class_index.is_none())
     }
 
-    /// Whether the first attempt was claimed, so that the submission can no longer expire.
-    pub(super) const fn has_started(&self) -> bool {
-        self.anchor.is_some()
-    }
-
     pub(crate) const fn is_paused(&self) -> bool {
         self.paused && self.state.may_go_on()
     }
 
     /// When the submission expires; `NEVER` if it no longer can, or not while it is paused.
     pub(super) const fn expiry(&self) -> Time {
-        if self.has_started() || self.paused {
+        if self.has_started || self.paused {
             Time::NEVER
         } else {
             self.expires_at
@@ -277,7 +277,7 @@ impl Task {
 
     /// The earliest time for the next start.
     pub(super) fn spacing_until(&self) -> Time {
-        if self.has_started() {
+        if self.has_started {
             self.last_start.after(MIN_SPACING)
         } else {
             Time::ZERO
@@ -336,15 +336,18 @@ impl Task {
         Health::Young { stable_at: from.after(self.plan.stable_after) }
     }
 
+    pub(crate) fn next_look(&self) -> Time {
+        self.watch.as_ref().map_or(Time::NEVER, |watch| watch.next_look)
+    }
+
     /// When a running attempt needs attention next.
     pub(super) fn running_due(&self) -> Time {
-        let State::Running { deadline, watch, health, .. } = self.state else { return Time::NEVER };
-        let look = watch.map_or(Time::NEVER, |watch| watch.next_look);
+        let State::Running { deadline, health, .. } = self.state else { return Time::NEVER };
         let stable_at = match health {
             Health::Young { stable_at } if self.streak > 0 => stable_at,
             Health::Young { .. } | Health::Stable | Health::Silent => Time::NEVER,
         };
-        deadline.min(look).min(stable_at)
+        deadline.min(self.next_look()).min(stable_at)
     }
 
     /// Counts a stable moment.
@@ -392,11 +395,13 @@ impl Task {
         }
     }
 
-    /// The watch over an attempt, beginning with a sign of life.
-    pub(super) fn watch_from(&self, sign: Time) -> Option<Watch> {
-        let watchdog = self.plan.watchdog?;
-        let next_look = sign.after(watchdog.max_silence / LOOKS);
-        Some(Watch { next_look, last_sign: sign, missed: 0 })
+    /// Begins the watch over an attempt, with a sign of life.
+    pub(super) fn watch_from(&mut self, sign: Time) {
+        self.watch = self.plan.watchdog.map(|watchdog| {
+            let period = watchdog.max_silence / LOOKS;
+            let next_look = sign.after(period).tick_from(Time::ZERO, period);
+            Box::new(Watch { next_look, last_sign: sign, missed: 0 })
+        });
     }
 
     /// Counts a success, which ends the streak and makes the delays start over.

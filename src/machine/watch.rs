@@ -23,17 +23,17 @@ impl Machine {
         health: Health,
     ) {
         let task = self.task_mut(key);
-        let watch = task.watch_from(sign);
+        task.watch_from(sign);
         // It has run since the claim, however often it moved its deadline.
         task.since = claimed_at;
-        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+        self.set_running(key, State::Running { claimed_at, deadline, health });
         self.touch_group(key);
     }
 
     /// A running attempt is overdue at another time.
     pub(super) fn move_deadline(&mut self, key: TaskKey, deadline: Time) {
-        if let State::Running { claimed_at, watch, health, .. } = self.tasks[key].state {
-            self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+        if let State::Running { claimed_at, health, .. } = self.tasks[key].state {
+            self.set_running(key, State::Running { claimed_at, deadline, health });
         }
     }
 
@@ -47,25 +47,25 @@ impl Machine {
 
     /// The deadline, the next look or the stable moment of a running attempt is due.
     pub(super) fn running_due(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let State::Running { claimed_at, deadline, mut watch, health } = self.tasks[key].state
-        else {
-            return;
-        };
+        let State::Running { claimed_at, deadline, health } = self.tasks[key].state else { return };
         let health = self.become_stable(key, health, self.now.min(deadline), out);
-        self.task_mut(key).state = State::Running { claimed_at, deadline, watch, health };
+        self.task_mut(key).state = State::Running { claimed_at, deadline, health };
         if deadline <= self.now {
             return self.tell(key, claimed_at, CancelReason::Timeout, None, out);
         }
 
-        let task = &self.tasks[key];
-        if let (Some(watch), Some(watchdog)) = (&mut watch, task.plan.watchdog) {
-            if watch.next_look <= self.now {
-                // Counted from now: looks that a suspended machine missed are not made up for.
-                watch.next_look = self.now.after(watchdog.max_silence / LOOKS);
-                out.push(Effect::Look { attempt: task.attempt_addr() });
+        let (now, task) = (self.now, self.task_mut(key));
+        let attempt = task.attempt_addr();
+        if let (Some(watch), Some(watchdog)) = (&mut task.watch, task.plan.watchdog) {
+            if watch.next_look <= now {
+                // Counted from now: looks that a suspended machine missed are not made up for. The
+                // nearest point of the grid is one period from the last, unless this look is late.
+                let period = watchdog.max_silence / LOOKS;
+                watch.next_look = now.after(period / 2).tick_from(Time::ZERO, period);
+                out.push(Effect::Look { attempt });
             }
         }
-        self.set_running(key, State::Running { claimed_at, deadline, watch, health });
+        self.set_running(key, State::Running { claimed_at, deadline, health });
     }
 
     /// Notes the stable moment of an attempt that ran untold until `until`, if that moment has come
@@ -92,22 +92,19 @@ impl Machine {
 
     /// The result of a look.
     pub(super) fn looked(&mut self, key: TaskKey, alive: bool, out: &mut Vec<Effect>) {
-        let task = &self.tasks[key];
-        let State::Running { claimed_at, deadline, watch: Some(mut watch), mut health } =
-            task.state
-        else {
-            return;
-        };
-        let attempt = task.attempt_addr();
+        let (now, task) = (self.now, self.task_mut(key));
+        let State::Running { claimed_at, deadline, mut health } = task.state else { return };
+        let (attempt, young) = (task.attempt_addr(), task.young(now));
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
         let was_silent = health == Health::Silent;
+        let Some(watch) = &mut task.watch else { return };
 
         // A single look may fall just before a sign of life. Only looks that fill the whole allowed
         // span make the attempt silent.
         if alive {
-            (watch.missed, watch.last_sign) = (0, self.now);
+            (watch.missed, watch.last_sign) = (0, now);
             if was_silent {
-                health = task.young(self.now);
+                health = young;
             }
         } else {
             watch.missed = watch.missed.saturating_add(1);
@@ -116,13 +113,13 @@ impl Machine {
             }
         }
         let is_silent = health == Health::Silent;
-        self.set_running(key, State::Running { claimed_at, deadline, watch: Some(watch), health });
+        let silent_for = watch.last_sign.until(now);
+        self.set_running(key, State::Running { claimed_at, deadline, health });
 
         // The silence is published once, however long it lasts.
         match (was_silent, is_silent) {
             (true, false) => Self::publish(out, Notice::AttemptResponsive { attempt }),
             (false, true) => {
-                let silent_for = watch.last_sign.until(self.now);
                 Self::publish(out, Notice::AttemptSilent { attempt, silent_for });
                 out.push(Effect::Examine { attempt });
                 if cancels {

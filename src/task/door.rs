@@ -291,14 +291,14 @@ impl Door {
     /// dropped here, because a thread that hangs for ever keeps the channel open.
     pub(crate) fn post(&self, fact: Fact) {
         if !self.nobody_listens.load(Ordering::Relaxed) {
-            let _ = self.facts.send(fact);
+            let _ = self.facts.try_send(fact);
             self.bell.ring();
         }
     }
 
     /// Sends a request; false if the supervisor has ended.
     pub(crate) fn send(&self, request: Request) -> bool {
-        let sent = self.requests.send(request).is_ok();
+        let sent = self.requests.try_send(request).is_ok();
         self.bell.ring();
         sent
     }

@@ -19,7 +19,7 @@ use crate::task::on_end::{EndCall, EndCalls};
 use crate::task::request::{DueCalls, Request};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
-use crate::vocabulary::reason::Decision;
+use crate::vocabulary::reason::{Decision, Rejection};
 use crate::vocabulary::time::Time;
 
 pub(crate) struct Record {
@@ -51,16 +51,30 @@ struct Membership {
 
 #[derive(Default)]
 struct State {
-    decision: Option<Decision>,
+    decision: Option<Decided>,
     /// Whether somebody sleeps until there is a decision.
     decision_awaited: bool,
     outcome: Option<Outcome>,
     /// Whether a thread has taken up the first attempt.
     started: bool,
-    /// The spec of a refused `add`, on its way back to the caller.
-    refused: Option<TaskSpec>,
+    /// Boxed, because few are refused.
+    refused: Option<Box<Refused>>,
     /// In a box, because many records are kept and few are asked for it.
     ended: Option<Box<Waiters>>,
+}
+
+/// A decision in less room.
+#[derive(Clone, Copy)]
+enum Decided {
+    Admitted,
+    Queued { ahead: u32 },
+    Rejected,
+}
+
+struct Refused {
+    why: Rejection,
+    /// The spec of an `add`, on its way back to the caller.
+    spec: Option<TaskSpec>,
 }
 
 /// Those that wait in other ways than on `changed`.
@@ -139,8 +153,16 @@ impl Record {
     pub(crate) fn decide(&self, decision: Decision, refused: Option<TaskSpec>) {
         let mut state = self.state.lock();
         if state.decision.is_none() {
-            state.decision = Some(decision);
-            state.refused = refused;
+            state.decision = Some(match decision {
+                Decision::Admitted => Decided::Admitted,
+                Decision::Queued { ahead } => {
+                    Decided::Queued { ahead: u32::try_from(ahead).unwrap_or(u32::MAX) }
+                }
+                Decision::Rejected(why) => {
+                    state.refused = Some(Box::new(Refused { why, spec: refused }));
+                    Decided::Rejected
+                }
+            });
             let awaited = std::mem::take(&mut state.decision_awaited);
             drop(state);
             if awaited {
@@ -237,11 +259,15 @@ impl Record {
             state.decision_awaited = true;
             self.changed.wait(&mut state);
         }
-        state.decision
+        Some(match state.decision? {
+            Decided::Admitted => Decision::Admitted,
+            Decided::Queued { ahead } => Decision::Queued { ahead: ahead as usize },
+            Decided::Rejected => Decision::Rejected(state.refused.as_ref()?.why),
+        })
     }
 
     pub(crate) fn take_refused(&self) -> Option<TaskSpec> {
-        self.state.lock().refused.take()
+        self.state.lock().refused.as_mut()?.spec.take()
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
@@ -328,5 +354,6 @@ mod tests {
     #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
     fn a_task_without_a_group_has_no_room_for_one() {
         assert_eq!(std::mem::size_of::<Place>(), std::mem::size_of::<Option<Arc<str>>>());
+        assert!(std::mem::size_of::<Record>() <= 144, "{}", std::mem::size_of::<Record>());
     }
 }

@@ -112,8 +112,7 @@ impl BackoffPolicy {
     /// shortest delay, the largest gives the longest.
     pub(crate) fn delay(&self, state: &mut BackoffState, draw: u64) -> Duration {
         let (first, max) = (nanos(self.first), nanos(self.max));
-        let BackoffState(reached) = *state;
-        let grown = reached.unwrap_or(first).min(max);
+        let grown = if state.0 == 0 { first } else { state.0 }.min(max);
 
         let delay = match self.jitter {
             JitterPolicy::None => grown,
@@ -125,10 +124,10 @@ impl BackoffPolicy {
         };
 
         // Decorrelated delays grow from the drawn delay, all others from the delay without jitter.
-        state.0 = Some(match self.jitter {
+        state.0 = match self.jitter {
             JitterPolicy::None | JitterPolicy::Full | JitterPolicy::Equal => self.grow(grown),
             JitterPolicy::Decorrelated => delay,
-        });
+        };
 
         Duration::from_nanos(delay).max(MIN_SPACING)
     }
@@ -144,10 +143,10 @@ impl BackoffPolicy {
     }
 }
 
-/// How far the delays have grown, or with `Decorrelated` the latest delay. The default is the
-/// beginning.
+/// How far the delays have grown, or with `Decorrelated` the latest delay, in nanoseconds. The
+/// beginning is 0, which no delay grows to unless it begins with that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BackoffState(Option<u64>);
+pub(crate) struct BackoffState(u64);
 
 /// A number in `low..=high`, drawn by multiplication instead of remainder (Lemire 2019), so that
 /// its bias is below 2⁻⁶⁴ of the range.

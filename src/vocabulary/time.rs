@@ -66,6 +66,13 @@ impl<Scale: Copy + PartialEq> Moment<Scale> {
         let passed = self.0.saturating_sub(anchor.0) / step;
         Self(anchor.0.saturating_add(passed.saturating_add(1).saturating_mul(step)), PhantomData)
     }
+
+    /// The first point of the same grid that is not before this moment.
+    pub(crate) fn tick_from(self, anchor: Self, step: Duration) -> Self {
+        let step = nanos(step).max(1);
+        let passed = self.0.saturating_sub(anchor.0).div_ceil(step);
+        Self(anchor.0.saturating_add(passed.saturating_mul(step)), PhantomData)
+    }
 }
 
 /// Whole nanoseconds, saturating at 584 years.

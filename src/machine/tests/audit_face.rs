@@ -100,7 +100,9 @@ fn audit_timer(machine: &Machine, task: &Task) {
         }
         State::Starting { .. } | State::Abandoned { .. } => due.is_never(),
         // Looks, and in a streak the stable moment, come before the deadline.
-        State::Running { deadline, watch: None, .. } if task.streak == 0 => due == deadline,
+        State::Running { deadline, .. } if task.streak == 0 && task.plan.watchdog.is_none() => {
+            due == deadline
+        }
         State::Running { deadline, .. } => due <= deadline,
         // A shutdown bounds every grace, also that of an attempt whose own has passed already.
         State::Stopping { .. } => {

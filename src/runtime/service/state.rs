@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::vocabulary::escaped::Escaped;
-use crate::vocabulary::time::RealTime;
+use crate::vocabulary::time::{nanos, RealTime};
 
 /// A message to the service manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -381,8 +381,8 @@ impl ServiceState {
 
 const NEVER: RealTime = RealTime::NEVER;
 
-fn micros(span: Duration) -> u128 {
-    span.min(LONGEST_EXTENSION).as_micros()
+fn micros(span: Duration) -> u64 {
+    nanos(span.min(LONGEST_EXTENSION)) / 1000
 }
 
 #[cfg(test)]

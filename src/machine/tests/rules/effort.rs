@@ -3,16 +3,17 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::size_of;
+use core::time::Duration;
 
 use super::super::spec::{ms, task};
-use crate::machine::{GroupSubmission, Input, Machine, Submission, Task};
+use crate::machine::{Effect, GroupSubmission, Input, Machine, Submission, Task};
 use crate::vocabulary::answer::{Return, RevokeAnswer};
 use crate::vocabulary::group::{GroupState, Strategy};
 use crate::vocabulary::id::{
     AttemptAddr, ClassKey, GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey,
 };
-use crate::vocabulary::plan::{Limits, Plan};
-use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
+use crate::vocabulary::plan::{Limits, Plan, Watchdog};
+use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -214,9 +215,33 @@ fn the_life_of_a_group_takes_few_visits_for_each_member() {
     }
 }
 
-/// A task without a group pays nothing for those that have one.
+/// They are claimed at different times, and each look is at all of them.
 #[test]
-#[cfg(target_pointer_width = "64")]
+fn a_thousand_watched_attempts_cost_four_wake_ups_a_second() {
+    let mut line = Line::new();
+    line.run(line.tasks[0]);
+    line.machine.limits.max_concurrent = None;
+    let watchdog = Watchdog { max_silence: ms(1000), policy: WatchdogPolicy::Report };
+    Arc::make_mut(&mut line.plan).watchdog = Some(watchdog);
+    for n in 1..=1000 {
+        let attempt = attempt(line.submit(None));
+        let at = Time::ZERO.after(Duration::from_micros(200) * n);
+        line.machine.step(at, Input::Claimed { attempt, at }, &mut Vec::new());
+    }
+    for n in 2..10 {
+        let (at, mut effects) = (line.machine.deadline(), Vec::new());
+        assert_eq!(at, Time::ZERO.after(ms(250) * n));
+        line.machine.step(at, Input::TimerDue, &mut effects);
+        assert_eq!(effects.len(), 1000);
+        for effect in effects {
+            let Effect::Look { attempt } = effect else { panic!("{effect:?}") };
+            line.machine.step(at, Input::Looked { attempt, alive: true }, &mut Vec::new());
+        }
+    }
+}
+
+/// A task pays nothing for what only others use: a group, a watch, limits of failures.
+#[test]
 fn a_task_stays_small() {
-    assert!(size_of::<Task>() <= 208);
+    assert!(size_of::<Task>() <= 192, "{} bytes", size_of::<Task>());
 }

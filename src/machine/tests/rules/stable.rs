@@ -133,17 +133,17 @@ fn silence_puts_the_moment_off_until_after_the_next_sign_of_life() {
     let mut rig = Rig::new();
     rig.run(stated().watched(ms(80)));
     fails(&mut rig, 1);
-    for at in [30, 50, 70] {
+    for at in [40, 60, 80] {
         rig.look_at(ms(at), "t", false).gives("");
     }
-    rig.look_at(ms(90), "t", false).has("* t/2 silent for 80ms");
+    rig.look_at(ms(100), "t", false).has("* t/2 silent for 90ms");
     // 110 ms passes in silence.
-    rig.look_at(ms(110), "t", false).gives("");
-    rig.look_at(ms(130), "t", true).gives("* t/2 responsive");
-    for at in [150, 170, 190, 210] {
+    rig.look_at(ms(120), "t", false).gives("");
+    rig.look_at(ms(140), "t", true).gives("* t/2 responsive");
+    for at in [160, 180, 200, 220] {
         rig.look_at(ms(at), "t", true).gives("");
     }
-    rig.due_at(ms(230)).gives(
+    rig.due_at(ms(240)).gives(
         "* t/2 stable after 1 failures
         look at t/2",
     );

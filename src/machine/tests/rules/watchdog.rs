@@ -33,14 +33,46 @@ fn fall_silent(rig: &mut Rig) {
 }
 
 #[test]
-fn it_looks_four_times_in_the_silence_it_allows_counted_from_the_claim() {
+fn it_looks_four_times_in_the_silence_it_allows_at_the_points_of_a_grid() {
     let mut rig = Rig::new();
     rig.submit(task("t").watched(ms(40))).whatever();
     rig.idle();
     rig.at(ms(5)).claim("t").gives("* t/1 starting");
-    for at in [15, 25, 35, 45, 55, 65] {
+    // The first look is at least a quarter after the claim, which is a sign of life.
+    for at in [20, 30, 40, 50, 60] {
         rig.look_at(ms(at), "t", true).gives("");
     }
+}
+
+#[test]
+fn attempts_with_the_same_watchdog_are_looked_at_together() {
+    let mut rig = Rig::new();
+    for (at, name) in [(1, "a"), (4, "b"), (10, "c")] {
+        rig.at(ms(at));
+        rig.run(task(name).watched(ms(40)));
+    }
+    for at in [20, 30] {
+        rig.due_at(ms(at)).gives(
+            "look at a/1
+            look at b/1
+            look at c/1",
+        );
+        for name in ["a", "b", "c"] {
+            rig.looked(name, true).gives("");
+        }
+    }
+}
+
+/// No body is silent before its time because the controller was late; nor is it long after.
+#[test]
+fn after_a_late_look_the_next_is_at_the_nearest_point_a_quarter_later() {
+    let mut rig = watched();
+    rig.wake_at(ms(14)).gives("look at t/1");
+    rig.looked("t", false).gives("");
+    rig.look_at(ms(20), "t", false).gives("");
+    rig.wake_at(ms(36)).gives("look at t/1");
+    rig.looked("t", false).gives("");
+    rig.look_at(ms(50), "t", false).has("* t/1 silent for 50ms");
 }
 
 #[test]
@@ -49,10 +81,10 @@ fn a_claim_reported_late_counts_from_when_it_was() {
     rig.submit(task("t").watched(ms(40))).whatever();
     let (attempt, at) = (rig.attempt("t"), rig.at(ms(5)).now());
     rig.at(ms(12)).input(Input::Claimed { attempt, at }).whatever();
-    for at in [15, 25, 35] {
+    for at in [20, 30, 40] {
         rig.look_at(ms(at), "t", false).gives("");
     }
-    rig.look_at(ms(45), "t", false).has("* t/1 silent for 40ms");
+    rig.look_at(ms(50), "t", false).has("* t/1 silent for 45ms");
 }
 
 #[test]
@@ -163,10 +195,10 @@ fn unresponsive_is_a_failure_that_is_retried() {
     rig.due_at(ms(70)).gives("start t/2");
     // The next attempt has a watch of its own.
     rig.at(ms(75)).claim("t").whatever();
-    for at in [85, 95, 105] {
+    for at in [90, 100, 110] {
         rig.look_at(ms(at), "t", false).gives("");
     }
-    rig.look_at(ms(115), "t", false).has("tell t/2 unresponsive until 215ms");
+    rig.look_at(ms(120), "t", false).has("tell t/2 unresponsive until 220ms");
 }
 
 #[test]

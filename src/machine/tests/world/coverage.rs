@@ -8,7 +8,9 @@ use super::groups::SIGHTS;
 use super::pairs::PAIRS;
 use crate::machine::step::Released;
 use crate::machine::task::Wait;
-use crate::machine::{Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission};
+use crate::machine::{
+    Answer, Effect, End, Ending, Input, Machine, Notice, State, Submission, Task,
+};
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::JitterPolicy;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr};
@@ -151,7 +153,7 @@ impl Coverage {
             }
             Input::SlotStopRequested(slot) => {
                 let named = machine.tasks().iter().filter(|task| task.slot == Some(*slot));
-                named.for_each(|task| self.met(name(task.state), "stop of the slot"));
+                named.for_each(|task| self.met(name(task), "stop of the slot"));
             }
             Input::StopRequested(_)
             | Input::SkipRequested(_)
@@ -181,7 +183,7 @@ impl Coverage {
             }
             Input::TimerDue => {
                 let due = machine.tasks().iter().filter(|task| machine.due(task.addr.key) <= now);
-                due.for_each(|task| self.met(name(task.state), "timer"));
+                due.for_each(|task| self.met(name(task), "timer"));
             }
             Input::GroupSubmitted(_)
             | Input::GroupStopRequested(_)
@@ -285,7 +287,7 @@ impl Coverage {
         let slot = submission.slot.map(|slot| machine.slots().get(slot)).unwrap_or_default();
         let Some(owner) = slot.owner else { return };
         if submission.policy == AdmissionPolicy::Replace {
-            self.met(name(machine.tasks()[owner].state), "replace");
+            self.met(name(&machine.tasks()[owner]), "replace");
         }
     }
 
@@ -301,12 +303,12 @@ impl Coverage {
     }
 
     fn all(&mut self, machine: &Machine, event: Name) {
-        machine.tasks().iter().for_each(|task| self.met(name(task.state), event));
+        machine.tasks().iter().for_each(|task| self.met(name(task), event));
     }
 
     fn task(&mut self, machine: &Machine, task: TaskAddr, event: Name) {
         let found = machine.tasks().get(task.key).filter(|found| found.addr.id == task.id);
-        self.met(found.map_or("over", |found| name(found.state)), event);
+        self.met(found.map_or("over", |found| name(found)), event);
     }
 
     fn closing(&mut self, machine: &Machine, attempt: AttemptAddr, event: Name) {
@@ -325,7 +327,7 @@ impl Coverage {
         let found = machine.tasks().get(attempt.task.key);
         let found = found.filter(|found| found.addr.id == attempt.task.id);
         let found = found.filter(|found| found.attempt == attempt.number);
-        self.met(found.map_or("over", |found| name(found.state)), event);
+        self.met(found.map_or("over", |found| name(found)), event);
     }
 
     /// What a step has ordered.
@@ -370,15 +372,15 @@ impl Coverage {
     }
 }
 
-fn name(state: State) -> Name {
-    match state {
+fn name(task: &Task) -> Name {
+    match task.state {
         State::Intake => "intake",
         State::Queued => "queued",
         State::Runnable => "runnable",
         State::Starting { stop: None, expired: false, .. } => "starting",
         State::Starting { .. } => "revoking",
-        State::Running { watch: None, .. } => "running",
-        State::Running { watch: Some(_), .. } => "watched",
+        State::Running { .. } if task.plan.watchdog.is_some() => "watched",
+        State::Running { .. } => "running",
         State::Stopping { stop: None, .. } => "interrupted",
         State::Stopping { stop: Some(_), .. } => "stopping",
         State::Abandoned { over: false, .. } => "abandoned",

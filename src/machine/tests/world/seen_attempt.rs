@@ -8,7 +8,7 @@ use crate::vocabulary::answer::{Return, TellAnswer};
 use crate::vocabulary::plan::{BodyKind, Plan};
 use crate::vocabulary::policy::PanicPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason};
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{nanos, Time};
 
 /// Looks in a row that find nothing make an attempt silent.
 pub(super) const MISSES: u32 = 4;
@@ -46,7 +46,7 @@ pub(super) struct SeenAttempt {
     pub(super) leaves: bool,
     pub(super) is_released: bool,
     is_forgotten: bool,
-    last_look: Option<Time>,
+    next_look: Option<Time>,
     misses: u32,
     is_silent: bool,
     /// The latest of its claim and the moment at which it resumed, until it is stable.
@@ -109,7 +109,7 @@ impl SeenAttempt {
         self.n_starting = 1;
         let deadline = [plan.timeout, plan.ready_within].into_iter().flatten().min();
         let deadline = deadline.map_or(Time::NEVER, |span| claimed_at.after(span));
-        (self.deadline, self.last_look) = (Some(deadline), Some(claimed_at));
+        (self.deadline, self.next_look) = (Some(deadline), first_look(claimed_at, plan));
         self.young_since = Some(claimed_at);
     }
 
@@ -154,7 +154,7 @@ impl SeenAttempt {
     }
 
     /// The machine hears what a tell found. Gives whether a stop has to be told instead.
-    pub(super) fn tell_answered(&mut self, now: Time, answer: TellAnswer) -> bool {
+    pub(super) fn tell_answered(&mut self, now: Time, answer: TellAnswer, plan: &Plan) -> bool {
         if self.n_ended > 0 {
             return false;
         }
@@ -165,7 +165,7 @@ impl SeenAttempt {
             TellAnswer::DeadlineMoved(deadline) => {
                 assert_eq!(self.told.take(), Some(CancelReason::Timeout));
                 (self.grace_until, self.abandon_ordered) = (None, false);
-                (self.deadline, self.last_look) = (Some(deadline), Some(now));
+                (self.deadline, self.next_look) = (Some(deadline), first_look(now, plan));
                 self.misses = 0;
                 return self.finalized;
             }
@@ -181,15 +181,14 @@ impl SeenAttempt {
 
     pub(super) fn look(&mut self, now: Time, plan: &Plan) {
         assert!(self.runs(), "a look at an attempt that does not run, or was told: {self:?}");
-        assert!(now >= self.next_look(plan), "a look too soon: {self:?}");
-        self.last_look = Some(now);
+        assert!(now >= self.next_look(), "a look too soon: {self:?}");
+        // The point of the grid that is the closest to a period from now.
+        self.next_look = period(plan).map(|period| on_grid(now.after(period / 2), period));
     }
 
     /// When to look; never if it is not watched.
-    pub(super) fn next_look(&self, plan: &Plan) -> Time {
-        let span = plan.watchdog.map(|watchdog| watchdog.max_silence / MISSES);
-        let next = self.last_look.zip(span).map(|(last, span)| last.after(span));
-        next.unwrap_or(Time::NEVER)
+    pub(super) fn next_look(&self) -> Time {
+        self.next_look.unwrap_or(Time::NEVER)
     }
 
     /// The machine hears what a look found. Gives what that has to lead to.
@@ -315,6 +314,25 @@ impl SeenAttempt {
         assert_eq!((self.leaves, self.is_released), (self.is_released, self.is_forgotten));
         assert_eq!(self.to_examine, 0, "never examined: {self:?}");
     }
+}
+
+/// How far two looks at an attempt lie apart.
+fn period(plan: &Plan) -> Option<Duration> {
+    plan.watchdog.map(|watchdog| watchdog.max_silence / MISSES)
+}
+
+/// The first point, at least a period after a sign of life.
+fn first_look(sign: Time, plan: &Plan) -> Option<Time> {
+    period(plan).map(|period| on_grid(sign.after(period), period))
+}
+
+/// The first point of the grid, which begins with the supervisor, from then on.
+fn on_grid(from: Time, period: Duration) -> Time {
+    let mut point = from.as_nanos() / nanos(period) * nanos(period);
+    if point < from.as_nanos() {
+        point += nanos(period);
+    }
+    Time::from_nanos(point)
 }
 
 /// The table in `How an attempt ends and what follows` of `guide::rules`, row by row.

@@ -219,7 +219,8 @@ impl SeenTask {
 
     /// Gives whether a stop has to be told instead.
     pub(super) fn tell_answered(&mut self, now: Time, attempt: u64, answer: TellAnswer) -> bool {
-        self.attempt(attempt).tell_answered(now, answer)
+        let plan = self.plan.clone();
+        self.attempt(attempt).tell_answered(now, answer, &plan)
     }
 
     pub(super) fn look(&mut self, now: Time, attempt: u64) {
@@ -336,7 +337,7 @@ impl SeenTask {
     /// machine has to know them.
     pub(super) fn running(&self) -> Option<(Time, Time, Time)> {
         let attempt = self.attempts.get(&self.attempt)?;
-        Some((attempt.deadline?, attempt.next_look(&self.plan), attempt.stable_at(&self.plan)))
+        Some((attempt.deadline?, attempt.next_look(), attempt.stable_at(&self.plan)))
     }
 
     pub(super) fn announced(&mut self, now: Time, end: End) {

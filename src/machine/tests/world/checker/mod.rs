@@ -143,14 +143,13 @@ impl Checker {
         assert!(!kept, "a task that a body waits for has to wait for a permit");
         self.stuck.compare(machine);
         for task in machine.tasks().iter() {
-            if let State::Running { deadline, watch, health, .. } = task.state {
+            if let State::Running { deadline, health, .. } = task.state {
                 let known = self.records[&task.addr.id].running();
-                let next_look = watch.map_or(Time::NEVER, |watch| watch.next_look);
                 let stable_at = match health {
                     Health::Young { stable_at } => stable_at,
                     Health::Stable | Health::Silent => Time::NEVER,
                 };
-                let expected = Some((deadline, next_look, stable_at));
+                let expected = Some((deadline, task.next_look(), stable_at));
                 assert_eq!(known, expected, "the times of {:?}", task.addr);
             }
         }

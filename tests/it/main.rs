@@ -14,6 +14,7 @@ mod closing;
 mod concurrency;
 #[cfg(feature = "console")]
 mod console;
+mod documented;
 mod drain;
 mod grammar;
 mod groups;

@@ -89,7 +89,11 @@ fn of_an_attempt() {
         .backoff(BackoffPolicy::constant(second))
     };
     let silent = slow("silent").watchdog(second).watchdog_policy(WatchdogPolicy::Cancel);
-    for (what, spec) in [("a timeout", slow("slow").timeout(second)), ("a watchdog", silent)] {
+    for (what, spec) in [
+        ("a timeout", slow("slow").timeout(second)),
+        ("ready_within", slow("late").ready_within(second)),
+        ("a watchdog", silent),
+    ] {
         supervisor.handle().add(spec).unwrap();
         clock.advance(Duration::from_secs(9));
         table.row(what, next(&said));

@@ -8,9 +8,9 @@
 //! which is refused, because its slot is busy. `device` is a TCP peer that comes, falls silent and
 //! goes; `client` follows it: the watchdog notices its silence. Both are a group: the client starts
 //! once the device listens, and when that fails, both start again. `query` runs into its limit,
-//! `parse` panics, and both are retried. `session` is the task whose end ends the others. The report
-//! counts 8 tasks and a refusal: 5 completed, 3 cancelled, 1 rejected. The exit code is 0. Ctrl-C
-//! ends it early, with exit code 130.
+//! `parse` panics, and both are retried. `session` is the task whose end ends the others. The
+//! report counts 8 tasks and a refusal: 5 completed, 3 cancelled, 1 rejected. The exit code is 0.
+//! Ctrl-C ends it early, with exit code 130.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

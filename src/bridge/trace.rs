@@ -48,6 +48,20 @@ pub struct TraceEvents {
 }
 
 /// Gives a body the span of its attempt: see [`TraceEvents::spans`].
+///
+/// ```
+/// # use threadvisor::{prelude::*, TraceEvents};
+/// let trace = TraceEvents::new();
+/// let spans = trace.spans();
+/// let supervisor = Supervisor::builder().subscriber(trace).start()?;
+/// let sensor = TaskSpec::once("sensor", move |ctx| {
+///     let _inside = spans.of(ctx).entered();
+///     tracing::info!("is read"); // inside the span of this attempt
+///     Ok(())
+/// });
+/// assert_eq!(supervisor.run([sensor])?.exit_code(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct AttemptSpans(Weak<Open>);
 

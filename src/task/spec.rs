@@ -35,8 +35,7 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 /// | a thread of its own | [`dedicated_thread`](Self::dedicated_thread) |
 /// | the end of the program | [`shutdown_on_end`](Self::shutdown_on_end), [`stop_at_drain`](Self::stop_at_drain) |
 ///
-/// A spec is one pointer wide, so that errors which give it back stay small. It is not `Clone`,
-/// because its body is a single value; to run the work twice, create two specs.
+/// A spec is not `Clone`, because its body is one value: create two to run the work twice.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -119,7 +119,9 @@ impl Machine {
     ) {
         let (task, slot, policy) = (submission.addr, submission.slot, submission.policy);
         let gives_back = submission.gives_back;
-        Self::publish(out, Notice::Submitted { task, policy });
+        if self.heard {
+            Self::publish(out, Notice::Submitted { task, policy });
+        }
         self.tasks.insert(self.new_task(submission, is_member));
         self.open += 1;
 
@@ -221,11 +223,13 @@ impl Machine {
     /// Gives a task its slot, if it has one, and lets it start: immediately, or in the place of a
     /// task of the same class that waited for a permit.
     fn become_owner(&mut self, key: TaskKey, place: Option<TaskKey>, out: &mut Vec<Effect>) {
-        let now = self.now;
+        let (now, heard) = (self.now, self.heard);
         let task = self.task_mut(key);
         task.owner_since = now;
         let (slot, delay, paused) = (task.slot, task.plan.initial_delay, task.paused);
-        Self::publish(out, Notice::Admitted { task: task.addr });
+        if heard {
+            Self::publish(out, Notice::Admitted { task: task.addr });
+        }
         if let Some(slot) = slot {
             self.slots.get_mut(slot).owner = Some(key);
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::effect::{Effect, Notice};
-use super::ending::{judge, End, Next};
+use super::ending::{judge, End, Ending, Next};
 use super::step::Machine;
 use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
@@ -44,12 +44,15 @@ impl Machine {
 
     /// Notes the claim of an attempt.
     pub(super) fn begin(&mut self, key: TaskKey, at: Time, out: &mut Vec<Effect>) {
+        let heard = self.heard;
         let task = self.task_mut(key);
         if task.anchor.is_never() {
             task.anchor = at;
         }
         (task.has_started, task.last_start) = (true, at);
-        Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
+        if heard {
+            Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
+        }
         if task.plan.ready_within.is_none() && !task.plan.step {
             self.member_ready(key);
         }
@@ -215,9 +218,11 @@ impl Machine {
         let ran = claimed_at.until(at);
         let (ending, next) = judge(told, ret, self.tasks[key].plan.panic);
         let (attempt, late_by) = (self.tasks[key].attempt_addr(), overdue_since.until(at));
-        let returned_ok = ret == Return::Ok;
-        let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
-        Self::publish(out, notice);
+        if self.heard || ending != Ending::Succeeded {
+            let returned_ok = ret == Return::Ok;
+            let notice = Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok };
+            Self::publish(out, notice);
+        }
 
         // What the body was told has decided how the attempt ended. What was asked of the task
         // decides whether it goes on.

@@ -54,7 +54,9 @@ impl Machine {
 
     fn wait_for_permit(&mut self, key: TaskKey, class: Option<ClassKey>, out: &mut Vec<Effect>) {
         self.enter(key, State::Runnable, self.tasks[key].expiry());
-        Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].addr, class });
+        if self.heard {
+            Self::publish(out, Notice::WaitingForPermit { task: self.tasks[key].addr, class });
+        }
     }
 
     /// The line that a task is in, and the tasks.

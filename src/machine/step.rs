@@ -23,6 +23,8 @@ use crate::vocabulary::time::Time;
 pub(crate) struct Machine {
     pub(super) now: Time,
     pub(super) limits: Limits,
+    /// Whether anybody hears of what goes well. If not, most notices of each task are not made.
+    pub(super) heard: bool,
     pub(super) rng: Rng,
     pub(super) tasks: Tasks,
     pub(super) slots: Slots,
@@ -61,6 +63,7 @@ impl Machine {
             now: Time::ZERO,
             classes: limits.classes.iter().map(|&limit| Class::new(limit)).collect(),
             limits,
+            heard: true,
             rng: Rng::new(seed),
             tasks: Tasks::default(),
             slots: Slots::default(),
@@ -75,6 +78,11 @@ impl Machine {
             stuck: 0,
             stale: 0,
         }
+    }
+
+    /// There is no subscriber.
+    pub(crate) fn leave_unheard(&mut self) {
+        self.heard = false;
     }
 
     /// Takes a fact that is known at `now` and appends the effects, which must be performed in this

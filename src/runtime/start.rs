@@ -77,7 +77,10 @@ pub(super) fn start_with(
     };
     let started = started.map_err(|error| (pool.role(), error));
     let Setup { limits, seed, defaults, signals, signal_hooks, service, .. } = setup;
-    let machine = Machine::new(limits, seed);
+    let mut machine = Machine::new(limits, seed);
+    if !publisher.has_subscribers() {
+        machine.leave_unheard();
+    }
     let parts = (pool, publisher);
     let signals = (signals, signal_hooks);
     let door_of = Arc::clone(door);

@@ -24,6 +24,8 @@ struct Line {
     tasks: Vec<TaskAddr>,
     /// The most visits in one step.
     most: u64,
+    /// How many notices were made.
+    notices: usize,
 }
 
 const LONG: u32 = 20_000;
@@ -42,7 +44,7 @@ impl Line {
         };
         let plan = Arc::new(task("any").never().plan);
         let machine = Machine::new(limits, 7);
-        let mut line = Self { machine, plan, tasks: Vec::new(), most: 0 };
+        let mut line = Self { machine, plan, tasks: Vec::new(), most: 0, notices: 0 };
         let first = line.submit(None);
         line.input(Input::Claimed { attempt: attempt(first), at: Time::ZERO });
         line
@@ -116,7 +118,9 @@ impl Line {
 
     fn input(&mut self, input: Input) {
         let before = self.machine.tasks.visits.get();
-        self.machine.step(self.machine.now, input, &mut Vec::new());
+        let mut effects = Vec::new();
+        self.machine.step(self.machine.now, input, &mut effects);
+        self.notices += effects.iter().filter(|it| matches!(it, Effect::Publish(_))).count();
         self.most = self.most.max(self.machine.tasks.visits.get() - before);
     }
 
@@ -138,6 +142,22 @@ impl Line {
 
 const fn attempt(task: TaskAddr) -> AttemptAddr {
     AttemptAddr { task, number: 1 }
+}
+
+#[test]
+fn where_nobody_listens_a_task_that_goes_well_makes_one_notice() {
+    let notices = |heard: bool| {
+        let mut line = Line::new();
+        line.machine.heard = heard;
+        let task = line.submit(None);
+        line.run(line.tasks[0]);
+        line.notices = 0;
+        line.submit(None);
+        line.run(task);
+        line.notices
+    };
+    // `Submitted`, `Admitted`, `WaitingForPermit`; of the other task and its attempt.
+    assert_eq!((notices(true), notices(false)), (3 + 3, 1));
 }
 
 #[test]

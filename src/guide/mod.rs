@@ -35,6 +35,7 @@
 //! | `outcomes` | each outcome and what leads to it |
 //! | `accept`, `stream`, `udp`, `consumer`, `nudge`, `serial` | blocking calls that a cancel wakes (`serial` with `--features poll`) |
 //! | `process` | programs as tasks, with helpers, output and a sign that they are ready (`--features process`) |
+//! | `minisup` | a process supervisor with a configuration file, as a tool (`--features poll,process`) |
 //! | `watchdog`, `stuck` | a hang that is noticed; a body that ignores every request to return |
 //! | `timeline` | what ran when, drawn (`--features timeline`) |
 //! | `priority` | threads with a priority and processors of their own, shown by the name of their task (`--features poll`) |

@@ -23,6 +23,7 @@ mod idle;
 mod json;
 mod lifecycle;
 mod messages;
+mod minisup;
 mod misuse;
 mod on_end;
 mod on_signal;

@@ -44,9 +44,9 @@ class Supervisor:
     def names(self):
         return [f'p{number}' for number in range(PROGRAMS)]
 
-    def services(self, more):
+    def services(self, more, first=''):
         for name in self.names():
-            self.write(f'services/{name}/run', f'#!/bin/sh\nexec {self.program}\n', 0o755)
+            self.write(f'services/{name}/run', f'#!/bin/sh\n{first}exec {self.program}\n', 0o755)
             for file, text in more.items():
                 self.write(f'services/{name}/{file}', text)
         return os.path.join(self.directory, 'services')
@@ -70,7 +70,9 @@ class Minisup(Supervisor):
 
 class S6(Supervisor):
     def configure(self):
-        return ['s6-svscan', self.services({'timeout-kill': str(GRACE * 1000)})]
+        # It holds back for a second a program that has never said that it is ready.
+        more = {'timeout-kill': str(GRACE * 1000), 'notification-fd': '3'}
+        return ['s6-svscan', self.services(more, 'echo >&3\nexec 3>&-\n')]
 
 
 class Runit(Supervisor):
@@ -95,6 +97,8 @@ class Supervisord(Supervisor):
         for name in self.names():
             text += f'[program:{name}]\ncommand={self.program}\nautorestart=true\nstartsecs=0\n'
             text += f'stopwaitsecs={GRACE}\nstdout_logfile=NONE\nstderr_logfile=NONE\n'
+        # Without a group, it stops one after the other.
+        text += f'[group:all]\nprograms={",".join(self.names())}\n'
         return ['supervisord', '-c', self.write('supervisord.conf', text)]
 
 

@@ -91,7 +91,9 @@ stop = {{ signal = "QUIT", time = 5 }}
     let workers = children(&master);
     signal("KILL", &master);
     let second = site.new_pid("nginx", &master);
-    workers.iter().for_each(|worker| until_dead(worker));
+    for worker in &workers {
+        until_dead(worker);
+    }
     site.until(|_| children(&second).len() == 2 && serves(web));
 
     // The tool.

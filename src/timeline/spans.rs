@@ -336,6 +336,11 @@ impl Book {
             self.finished.pop_front();
             self.evicted += 1;
         }
+        let room = self.capacity - self.finished.len();
+        if self.finished.len() == self.finished.capacity() {
+            // It doubles as ever, but takes no room for spans that are not kept.
+            self.finished.reserve_exact(room.min(self.finished.len().max(64)));
+        }
         self.finished.push_back(span);
     }
 
@@ -388,4 +393,40 @@ fn end_of(event: &EventKind) -> Option<(Kind, u64)> {
         _ => return None,
     };
     Some((kind, nanos(*ran)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::policy::AdmissionPolicy;
+    use std::mem::size_of;
+    use std::time::Duration;
+
+    /// What the documentation of `Timeline::capacity` says, and nothing for tasks that are over.
+    #[test]
+    fn a_span_takes_about_150_bytes_and_nothing_else_is_kept() {
+        let mut book = Book::new(10_000);
+        for n in 1..=10_000 {
+            let name: Arc<str> = format!("task {n}").into();
+            let ran = Duration::ZERO;
+            for kind in [
+                EventKind::Submitted { policy: AdmissionPolicy::Queue },
+                EventKind::Admitted,
+                EventKind::AttemptStarting { attempt: 1, thread: Some(Arc::clone(&name)) },
+                EventKind::AttemptSucceeded { attempt: 1, ran, told: None },
+                EventKind::TaskEnded { outcome: crate::output::outcome::Outcome::Completed },
+            ] {
+                let mut event = Event::sample(kind);
+                (event.seq, event.since_start) = (book.seq + 1, Duration::from_millis(book.seq));
+                let slot = Some(Arc::clone(&name));
+                event.task = Some(TaskRef { id: TaskId::new(n), name: Arc::clone(&name), slot });
+                book.event(&event, None);
+            }
+        }
+        assert_eq!(book.finished.len(), 10_000);
+        let bytes = book.finished.capacity() * size_of::<Span>();
+        assert!(bytes <= 10_000 * 150, "{bytes} bytes");
+        let others = book.tasks.len() + book.stuck.len() + book.owners.len() + book.others.len();
+        assert_eq!(others, 0);
+    }
 }

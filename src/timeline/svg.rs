@@ -19,9 +19,10 @@ const MAX_ROWS: usize = 80;
 /// The most lines about what went wrong, and their height.
 const MAX_TROUBLE: usize = 12;
 const LINE: usize = 16;
+/// From so many slices on, the picture is coarse, so that it does not grow with them.
+const MANY: usize = 2000;
 
 pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
-    let shown = picture.rows.len().min(MAX_ROWS);
     let tops = tops(picture);
     let bottom = tops.last().map_or(40, |top| top + ROW);
     let trouble = picture.trouble();
@@ -41,20 +42,7 @@ pub(super) fn write(picture: &Picture, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, r#"<text x="10" y="{y}">{name}</text>"#)?;
     }
 
-    let mut seen = BTreeSet::new();
-    // Of what is narrower than a pixel, one is drawn there, and of trouble another one.
-    let mut drawn = HashSet::new();
-    for slice in picture.slices.iter().filter(|slice| slice.row < shown) {
-        let kind = picture.spans[slice.span].kind;
-        let Look { shape, is_trouble, .. } = kind.look();
-        #[allow(clippy::cast_possible_truncation, reason = "at most the width of the picture")]
-        let x = x_of(picture, slice.start) as i64;
-        let is_wide = x_of(picture, slice.end) - x_of(picture, slice.start) >= 1.0;
-        if is_wide || drawn.insert((slice.row, shape.depth(), x, is_trouble)) {
-            seen.insert(kind);
-            write_slice(picture, slice, tops[slice.row], out)?;
-        }
-    }
+    let seen = write_slices(picture, &tops, out)?;
     write_legend(&seen, bottom + 16, out)?;
     write_trouble(picture, &trouble, bottom + 70, out)
 }
@@ -111,18 +99,44 @@ fn step(least: u64) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
+/// Of what is narrower than a cell, one is drawn in each, and of trouble another one, above all.
+/// Returns what there is.
+fn write_slices(
+    picture: &Picture,
+    tops: &[usize],
+    out: &mut impl Write,
+) -> io::Result<BTreeSet<Kind>> {
+    let (mut seen, mut drawn) = (BTreeSet::new(), HashSet::new());
+    let cell = if picture.slices.len() > MANY { 4.0 } else { 1.0 };
+    for above in [false, true] {
+        for slice in picture.slices.iter().filter(|slice| slice.row < tops.len()) {
+            let kind = picture.spans[slice.span].kind;
+            let Look { shape, is_trouble, .. } = kind.look();
+            let (x, end) = (x_of(picture, slice.start), x_of(picture, slice.end));
+            #[allow(clippy::cast_possible_truncation, reason = "at most the width of the picture")]
+            let place = (slice.row, shape.depth(), (x / cell) as i64, is_trouble);
+            let is_narrow = end - x < cell;
+            if above == (is_narrow && is_trouble) && (!is_narrow || drawn.insert(place)) {
+                seen.insert(kind);
+                write_slice(picture, slice, (tops[slice.row], !is_narrow), out)?;
+            }
+        }
+    }
+    Ok(seen)
+}
+
 fn write_slice(
     picture: &Picture,
     slice: &Slice,
-    top: usize,
+    (top, can_be_hit): (usize, bool),
     out: &mut impl Write,
 ) -> io::Result<()> {
     let span = &picture.spans[slice.span];
     let look = span.kind.look();
     let (x, end) = (x_of(picture, slice.start), x_of(picture, slice.end));
-    let width = (end - x).max(1.0);
+    let width = (end - x).max(if look.is_trouble { 2.0 } else { 1.0 });
     let (words, fill) = (span.words(), fill(look));
-    let title = Xml(&words);
+    let title = format!("<title>{}</title>", Xml(&words));
     // A task is a frame around its phases, and what an attempt was told a strip below it.
     let (y, height) = match look.shape {
         Shape::Frame => (top, 20),
@@ -131,13 +145,14 @@ fn write_slice(
         Shape::Diamond => {
             // At the upper edge, so that the words of the slice can be read.
             write!(out, r#"<path d="M{x:.1} {top}l4 4-4 4-4-4z" fill="{fill}">"#)?;
-            return writeln!(out, "<title>{title}</title></path>");
+            return writeln!(out, "{title}</path>");
         }
     };
     // In black and white, too, a reader sees which it is.
     let edge = if look.is_trouble { r##"stroke="#000" "## } else { "" };
     write!(out, r#"<rect x="{x:.1}" y="{y}" width="{width:.1}" height="{height}" "#)?;
-    writeln!(out, r#"{edge}fill="{fill}"><title>{title}</title></rect>"#)?;
+    let title = if can_be_hit { &title } else { "" };
+    writeln!(out, r#"{edge}fill="{fill}">{title}</rect>"#)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a letter")]
     let room = (width / 6.2) as usize;
     if room >= 4 && matches!(look.shape, Shape::Bar | Shape::Hatched) {

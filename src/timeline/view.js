@@ -140,7 +140,7 @@ function draw() {
 
 function drawRow(row, y) {
   // Of what is narrower than a pixel, the first is drawn there, and the first trouble.
-  const last = [-1, -1, -1, -1], lastTrouble = [-1, -1, -1, -1];
+  const last = [-1, -1, -1, -1], lastTrouble = [-1, -1, -1, -1], above = [];
   g.save();
   g.beginPath(); g.rect(NAMES, TOP, width - NAMES, height); g.clip();
   for (let i = first[row.row]; i < first[row.row + 1]; i++) {
@@ -151,6 +151,7 @@ function drawRow(row, y) {
     const seen = kind.isTrouble ? lastTrouble : last;
     if (w <= 1 && (left | 0) === seen[kind.depth]) continue;
     seen[kind.depth] = left | 0;
+    if (w < 3 && kind.isTrouble && kind.shape !== DIAMOND) { above.push([left, kind]); continue; }
     g.fillStyle = kind.shape === HATCHED ? hatch : kind.colour;
     if (kind.shape === DIAMOND) {
       g.beginPath(); g.moveTo(left, y); g.lineTo(left + 4, y + 4); g.lineTo(left, y + 8); g.lineTo(left - 4, y + 4);
@@ -158,10 +159,11 @@ function drawRow(row, y) {
       continue;
     }
     const [top, tall] = kind.shape === FRAME ? [0, 20] : kind.shape === STRIP ? [13, 4] : [3, 14];
-    g.fillRect(left, y + top, kind.isTrouble ? Math.max(2, w) : w, tall);
-    if (kind.isTrouble && w > 3) g.strokeRect(left, y + top, w, tall);
+    g.fillRect(left, y + top, w, tall);
+    if (kind.isTrouble) g.strokeRect(left, y + top, w, tall);
     if (w > 12 && kind.depth === 1) write(slice(i), row, left, y, w);
   }
+  for (const [left, kind] of above) { g.fillStyle = kind.colour; g.fillRect(left - 1, y + 2, 3, 16); }
   g.restore();
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod robust;
 mod terminal;
 
 use std::io::{self, Write};

@@ -70,8 +70,9 @@ impl Screen {
     fn put(&mut self, c: char) {
         let column = self.column;
         let line = self.line();
-        line.truncate(column);
+        let rest = line.split_off(column);
         line.push(c);
+        line.push_str(rest.get(1..).unwrap_or_default());
         self.column += 1;
     }
 

@@ -194,10 +194,7 @@ fn odd_names_and_texts_do_no_harm() {
     assert_eq!(page.matches("</script").count(), 2);
     assert!(!page.contains("<!--") && !picture.contains("</script>"));
     assert!(page.len() < 100_000, "{}", page.len());
-    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
-    let data: Value = serde_json::from_str(data).unwrap();
-    assert!(data["slices"].as_array().unwrap().len() % 8 == 0);
-    assert!(!data["slices"].as_array().unwrap().is_empty());
+    assert!(read_page(&feed.log).iter().any(|it| it.4 == "line\\nbreak\\u{2028}\\u{7f}: failed"));
 }
 
 #[test]
@@ -251,9 +248,12 @@ fn a_year_is_exact_and_a_moment_is_visible() {
     let mut picture = Vec::new();
     feed.log.write_svg(&mut picture).unwrap();
     let picture = String::from_utf8(picture).unwrap();
-    let shown = picture.lines().filter(|line| line.contains("task 1") && line.contains("<rect"));
-    assert!(shown.clone().count() >= 2, "{picture}");
-    assert!(shown.clone().all(|line| !line.contains("width=\"0")), "{picture}");
+    let (task, attempt) = (r##"height="20" fill="#e4e9f0""##, r##"height="14" fill="#55a868""##);
+    for it in [task, attempt] {
+        let shown = picture.lines().filter(|line| line.contains(it));
+        assert!(shown.clone().count() >= 1, "{picture}");
+        assert!(shown.clone().all(|line| !line.contains("width=\"0")), "{picture}");
+    }
 }
 
 #[test]
@@ -333,4 +333,45 @@ fn slices_nest_whatever_the_order_of_events() {
 #[ignore = "takes minutes"]
 fn slices_nest_whatever_the_order_of_a_million_events() {
     any_order(1_000_000);
+}
+
+/// Pages to open in a browser, with lives of tasks as they are: also run by `.ci/deep timeline`.
+#[test]
+#[ignore = "writes files"]
+fn pages_of_a_hundred_to_a_hundred_thousand_spans() {
+    for spans in [100, 10_000, 100_000] {
+        const TASKS: usize = 40;
+        let mut feed = Feed::with_capacity(TASKS, spans);
+        let (mut at, mut attempt) = (0, 0);
+        while feed.log.dropped() == 0 {
+            attempt += 1;
+            for task in 0..TASKS {
+                let (name, thread) = (format!("task {task}"), format!("w{}", task % 8));
+                let mut say = |at, kind| feed.say_of(at, task, &name, Some(&name), kind);
+                at += 2;
+                say(at, EventKind::WaitingForPermit { class: Some("flash".into()) });
+                say(at + 1, starting(attempt, &thread));
+                match (task, attempt % 50) {
+                    (0..=3, 0) => {
+                        say(at + 2, failed(attempt, 1));
+                        say(at + 2, retry(attempt, 50));
+                    }
+                    (4, 7) => {
+                        say(at + 1, stopping(attempt, CancelReason::Timeout));
+                        say(at + 2, abandoned(attempt, 1, true));
+                        say(at + 2, returned(attempt));
+                        say(at + 2, retry(attempt, 50));
+                    }
+                    _ => {
+                        say(at + 2, succeeded(attempt, 1));
+                        say(at + 2, EventKind::RunScheduled { attempt, delay: ms(70) });
+                    }
+                }
+            }
+        }
+        let page = std::env::temp_dir().join(format!("timeline-{spans}.html"));
+        feed.log.write_html(std::fs::File::create(page).unwrap()).unwrap();
+        let picture = std::env::temp_dir().join(format!("timeline-{spans}.svg"));
+        feed.log.write_svg(std::fs::File::create(picture).unwrap()).unwrap();
+    }
 }

@@ -10,6 +10,7 @@ use threadvisor::{TaskId, Timeline, TimelineLog};
 
 use crate::support::no_op;
 
+mod drawn;
 mod made_up;
 mod on_threads;
 
@@ -77,6 +78,31 @@ fn parse(text: &[u8]) -> Vec<Slice> {
     };
     let slices = events.iter().filter(|it| it["cat"].is_string());
     slices.filter(|it| it["ph"] == "X" || it["ph"] == "i").map(read).collect()
+}
+
+/// The slices of a page: the name of the row, the label, the task, the attempt, and the text.
+type OnPage = (String, String, String, u64, String);
+
+fn read_page(log: &TimelineLog) -> Vec<OnPage> {
+    let mut page = Vec::new();
+    log.write_html(&mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: Value = serde_json::from_str(data).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let slices = data["slices"].as_array().unwrap();
+    let slice = |slice: &[Value]| {
+        let at = |place: usize| usize::try_from(slice[place].as_u64().unwrap()).unwrap();
+        (
+            text(&data["rows"][at(0)][1]),
+            text(&data["kinds"][at(1)][0]),
+            text(&data["strings"][at(6)]),
+            slice[5].as_u64().unwrap(),
+            text(&data["strings"][at(7)]),
+        )
+    };
+    assert_eq!(slices.len() % 8, 0);
+    slices.chunks(8).map(slice).collect()
 }
 
 /// Of a number of microseconds with three decimals.
@@ -153,6 +179,12 @@ impl Feed {
     fn say_of_all(&mut self, at: u64, kind: EventKind) {
         let mut event = self.event(at, kind);
         event.task = None;
+        self.timeline.on_event(&event);
+    }
+
+    fn say_of_group(&mut self, at: u64, group: &str, kind: EventKind) {
+        let mut event = self.event(at, kind);
+        (event.task, event.group) = (None, Some(Arc::from(group)));
         self.timeline.on_event(&event);
     }
 

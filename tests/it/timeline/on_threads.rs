@@ -81,14 +81,25 @@ fn it_is_drawn_by_several_threads_at_once_and_after_the_end() {
     }
     supervisor.run([]).unwrap();
     drop(handle);
-    let text = || {
-        let mut text = Vec::new();
-        log.write_html(&mut text).unwrap();
-        text
-    };
-    for text in [text(), text()] {
-        assert!(String::from_utf8_lossy(&text).contains("task 49"));
-    }
+    let pages = (0..2).map(|_| log.clone());
+    let pages: Vec<_> =
+        pages.map(|log| crate::support::on_thread(move || read_page(&log))).collect();
+    let pages: Vec<_> = pages.iter().map(next).collect();
+    assert_eq!(pages[0], pages[1]);
+    let mut seen: Vec<_> = pages[0]
+        .iter()
+        .filter(|it| it.1 == "succeeded" && it.0 == it.2.split('#').next().unwrap())
+        .map(|it| it.0.clone())
+        .collect();
+    let mut expected: Vec<_> = (0..50).map(|n| format!("task {n}")).collect();
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected, "each attempt stands with its task");
+    let on_threads = pages[0].iter().filter(|it| it.1 == "succeeded" && it.0.starts_with('w'));
+    assert_eq!(on_threads.count(), 50);
+    let of_trace: Vec<_> = read(&log).into_iter().map(|it| (it.row.1, it.label)).collect();
+    let of_page: Vec<_> = pages[0].iter().map(|it| (it.0.clone(), it.1.clone())).collect();
+    assert_eq!(of_trace, of_page, "the trace and the page have the same slices");
 }
 
 #[test]

@@ -341,6 +341,9 @@ impl fmt::Display for Snapshot {
             if task.attempt > 0 {
                 write!(f, ", attempt {}", task.attempt)?;
             }
+            if task.silent {
+                f.write_str(", silent")?;
+            }
             if let Some(next) = task.next_wake {
                 let what = match task.state {
                     TaskState::Waiting => "starts",

@@ -272,9 +272,9 @@ macro_rules! setters {
             /// The watchdog looks four times in each `max_silence`, from the moment a thread takes
             /// the attempt up, and at all attempts with the same `max_silence` together. An attempt
             /// is silent after four looks in a row without a sign of life, so after `max_silence`
-            /// and before 1.25 times that. A suspended or starved machine also looks less often, so it raises no false
-            /// alarm. The watchdog wakes nothing up unless a watched attempt runs. At least 4 ms.
-            /// Default: `None`, no watchdog.
+            /// and before 1.25 times that. A suspended or starved machine also looks less often, so
+            /// it raises no false alarm. The watchdog wakes nothing up unless a watched attempt
+            /// runs. At least 4 ms. Default: `None`, no watchdog.
             #[doc(alias = "keepalive")]
             #[doc(alias = "liveness")]
             pub fn watchdog(self, max_silence: impl Into<Option<Duration>>) -> Self {

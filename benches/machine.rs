@@ -144,6 +144,7 @@ impl Stepper {
             grace: HOUR,
             signal_drain: None,
             event_flush: HOUR,
+            timer_slack: Duration::ZERO,
         };
         let machine = Machine::new(limits, 1);
         let mut it =

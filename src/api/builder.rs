@@ -47,6 +47,7 @@ pub struct SupervisorBuilder {
     intake_capacity: usize,
     event_capacity: usize,
     pub(super) grace: Duration,
+    timer_slack: Duration,
     seed: Option<u64>,
     pub(super) defaults: TaskDefaults,
     pub(super) threads: ThreadSetup,
@@ -87,6 +88,7 @@ impl SupervisorBuilder {
             intake_capacity: 1024,
             event_capacity: 1024,
             grace: GRACE,
+            timer_slack: Duration::ZERO,
             seed: None,
             defaults: TaskDefaults::default(),
             threads: ThreadSetup {
@@ -157,6 +159,29 @@ impl SupervisorBuilder {
     /// Default: 1024.
     pub fn event_capacity(mut self, events: usize) -> Self {
         self.event_capacity = events;
+        self
+    }
+
+    /// Allows waits to end late, by less than `span`, so that the ends of several come together and
+    /// wake the process up once: initial delays, retries, and intervals. The grid of
+    /// [`every`](crate::TaskSpec::every) does not move; of points that are closer together than
+    /// `span`, some are skipped. Deadlines, graces, watchdogs and the sleeps of bodies are never
+    /// late because of this. Default: zero.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::ManualClock;
+    /// let (clock, ms) = (ManualClock::new(), Duration::from_millis);
+    /// let supervisor = Supervisor::builder().clock(&clock).timer_slack(ms(100)).start()?;
+    /// let later = |delay| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(delay);
+    /// let tasks = supervisor.handle().add_all([later(ms(10)), later(ms(70))])?;
+    /// assert_eq!(clock.advance_to_next(), Some(ms(100))); // one wake-up for both
+    /// assert!(tasks.iter().all(|task| task.outcome().is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn timer_slack(mut self, span: Duration) -> Self {
+        self.timer_slack = span;
         self
     }
 
@@ -283,6 +308,7 @@ impl SupervisorBuilder {
             grace: self.grace,
             signal_drain: self.signal_drain,
             event_flush: EVENT_FLUSH,
+            timer_slack: self.timer_slack,
         };
 
         let clock = match &self.clock {

@@ -370,7 +370,7 @@ impl Machine {
         self.return_class(key, out);
         if due > self.now {
             // A wait until `NEVER` has no timer and ends only by a request.
-            self.timers.set(key, due);
+            self.set_timer(key, due);
         } else {
             self.end_wait(key, out);
         }

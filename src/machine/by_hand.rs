@@ -191,7 +191,7 @@ impl Machine {
     fn wait_until(&mut self, key: TaskKey, due: Time, out: &mut Vec<Effect>) {
         let due = due.max(self.tasks[key].spacing_until());
         if due > self.now {
-            self.timers.set(key, due);
+            self.set_timer(key, due);
         } else {
             self.end_wait(key, out);
         }

@@ -2,6 +2,7 @@
 //! [`Machine::deadline`] says when the next timer is due.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::effect::{Answer, Effect, Notice};
 use super::input::Input;
@@ -10,10 +11,10 @@ use super::phase::Phase;
 use super::rng::Rng;
 use super::roster::Groups;
 use super::slot::Slots;
-use super::task::{State, Task, Tasks};
+use super::task::{State, Task, Tasks, Wait};
 use super::timer::Timers;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
-use crate::vocabulary::plan::Limits;
+use crate::vocabulary::plan::{Interval, Limits};
 use crate::vocabulary::reason::{Rejection, StopReason};
 use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
@@ -267,10 +268,32 @@ impl Machine {
         task.state = state;
         task.since = now;
         let is_member = task.is_member();
-        self.timers.set(key, due);
+        self.set_timer(key, due);
         if is_member {
             self.touch_group(key);
         }
+    }
+
+    /// Sets the timer of a task's state. A wait for a delay, a retry or an interval ends at a point
+    /// of a grid that all of them share, so that one wake-up ends several.
+    pub(super) fn set_timer(&mut self, key: TaskKey, due: Time) {
+        let task = &self.tasks[key];
+        let may_be_late = match task.state {
+            State::Waiting(Wait::InitialDelay | Wait::Backoff { .. }) => true,
+            State::Waiting(Wait::Interval) => task.plan.interval != Interval::None,
+            State::Waiting(Wait::Spacing | Wait::Paused | Wait::Phase)
+            | State::Intake
+            | State::Queued
+            | State::Runnable
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Abandoned { .. }
+            | State::Closing(_)
+            | State::Over => false,
+        };
+        let slack = if may_be_late { self.limits.timer_slack } else { Duration::ZERO };
+        self.timers.set(key, due.tick_from(Time::ZERO, slack));
     }
 
     /// Serves all due timers one by one, because serving one may clear or set others.

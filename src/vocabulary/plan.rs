@@ -126,6 +126,9 @@ pub(crate) struct Limits {
     pub(crate) signal_drain: Option<Duration>,
     /// Bounds the delivery of the last events after that.
     pub(crate) event_flush: Duration,
+    /// Waits for delays, retries and intervals end late by less than this, so that one wake-up ends
+    /// several.
+    pub(crate) timer_slack: Duration,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ fn main() {
         grace: core::time::Duration::ZERO,
         signal_drain: None,
         event_flush: core::time::Duration::ZERO,
+        timer_slack: core::time::Duration::ZERO,
     };
     let mut effects = alloc::vec::Vec::new();
     let mut machine = machine::Machine::new(limits, 1);

@@ -85,6 +85,7 @@ impl Rig {
             grace: ms(1000),
             signal_drain: None,
             event_flush: ms(250),
+            timer_slack: ms(0),
         }
     }
 

@@ -67,6 +67,7 @@ fn setup(subscriber: impl Listen + 'static) -> Setup {
             grace: WATCHDOG,
             signal_drain: None,
             event_flush: WATCHDOG,
+            timer_slack: Duration::ZERO,
         },
         seed: 1,
         defaults: Settings::default(),

@@ -21,6 +21,7 @@ pub(crate) fn limits(bytes: &mut Bytes<'_>) -> Limits {
         grace: bytes.span(),
         signal_drain: None,
         event_flush: Duration::from_millis(250),
+        timer_slack: Duration::ZERO,
     };
     // No byte of its own, or the histories that are kept would mean something else.
     let signal_drain = (limits.max_slot_queue == 2).then_some(Duration::from_millis(20));

@@ -126,6 +126,7 @@ pub(super) fn history(seed: u64) -> (Limits, Vec<Act>) {
         grace: dice.one_of(&[Duration::ZERO, ms(5), Duration::MAX]),
         signal_drain: None,
         event_flush: Duration::MAX,
+        timer_slack: Duration::ZERO,
     };
     let n_acts = 20 + u64::from(dice.below(80));
     let mut acts = Vec::new();

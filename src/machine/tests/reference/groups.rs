@@ -122,6 +122,7 @@ impl Pair {
             grace: SHUTDOWN,
             signal_drain: None,
             event_flush: ms(5),
+            timer_slack: ms(0),
         };
         let n_members = setting.members.len();
         let mut pair = Self {

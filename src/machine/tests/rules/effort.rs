@@ -41,6 +41,7 @@ impl Line {
             grace: ms(1000),
             signal_drain: None,
             event_flush: ms(250),
+            timer_slack: ms(0),
         };
         let plan = Arc::new(task("any").never().plan);
         let machine = Machine::new(limits, 7);

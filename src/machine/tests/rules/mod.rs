@@ -22,6 +22,7 @@ mod release;
 mod restarts;
 mod retries;
 mod shutdown;
+mod slack;
 mod stable;
 mod states_and_events;
 mod watchdog;

@@ -35,7 +35,11 @@ impl Dice {
             grace: self.one_of(&[ms(0), ms(10), ms(50), ms(1000), Duration::MAX]),
             signal_drain: self.one_of(&[None, Some(ms(30)), Some(Duration::MAX)]),
             event_flush: self.one_of(&[ms(0), ms(20), ms(250)]),
+            timer_slack: ms(0),
         };
+        // Not drawn, so that a seed means the world that it meant before.
+        let timer_slack = if limits.max_slot_queue == 3 { ms(7) } else { ms(0) };
+        let limits = Limits { timer_slack, ..limits };
         let max_concurrent = self.one_of(&[Some(2), Some(6), None]);
         let plenty = Limits {
             max_concurrent,

@@ -279,7 +279,8 @@ impl Waits {
         if paused && wait == Wait::Next {
             return;
         }
-        self.ends.insert((task, wait), slow(end));
+        let slack = if wait == Wait::Next { self.limits.timer_slack } else { Duration::ZERO };
+        self.ends.insert((task, wait), slow(end.after(slack)));
     }
 
     fn end(&mut self, task: TaskId, wait: Wait) {

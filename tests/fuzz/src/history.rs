@@ -1,6 +1,8 @@
 //! A history of the machine out of bytes: each says what happens next, among all that could. Any
 //! message under way may arrive next; the audit follows each step; and in the end, everything ends.
 
+mod requests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use crate::bytes::Bytes;
 use crate::cell_model::Seen;
 use crate::cells::{Cell, Cells};
 use crate::closings::Closings;
-use crate::machine::{Effect, Input, Machine, Notice, Submission};
+use crate::machine::{Effect, Input, Machine, Notice};
 use crate::plans;
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, GroupAddr, GroupKey, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::reason::{Decision, ShutdownCause};
 use crate::vocabulary::time::Time;
@@ -44,6 +46,10 @@ struct History {
     slots: BTreeMap<u8, SlotKey>,
     free_slots: Vec<SlotKey>,
     n_slots: u32,
+    /// All that were ever handed over.
+    groups: Vec<GroupAddr>,
+    free_groups: Vec<GroupKey>,
+    n_groups: u32,
     /// Messages under way.
     under_way: Vec<Input>,
     /// Reports that arrived: their attempts are over.
@@ -83,6 +89,9 @@ impl History {
             slots: BTreeMap::new(),
             free_slots: Vec::new(),
             n_slots: 0,
+            groups: Vec::new(),
+            free_groups: Vec::new(),
+            n_groups: 0,
             under_way: Vec::new(),
             arrived: Vec::new(),
             answers_at_once: !bytes.flag(),
@@ -96,7 +105,7 @@ impl History {
     }
 
     fn turn(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.byte() % 24 {
+        match bytes.byte() % 27 {
             0..=3 => {
                 let submission = self.submission(bytes);
                 self.submit(vec![submission], false);
@@ -122,99 +131,9 @@ impl History {
             20 => self.pass(bytes.span()),
             21 => self.extend_one(bytes),
             22 => self.repeat_one(bytes),
+            23 => self.submit_group(bytes),
+            24 => self.ask_group(bytes),
             _ => self.rarely(bytes),
-        }
-    }
-
-    fn rarely(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.byte() % 11 {
-            8 => self.ask(bytes, Input::PauseRequested),
-            9 => self.ask(bytes, Input::ResumeRequested),
-            10 => {
-                let interval = bytes.span();
-                self.ask(bytes, |task| Input::IntervalRequested { task, interval });
-            }
-            0 | 1 => {
-                self.stuck_hooks += 1;
-                self.step(Input::HookAbandoned);
-            }
-            2 | 3 if self.stuck_hooks > 0 => {
-                self.stuck_hooks -= 1;
-                self.step(Input::HookReturned);
-            }
-            4 => self.step(Input::SignalReceived(15.into())),
-            5 => self.step(Input::ShutdownRequested(ShutdownCause::Requested)),
-            6 => self.close_one(bytes),
-            _ => match bytes.byte() % 4 {
-                1 => {
-                    let (cause, limit) = (ShutdownCause::Requested, bytes.span());
-                    self.step(Input::DrainRequested { cause, limit });
-                }
-                2 => self.step(Input::IntakeEmpty),
-                // Somebody wakes too soon, or for nothing.
-                _ => self.step(Input::TimerDue),
-            },
-        }
-    }
-
-    fn submission(&mut self, bytes: &mut Bytes<'_>) -> Submission {
-        let key = self.free_keys.pop().unwrap_or_else(|| {
-            self.n_keys += 1;
-            TaskKey(self.n_keys - 1)
-        });
-        let task = TaskAddr { key, id: TaskId::new(self.tasks.len() as u64 + 1) };
-        let slot = match bytes.byte() % 5 {
-            4 => None,
-            name => Some(self.slot(name)),
-        };
-        let policy = plans::admission(bytes);
-        let id = task.id.get();
-        let class = [Some(ClassKey(0)), None, Some(ClassKey(1)), None, None][id as usize % 5];
-        let plan = Arc::new(Plan {
-            needs_drop: id % 3 == 1,
-            class,
-            stop_at_drain: id % 5 == 2,
-            ..plans::plan(bytes)
-        });
-        let gives_back = id % 4 == 1;
-        let known = Known {
-            task,
-            slot,
-            plan: Arc::clone(&plan),
-            decided: false,
-            delivered: false,
-            forgotten: false,
-        };
-        self.tasks.push(known);
-        let cancelled = bytes.seldom();
-        let submitted_at = self.now;
-        Submission { addr: task, slot, policy, plan, submitted_at, cancelled, gives_back }
-    }
-
-    fn slot(&mut self, name: u8) -> SlotKey {
-        let (free, n) = (&mut self.free_slots, &mut self.n_slots);
-        *self.slots.entry(name).or_insert_with(|| {
-            free.pop().unwrap_or_else(|| {
-                *n += 1;
-                SlotKey(*n - 1)
-            })
-        })
-    }
-
-    fn submit(&mut self, mut batch: Vec<Submission>, whole: bool) {
-        if whole {
-            return self.step(Input::BatchSubmitted(batch));
-        }
-        if let Some(submission) = batch.pop() {
-            self.step(Input::Submitted(submission));
-        }
-    }
-
-    /// A request about any task there ever was.
-    fn ask(&mut self, bytes: &mut Bytes<'_>, request: impl FnOnce(TaskAddr) -> Input) {
-        if !self.tasks.is_empty() {
-            let at = bytes.below(self.tasks.len());
-            self.step(request(self.tasks[at].task));
         }
     }
 
@@ -361,6 +280,7 @@ impl History {
             assert!(known.delivered && known.forgotten, "{:?} has no outcome", known.task);
         }
         assert!(self.slots.is_empty(), "a slot is never forgotten");
+        assert_eq!(self.free_groups.len(), self.n_groups as usize, "a group is never forgotten");
         audit_face_empty(&self.machine);
         assert!(self.machine.deadline().is_never(), "somebody would wake for nothing");
     }
@@ -453,7 +373,6 @@ impl History {
                 self.free_slots.push(slot);
             }
             Effect::Publish(notice) => self.hear(notice),
-            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => unreachable!("no group"),
             Effect::BeginDrain { .. } => {
                 assert!(!self.closed, "a drain begins in a shutdown");
                 self.drains = true;
@@ -476,7 +395,14 @@ impl History {
                 assert!(self.flushing && !self.finished, "the end comes too soon, or twice");
                 self.finished = true;
             }
-            Effect::PublishGroup { .. } | Effect::ForgetGroup { .. } => panic!("no group is here"),
+            Effect::ForgetGroup { group } => {
+                assert!(self.groups.contains(&group), "{group:?} was never handed over");
+                assert!(!self.free_groups.contains(&group.key), "{group:?} is forgotten twice");
+                self.free_groups.push(group.key);
+            }
+            Effect::PublishGroup { group, .. } => {
+                assert!(!self.free_groups.contains(&group.key), "{group:?} is no more");
+            }
             Effect::Examine { .. }
             | Effect::NoteFailure { .. }
             | Effect::ForgetReleased { .. }

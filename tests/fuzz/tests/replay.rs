@@ -31,3 +31,17 @@ fn settings() {
 fn supervisor() {
     replay("supervisor", threadvisor_fuzz::supervisor);
 }
+
+/// Bytes by chance live through far more than the corpus does, if not so wisely.
+#[test]
+fn histories_by_chance() {
+    let mut seed = 1_u64;
+    for _ in 0..3000 {
+        let mut byte = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed.to_be_bytes()[0]
+        };
+        let bytes: Vec<_> = (0..200).map(|_| byte()).collect();
+        threadvisor_fuzz::history(&bytes);
+    }
+}

@@ -32,3 +32,5 @@ pub(crate) mod error;
 pub(crate) mod mark;
 #[cfg(all(unix, feature = "process"))]
 pub(crate) mod output_line;
+
+pub(crate) mod columns;

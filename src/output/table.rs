@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::output::columns::{columns, fitting};
 use crate::output::group::Stage;
 use crate::output::report::AbandonedAttempt;
 use crate::output::snapshot::{Snapshot, TaskSnapshot};
@@ -17,10 +18,9 @@ impl Snapshot {
     /// stuck, with the call that each is in.
     ///
     /// No line is longer than `width`, and each row is one line. A cell that is cut ends with `~`.
-    /// If there is too little room, the columns that say the least are left out. The width of a
-    /// text is the number of its characters, so a line with characters that are two columns wide
-    /// may be longer. Names, marks and errors are escaped, so they cannot have an effect on the
-    /// terminal. With `colour`, heads are bold, and what needs attention is yellow or red, by the
+    /// If there is too little room, the columns that say the least are left out. Characters
+    /// of East Asia and pictures count as two columns. Names, marks and errors are escaped, so they
+    /// cannot have an effect on the terminal. With `colour`, heads are bold, and what needs attention is yellow or red, by the
     /// escape sequences of ANSI. The last line has no line break at its end.
     ///
     /// This takes no lock, does not block, and takes time in proportion to the number of tasks.
@@ -329,7 +329,7 @@ impl<const N: usize> Section<N> {
     fn widths(&self, room: usize) -> [Option<usize>; N] {
         let mut natural = [0; N];
         for (place, column) in self.columns.iter().enumerate() {
-            let cells = self.rows.iter().map(|(cells, _)| cells[place].chars().count());
+            let cells = self.rows.iter().map(|(cells, _)| columns(&cells[place]));
             natural[place] = cells.max().unwrap_or(0).max(column.0.len());
         }
         let mut widths = natural.map(Some);
@@ -386,7 +386,7 @@ impl<const N: usize> Section<N> {
         for (((text, tint), width), column) in cells.zip(widths).zip(&self.columns) {
             let Some(width) = *width else { continue };
             let text = cut(text, width);
-            let rest = width - text.chars().count();
+            let rest = width - columns(&text);
             if column.1 == Right {
                 spaces += rest;
             }
@@ -402,15 +402,14 @@ impl<const N: usize> Section<N> {
 
 /// What fits into `width` characters. The id at the end of a task's name is kept.
 pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
-    let length = text.chars().count();
-    if length <= width {
+    if columns(text) <= width {
         return text.into();
     }
     let tail = text.rfind('#').map_or("", |place| &text[place..]);
     let is_id = tail.len() > 1 && tail[1..].bytes().all(|byte| byte.is_ascii_digit());
     let tail = if is_id && tail.len() + 2 <= width { tail } else { "" };
     let kept = width.saturating_sub(1 + tail.len());
-    let cut: String = text.chars().take(kept).collect();
+    let cut = fitting(text, kept);
     if width == 0 { String::new() } else { format!("{cut}~{tail}") }.into()
 }
 

@@ -221,11 +221,39 @@ fn no_line_is_longer_than_the_width_and_none_ends_with_a_space() {
     for width in 0..=200 {
         let table = snapshot.table(width, false);
         for line in table.lines() {
-            assert!(line.chars().count() <= width, "{width}: {line:?}");
+            assert!(columns(line) <= width, "{width}: {line:?}");
             assert!(!line.ends_with(' '), "{width}: {line:?}");
             assert!(!line.contains(char::is_control), "{width}: {line:?}");
         }
         assert!(width == 0 || table.lines().count() == rows, "{width}\n{table}");
+    }
+}
+
+#[test]
+fn no_line_is_too_long_whatever_names_are_made_of() {
+    let name = "制御🚀 モデム⚡e\u{301}\u{200b}#7 und noch viel mehr";
+    let mut snapshot = busy();
+    for (task, id) in snapshot.tasks.iter_mut().zip(u64::MAX - 9..) {
+        task.task = named(id, name);
+        task.mark = Some(mark("日本語日本語日本語"));
+    }
+    snapshot.slots[1].key = name.into();
+    snapshot.classes[0].name = name.into();
+    snapshot.abandoned[0].task = named(9, name);
+    for width in 0..=200 {
+        for line in snapshot.table(width, false).lines() {
+            assert!(columns(line) <= width, "{width}: {line:?}");
+        }
+    }
+    assert!(snapshot.table(usize::MAX, false).contains(name));
+}
+
+#[test]
+fn ten_thousand_tasks_have_a_row_each() {
+    let tasks = (0..10_000).map(|id| task(id, "sensor", TaskState::Waiting)).collect();
+    let snapshot = Snapshot { tasks, ..empty() };
+    for width in [0, 20, 80] {
+        assert!(width == 0 || snapshot.table(width, true).lines().count() == 10_003);
     }
 }
 

@@ -210,7 +210,7 @@ impl<'a, 'b> Line<'a, 'b> {
         if let E::HookSlow { source: HookSource::Signal(signal), .. }
         | E::HookPanicked { source: HookSource::Signal(signal), .. } = kind
         {
-            self.plain("signal", signal);
+            self.text("signal", signal);
         }
     }
 

@@ -184,7 +184,7 @@ mod unix {
             raise(SIGUSR2).unwrap();
             let (source, line) = next(&told);
             assert_eq!(source, HookSource::Signal(Signal::USR2));
-            assert!(line.contains(&format!(" signal={SIGUSR2} ")), "{line}");
+            assert!(line.contains(" signal=SIGUSR2 "), "{line}");
         }
         assert!(supervisor.handle().snapshot().unwrap().is_healthy());
         raise(SIGUSR1).unwrap();

@@ -41,10 +41,12 @@ fn each_phase_starts_when_the_one_before_is_ready_and_stops_before_it() {
         says.add("driver told");
         Ok(())
     });
+    let (run, running) = unbounded();
     let reader = |name: &'static str| {
-        let log = log.clone();
+        let (log, run) = (log.clone(), run.clone());
         TaskSpec::new(name, move |ctx| {
             log.add("reader");
+            run.send(())?;
             let _ = ctx.cancelled().recv();
             assert_eq!(ctx.group(), Some("line"));
             log.add("reader told");
@@ -68,8 +70,8 @@ fn each_phase_starts_when_the_one_before_is_ready_and_stops_before_it() {
     assert_eq!(log.lines(), ["configure"]);
     drop(go);
     assert!(line.wait_ready(WATCHDOG).unwrap());
-    for reader in &line.members()[2..] {
-        rig.until(reader, "attempt_starting 1");
+    for _reader in 0..2 {
+        next(&running);
     }
 
     let report = rig.supervisor.shutdown().unwrap();
@@ -89,6 +91,36 @@ fn each_phase_starts_when_the_one_before_is_ready_and_stops_before_it() {
     assert_eq!(line.state(), GroupState::Over);
     let story = rig.group_story("line");
     assert_eq!(story, ["group_starting", "group_ready", "group_stopping shutdown", "group_ended"]);
+}
+
+/// The order of stopping covers members only.
+#[test]
+fn a_task_that_a_member_has_added_is_told_at_once() {
+    let rig = rig();
+    let (handle, (add, added)) = (rig.handle.clone(), bounded(1));
+    let ((last, last_strings), (child, child_strings)) =
+        (Puppet::new("last"), Puppet::new("child"));
+    let child = Mutex::new(Some(child));
+    let parent = TaskSpec::new("parent", move |ctx| {
+        if let Some(child) = child.lock().unwrap().take() {
+            add.send(handle.add(child)?)?;
+        }
+        let _ = ctx.cancelled().recv();
+        Ok(())
+    });
+    let group = rig.handle.add_group(GroupSpec::new("line").then(parent).then(last)).unwrap();
+    let child = next(&added);
+    let _ = (child_strings.started(), last_strings.started());
+
+    rig.handle.request_shutdown();
+    assert_eq!(child_strings.told(), CancelReason::Shutdown);
+    assert!(child_strings.end(End::Obey));
+    assert!(outcome_of(&child).is_cancelled());
+    // Its parent runs on, because the last phase has not returned.
+    assert_eq!(last_strings.told(), CancelReason::Shutdown);
+    assert_eq!(group.members()[0].state(), TaskState::Running);
+    assert!(last_strings.end(End::Obey));
+    assert!(group.wait().unwrap().iter().all(Outcome::is_cancelled));
 }
 
 #[test]

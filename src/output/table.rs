@@ -18,10 +18,10 @@ impl Snapshot {
     /// stuck, with the call that each is in.
     ///
     /// No line is longer than `width`, and each row is one line. A cell that is cut ends with `~`.
-    /// If there is too little room, the columns that say the least are left out. Characters
-    /// of East Asia and pictures count as two columns. Names, marks and errors are escaped, so they
-    /// cannot have an effect on the terminal. With `colour`, heads are bold, and what needs attention is yellow or red, by the
-    /// escape sequences of ANSI. The last line has no line break at its end.
+    /// If there is too little room, the columns that say the least are left out. Characters of East
+    /// Asia and pictures count as two columns. Names, marks and errors are escaped, so they cannot
+    /// have an effect on the terminal. With `colour`, heads are bold, and what needs attention is
+    /// yellow or red, by the escape sequences of ANSI. The last line has no line break at its end.
     ///
     /// This takes no lock, does not block, and takes time in proportion to the number of tasks.
     ///

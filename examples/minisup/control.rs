@@ -3,7 +3,7 @@
 //! A client sends one line and reads until the end. The answer begins with a line `ok` or `error`.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,10 +58,9 @@ pub(crate) fn serve(
 fn answer(ctx: &TaskContext, mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    // A line that was written at once is read at once.
-    let mut buffer = [0; 256];
-    let read = stream.read(&mut buffer).unwrap_or_default();
-    let line = String::from_utf8_lossy(&buffer[..read]);
+    // What has come until the end of the line, or of the patience, is the command.
+    let mut line = String::new();
+    let _ = BufReader::new((&stream).take(256)).read_line(&mut line);
     let answer = match line.trim_end().split_once(' ').unwrap_or_else(|| (line.trim_end(), "")) {
         ("stop", "") => {
             ctx.handle().request_shutdown();

@@ -35,8 +35,8 @@ fn pass(span: Duration) {
     let _ = after(span).recv();
 }
 
-/// Waits until of the threads that have come since so many are left, and none of them is woken any
-/// more. Returns how many there are then.
+/// Waits until of the threads that have come since at most so many are left, and none of them is
+/// woken any more. Returns how many there are then.
 fn until_quiet(before: &BTreeMap<String, u64>, threads: usize) -> usize {
     let own = || {
         let mut now = switches();
@@ -45,20 +45,16 @@ fn until_quiet(before: &BTreeMap<String, u64>, threads: usize) -> usize {
     };
     let step = Duration::from_millis(250);
     let mut passed = Duration::ZERO;
-    // What is left of the pool may be more.
-    while own().len() > threads {
-        assert!(passed < SHRUNK, "{} threads are left", own().len());
-        pass(step);
-        passed += step;
-    }
-    // Whatever the last window still has to do is done then.
+    // What is left of the pool may be more, and whatever the last window still has to do is done
+    // then.
     let mut quiet = own();
     loop {
         assert!(passed < SHRUNK, "it never comes to rest: {quiet:?}");
-        pass(MEASURED);
-        passed += MEASURED;
+        let span = if quiet.len() > threads { step } else { MEASURED };
+        pass(span);
+        passed += span;
         let now = own();
-        if now == quiet {
+        if now == quiet && now.len() <= threads {
             return now.len();
         }
         quiet = now;

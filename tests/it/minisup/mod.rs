@@ -104,7 +104,7 @@ impl Site {
     /// The answer to a command; `None` if nobody listens.
     fn ask(&self, command: &str) -> Option<String> {
         let mut stream = UnixStream::connect(self.path("socket")).ok()?;
-        writeln!(stream, "{command}").ok()?;
+        stream.write_all(format!("{command}\n").as_bytes()).ok()?;
         stream.shutdown(Shutdown::Write).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -115,7 +115,8 @@ impl Site {
     #[track_caller]
     fn tell(&self, command: &str) {
         let answer = self.ask(command);
-        assert!(answer.as_ref().is_some_and(|answer| answer.starts_with("ok\n")), "{answer:?}");
+        let is_ok = answer.as_ref().is_some_and(|answer| answer.starts_with("ok\n"));
+        assert!(is_ok, "{answer:?}; minisup says:\n{}", self.file("said"));
     }
 
     /// Waits until something is so.

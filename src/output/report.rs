@@ -363,7 +363,7 @@ impl RunReport {
         } else if cause == ShutdownCause::Signal(Signal::INT) && *cut_short > 0 {
             (EXIT_INTERRUPTED, format!("SIGINT cut {} short", counted(*cut_short, "task")))
         } else {
-            (0, "no task failed".to_owned())
+            (0, "no task ended with a failure".to_owned())
         }
     }
 }

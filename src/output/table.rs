@@ -235,6 +235,9 @@ impl TaskSnapshot {
             return "paused".to_owned();
         }
         let what = match self.state {
+            TaskState::Waiting if self.group.is_some() && self.next_wake.is_none() => {
+                return "its turn".to_owned();
+            }
             TaskState::Waiting => "run",
             TaskState::Running => "limit",
             TaskState::Stopping | TaskState::Closing => "grace",

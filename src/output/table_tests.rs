@@ -258,6 +258,15 @@ fn ten_thousand_tasks_have_a_row_each() {
 }
 
 #[test]
+fn a_member_waits_for_its_turn_or_for_a_time() {
+    let waits = task(1, "reader", TaskState::Waiting);
+    let member = TaskSnapshot { group: Some("line".into()), phase: Some(1), ..waits };
+    assert_eq!(member.next(), "its turn");
+    let soon = Some(AT + Duration::from_secs(1));
+    assert_eq!(TaskSnapshot { next_wake: soon, ..member }.next(), "run 1.0s");
+}
+
+#[test]
 fn colours_change_nothing_but_the_colours() {
     let snapshot = busy();
     for width in [0, 1, 13, 40, 80, 200] {

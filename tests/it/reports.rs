@@ -97,7 +97,7 @@ fn a_task_that_failed_until_it_was_stopped_is_told() {
     let told = ["2 tasks: 1 completed, 1 cancelled", "cancelled while failing: sensor#1, "];
     let last = "failures, last: No such file or directory (os error 2)";
     let test = "a_task_that_failed_until_it_was_stopped_is_told";
-    check(test, &[], 0, &[told[0], told[1], last, "exit code 0: no task failed"]);
+    check(test, &[], 0, &[told[0], told[1], last, "exit code 0: no task ended with a failure"]);
 }
 
 /// What a stop finds at first hand, or after some failures.

@@ -452,7 +452,7 @@ impl State {
     pub(super) const fn goes_back(self) -> bool {
         match self {
             Self::Starting { .. } | Self::Running { .. } | Self::Stopping { .. } => true,
-            Self::Closing(Closing { stuck, .. }) => !stuck,
+            Self::Closing(Closing { stuck, over, .. }) => !stuck && !over,
             Self::Intake
             | Self::Queued
             | Self::Runnable

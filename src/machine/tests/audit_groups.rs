@@ -127,7 +127,7 @@ fn assert_held(task: &Task, stops: bool) {
 fn goes_back(task: &Task) -> bool {
     match task.state {
         State::Waiting(_) | State::Abandoned { .. } => false,
-        State::Closing(Closing { stuck, .. }) => !stuck,
+        State::Closing(Closing { stuck, over, .. }) => !stuck && !over,
         _ => true,
     }
 }

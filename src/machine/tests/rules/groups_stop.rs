@@ -133,6 +133,20 @@ fn steps_that_are_done_are_completed_and_others_cancelled() {
     rig.returns("b", Return::Ok).has("deliver b: completed");
 }
 
+/// Its body comes back while its group restarts, and is dropped when the last outcome is there.
+#[test]
+fn one_that_closes_after_its_outcome_does_not_keep_its_group() {
+    let mut rig = up(group().one_for_all().then([task("a")]).then([task("b").open()]));
+    rig.restart_group("a").whatever();
+    rig.told("b").whatever();
+    rig.abandon("b").has("tell a/1 group until 210ms");
+    rig.stop("a").whatever();
+    rig.stop("b").has("deliver b: abandoned, group, asked by stop");
+    rig.returns("b", Return::Ok).has("close b, stop");
+    obeys(&mut rig, "a").has("* group ended");
+    rig.closed("b").has("forget b");
+}
+
 /// What it was to do is done, and the stop only takes its further runs away.
 #[test]
 fn a_step_that_is_done_is_completed_whoever_stops_it() {

@@ -14,7 +14,7 @@ mod channel;
 mod checks;
 mod platform;
 mod runner;
-#[cfg(not(feature = "loom"))]
+#[cfg_attr(feature = "loom", path = "no_runtime.rs")]
 mod runtime;
 mod search;
 mod world;

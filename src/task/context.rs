@@ -21,8 +21,8 @@ use crate::task::token::{CancelToken, Canceller};
 use crate::vocabulary::id::{ClassIndex, TaskId};
 use crate::vocabulary::reason::CancelReason;
 
-/// Gives a body access to its attempt and its supervisor. It is lent to the body for one attempt.
-/// Because it is `Sync`, the body can lend it to scoped threads.
+/// Gives a body access to its attempt and its supervisor. A context is lent to the body for one
+/// attempt. Because it is `Sync`, the body can lend it to scoped threads.
 ///
 /// Cancellation is cooperative, because a thread cannot be killed. A body should check its context
 /// wherever it waits or loops:
@@ -125,11 +125,12 @@ impl TaskContext {
         self.cell().attempt.number
     }
 
-    /// Returns which permit of its [class](crate::TaskSpec::class) the attempt holds: a number from
-    /// 0 up to the limit of the class, which no other attempt has at the same time; `None` without
-    /// a class. A class is often a pool of things (licences, ports, accelerators), and this says
-    /// which of them the body may use. A retry may get another number. Of a released attempt that
-    /// still runs, another may have the number.
+    /// Returns the number of the permit that the attempt holds of its
+    /// [class](crate::TaskSpec::class); `None` without a class. The number is at least 0 and below
+    /// the limit of the class, and no other attempt holds the same one at the same time. A class is
+    /// often a pool of things (licences, ports, accelerators), and the number says which of them
+    /// the body may use. A retry may get another number. While a released attempt still runs,
+    /// another attempt may have its number.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -147,9 +148,9 @@ impl TaskContext {
         self.cell().class_index().map(ClassIndex::get)
     }
 
-    /// Returns how many failures the streak had when this attempt was started: see
-    /// [`TaskSpec::stable_after`](crate::TaskSpec::stable_after). The value does not change while
-    /// the attempt runs.
+    /// Returns how many failures the task's streak had when this attempt was started; 0 outside of
+    /// a streak. What ends a streak: see [`TaskSpec::stable_after`](crate::TaskSpec::stable_after).
+    /// The value does not change while the attempt runs.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -182,7 +183,7 @@ impl TaskContext {
     }
 
     /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
-    /// between. `Duration::MAX` means for ever.
+    /// between. With `Duration::MAX` it sleeps until it is told.
     ///
     /// # Errors
     /// [`Cancelled`] as soon as the attempt is told to return, or immediately if it already was;
@@ -191,11 +192,11 @@ impl TaskContext {
         self.token.sleep(span)
     }
 
-    /// Receives the next message of a channel, or ends when the attempt is told to return. The
-    /// thread does not wake up in between.
+    /// Waits for the next message of a channel and returns it. The wait ends early when the attempt
+    /// is told to return. The thread does not wake up in between.
     ///
-    /// The token counts first: once the attempt was told, the call takes no message, even if some
-    /// lie there. A message that was taken is always returned.
+    /// The token comes first: once the attempt was told to return, the call takes no message, even
+    /// if there are some in the channel. A message that was taken is always returned.
     ///
     /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
     /// [`ManualClock`](crate::ManualClock).
@@ -216,10 +217,10 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// - `Cancelled`: the attempt was told to return; pass it on with `?`, or match it and take
-    ///   what lies in the channel with `try_iter`, so that nothing is lost at a stop.
-    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
-    ///   failure like any other.
+    /// - `Cancelled`: the attempt was told to return; pass it on with `?`. To lose nothing at a
+    ///   stop, match it instead and take what is left in the channel with `try_iter`.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
+    ///   this is a failure like any other.
     ///
     /// [`RecvError`] is not in the prelude, since channels have a type of that name.
     #[doc(alias = "select")]
@@ -228,13 +229,13 @@ impl TaskContext {
     }
 
     /// Receives the next message of a channel like [`recv`](Self::recv), but waits for at most
-    /// `span`; returns `None` if none has come by then. With a `span` of zero it only looks;
-    /// `Duration::MAX` means for ever.
+    /// `span`; returns `None` if none has come by then. With a `span` of zero it does not wait;
+    /// with `Duration::MAX` it waits for ever.
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
-    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
-    ///   failure like any other.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
+    ///   this is a failure like any other.
     pub fn recv_timeout<T: Send + 'static>(
         &self,
         channel: &Receiver<T>,
@@ -243,8 +244,8 @@ impl TaskContext {
         self.token.recv_timeout(channel, span)
     }
 
-    /// Returns why the attempt was told to return; if there were several reasons, the first. `None`
-    /// if it was not told.
+    /// Returns why the attempt was told to return, which is the first reason if there were several;
+    /// `None` if it was not told.
     pub fn reason(&self) -> Option<CancelReason> {
         self.token.reason()
     }
@@ -268,10 +269,10 @@ impl TaskContext {
         self.token.cancelled()
     }
 
-    /// Returns when the attempt should be over: its deadline or, once it was told to return, the
-    /// end of its grace. `None` if there is no limit.
-    /// Under a [`ManualClock`](crate::ManualClock) it can only be compared with another deadline of
-    /// the attempt, not with `Instant::now()`; use [`remaining`](Self::remaining).
+    /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
+    /// return, the end of its grace. `None` if there is no limit. Under a
+    /// [`ManualClock`](crate::ManualClock) it can only be compared with another deadline of the
+    /// attempt, not with `Instant::now()`; use [`remaining`](Self::remaining).
     pub fn deadline(&self) -> Option<Instant> {
         self.token.deadline()
     }
@@ -323,18 +324,20 @@ impl TaskContext {
     /// - `Cancelled`: the attempt was already told to return; pass it on with `?`.
     /// - `NoMaxTimeout`: the spec does not allow it; set
     ///   [`max_timeout`](crate::TaskSpec::max_timeout).
-    /// - `BeyondMaxTimeout`: the spec does not allow that much; the error says how much is left.
+    /// - `BeyondMaxTimeout`: the spec does not allow that much; ask for less than the error says is
+    ///   left.
     pub fn extend_deadline(&self, span: Duration) -> Result<(), ExtendError> {
         self.cell().extend(span)
     }
 
-    /// Says that the attempt is ready: what others need of it is there. Returns immediately.
-    /// Publishes [`AttemptReady`](crate::EventKind::AttemptReady), and is what
-    /// [`ready_within`](crate::TaskSpec::ready_within) awaits. An attempt stays ready until it
-    /// ends. Has no effect the second time, and once the attempt was told to return.
-    /// In a [group](crate::GroupSpec) the next phase waits for it only if the spec says
-    /// `ready_within`; without that, the member was ready as soon as its attempt was taken up, and
-    /// a warning is logged, once.
+    /// Declares that the attempt is ready: what others need of it is there. Returns immediately.
+    /// The call publishes [`AttemptReady`](crate::EventKind::AttemptReady), and
+    /// [`ready_within`](crate::TaskSpec::ready_within) waits for it. An attempt stays ready until
+    /// it ends. A second call has no effect, nor has a call after the attempt was told to return.
+    ///
+    /// In a [group](crate::GroupSpec), the next phase waits for this call only if the spec sets
+    /// `ready_within`. Without that, the member was ready as soon as a thread took its attempt up,
+    /// and a warning is logged once.
     pub fn ready(&self) {
         self.cell().say_ready();
     }
@@ -349,6 +352,7 @@ impl TaskContext {
 
     /// Gives a heartbeat that also says where the body is. The latest mark appears in snapshots,
     /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
+    /// The call takes a lock, which nobody holds for long.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -369,8 +373,8 @@ impl TaskContext {
     }
 
     /// Gives a heartbeat that also says how far the body has got: `done` of `total`, in any unit;
-    /// with `None` the total is not known. The latest progress of the attempt appears in snapshots;
-    /// there is no event. The call takes a lock, which nobody holds for long.
+    /// `total` is `None` if it is not known. The latest progress of the attempt appears in
+    /// snapshots; there is no event. The call takes a lock, which nobody holds for long.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -389,25 +393,26 @@ impl TaskContext {
         self.cell().pulse.note_progress(Progress::new(done, total.into()));
     }
 
-    /// Keeps the watchdog quiet for `span`, or until the guard is dropped: for a call that is known
-    /// to take long. After that, the watchdog starts counting again. With `Duration::MAX` only the
-    /// guard counts.
+    /// Keeps the watchdog quiet for `span` or until the guard is dropped, whichever comes first.
+    /// Use it for a call that is known to take long. After that, the watchdog starts counting
+    /// again. With `Duration::MAX` only the guard counts.
     pub fn allow_silence(&self, span: Duration) -> SilenceGuard {
         SilenceGuard::new(Arc::clone(self.cell()), span)
     }
 
-    /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, for example by shutting down its socket. The page
+    /// Registers a hook that runs once, when the attempt is told to return. Use it to wake a call
+    /// that a flag cannot wake, for example by shutting down its socket. The page
     /// [`guide::waking`](crate::guide::waking) explains how to wake which call.
     ///
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
-    /// immediately, on the calling thread. A hook should not block: an event reports a hook that
-    /// takes longer than 100 ms, and a hook that outlives the grace counts as abandoned. A panic in
-    /// a hook is reported as an event, too.
+    /// immediately, on the calling thread, before this call returns. A hook should not block: an
+    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace
+    /// counts as abandoned. A panic in a hook is also reported as an event.
     ///
-    /// Dropping the guard removes the hook. Once the guard is dropped, the hook is not running and
-    /// never will run, so what it uses may be freed.
+    /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
+    /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
+    /// it uses may be freed.
     ///
     /// ```
     /// # use std::io::Read;
@@ -438,8 +443,8 @@ impl TaskContext {
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
     /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
     /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`:
-    /// [an example](crate::guide::c_libraries#interrupts-that-get-lost). Everything else is as for
-    /// [`on_cancel`](Self::on_cancel).
+    /// see [an example](crate::guide::c_libraries#interrupts-that-get-lost). In all other respects
+    /// it is like [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -450,7 +455,7 @@ impl TaskContext {
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
     /// hook when the call is over, and returns the call's result. Unlike with a guard, the hook
-    /// cannot be removed too early by mistake.
+    /// cannot be removed too early by mistake. If the attempt was already told, `wake` runs first.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -19,7 +19,8 @@ use crate::vocabulary::time::Time;
 /// its [`TaskContext`](crate::TaskContext). It is cheap to clone and can be used from any thread.
 ///
 /// A token is sticky: once cancelled, it stays cancelled. Each attempt has a fresh token. Once its
-/// attempt has returned, a token can no longer be cancelled. Only the supervisor cancels it.
+/// attempt has returned, a token can no longer be cancelled. Only the supervisor cancels it or, in
+/// a test of a body, its [`Canceller`].
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -50,7 +51,7 @@ impl CancelToken {
     }
 
     /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
-    /// between. `Duration::MAX` means for ever.
+    /// between. With `Duration::MAX` it sleeps until it is told.
     ///
     /// # Errors
     /// [`Cancelled`] as soon as the attempt is told to return, or immediately if it already was;
@@ -59,19 +60,19 @@ impl CancelToken {
         self.0.sleep(span)
     }
 
-    /// Receives the next message of a channel, or ends when the attempt is told to return. The
-    /// thread does not wake up in between.
+    /// Waits for the next message of a channel and returns it. The wait ends early when the attempt
+    /// is told to return. The thread does not wake up in between.
     ///
-    /// The token counts first: once the attempt was told, the call takes no message, even if some
-    /// lie there. A message that was taken is always returned.
+    /// The token comes first: once the attempt was told to return, the call takes no message, even
+    /// if there are some in the channel. A message that was taken is always returned.
     ///
     /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
     /// [`ManualClock`](crate::ManualClock).
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
-    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
-    ///   failure like any other.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
+    ///   this is a failure like any other.
     #[doc(alias = "select")]
     pub fn recv<T: Send + 'static>(&self, channel: &Receiver<T>) -> Result<T, RecvError> {
         // Without a limit there is no `None`.
@@ -79,13 +80,13 @@ impl CancelToken {
     }
 
     /// Receives the next message of a channel like [`recv`](Self::recv), but waits for at most
-    /// `span`; returns `None` if none has come by then. With a `span` of zero it only looks;
-    /// `Duration::MAX` means for ever.
+    /// `span`; returns `None` if none has come by then. With a `span` of zero it does not wait;
+    /// with `Duration::MAX` it waits for ever.
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
-    /// - `Disconnected`: the channel is empty and all its senders are gone. To `?` that is a
-    ///   failure like any other.
+    /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
+    ///   this is a failure like any other.
     pub fn recv_timeout<T: Send + 'static>(
         &self,
         channel: &Receiver<T>,
@@ -94,8 +95,8 @@ impl CancelToken {
         self.0.receive(channel, span)
     }
 
-    /// Returns why the attempt was told to return; if there were several reasons, the first. `None`
-    /// if it was not told.
+    /// Returns why the attempt was told to return, which is the first reason if there were several;
+    /// `None` if it was not told.
     pub fn reason(&self) -> Option<CancelReason> {
         self.0.reason()
     }
@@ -106,18 +107,19 @@ impl CancelToken {
         self.0.told_channel()
     }
 
-    /// Registers a hook that runs once, when the attempt is told to return: to wake a call that a
-    /// flag cannot wake, for example by shutting down its socket. The page
+    /// Registers a hook that runs once, when the attempt is told to return. Use it to wake a call
+    /// that a flag cannot wake, for example by shutting down its socket. The page
     /// [`guide::waking`](crate::guide::waking) explains how to wake which call.
     ///
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
-    /// immediately, on the calling thread. A hook should not block: an event reports a hook that
-    /// takes longer than 100 ms, and a hook that outlives the grace counts as abandoned. A panic in
-    /// a hook is reported as an event, too.
+    /// immediately, on the calling thread, before this call returns. A hook should not block: an
+    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace
+    /// counts as abandoned. A panic in a hook is also reported as an event.
     ///
-    /// Dropping the guard removes the hook. Once the guard is dropped, the hook is not running and
-    /// never will run, so what it uses may be freed.
+    /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
+    /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
+    /// it uses may be freed.
     ///
     /// ```
     /// # use std::io::Read;
@@ -147,7 +149,7 @@ impl CancelToken {
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
     /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
     /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`.
-    /// Everything else is as for [`on_cancel`](Self::on_cancel).
+    /// In all other respects it is like [`on_cancel`](Self::on_cancel).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -157,7 +159,8 @@ impl CancelToken {
     }
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
-    /// hook when the call is over, and returns the call's result.
+    /// hook when the call is over, and returns the call's result. If the attempt was already told
+    /// to return, `wake` runs first.
     pub fn interruptible<T>(
         &self,
         wake: impl FnOnce() + Send + 'static,
@@ -167,9 +170,9 @@ impl CancelToken {
         call()
     }
 
-    /// Returns when the attempt should be over: its deadline or, once it was told to return, the
-    /// end of its grace. `None` if there is no limit. Under a [`ManualClock`](crate::ManualClock)
-    /// use [`remaining`](Self::remaining).
+    /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
+    /// return, the end of its grace. `None` if there is no limit. Under a
+    /// [`ManualClock`](crate::ManualClock) use [`remaining`](Self::remaining).
     pub fn deadline(&self) -> Option<Instant> {
         self.0.clock().instant(self.0.until())
     }
@@ -206,7 +209,7 @@ impl CancelToken {
 }
 
 /// Cancels a [detached](crate::TaskContext::detached) context, in a test of a body. Hooks run on
-/// the thread that cancels. A nudge runs only once.
+/// the thread that cancels, before the call returns. A nudge runs only once.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -230,8 +233,8 @@ impl Canceller {
         self.tell(reason, Time::NEVER);
     }
 
-    /// Cancels the context and gives the body `grace` to return, which `deadline`, `remaining` and
-    /// `io_timeout` then reflect.
+    /// Cancels the context with this reason and gives the body `grace` to return, which `deadline`,
+    /// `remaining` and `io_timeout` then reflect. If it was already cancelled, nothing changes.
     pub fn cancel_with_grace(&self, reason: CancelReason, grace: Duration) {
         let now = self.0.clock().now();
         self.tell(reason, now.after(grace));

@@ -111,9 +111,10 @@ impl SupervisorBuilder {
         }
     }
 
-    /// Sets how many attempts may run at the same time, including abandoned attempts that still
-    /// run. Further attempts wait for a permit. With `None`, all tasks may run at the same time,
-    /// each on its own thread. Default: 1024.
+    /// Sets how many attempts may run at the same time, at least 1. Abandoned attempts that still
+    /// run and hold their permit count, too. Further attempts wait for a permit, except those of
+    /// tasks that bodies wait for. With `None`, all tasks may run at the same time, each on its own
+    /// thread. Default: 1024.
     #[doc(alias = "pool_size")]
     #[doc(alias = "num_threads")]
     pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {
@@ -121,15 +122,16 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many tasks the supervisor may hold, including waiting tasks. Further submissions
-    /// are rejected as [`TooManyTasks`](crate::Rejection::TooManyTasks). Default: 1 000 000.
+    /// Sets how many tasks the supervisor may hold, including waiting tasks; at least 1. Further
+    /// submissions are rejected as [`TooManyTasks`](crate::Rejection::TooManyTasks). Default:
+    /// 1 000 000.
     pub fn max_tasks(mut self, tasks: impl Into<Option<usize>>) -> Self {
         self.max_tasks = tasks.into();
         self
     }
 
-    /// Sets how many submissions may wait for one slot. Further submissions with the policy
-    /// [`Queue`](crate::AdmissionPolicy::Queue) are rejected as
+    /// Sets how many submissions may wait for one slot, at least 1. Further submissions with the
+    /// policy [`Queue`](crate::AdmissionPolicy::Queue) are rejected as
     /// [`QueueFull`](crate::Rejection::QueueFull). Default: 100.
     pub fn max_slot_queue(mut self, submissions: impl Into<Option<usize>>) -> Self {
         self.max_slot_queue = submissions.into();
@@ -147,8 +149,8 @@ impl SupervisorBuilder {
 
     /// Sets how many undecided submissions the intake holds; a batch counts as one. The controller
     /// takes them out immediately, so the intake fills only in a burst. While it is full, `add` and
-    /// `submit` wait, and `try_submit` returns `Full`. From 1 to 1 048 576, because the memory is
-    /// allocated at the start. Default: 1024.
+    /// `submit` wait, and `try_submit` returns `Full`. Must be from 1 to 1 048 576, because the
+    /// memory is allocated at the start. Default: 1024.
     pub fn intake_capacity(mut self, submissions: usize) -> Self {
         self.intake_capacity = submissions;
         self
@@ -162,8 +164,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Allows waits to end late, by less than `span`, so that the ends of several come together and
-    /// wake the process up once: initial delays, retries, and intervals. The grid of
+    /// Allows initial delays, and waits for retries and intervals, to end late by less than `span`,
+    /// so that several end together and wake the process up once. The grid of
     /// [`every`](crate::TaskSpec::every) does not move; of points that are closer together than
     /// `span`, some are skipped. Deadlines, graces, watchdogs and the sleeps of bodies are never
     /// late because of this. Default: zero.
@@ -185,18 +187,18 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how long a body has to return once it is told, unless its task has a grace of its own,
-    /// and how long a shutdown may take as a whole. `None` sets no limit: both take as long as the
-    /// bodies do. Default: 3 s, because procd kills a service after 5 s. BusyBox init kills after 1
-    /// s.
+    /// Sets how long a body has to return once it is told to, unless its task has a grace of its
+    /// own, and how long a shutdown may take as a whole. `None` sets no limit: both take as long as
+    /// the bodies do. Default: 3 s, because procd kills a service after 5 s. Set less under BusyBox
+    /// init, which kills after 1 s.
     pub fn grace(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.grace = span.into().unwrap_or(Duration::MAX);
         self
     }
 
-    /// Has the tasks live by this clock instead of real time, for tests: see [`ManualClock`].
-    /// Default: real time. Add tasks through the [`handle`](Supervisor::handle), because
-    /// [`run`](Supervisor::run) waits in real time for an end that only the clock can bring.
+    /// Makes the tasks live by this clock instead of real time, for tests: see [`ManualClock`]. Add
+    /// tasks through the [`handle`](Supervisor::handle), because [`run`](Supervisor::run) waits in
+    /// real time for an end that only the clock can bring. Default: real time.
     pub fn clock(mut self, clock: &ManualClock) -> Self {
         self.clock = Some(clock.clone());
         self
@@ -275,13 +277,12 @@ impl SupervisorBuilder {
 
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
-    /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals,
-    /// and the workers that
-    /// [`prespawn`](Self::prespawn) asks for. Other workers are started when there is work for
-    /// them.
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals, and
+    /// the workers that [`prespawn`](Self::prespawn) asks for. Other workers are started when there
+    /// is work for them.
     ///
-    /// Returns once these threads have been started. Keep the supervisor in a variable: dropping it
-    /// shuts it down.
+    /// Blocks only until these threads have been started. Keep the supervisor in a variable:
+    /// dropping it shuts it down.
     ///
     /// # Errors
     /// After an error, nothing is left running.

@@ -12,10 +12,10 @@ impl SupervisorBuilder {
     /// least 1. [`TaskSpec::class`](crate::TaskSpec::class) puts a task into it. If the same class
     /// is declared twice, the last call counts. Default: there are no classes.
     ///
-    /// A class that may have fewer attempts than [`max_concurrent`](Self::max_concurrent) always
-    /// leaves the rest of the permits to other tasks. Within a class, tasks start in the order in
-    /// which they began to wait. An attempt that is abandoned under `Hold` keeps its permit of the
-    /// class until it has returned.
+    /// A class with a lower limit than [`max_concurrent`](Self::max_concurrent) always leaves the
+    /// rest of the permits to other tasks. Within a class, tasks start in the order in which they
+    /// began to wait. An attempt that is abandoned under `Hold` keeps its permit of the class until
+    /// it has returned.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -14,17 +14,17 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Has each worker show the name of the task whose attempt it runs, in place of its own: in
-    /// `top -H`, `ps -T`, gdb and `perf`. The first 15 bytes of the name are shown, so that what
+    /// Makes each worker show the name of the task whose attempt it runs, in place of its own: in
+    /// `top -H`, `ps -T`, gdb and `perf`. Only the first 15 bytes of the name are shown, so what
     /// distinguishes tasks should come first. When the attempt is over, the worker shows its own
     /// name again. A dedicated thread with a [name](crate::ThreadOptions::name) of its own keeps
     /// it.
     ///
-    /// Only what the system shows changes: events, reports and
-    /// [`Thread::name`](std::thread::Thread::name) have the names of the workers. It takes two
+    /// Only what the system shows changes: in events, reports and
+    /// [`Thread::name`](std::thread::Thread::name), workers have their own names. This takes two
     /// system calls for each attempt. Default: workers always show their own names.
     ///
-    /// Other systems than Linux cannot do that, so that this setting has no effect there.
+    /// Only Linux can do that; on other systems this setting has no effect.
     #[cfg(feature = "poll")]
     pub fn name_threads_by_task(mut self) -> Self {
         self.threads.by_task = true;
@@ -32,21 +32,22 @@ impl SupervisorBuilder {
     }
 
     /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
-    /// standard library. Only the used part takes memory. [`start`](Self::start) fails if no such
-    /// thread can be had.
+    /// standard library. Only the part that is used takes memory. [`start`](Self::start) fails if
+    /// the system refuses a thread with that stack size.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.threads.stack_size = Some(bytes);
         self
     }
 
     /// Calls `callback` on each thread that runs bodies and cancel hooks, before anything else runs
-    /// there: for example to set the thread's priority or affinity, or to attach it to a virtual
-    /// machine. For the threads of a single task there is
-    /// [`ThreadOptions::on_start`](crate::ThreadOptions::on_start). If the callback fails or
-    /// panics, the thread counts as refused: an event reports it, the supervisor tries another
-    /// thread later, and nothing is lost. If that happens on a thread of
-    /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). In place of a pooled
-    /// thread on which the callback takes longer than 1 s, another is started.
+    /// there. Use it to set the thread's priority or affinity, for example, or to attach it to a
+    /// virtual machine. For the threads of a single task there is
+    /// [`ThreadOptions::on_start`](crate::ThreadOptions::on_start).
+    ///
+    /// If the callback fails or panics, the thread counts as refused: an event reports it, the
+    /// supervisor tries another thread later, and nothing is lost. On a thread of
+    /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). If the callback
+    /// takes longer than 1 s on a pooled thread, another thread is started in its place.
     ///
     /// Every thread inherits the scheduling policy and priority of the thread that calls
     /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back
@@ -85,8 +86,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Starts `workers` threads together with the supervisor and never retires them: for systems
-    /// that may refuse a thread later. Default: 0.
+    /// Starts `workers` threads together with the supervisor and never retires them. Use it on
+    /// systems that may refuse a thread later. Default: 0.
     pub fn prespawn(mut self, workers: usize) -> Self {
         self.prespawn = workers;
         self

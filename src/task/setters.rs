@@ -10,7 +10,7 @@ use crate::vocabulary::plan::FailureLimit;
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 /// Holds the default settings for all tasks of a supervisor. A spec's own setting takes precedence;
-/// a setting that neither has set keeps the crate's default. Pass it to
+/// a setting that neither has set keeps the crate's default. Pass the defaults to
 /// [`SupervisorBuilder::defaults`](crate::SupervisorBuilder::defaults).
 ///
 /// ```
@@ -62,25 +62,27 @@ macro_rules! setters {
                 self.with(Setting::Backoff(policy))
             }
 
-            /// Puts the task into a class of the supervisor, of which only so many attempts run at
-            /// a time as [`class_limit`](crate::SupervisorBuilder::class_limit) says, whatever
-            /// their slots are.
+            /// Puts the task into a class of the supervisor. However many slots its tasks have,
+            /// only as many attempts of a class run at a time as
+            /// [`class_limit`](crate::SupervisorBuilder::class_limit) says. A class that was not
+            /// declared there is refused when the spec is handed over. Default: no class.
             ///
             /// Before each attempt, the task waits for a permit of its class, and then for one to
             /// run; it gives both back when the attempt has returned. While it waits for its class
-            /// it holds nothing, so a full class holds up no other task.
+            /// it holds no permit, so a full class holds up no task outside of it.
             /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
-            /// of the permits it has. A body cannot wait for another task of its own class, which
-            /// is `WouldDeadlock`. Default: no class.
+            /// of the permits it has. A body cannot wait for another task of its own class: the
+            /// wait returns `WouldDeadlock`.
             #[doc(alias = "semaphore")]
             #[doc(alias = "bulkhead")]
             pub fn class(self, name: impl Into<Arc<str>>) -> Self {
                 self.with(Setting::Class(Some(name.into())))
             }
 
-            /// Sets how many failures of a streak are retried; the next failure ends the task. A
-            /// success ends a streak, and see [`stable_after`](Self::stable_after): a body that
-            /// loops for ever has no successes. Default: `None`, no limit.
+            /// Sets how many failures of a streak are retried; the next failure ends the task, with
+            /// 0 the first one. A success ends a streak. A body that loops for ever has no
+            /// successes: see [`stable_after`](Self::stable_after) for what ends its streak.
+            /// Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -101,14 +103,15 @@ macro_rules! setters {
 
             /// Sets for how long a streak of failures is retried: a failure that comes later than
             /// `span` after the first of its streak ends the task. Time in which the task waits
-            /// counts, too. What ends a streak also ends this span: a success, and see
-            /// [`stable_after`](Self::stable_after). Default: `None`, no limit.
+            /// counts, too. `span` must be above zero. What ends a streak also ends this span: a
+            /// success, or what [`stable_after`](Self::stable_after) says. Default: `None`, no
+            /// limit.
             ///
-            /// It is looked at when a failure comes, so the task may end up to one delay and one
-            /// attempt later, and no delay is cut short. A body that loops for ever has no
-            /// successes: without a `stable_after` shorter than `span`, its second failure ends the
-            /// task if it comes later than `span` after the first, however well it has run in
-            /// between.
+            /// The span is checked when a failure comes, so the task may end up to one delay and
+            /// one attempt later, and no delay is cut short. A body that loops for ever has no
+            /// successes. Unless a `stable_after` that is shorter than `span` ends its streak, its
+            /// second failure ends the task if it comes later than `span` after the first, however
+            /// well the body has run in between.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -126,21 +129,23 @@ macro_rules! setters {
             }
 
             /// Sets how long an attempt must run until it is stable, counted from the moment a
-            /// thread takes it up, or from the last time that it responded after a silence.
+            /// thread takes it up, or from the last time that it gave a sign of life after a
+            /// silence.
             ///
-            /// At that moment the backoff starts again with its first delay, and the task is
+            /// At that moment the backoff starts again with its first delay, and the task counts as
             /// healthy. The streak of failures, which [`max_retries`](Self::max_retries) counts,
-            /// ends only under [`RestartPolicy::Always`] or if the spec itself (not the defaults)
-            /// sets this span, and never with a [`timeout`](Self::timeout). If there was a streak,
-            /// [`AttemptStable`](crate::EventKind::AttemptStable) is published. Default: 60 s.
+            /// also ends at that moment if the task is under [`RestartPolicy::Always`], or if the
+            /// spec itself (not the defaults) sets this span; with a [`timeout`](Self::timeout) it
+            /// does not. If there was a streak, [`AttemptStable`](crate::EventKind::AttemptStable)
+            /// is published. Default: 60 s.
             pub fn stable_after(self, span: Duration) -> Self {
                 self.with(Setting::StableAfter(span))
             }
 
             /// Ends the task when more than `failures` failures fall within a sliding window of
-            /// `within`. This limit suits resident tasks, whose occasional successes reset the
-            /// streak that `max_retries` counts. `None` removes a limit that the defaults set.
-            /// Default: `None`, no limit.
+            /// `within`. Both must be above zero. This limit suits resident tasks, whose occasional
+            /// successes end the streak that `max_retries` counts. `None` removes a limit that the
+            /// defaults set. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -163,12 +168,12 @@ macro_rules! setters {
                 self.with(Setting::FailureLimit(limit))
             }
 
-            /// Sets how long an attempt may run, counted from the moment a thread takes it up. At
-            /// that deadline the body is told to return, and the attempt counts as a failure
-            /// whatever the body returns. The attempt ends only when the body returns, because a
-            /// thread cannot be killed. Time in which the process is stopped (SIGSTOP, a paused
-            /// virtual machine) counts, except where the system stops its monotonic clock, as Linux
-            /// does while the machine is suspended. Default: `None`, no limit.
+            /// Sets how long an attempt may run, counted from the moment a thread takes it up; must
+            /// be above zero. At that deadline the body is told to return, and the attempt counts
+            /// as a failure whatever the body returns. The attempt ends only when the body returns,
+            /// because a thread cannot be killed. Time in which the process is stopped (SIGSTOP, a
+            /// paused virtual machine) counts, except where the system stops its monotonic clock,
+            /// as Linux does while the machine is suspended. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -189,17 +194,18 @@ macro_rules! setters {
                 self.with(Setting::Timeout(limit.into()))
             }
 
-            /// Sets how long a body has to return once it is told, before its attempt is abandoned.
-            /// With zero it is abandoned immediately, with `None` never. A shutdown allows no more
-            /// than the supervisor's own grace. Time in which the process is stopped counts, as for
-            /// [`timeout`](Self::timeout). Default: the supervisor's grace.
+            /// Sets how long a body has to return once it is told to, before its attempt is
+            /// abandoned. With zero the attempt is abandoned immediately, with `None` never. A
+            /// shutdown allows no more than the supervisor's own grace. Time in which the process
+            /// is stopped counts, as for [`timeout`](Self::timeout). Default: the supervisor's
+            /// grace.
             pub fn grace(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Grace(span.into().unwrap_or(Duration::MAX)))
             }
 
             /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread takes
-            /// up its first attempt within `span` after the hand-over. An initial delay is not
-            /// counted. Default: `None`, no limit.
+            /// up its first attempt within `span` after the hand-over. An initial delay does not
+            /// count, nor does a pause. `span` must be above zero. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -222,19 +228,20 @@ macro_rules! setters {
             }
 
             /// Sets how long an attempt may run in total if its body extends its deadline with
-            /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). It is counted
-            /// from the moment a thread takes the attempt up, and must be at least the
-            /// [`timeout`](Self::timeout). Default: `None`, no extension is granted.
+            /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). The limit is
+            /// counted from the moment a thread takes the attempt up, and must be at least the
+            /// [`timeout`](Self::timeout). Default: `None`, which grants no extension.
             pub fn max_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::MaxTimeout(limit.into()))
             }
 
-            /// Has each attempt say that it is ready, with
+            /// Requires each attempt to say that it is ready, with
             /// [`TaskContext::ready`](crate::TaskContext::ready), no later than `span` after a
-            /// thread has taken it up. If it has not by then, it is told to return, and counts as a
-            /// failure like one that misses its [`timeout`](Self::timeout). The error of that
-            /// failure says that it was not ready. At most the `timeout`; extending the deadline
-            /// does not move it. Default: `None`, nothing is awaited.
+            /// thread has taken it up. An attempt that has not done so by then is told to return,
+            /// and counts as a failure like one that misses its [`timeout`](Self::timeout). The
+            /// error of that failure says that the attempt was not ready. `span` must be above zero
+            /// and at most the `timeout`; extending the deadline does not move it. Default: `None`,
+            /// nothing is awaited.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -272,9 +279,9 @@ macro_rules! setters {
             /// The watchdog looks four times in each `max_silence`, from the moment a thread takes
             /// the attempt up, and at all attempts with the same `max_silence` together. An attempt
             /// is silent after four looks in a row without a sign of life, so after `max_silence`
-            /// and before 1.25 times that. A suspended or starved machine also looks less often, so
-            /// it raises no false alarm. The watchdog wakes nothing up unless a watched attempt
-            /// runs. At least 4 ms. Default: `None`, no watchdog.
+            /// and before 1.25 times that. On a suspended or starved machine the watchdog looks
+            /// less often, too, so it raises no false alarm. It wakes nothing up unless a watched
+            /// attempt runs. `max_silence` must be at least 4 ms. Default: `None`, no watchdog.
             #[doc(alias = "keepalive")]
             #[doc(alias = "liveness")]
             pub fn watchdog(self, max_silence: impl Into<Option<Duration>>) -> Self {
@@ -289,9 +296,9 @@ macro_rules! setters {
 
             /// Sets what happens to the slot, the permit and the permit of the class when an
             /// attempt outlives its grace. If a class stands for things, `Release` lets another
-            /// attempt have the thing that the stuck body still uses. Both are compared in
-            /// [`guide::c_libraries`](crate::guide::c_libraries#libraries-that-cannot-be-woken).
-            /// Default: [`AbandonPolicy::Hold`].
+            /// attempt have the thing that the stuck body still uses. The page
+            /// [`guide::c_libraries`](crate::guide::c_libraries#libraries-that-cannot-be-woken)
+            /// compares both policies. Default: [`AbandonPolicy::Hold`].
             #[doc(alias = "on_abandon")]
             pub fn abandon_policy(self, policy: AbandonPolicy) -> Self {
                 self.with(Setting::AbandonPolicy(policy))

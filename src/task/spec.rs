@@ -80,7 +80,7 @@ impl TaskSpec {
     /// Creates a task whose body may run many times. The body is a single value that keeps its
     /// state from attempt to attempt, so it may own a receiver, a counter or a port without a lock.
     ///
-    /// At most one task of a name runs at a time, because the name is also the task's slot, unless
+    /// The name is also the task's slot, so at most one task of a name runs at a time, unless
     /// [`slot`](Self::slot) or [`no_slot`](Self::no_slot) says otherwise.
     #[doc(alias = "spawn")]
     pub fn new(
@@ -198,7 +198,7 @@ impl TaskSpec {
         self.with(Setting::Class(None))
     }
 
-    /// Runs the body again `delay` after each success, and implies
+    /// Runs the body again `delay` (above zero) after each success, and implies
     /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
     /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
     /// and [`every`](Self::every), the last one set counts.
@@ -208,11 +208,11 @@ impl TaskSpec {
         self.with(Setting::RepeatAfter(delay))
     }
 
-    /// Runs the body on a grid of points that are `interval` apart and begin at the first start,
-    /// and implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points that pass while
-    /// the body runs are skipped. After a failure the next attempt comes at the first point at or
-    /// after the end of the backoff. Of this setting and [`repeat_after`](Self::repeat_after), the
-    /// last one set counts.
+    /// Runs the body on a grid of points that are `interval` (above zero) apart and begin at the
+    /// first start, and implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points
+    /// that pass while the body runs are skipped. After a failure the next attempt comes at the
+    /// first point at or after the end of the backoff. Of this setting and
+    /// [`repeat_after`](Self::repeat_after), the last one set counts.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -238,10 +238,10 @@ impl TaskSpec {
         self.with(Setting::Every(interval))
     }
 
-    /// Lets the retry of a failed run come after its backoff alone, and not only with the next run
-    /// of [`every`](Self::every) or [`repeat_after`](Self::repeat_after): for a daily job that may
-    /// have failed only for a moment. The grid of `every` does not move. Without this setting, a
-    /// retry does not come before the next run would.
+    /// Lets the retry of a failed run come as soon as its backoff is over, and not only with the
+    /// next run of [`every`](Self::every) or [`repeat_after`](Self::repeat_after). It suits a daily
+    /// job that may fail only for a moment. The grid of `every` does not move. Without this
+    /// setting, a retry does not come before the next run would.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -270,8 +270,9 @@ impl TaskSpec {
         self.with(Setting::InitialDelay(delay))
     }
 
-    /// Shuts the supervisor down when this task has ended by itself: for a task that is the purpose
-    /// of the program. A task that is stopped or rejected does not shut it down.
+    /// Shuts the supervisor down when this task has ended by itself. It suits the task that is the
+    /// purpose of the program. A task that is stopped or rejected does not shut the supervisor
+    /// down.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -287,11 +288,11 @@ impl TaskSpec {
         self.with(Setting::ShutdownOnEnd)
     }
 
-    /// Marks a task that the service cannot do without: a [service manager](crate::ServiceManager)
-    /// hears that the service is ready once all required tasks are, and gets signs of life only
+    /// Marks a task that the service cannot do without. A [service manager](crate::ServiceManager)
+    /// is told that the service is ready once all required tasks are, and gets signs of life only
     /// while [`Snapshot::is_well`](crate::Snapshot::is_well). A required task is ready once it runs
-    /// or, with [`ready_within`](Self::ready_within), has said so. One that has failed for good is
-    /// missed until another of its name is accepted; one that ended otherwise is not.
+    /// or, with [`ready_within`](Self::ready_within), has said so. One that has failed for good
+    /// counts as missing until another of its name is accepted; one that ended otherwise does not.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -310,16 +311,15 @@ impl TaskSpec {
         self.0.required
     }
 
-    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does: for a
-    /// task that takes in work from outside, such as one that accepts connections, so that it does
-    /// not bring work to a door that closes. What its body still hands over until it returns is
-    /// taken, and the drain waits for it. Its body is dropped, and with it the sender of a channel:
-    /// who reads that gets what is left, and then [`RecvError::Disconnected`](crate::RecvError).
-    /// Otherwise the channel stays open, and the drain waits for its reader up to the limit.
+    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does. It suits
+    /// a task that takes in work from outside, such as one that accepts connections: it then brings
+    /// no work that would be refused. What its body still hands over until it returns is taken, and
+    /// the drain waits for that. Then its body is dropped, and with it the sender of a channel: the
+    /// reader gets what is left, and then [`RecvError::Disconnected`](crate::RecvError). Without
+    /// this setting the channel stays open, and the drain waits for its reader up to the limit.
     ///
-    /// During a drain, no such task is admitted. How the idle
-    /// connections learn of the drain is shown in
-    /// [a server that drains](crate::guide::waking#a-server-that-drains).
+    /// During a drain, no such task is admitted. How idle connections learn of the drain is shown
+    /// in [a server that drains](crate::guide::waking#a-server-that-drains).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -347,24 +347,24 @@ impl TaskSpec {
     /// permit, and runs again with each restart of the group that includes its phase. Its outcome
     /// comes when the group ends.
     ///
-    /// A step ends with its success, so it cannot be under
-    /// [`Always`](crate::RestartPolicy::Always) (one that the defaults set does not count for it)
-    /// or have an interval, nor shut the supervisor down with it. Only members of a group can be
-    /// steps.
+    /// A step ends with its success, so it can neither have an interval, nor be under
+    /// [`Always`](crate::RestartPolicy::Always) (that policy in the defaults does not apply to it),
+    /// nor have `shutdown_on_end`. Only members of a group can be steps.
     pub fn step(self) -> Self {
         self.with(Setting::Step)
     }
 
-    /// Runs each attempt on its own new thread instead of a pooled worker: for C libraries that
-    /// keep state in thread-locals, or for a stack size, a priority or processors of its own. See
-    /// [`ThreadOptions`] and [handles that belong to a
+    /// Runs each attempt on its own new thread instead of a pooled worker. Use it for C libraries
+    /// that keep state in thread-locals, or for a stack size, a priority or processors of its own.
+    /// See [`ThreadOptions`] and [handles that belong to a
     /// thread](crate::guide::c_libraries#handles-that-belong-to-a-thread).
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));
         self
     }
 
-    /// Checks the settings early, exactly as they are checked when the spec is handed over.
+    /// Checks the settings early, as they are checked when the spec is handed over. Whether its
+    /// class exists, and whether it may be a step, is checked only then.
     ///
     /// ```
     /// # use std::time::Duration;

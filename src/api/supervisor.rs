@@ -30,16 +30,17 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// The page [`guide::stopping`](crate::guide::stopping) compares the ways to end.
 ///
-/// Dropping it requests a shutdown and waits for it to end, for at most the grace plus the event
-/// flush. On one of the supervisor's own threads, or while panicking, the drop only requests the
-/// shutdown. So keep the supervisor in a variable: a handle obtained by `…start()?.handle()` is
-/// already dead on the next line, because the temporary supervisor was dropped. Bodies should hold
-/// a [`SupervisorHandle`], never the supervisor itself, which would keep itself alive.
+/// Dropping the supervisor requests a shutdown and waits for it to end, for at most the grace plus
+/// the event flush. On one of the supervisor's own threads, or while panicking, the drop only
+/// requests the shutdown. So keep the supervisor in a variable: a handle obtained by
+/// `…start()?.handle()` is already dead on the next line, because the temporary supervisor was
+/// dropped. Bodies should hold a [`SupervisorHandle`], never the supervisor itself, which would
+/// keep itself alive.
 ///
 /// A child that is forked from the process has none of the supervisor's threads. So every call that
 /// would wait for them returns there at once: as if the supervisor had ended, or with
-/// `WouldDeadlock` where a report would be returned. A program that makes itself a daemon does so
-/// before it starts a supervisor.
+/// `WouldDeadlock` where a report would be returned. A program that makes itself a daemon must do
+/// so before it starts a supervisor.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -69,10 +70,11 @@ impl Supervisor {
     /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// It also waits for tasks that were added before the call or are added in the meantime. So
-    /// tasks that share a slot are handed over with [`SupervisorHandle::submit_all`] and
-    /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue) first, and `run([])` waits for
-    /// them. It returns earlier if a shutdown is requested by a signal, a handle or a task with
+    /// The call also waits for tasks that were added before it or are added in the meantime. So to
+    /// run tasks that share a slot, hand them over with [`SupervisorHandle::submit_all`] and
+    /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue) first, then call `run([])`.
+    ///
+    /// It returns earlier if a shutdown is requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
     /// these. If a drain or a shutdown was requested even before the call, `run` drops the specs,
     /// which the report counts as rejected, and returns the report once the shutdown has ended. If
@@ -82,9 +84,10 @@ impl Supervisor {
     /// # Errors
     /// Each error gives all specs back. The supervisor shuts down after an error, too.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
-    /// - `Rejected`: a task was refused, for example because two specs name the same slot.
-    /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
-    ///   [`SupervisorHandle::add_all`] there.
+    /// - `Rejected`: a task was refused, for example because two specs name the same slot; the
+    ///   error names the task and the reason.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads, where you can use
+    ///   [`SupervisorHandle::add_all`] instead, or a child that was forked from its process.
     #[doc(alias = "block_on")]
     pub fn run(
         self,
@@ -112,8 +115,8 @@ impl Supervisor {
     /// # Errors
     /// Each error gives the group back. The supervisor shuts down after an error, too.
     /// - `Invalid`, `Rejected`: as [`SupervisorHandle::add_group`].
-    /// - `WouldDeadlock`: this is one of the supervisor's own threads; use
-    ///   [`SupervisorHandle::add_group`] there.
+    /// - `WouldDeadlock`: this is one of the supervisor's own threads, where you can use
+    ///   [`SupervisorHandle::add_group`] instead, or a child that was forked from its process.
     pub fn run_group(self, group: GroupSpec) -> Result<RunReport, AddError<GroupSpec>> {
         if self.would_wait_for_ever() {
             return Err(AddError::WouldDeadlock { spec: group });
@@ -152,9 +155,9 @@ impl Supervisor {
     }
 
     /// Waits until a shutdown has been requested and has ended, and returns the report. Unlike
-    /// [`run`](Self::run), it keeps waiting when there is no task left: for a service that adds
-    /// tasks as it goes. In a body of another supervisor it ends with that body's attempt, like
-    /// [`run`](Self::run).
+    /// [`run`](Self::run), it keeps waiting when there is no task left, which suits a service that
+    /// adds tasks as it goes. In a body of another supervisor it shuts down when that body is told
+    /// to return, like [`run`](Self::run).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -168,8 +171,9 @@ impl Supervisor {
     /// ```
     ///
     /// # Errors
-    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself, and
-    /// in a child that was forked from its process.
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; wait
+    /// on another thread. It is also returned in a child that was forked from the supervisor's
+    /// process.
     #[doc(alias = "join")]
     pub fn wait_shutdown(self) -> Result<RunReport, WouldDeadlock> {
         if self.would_wait_for_ever() {
@@ -201,6 +205,7 @@ impl Supervisor {
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
+    /// - `Closed`: this is a child that was forked from the supervisor's process.
     #[doc(alias = "join")]
     pub fn wait_idle(&self) -> Result<(), WaitError> {
         self.handle().wait_until(Until::Idle)
@@ -211,7 +216,7 @@ impl Supervisor {
     /// The supervisor takes no more submissions, rejects those that wait for a slot, and tells
     /// every running attempt to return within its grace. Blocks for at most the supervisor's
     /// [grace](crate::SupervisorBuilder::grace) plus the event flush (3.25 s by default), whatever
-    /// the bodies do. Ending the tasks that wait takes about 2 µs each in addition, which matters
+    /// the bodies do. In addition, it takes about 2 µs to end each task that waits, which matters
     /// with hundreds of thousands. The report names the attempts that still run then. All callers,
     /// concurrent or later, get the same report. On a manual clock, a grace only ends if the clock
     /// is advanced: use [`shutdown_within`](Self::shutdown_within).
@@ -231,7 +236,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
-    /// [`SupervisorHandle::request_shutdown`] there.
+    /// [`SupervisorHandle::request_shutdown`] there. It is also returned in a child that was forked
+    /// from the supervisor's process.
     #[doc(alias = "stop")]
     pub fn shutdown(&self) -> Result<RunReport, WouldDeadlock> {
         if self.would_wait_for_ever() {
@@ -255,8 +261,8 @@ impl Supervisor {
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another
-    /// supervisor, the drain ends with that body's attempt, as [`run`](Self::run) does. Blocks for
-    /// at most `limit` and the time of a [`shutdown`](Self::shutdown). The
+    /// supervisor, the drain also ends when that body is told to return, as [`run`](Self::run)
+    /// does. Blocks for at most `limit` and the time of a [`shutdown`](Self::shutdown). The
     /// [report](crate::DrainReport) names what was not finished.
     ///
     /// ```
@@ -276,7 +282,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
-    /// [`SupervisorHandle::request_drain`] there.
+    /// [`SupervisorHandle::request_drain`] there. It is also returned in a child that was forked
+    /// from the supervisor's process.
     #[doc(alias = "graceful")]
     pub fn drain(&self, limit: impl Into<Option<Duration>>) -> Result<RunReport, WouldDeadlock> {
         if self.would_wait_for_ever() {
@@ -292,7 +299,9 @@ impl Supervisor {
     /// another supervisor on this clock cannot advance it: there, the call only waits.
     ///
     /// # Errors
-    /// [`WouldDeadlock`] from one of the supervisor's own threads.
+    /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
+    /// [`SupervisorHandle::request_shutdown`] there. It is also returned in a child that was forked
+    /// from the supervisor's process.
     pub fn shutdown_within(&self, clock: &ManualClock) -> Result<RunReport, WouldDeadlock> {
         if current::belongs_to(&self.door) {
             return Err(WouldDeadlock);

@@ -182,9 +182,9 @@ impl SupervisorHandle {
         }
     }
 
-    /// Adds a group, all of it or nothing, and returns once that is decided. Its first phase starts
-    /// at once, each further one once those before it are ready, for which
-    /// [`GroupHandle::wait_ready`] waits.
+    /// Adds a group, all of it or nothing, and returns once that is decided. The first phase starts
+    /// at once, and each further one once those before it are ready; [`GroupHandle::wait_ready`]
+    /// waits until all are.
     ///
     /// Blocks as [`add`](Self::add) does.
     ///
@@ -206,8 +206,8 @@ impl SupervisorHandle {
     /// Each error gives the group back, and none of its members is started.
     /// - `Invalid`: a setting of the group or of a member cannot work; the error names it and the
     ///   remedy. A member cannot be a [`once`](TaskSpec::once) task.
-    /// - `Rejected`: a member was refused, as by [`add_all`](Self::add_all), or the group: its name
-    ///   is in use, or more of its members run at once than there are permits.
+    /// - `Rejected`: a member was refused, as by [`add_all`](Self::add_all), or the whole group
+    ///   was: its name is in use, or more of its members would run at once than there are permits.
     /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
     ///   its bodies.
     pub fn add_group(&self, group: GroupSpec) -> Result<GroupHandle, AddError<GroupSpec>> {
@@ -243,9 +243,8 @@ impl SupervisorHandle {
     /// Each error gives the spec back.
     /// - `Invalid`: a setting cannot work; the error names it and the remedy.
     /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
-    ///   its bodies.
-    ///   The report does not count the spec: a program that got it back was cut short even if the
-    ///   report's [exit code](crate::RunReport::exit_code) is 0.
+    ///   its bodies. The report does not count the spec: a program that got it back was cut short
+    ///   even if the report's [exit code](crate::RunReport::exit_code) is 0.
     #[doc(alias = "spawn")]
     pub fn submit(
         &self,
@@ -392,15 +391,15 @@ impl SupervisorHandle {
     /// grows with their number.
     ///
     /// # Errors
-    /// [`Closed`] once the supervisor has ended.
+    /// [`Closed`] once the supervisor has ended, or in a child that was forked from its process.
     #[doc(alias = "status")]
     #[doc(alias = "list")]
     pub fn snapshot(&self) -> Result<Snapshot, Closed> {
         requests::snapshot(&self.door)
     }
 
-    /// Requests a shutdown and returns immediately. From then on, nothing is taken. Only the first
-    /// request counts; later requests change nothing.
+    /// Requests a shutdown and returns immediately. From then on, no submission is taken. Only the
+    /// first request counts; later requests change nothing.
     /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for the end.
     #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
@@ -408,7 +407,7 @@ impl SupervisorHandle {
     }
 
     /// Requests a [drain](crate::Supervisor::drain) and returns immediately. From then on, only the
-    /// supervisor's own bodies may hand over tasks. `None` sets no limit. Of several
+    /// supervisor's own bodies may hand over tasks. A `limit` of `None` sets no limit. Of several
     /// drains, the one that ends first counts. Once a shutdown was requested, this changes nothing.
     pub fn request_drain(&self, limit: impl Into<Option<Duration>>) {
         self.door.request_drain(limit.into().unwrap_or(Duration::MAX));
@@ -425,13 +424,14 @@ impl SupervisorHandle {
     }
 
     /// Waits until every event up to now has been delivered to the subscribers of the shared lane
-    /// or counted as dropped. It is meant for tests that look at events.
+    /// or counted as dropped; it does not wait for other lanes. It is meant for tests that look at
+    /// events.
     ///
     /// # Errors
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.
     /// - `Cancelled`: the caller is a body of another supervisor and was told to return; pass it
     ///   on.
-    /// - `Closed`: the supervisor has ended.
+    /// - `Closed`: the supervisor has ended, or this is a child that was forked from its process.
     pub fn flush_events(&self) -> Result<(), WaitError> {
         if current::belongs_to(&self.door) {
             return Err(WaitError::WouldDeadlock);

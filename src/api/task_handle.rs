@@ -92,7 +92,8 @@ impl TaskHandle {
     /// ```
     ///
     /// # Errors
-    /// `Closed`: the controller has ended without a decision.
+    /// `Closed`: the controller has ended without a decision, or this is a child that was forked
+    /// from the supervisor's process.
     #[doc(alias = "decided")]
     pub fn wait_decided(&self) -> Result<Decision, WaitError> {
         self.record.wait_decided().ok_or(WaitError::Closed)
@@ -108,23 +109,27 @@ impl TaskHandle {
     /// [`TaskContext::wait_for`] there.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class), or in
-    ///   the same [group](crate::GroupSpec) a step, or in a phase that waits for the caller.
+    /// - `WouldDeadlock`: the caller is the task's own body, or a body that stands in the way of
+    ///   the task: the task is queued for the slot of the caller's task, is of the same
+    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
+    ///   a phase that waits for the caller. Wait on another thread.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    /// - `Closed`: this is a child that was forked from the supervisor's process.
     #[doc(alias = "join")]
     pub fn wait(&self) -> Result<Outcome, WaitError> {
         self.wait_timeout(Duration::MAX).map(|outcome| outcome.unwrap_or(Outcome::Lost))
     }
 
     /// Waits for the outcome for at most `span`, like [`wait`](Self::wait); returns `None` if the
-    /// task has not ended by then. With a `span` of zero it only looks.
+    /// task has not ended by then. With a `span` of zero it does not wait.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the caller is the task's own body, or the task is queued for the slot
-    ///   that the caller's task owns, or it is of the same [class](crate::TaskSpec::class), or in
-    ///   the same [group](crate::GroupSpec) a step, or in a phase that waits for the caller.
+    /// - `WouldDeadlock`: the caller is the task's own body, or a body that stands in the way of
+    ///   the task: the task is queued for the slot of the caller's task, is of the same
+    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
+    ///   a phase that waits for the caller. Wait on another thread.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
+    /// - `Closed`: this is a child that was forked from the supervisor's process.
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
         if let Some(outcome) = self.outcome() {
@@ -183,8 +188,8 @@ impl TaskHandle {
     }
 
     /// Waits until a thread has taken up the task's first attempt, and returns true; returns false
-    /// if the task has ended without that. The body may be about to begin when this returns, or it
-    /// may be over.
+    /// if the task has ended before any thread did. When this returns true, the body may be about
+    /// to begin, or may already be over.
     ///
     /// A body may wait, as with [`wait`](Self::wait).
     ///
@@ -199,9 +204,10 @@ impl TaskHandle {
     /// ```
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the task is queued for the slot that the caller's task owns, or it is of
-    ///   the same [class](crate::TaskSpec::class), or in a phase of the caller's
-    ///   [group](crate::GroupSpec) that waits for the caller.
+    /// - `WouldDeadlock`: the caller is a body that stands in the way of the task: the task is
+    ///   queued for the slot of the caller's task, is of the same [class](crate::TaskSpec::class),
+    ///   or is in a phase of the caller's [group](crate::GroupSpec) that waits for the caller. Wait
+    ///   on another thread.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     pub fn wait_started(&self) -> Result<bool, WaitError> {
@@ -238,20 +244,21 @@ impl TaskHandle {
         self.record.ended()
     }
 
-    /// Has `callback` called once with the outcome: when the task has ended, or now if it is over.
-    /// Returns immediately. Unlike an event, the call is never lost, and dropping the handle does
-    /// not take it back.
+    /// Registers `callback`, which is called once with the outcome: when the task has ended, or now
+    /// if it is over. Returns immediately, unless the supervisor has ended. Unlike an event, the
+    /// call is never lost, and dropping the handle does not take it back.
     ///
-    /// The callback runs on a worker, as a hook: it needs no permit and should return soon. Those
-    /// of one task run one at a time, in the order of their registration. An event tells of those
-    /// that panic or take over 100 ms. One that outlives the supervisor's grace counts as stuck
-    /// ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It may use the supervisor, but calls such
-    /// as `shutdown`, which would wait for the callback itself, return `WouldDeadlock` in it.
+    /// The callback runs on a worker, as a hook: it needs no permit and should return soon. The
+    /// callbacks of one task run one at a time, in the order of their registration. An event
+    /// reports those that panic or take over 100 ms. A callback that outlives the supervisor's
+    /// grace counts as stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It may use the
+    /// supervisor, but calls such as `shutdown`, which would wait for the callback itself, return
+    /// `WouldDeadlock` in it.
     ///
-    /// Once the supervisor has ended, `callback` is called on this thread before this returns; if
-    /// an earlier one still runs, then after that and on its thread. A panic goes to the log. In a
-    /// child that was forked from the supervisor's process, `callback` is called before this
-    /// returns, with `Lost` if the outcome is not known there.
+    /// Once the supervisor has ended, `callback` is called on this thread before this returns. If
+    /// an earlier callback of the task still runs, this one is called after it, on its thread. A
+    /// panic then goes to the log. In a child that was forked from the supervisor's process,
+    /// `callback` is called before this returns, with `Lost` if the outcome is not known there.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -326,10 +333,10 @@ impl TaskHandle {
         requests::restart(&self.record)
     }
 
-    /// Pauses the task: a running attempt goes on until it ends by itself, and no other one starts
-    /// until [`resume`](Self::resume). Retries and runs that would have come during the pause are
-    /// not made up for. Returns false if this changes nothing: the task is paused already, was
-    /// asked to stop, or has ended.
+    /// Pauses the task: a running attempt goes on until it ends by itself, and no further one
+    /// starts until [`resume`](Self::resume). Retries and runs that would have come during the
+    /// pause are not made up for. Returns false if this changes nothing: the task is paused
+    /// already, was asked to stop, or has ended.
     ///
     /// The task keeps its slot, so what is queued behind it waits, and so do
     /// [`Supervisor::run`](crate::Supervisor::run) and `wait_idle`. It holds neither thread nor
@@ -355,8 +362,8 @@ impl TaskHandle {
         requests::pause(&self.record)
     }
 
-    /// Ends a [pause](Self::pause): a waiting task starts now, but under `every`, if it has run
-    /// before, at the next point of its grid. The delays of the backoff and the time of
+    /// Ends a [pause](Self::pause). A waiting task starts now; under `every`, a task that has run
+    /// before starts at the next point of its grid. The delays of the backoff and the time of
     /// `give_up_after` start over. Returns false if the task is not paused, was asked to stop, or
     /// has ended.
     ///
@@ -427,9 +434,10 @@ impl TaskContext {
     /// other threads to which the body has lent its context.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: `task` is this attempt's own task, is queued for the slot that this
-    ///   attempt's task owns, is of the same [class](crate::TaskSpec::class), or in the same
-    ///   [group](crate::GroupSpec) a step or in a phase that waits for this attempt.
+    /// - `WouldDeadlock`: `task` is this attempt's own task, or this attempt stands in its way:
+    ///   `task` is queued for the slot of this attempt's task, is of the same
+    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
+    ///   a phase that waits for this attempt.
     /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {

@@ -93,12 +93,12 @@ impl<T: Send + 'static> TaskOutput<T> {
         Self::default()
     }
 
-    /// Makes of a body that returns a value one for [`TaskSpec::new`](crate::TaskSpec::new), whose
-    /// values come here.
+    /// Turns a body that returns a value into one for [`TaskSpec::new`](crate::TaskSpec::new),
+    /// whose values go into this output.
     ///
     /// Several bodies may fill one output, also those of different tasks: the newest value counts.
-    /// If the compiler says that the body cannot move out of a captured variable, because it would
-    /// consume what it owns, use [`fill_once`](Self::fill_once).
+    /// If the compiler says that the body cannot move out of a captured variable, the body consumes
+    /// what it owns: use [`fill_once`](Self::fill_once).
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -116,8 +116,8 @@ impl<T: Send + 'static> TaskOutput<T> {
         move |ctx| filler.run(ctx, &mut body)
     }
 
-    /// Makes of a body that returns a value one for [`TaskSpec::once`](crate::TaskSpec::once),
-    /// whose value comes here. Such a body is not retried.
+    /// Turns a body that returns a value into one for [`TaskSpec::once`](crate::TaskSpec::once),
+    /// whose value goes into this output. Such a body is not retried.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -139,8 +139,9 @@ impl<T: Send + 'static> TaskOutput<T> {
         move |ctx| filler.run(ctx, body)
     }
 
-    /// Makes of a body that returns a value one for [`TaskSpec::shared`](crate::TaskSpec::shared),
-    /// whose values come here. Once an attempt is abandoned, its value no longer counts.
+    /// Turns a body that returns a value into one for
+    /// [`TaskSpec::shared`](crate::TaskSpec::shared), whose values go into this output. Once an
+    /// attempt is abandoned, its value no longer counts.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -162,8 +163,8 @@ impl<T: Send + 'static> TaskOutput<T> {
 
     /// Takes the newest value out; `None` if there is none, or it was taken. Returns immediately.
     ///
-    /// This is for tasks that run again and again, and for a value that a task has left although it
-    /// did not complete.
+    /// Use this for tasks that run again and again, and for a value that a task has left although
+    /// it did not complete.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -202,10 +203,11 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// ```
     ///
     /// # Errors
-    /// After an error, the value that there may be is still there for [`take`](Self::take).
+    /// After an error, nothing was taken: if there is a value, [`take`](Self::take) still returns
+    /// it.
     /// - `NotCompleted`: the task has another outcome than `Completed`, which the error holds. If
-    ///   it was stopped and its body returned `Ok` even so, that value is there.
-    /// - `Taken`: its value was taken before.
+    ///   the task was stopped and its body returned `Ok` even so, that value is there.
+    /// - `Taken`: the task's value was taken before, by another `wait` or `take`.
     /// - `WrongTask`: the task completed, but the newest value is not its own; pass the handle of
     ///   the task whose body fills this output.
     /// - `Wait`: the wait ended early, as that of [`TaskHandle::wait`] does. A body that was told
@@ -217,7 +219,7 @@ impl<T: Send + 'static> TaskOutput<T> {
     }
 
     /// Waits for at most `span`, like [`wait`](Self::wait); returns `None` if the task has not
-    /// ended by then. With a `span` of zero it only looks.
+    /// ended by then. With a `span` of zero it does not wait.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -257,12 +259,12 @@ impl<T: Send + 'static> TaskOutput<T> {
     }
 
     /// Takes the newest value, or waits for the next one for at most `span`; returns `None` if
-    /// there is none by then. It does not wait for an outcome, so it is for tasks that run again
-    /// and again. `Duration::MAX` means for ever. If several threads wait, each value goes to one
-    /// of them.
+    /// there is none by then. With `Duration::MAX` it waits for ever. It does not wait for an
+    /// outcome, so it suits tasks that run again and again. If several threads wait, each value
+    /// goes to one of them.
     ///
-    /// The wait of a body ends early when its attempt is told to return. The body keeps its permit,
-    /// and the body that it waits for needs one.
+    /// The wait of a body ends early when its attempt is told to return. The body keeps its permit
+    /// meanwhile, and the body that it waits for needs one of its own.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -124,9 +124,9 @@ pub enum EventKind {
     AttemptStopping {
         /// The number of the attempt.
         attempt: u64,
-        /// Why.
+        /// Why it was told to return.
         reason: CancelReason,
-        /// How long it has for that; `None` for no limit.
+        /// How long the body has to return; `None` for no limit.
         grace: Option<Duration>,
     },
     /// The attempt passed its deadline, or has not said in time that it is ready, and was told to
@@ -169,9 +169,9 @@ pub enum EventKind {
         /// How many failures the streak had.
         failures: u32,
     },
-    /// Many attempts in a row succeeded in a very short time and without an interval.
-    /// Published once for a task. Nothing else follows; probably the body should wait for work, or
-    /// the task needs [`repeat_after`](crate::TaskSpec::repeat_after).
+    /// Many attempts in a row succeeded in a very short time and without an interval. Published
+    /// once for a task. Nothing else follows; probably the body should wait for work, or the task
+    /// needs [`repeat_after`](crate::TaskSpec::repeat_after).
     AttemptsTooShort {
         /// The number of the latest of these attempts.
         attempt: u64,
@@ -180,17 +180,18 @@ pub enum EventKind {
         /// Each of them was shorter than this: 10 ms.
         within: Duration,
     },
-    /// The thread of a silent, overdue or abandoned attempt was examined, or the process that it
-    /// runs. Linux only.
+    /// The thread of a silent, overdue or abandoned attempt was examined, or the process that the
+    /// attempt runs. Linux only.
     StallReport {
         /// The number of the attempt.
         attempt: u64,
         /// What it is doing.
         stall: Stall,
     },
-    /// Cancel hooks of an attempt, one after the other, have run for more than 100 ms, or the
-    /// callback of [`on_signal`](crate::SupervisorBuilder::on_signal) has, or those of
-    /// [`on_end`](crate::TaskHandle::on_end) of a task have.
+    /// Something has run for more than 100 ms: the callback of
+    /// [`on_signal`](crate::SupervisorBuilder::on_signal), those of
+    /// [`on_end`](crate::TaskHandle::on_end) of a task, or the cancel hooks of an attempt. Those
+    /// that run one after the other count together.
     HookSlow {
         /// What the hook was registered with.
         source: HookSource,
@@ -389,7 +390,7 @@ pub enum EventKind {
     GroupStopping {
         /// Why they stop: `Group` if a member has failed for good, or too often.
         why: StopReason,
-        /// That member.
+        /// The member that has failed.
         culprit: Option<TaskRef>,
     },
     /// Every member of the group has its outcome.
@@ -407,12 +408,13 @@ pub enum EventKind {
         /// How long until the next try.
         retry_in: Duration,
     },
-    /// [Required](crate::TaskSpec::required) tasks are in trouble: said once, until all are well.
+    /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are.
     ServiceSick {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,
     },
-    /// The service manager could not be told something. Of failures in a row, this is the first.
+    /// The service manager could not be told something. Published for the first of several failures
+    /// in a row.
     NotifyFailed {
         /// The error of the system.
         #[cfg_attr(feature = "serde", serde(with = "crate::output::data::io_error"))]

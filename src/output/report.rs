@@ -186,7 +186,7 @@ pub struct FailedTask {
     pub outcome: Outcome,
 }
 
-/// Names a task that was stopped while all was not well: it was in a streak of failures, or
+/// Names a task that was stopped while not all was well with it: it was in a streak of failures, or
 /// its body returned an error when it was told to stop.
 ///
 /// ```
@@ -251,9 +251,9 @@ pub(crate) struct ExitFacts {
 /// [`Supervisor::drain`](crate::Supervisor::drain) and
 /// [`Supervisor::shutdown`](crate::Supervisor::shutdown).
 ///
-/// A `main` that returns it exits with [`exit_code`](Self::exit_code) and, unless that is 0, no
-/// task is [troubled](Self::troubled) and no drain was unfinished, prints the report to standard
-/// error.
+/// A `main` that returns the report exits with [`exit_code`](Self::exit_code). It also prints the
+/// report to standard error if that code is not 0, a task is [troubled](Self::troubled), or a drain
+/// was unfinished.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -275,7 +275,7 @@ pub struct RunReport {
     pub rejections: Vec<RejectionCount>,
     /// The first 64 failures, in the order in which they happened.
     pub failures: Vec<FailedTask>,
-    /// The first 64 tasks that were stopped while all was not well.
+    /// The first 64 tasks that were stopped while not all was well with them.
     pub troubled: Vec<TroubledTask>,
     /// The first 64 groups that ended, in the order in which they did.
     pub groups: Vec<EndedGroup>,
@@ -330,11 +330,11 @@ impl RunReport {
     ///   rejected as `ShuttingDown`;
     /// - 0, also after SIGTERM, which is the normal way to end a service.
     ///
-    /// A task that failed counts for the supervisor's whole life. In a service whose tasks come and
-    /// go, such as one for each connection, the body deals with the errors that it expects, such as
-    /// a peer that resets, and returns `Ok`; otherwise the first of them sets the code. A body that
-    /// ignores the shutdown, be it after a drain, is abandoned, which is a failure: if there was no
-    /// other, the code is 70.
+    /// A task that has failed counts for the supervisor's whole life. In a service whose tasks come
+    /// and go, such as one for each connection, the body should handle the errors that it expects,
+    /// such as a peer that resets, and return `Ok`; otherwise the first of them sets the code. A
+    /// body that ignores the shutdown, even after a drain, is abandoned, which is a failure: if
+    /// there was no other, the code is 70.
     ///
     /// Specs that came back as `Closed` are not counted. A program that got one back was cut short
     /// even if the code is 0. A batch job that must not count as done after SIGTERM compares
@@ -385,8 +385,8 @@ impl From<&RunReport> for ExitCode {
     }
 }
 
-/// Lets `main` return its report. The process exits with the report's exit code and, unless that is
-/// 0, no task is troubled and no drain was unfinished, prints the report to standard error.
+/// Lets `main` return its report. The process exits with the report's exit code. It also prints the
+/// report to standard error if that code is not 0, a task is troubled, or a drain was unfinished.
 impl Termination for RunReport {
     fn report(self) -> ExitCode {
         let code = self.exit_code();

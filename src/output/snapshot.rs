@@ -67,8 +67,8 @@ impl Snapshot {
     /// failures unless its attempt is stable, and no work has waited for over a second for a thread
     /// that cannot be started.
     ///
-    /// A drain or a shutdown is no matter of health. A readiness check, which asks whether new work
-    /// is welcome, also looks at [`draining`](Self::draining) and
+    /// A drain or a shutdown does not affect health. A readiness check, which asks whether new work
+    /// is welcome, should also look at [`draining`](Self::draining) and
     /// [`shutting_down`](Self::shutting_down).
     pub fn is_healthy(&self) -> bool {
         let well = |task: &TaskSnapshot| {
@@ -83,11 +83,11 @@ impl Snapshot {
     /// [service manager](crate::ServiceManager) is told; [`is_healthy`](Self::is_healthy) speaks of
     /// all tasks.
     ///
-    /// A task is down while it is in a streak of failures and no attempt runs that shows life: one
-    /// that runs; with a [`watchdog`](crate::TaskSpec::watchdog), one that has given a sign; with
-    /// [`ready_within`](crate::TaskSpec::ready_within), one that has said that it is ready. It may
-    /// be down for [`sick_after`](crate::ServiceManager::sick_after) after the first failure of the
-    /// streak. A paused task of which no attempt runs is in order.
+    /// A task is down while it is in a streak of failures and no attempt of it shows life. An
+    /// attempt shows life if it runs; with a [`watchdog`](crate::TaskSpec::watchdog), once it has
+    /// given a sign; with [`ready_within`](crate::TaskSpec::ready_within), once it has said that it
+    /// is ready. A task may be down for [`sick_after`](crate::ServiceManager::sick_after) after the
+    /// first failure of the streak. A paused task is in order if no attempt of it runs.
     pub const fn is_well(&self) -> bool {
         self.well
     }
@@ -291,7 +291,7 @@ pub struct WorkerCounts {
     pub threads: usize,
     /// The threads that wait for work.
     pub idle: usize,
-    /// What no thread has taken up yet: attempts, user values to be dropped, threads to be
+    /// The work that no thread has taken up yet: attempts, user values to be dropped, threads to be
     /// examined.
     pub offered: usize,
     /// Whether something has waited for over a second, and no thread can be started for it: the

@@ -474,7 +474,8 @@ fn the_late_error_of_a_released_attempt_is_dropped_by_a_worker() {
             };
             let retry = BackoffPolicy::constant(Duration::from_millis(1));
             let spec = spec.abandon_policy(AbandonPolicy::Release).backoff(retry);
-            let task = handle.add(spec.timeout(Duration::from_millis(1))).unwrap();
+            // Long enough for the second attempt on a busy machine.
+            let task = handle.add(spec.timeout(Duration::from_millis(50))).unwrap();
             gate.wait_entered();
             let label = outcome_of(&task).label();
             assert_eq!(label, if shared { "completed" } else { "abandoned" });

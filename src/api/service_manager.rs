@@ -222,7 +222,7 @@ impl SupervisorHandle {
     /// standard library does not offer. That needs the feature `poll` or `process`.
     ///
     /// ```
-    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::{prelude::*, Signal};
     /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
     /// let supervisor = Supervisor::builder()
     ///     .on_signal(Signal::HUP, |supervisor| {

@@ -21,9 +21,12 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// Wakes the thread, if it sleeps. To be called after something was left for it, without locks.
-    pub(crate) fn ring(&self) {
+    /// A forked child has no such thread, which may have held the lock at the fork: there nobody
+    /// `is_here`.
+    pub(crate) fn ring(&self, is_here: impl FnOnce() -> bool) {
         fence(Ordering::SeqCst);
-        if self.sleeps.load(Ordering::Relaxed) && self.sleeps.swap(false, Ordering::Release) {
+        let sleeps = self.sleeps.load(Ordering::Relaxed) && is_here();
+        if sleeps && self.sleeps.swap(false, Ordering::Release) {
             drop(self.lock.lock());
             self.rung.notify_one();
         }

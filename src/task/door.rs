@@ -228,7 +228,7 @@ impl Door {
                 }
             }
         }
-        self.bell.ring();
+        self.ring();
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
@@ -292,15 +292,19 @@ impl Door {
     pub(crate) fn post(&self, fact: Fact) {
         if !self.nobody_listens.load(Ordering::Relaxed) {
             let _ = self.facts.try_send(fact);
-            self.bell.ring();
+            self.ring();
         }
     }
 
     /// Sends a request; false if the supervisor has ended.
     pub(crate) fn send(&self, request: Request) -> bool {
         let sent = self.requests.try_send(request).is_ok();
-        self.bell.ring();
+        self.ring();
         sent
+    }
+
+    fn ring(&self) {
+        self.bell.ring(|| !self.is_forked());
     }
 
     /// Controller: sleeps until there is a message, or until `due`.

@@ -22,7 +22,7 @@ fn left_by(ringers: usize) {
             let (bell, left) = (Arc::clone(&bell), Arc::clone(&left));
             thread::spawn(move || {
                 left.fetch_add(1, Ordering::Release);
-                bell.ring();
+                bell.ring(|| true);
             })
         })
         .collect();

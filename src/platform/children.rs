@@ -39,6 +39,8 @@ pub(crate) struct Child {
     pub(crate) pid: Pid,
     /// What asks it to read its configuration anew.
     pub(crate) reload: Signal,
+    /// In the list: somebody has killed it, and tells of that.
+    is_killed: bool,
 }
 
 /// Who of a group gets a signal.
@@ -69,7 +71,7 @@ impl Children {
         // Whoever is woken waits for this lock.
         self.started.notify_all();
         let process = started?;
-        let child = Child { attempt, pid: Pid::from_child(&process), reload };
+        let child = Child { attempt, pid: Pid::from_child(&process), reload, is_killed: false };
         state.living.push(child);
         if state.closed {
             child.send(Named::KILL, Whom::Group);
@@ -85,15 +87,19 @@ impl Children {
         found.zip(named(signal)).is_some_and(|(child, signal)| child.send(signal, whom))
     }
 
-    /// Kills the groups of all processes of an attempt, and returns the numbers of their leaders.
+    /// Kills the group of a process; false if that was done before, or if the process is reaped.
+    pub(crate) fn kill(&self, pid: Pid) -> bool {
+        let mut state = self.state.lock();
+        let found = state.living.iter_mut().find(|child| child.pid == pid);
+        found.is_some_and(Child::kill)
+    }
+
+    /// Kills the groups of all processes of an attempt, and returns the numbers of the leaders for
+    /// which that was not done before.
     pub(crate) fn kill_attempt(&self, attempt: AttemptAddr) -> Vec<u32> {
-        let state = self.state.lock();
-        let own = state.living.iter().filter(|child| child.attempt == attempt);
-        own.map(|child| {
-            child.send(Named::KILL, Whom::Group);
-            child.number()
-        })
-        .collect()
+        let mut state = self.state.lock();
+        let own = state.living.iter_mut().filter(|child| child.attempt == attempt);
+        own.filter_map(|child| child.kill().then(|| child.number())).collect()
     }
 
     /// Kills all groups, and has none started from now on.
@@ -162,6 +168,12 @@ impl State {
 impl Child {
     pub(crate) fn number(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Kills its group; false if that was done before, and perhaps in vain as yet.
+    fn kill(&mut self) -> bool {
+        self.send(Named::KILL, Whom::Group);
+        !std::mem::replace(&mut self.is_killed, true)
     }
 
     /// False if nobody got it. A group of which only ended processes are left is no error.

@@ -138,3 +138,43 @@ impl fmt::Display for ProcessExit {
 }
 
 impl Error for ProcessExit {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: i32) -> Ended {
+        Ended {
+            pid: 7,
+            status: Some(ExitStatus::from_raw(status)),
+            ran: Duration::ZERO,
+            asked: None,
+            killed: None,
+            last_lines: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_core_dump_is_told() {
+        let judged = |status| of(status).judge(&Codes::default()).unwrap_err();
+        let error = judged(0x80 + 11);
+        assert_eq!(error.to_string(), "killed by SIGSEGV (core dumped)");
+        assert_eq!(error.exit_code(), Some(139));
+        assert!(error.downcast_ref::<ProcessExit>().unwrap().core_dumped);
+        let error = judged(11);
+        assert_eq!(error.to_string(), "killed by SIGSEGV");
+        assert!(!error.downcast_ref::<ProcessExit>().unwrap().core_dumped);
+    }
+
+    #[test]
+    fn the_signal_that_was_sent_is_a_success_and_no_other() {
+        let asked = |status, asked| Ended { asked: Some(asked), ..of(status) };
+        assert!(asked(15, Signal::TERM).judge(&Codes::default()).is_ok());
+        assert!(asked(2, Signal::INT).judge(&Codes::default()).is_ok());
+        assert!(asked(1, Signal::TERM).judge(&Codes::default()).is_err());
+        assert!(of(15).judge(&Codes::default()).is_err());
+        let lost = |asked| Ended { status: None, asked, ..of(0) }.judge(&Codes::default());
+        assert!(lost(Some(Signal::TERM)).is_ok());
+        assert!(lost(None).is_err());
+    }
+}

@@ -393,18 +393,17 @@ impl<'a> Running<'a> {
 
     /// It has not ended in time.
     fn kill(&mut self, told_at: RealTime) {
-        if self.ctx.token().0.is_abandoned() {
-            // Whoever has abandoned the attempt has killed it, and told of that.
-            return;
-        }
         let after = Seconds(told_at.until(self.clock.now()));
         let why = match group::resists(self.child.pid, self.settings.stop_signal) {
             "" => "it did not end".to_owned(),
             resists => format!("it {resists} {}", self.settings.stop_signal),
         };
+        if !self.children.kill(self.child.pid) {
+            // Whoever has abandoned the attempt has killed it, and told of that.
+            return;
+        }
         let why = format!("after {after} s: {why}");
         self.killed = Some(format!("killed {why}"));
-        self.send(Signal::KILL, Whom::Group);
         let (attempt, pid, why) = (self.ctx.attempt(), self.child.number(), why.into());
         self.post(EventKind::ProcessKilled { attempt, pid, why });
     }

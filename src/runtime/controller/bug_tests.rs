@@ -32,7 +32,7 @@ fn run_with_a_bug(controller: &mut Controller) {
     }
 }
 
-struct Listens(Sender<&'static str>);
+pub(super) struct Listens(pub(super) Sender<&'static str>);
 
 impl Listen for Listens {
     fn on_start(&mut self, _: &Arc<Door>) {}
@@ -55,7 +55,7 @@ impl Drop for Token {
     }
 }
 
-fn setup(subscriber: impl Listen + 'static) -> Setup {
+pub(super) fn setup(subscriber: impl Listen + 'static) -> Setup {
     let shared = vec![UserValue::new(Box::new(subscriber) as _)];
     Setup {
         limits: Limits {
@@ -152,4 +152,29 @@ fn a_controller_that_panics_leaves_nobody_waiting() {
     assert!(handle.snapshot().is_err());
     // The lane's thread leaves once it has served all it had.
     while events.recv_timeout(WATCHDOG).map_err(|it| assert!(!it.is_timeout())).is_ok() {}
+}
+
+/// A process, with a helper, that does not end when it is asked to.
+#[cfg(all(target_os = "linux", feature = "process"))]
+#[test]
+fn a_controller_that_panics_leaves_no_process() {
+    use crate::platform::stall::is_alive;
+    use crate::process::program::Program;
+
+    let (heard, _events) = unbounded();
+    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
+    start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
+    let handle = SupervisorHandle::new(Arc::clone(&door));
+    let (tell, lines) = unbounded();
+    let script = "trap '' TERM; sleep 1000 >&- 2>&- & echo $!; echo $$; wait; wait";
+    let program = Program::new("sh").args(["-c", script]);
+    let program = program.on_line(move |_, line| tell.send(line.text.to_owned()).unwrap());
+    let task = handle.add(TaskSpec::process("deaf", program)).unwrap();
+    let pids = [(); 2].map(|()| lines.recv_timeout(WATCHDOG).unwrap());
+    handle.request_shutdown();
+    assert!(matches!(task.wait_timeout(WATCHDOG), Ok(Some(Outcome::Lost))));
+    let due = door.clock.real.now().after(WATCHDOG);
+    while pids.iter().any(|pid| is_alive(pid.parse().unwrap())) {
+        assert!(door.clock.real.now() < due, "{pids:?}");
+    }
 }

@@ -224,3 +224,7 @@ impl Controller {
         let _ = write!(status, ", {} {word} ({name}{failures})", found.count());
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

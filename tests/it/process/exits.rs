@@ -1,5 +1,6 @@
 //! How the end of a process is judged.
 
+use std::fs;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
@@ -7,6 +8,7 @@ use threadvisor::{ProcessExit, Program, Signal};
 
 use super::{heard, is_alive, run_once, sh, until_dead, MS};
 use crate::program::{is_child, say, Program as TestProgram};
+use crate::service::Place;
 use crate::support::{next, on_thread, outcome_of};
 
 #[test]
@@ -49,6 +51,24 @@ fn a_signal_of_somebody_else_is_a_failure() {
     let error = run_once(sh("kill -KILL $$")).unwrap_err();
     assert_eq!(error.to_string(), "killed by SIGKILL, but not by its supervisor (out of memory?)");
     assert_eq!(error.exit_code(), Some(137));
+}
+
+/// Whether there is one is for the system to say.
+#[test]
+fn a_core_dump_is_told() {
+    let folder = Place::new();
+    fs::create_dir(&folder.0).unwrap();
+    let program = sh("ulimit -c unlimited; kill -SEGV $$").current_dir(&folder.0);
+    let error = run_once(program).unwrap_err();
+    let exit: &ProcessExit = error.downcast_ref().unwrap();
+    let is_there = fs::read_dir(&folder.0).unwrap().count() > 0;
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    // Elsewhere it may be, or a program may have got it.
+    if !pattern.contains(['/', '|']) {
+        assert_eq!(exit.core_dumped, is_there);
+    }
+    assert_eq!(error.to_string().ends_with(" (core dumped)"), exit.core_dumped);
+    fs::remove_dir_all(&folder.0).unwrap();
 }
 
 #[test]

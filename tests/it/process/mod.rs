@@ -9,6 +9,7 @@ mod outputs;
 mod readiness;
 mod starts;
 mod stops;
+mod stuck;
 mod terminal;
 
 use std::fs;
@@ -48,9 +49,13 @@ pub(crate) fn until(lines: &Receiver<String>, line: &str) {
 
 /// Whether a process runs, and is not only waiting to be reaped.
 pub(crate) fn is_alive(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    !matches!(state_of(pid), None | Some('Z' | 'X'))
+}
+
+/// The scheduler's letter for a process; `None` if it is gone.
+pub(crate) fn state_of(pid: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }
 
 /// The processes that this one has to reap, by any of its threads.
@@ -62,7 +67,13 @@ pub(crate) fn children() -> Vec<String> {
 }
 
 /// Waits until a process that was killed is gone.
+#[track_caller]
 pub(crate) fn until_dead(pid: &str) {
-    let is_gone = |_| !is_alive(pid) || after(MS).recv().is_err();
-    assert!((0..60_000).any(is_gone), "{pid} lives on");
+    until_so(|| !is_alive(pid));
+}
+
+/// Waits until something is so that nobody tells of.
+#[track_caller]
+pub(crate) fn until_so(is_so: impl Fn() -> bool) {
+    assert!((0..60_000).any(|_| is_so() || after(MS).recv().is_err()), "it does not come");
 }

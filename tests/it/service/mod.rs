@@ -6,7 +6,6 @@ mod files;
 mod pages;
 mod well;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -363,11 +362,29 @@ fn an_address_that_cannot_be_one_is_an_error_of_the_start() {
     }
 }
 
+/// Says each warning that is logged.
+struct Says;
+
+impl log::Log for Says {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        assert_eq!(record.target(), "threadvisor");
+        say(&record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
 /// A program that asks for what the environment says.
 #[test]
 fn the_environment_is_read_and_what_means_nothing_is_ignored() {
     const NAME: &str = "service::the_environment_is_read_and_what_means_nothing_is_ignored";
     if is_child() {
+        log::set_logger(&Says).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
         let service = ServiceManager::from_env();
         let supervisor = Supervisor::builder().service_manager(service).start().unwrap();
         assert_eq!(supervisor.run([no_op("a").required()]).unwrap().outcomes.completed, 1);
@@ -375,20 +392,23 @@ fn the_environment_is_read_and_what_means_nothing_is_ignored() {
         return;
     }
     let manager = Manager::new();
-    let long = OsString::from(format!("/tmp/{}", "n".repeat(108)));
-    for (address, is_heard) in [
-        (manager.place.0.clone().into_os_string(), true),
-        ("vsock:2:1234".into(), false),
-        (long, false),
+    let long = format!("/tmp/{}", "n".repeat(108));
+    for (address, why) in [
+        (manager.place.0.to_str().unwrap(), None),
+        ("vsock:2:1234", Some("neither a path nor an abstract name")),
+        (long.as_str(), Some("path must be shorter than SUN_LEN")),
     ] {
-        let address = format!("NOTIFY_SOCKET={}", address.to_string_lossy());
-        let before = ["env", &address, "WATCHDOG_USEC=soon"];
+        let before = ["env", &format!("NOTIFY_SOCKET={address}"), "WATCHDOG_USEC=soon"];
         let program = Program::start(NAME, &before);
-        program.expect("done");
+        let said = program.until("done");
         assert!(program.status().success());
-        let said = manager.acts();
-        let starts: Vec<_> = said.iter().map(|text| text.split('\n').next().unwrap()).collect();
-        let expected: &[_] = if is_heard { &["READY=1", "STOPPING=1"] } else { &[] };
+        let mut warnings = vec!["WATCHDOG_USEC=soon is ignored: it is not a number".to_owned()];
+        warnings.extend(why.map(|why| format!("NOTIFY_SOCKET={address} is ignored: {why}")));
+        let said: Vec<_> = said.into_iter().filter(|line| line.contains(" is ignored: ")).collect();
+        assert_eq!(said, warnings);
+        let acts = manager.acts();
+        let starts: Vec<_> = acts.iter().map(|text| text.split('\n').next().unwrap()).collect();
+        let expected: &[_] = if why.is_none() { &["READY=1", "STOPPING=1"] } else { &[] };
         assert_eq!(starts, expected);
     }
 }

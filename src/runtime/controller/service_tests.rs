@@ -1,0 +1,79 @@
+//! How long a start takes at most, as the controller of a real supervisor finds it.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::super::tests::{setup, Listens};
+use super::*;
+use crate::api::supervisor_handle::SupervisorHandle;
+use crate::platform::model_clock::ModelClock;
+use crate::platform::sync::channel::unbounded;
+use crate::runtime::start::start_with;
+use crate::task::class_names::ClassNames;
+use crate::task::door::Door;
+use crate::task::spec::TaskSpec;
+use crate::vocabulary::backoff::BackoffPolicy;
+
+/// What the latest turn has found: nobody can ask a controller for it.
+static BOUND: Mutex<Option<Duration>> = Mutex::new(None);
+
+fn run_and_look(controller: &mut Controller) {
+    loop {
+        controller.turn();
+        let bound = controller.start_bound();
+        *BOUND.lock().unwrap_or_else(PoisonError::into_inner) = bound;
+        if controller.shutdown.finished {
+            return;
+        }
+        controller.wait();
+    }
+}
+
+const LONG: Duration = Duration::from_secs(1000);
+
+#[test]
+fn a_start_has_a_bound_while_each_required_task_has_one_and_none_has_failed() {
+    let (heard, _events) = unbounded();
+    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
+    start_with(setup(Listens(heard)), &door, inbox, run_and_look).unwrap();
+    let handle = SupervisorHandle::new(Arc::clone(&door));
+    let bound = || {
+        // Of two questions that are answered, the turn of the first is over.
+        let _ = (handle.snapshot().unwrap(), handle.snapshot().unwrap());
+        *BOUND.lock().unwrap_or_else(PoisonError::into_inner)
+    };
+    let sleeps = |name, within| {
+        let spec = TaskSpec::new(name, |ctx| Ok(ctx.sleep(Duration::MAX)?));
+        spec.ready_within(within).required()
+    };
+    assert_eq!(bound(), Some(Duration::ZERO), "nobody is waited for");
+
+    let first = handle.add(sleeps("first", LONG)).unwrap();
+    first.wait_started().unwrap();
+    let found = bound().unwrap();
+    assert!(found <= LONG && found > LONG / 2, "{found:?}");
+    // One that has not begun has all of its time.
+    let second = handle.add(sleeps("second", 3 * LONG).initial_delay(LONG)).unwrap();
+    assert_eq!(bound(), Some(3 * LONG));
+    let third = TaskSpec::new("third", |_| Ok(())).initial_delay(LONG).required();
+    let third = handle.add(third).unwrap();
+    assert_eq!(bound(), None, "it does not say when it is ready");
+    third.cancel();
+    let _ = third.wait().unwrap();
+    assert_eq!(bound(), Some(3 * LONG));
+    second.cancel();
+    let _ = second.wait().unwrap();
+
+    let fails = TaskSpec::new("fails", |_| Err("no carrier")?);
+    let fails = fails.backoff(BackoffPolicy::constant(LONG)).ready_within(LONG).required();
+    let fails = handle.add(fails).unwrap();
+    while handle.snapshot().unwrap().task(fails.id()).unwrap().failures == 0 {}
+    assert_eq!(bound(), None, "it has failed");
+    fails.cancel();
+    let _ = fails.wait().unwrap();
+    assert!(bound().is_some());
+    let gone = TaskSpec::once("gone", |_| Err("no such device")?).required();
+    let _ = handle.add(gone).unwrap().wait().unwrap();
+    assert_eq!(bound(), None, "it has failed for good");
+    handle.request_shutdown();
+    door.wait_ended();
+}

@@ -153,6 +153,9 @@ impl TaskHandle {
         if let Some(outcome) = self.outcome() {
             return Ok(outcome);
         }
+        if self.record.door.is_forked() {
+            return Err(WaitError::Closed);
+        }
         self.wait_in_body(token, Duration::MAX)?.ok_or(WaitError::Closed)
     }
 

@@ -16,33 +16,55 @@ fn main() {
     assert!(fine.wait().unwrap().is_success());
     handle.flush_events().unwrap();
 
+    let of_body = resident.clone();
+    let body = TaskSpec::once("forks", move |ctx| {
+        if is_forked_child() {
+            end_child_after(|| assert_eq!(ctx.wait_for(&of_body).unwrap_err(), WaitError::Closed));
+        }
+        Ok(())
+    });
+    assert!(handle.add(body).unwrap().wait().unwrap().is_success());
+    handle.flush_events().unwrap();
+
+    if is_forked_child() {
+        end_child_after(|| in_the_child(supervisor, &handle, &resident, &fine));
+    }
+
+    assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
+    let report = supervisor.shutdown().unwrap();
+    assert_eq!((report.outcomes.completed, report.outcomes.cancelled), (3, 1));
+    println!("the child was answered, and the parent went on");
+}
+
+fn idle(name: &'static str) -> TaskSpec {
+    TaskSpec::once(name, |_| Ok(()))
+}
+
+/// Forks; the parent waits for its child, and only the child gets `true`.
+fn is_forked_child() -> bool {
     // SAFETY: the child calls only this program's code and ends without destroying anything. It
     // allocates, which works after a fork of a process whose other threads are idle.
     match unsafe { libc::fork() } {
         -1 => panic!("{}", std::io::Error::last_os_error()),
         0 => {
-            let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                in_the_child(supervisor, &handle, &resident, &fine);
-            }));
-            // SAFETY: this ends the process.
-            unsafe { libc::_exit(i32::from(passed.is_err())) }
+            // SAFETY: it only sets a timer, which ends a child that hangs.
+            unsafe { libc::alarm(30) };
+            true
         }
         child => {
             let mut status = -1;
             // SAFETY: `status` outlives the call.
             assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
             assert_eq!(status, 0, "the child failed, or hung until its alarm");
+            false
         }
     }
-
-    assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
-    let report = supervisor.shutdown().unwrap();
-    assert_eq!((report.outcomes.completed, report.outcomes.cancelled), (2, 1));
-    println!("the child was answered, and the parent went on");
 }
 
-fn idle(name: &'static str) -> TaskSpec {
-    TaskSpec::once(name, |_| Ok(()))
+fn end_child_after(act: impl FnOnce()) -> ! {
+    let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    // SAFETY: this ends the process.
+    unsafe { libc::_exit(i32::from(passed.is_err())) }
 }
 
 fn in_the_child(
@@ -51,8 +73,6 @@ fn in_the_child(
     resident: &TaskHandle,
     fine: &TaskHandle,
 ) {
-    // SAFETY: it only sets a timer, which ends a child that hangs.
-    unsafe { libc::alarm(30) };
     // What was known before is known here, too.
     assert!(fine.wait().unwrap().is_success());
     assert_eq!(fine.wait_decided().unwrap(), Decision::Admitted);

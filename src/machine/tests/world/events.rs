@@ -35,6 +35,8 @@ enum Between {
 struct Story {
     slot: Option<u32>,
     class: Option<ClassKey>,
+    /// The first member of its group.
+    group: Option<TaskId>,
     place: Place,
     attempt: u64,
     waits_for_permit: bool,
@@ -86,6 +88,11 @@ impl Events {
 
     /// Waits of bodies are no events, but decide who needs a permit.
     pub(super) fn input(&mut self, input: &Input) {
+        if let Input::GroupSubmitted(submission) = input {
+            for member in &submission.members {
+                self.story(member.addr).group = Some(submission.group.first);
+            }
+        }
         match *input {
             Input::WaitBegan(task) => {
                 let story = self.story(task);
@@ -99,6 +106,11 @@ impl Events {
                 if let Some(class) = first.class {
                     self.hurry(class);
                 }
+                let group = self.story(task).group;
+                let mates = self.stories.values_mut();
+                for mate in mates.filter(|it| group.is_some() && it.group == group) {
+                    mate.is_urgent |= mate.place != Place::Runs && mate.held.is_none();
+                }
             }
             Input::WaitEnded(task) => self.story(task).awaited -= 1,
             _ => {}
@@ -110,7 +122,14 @@ impl Events {
         let story = &self.stories[&task];
         let queued = |it: &&Story| it.slot == story.slot && it.place == Place::Queued;
         let mut queue = self.stories.values().filter(queued);
-        story.awaited > 0 || (story.slot.is_some() && queue.any(|it| it.awaited > 0))
+        // A member may have to be ready for another of its group.
+        let beside = |it: &&Story| {
+            story.group.is_some() && it.group == story.group && it.place != Place::Ended
+        };
+        let mut group = self.stories.values().filter(beside);
+        story.awaited > 0
+            || (story.slot.is_some() && queue.any(|it| it.awaited > 0))
+            || group.any(|it| it.awaited > 0)
     }
 
     /// If a body waits for one that waits for this class, or did until a moment ago, those that
@@ -137,6 +156,7 @@ impl Events {
         let story = Story {
             slot,
             class,
+            group: None,
             place: Place::Ended,
             attempt: 0,
             waits_for_permit: false,
@@ -182,8 +202,10 @@ impl Events {
             Notice::WaitingForPermit { task, class } => {
                 let story = self.story(task);
                 let between = matches!(story.place, Place::Owner | Place::Between(_));
-                assert!(between && !story.waits_for_permit && !story.is_paused, "{story:?}");
-                assert!(class.is_none() || !story.waits_for_class, "{story:?}");
+                assert!(between && !story.is_paused, "{story:?}");
+                // A member may have left the line, as its group restarts.
+                let again = story.waits_for_permit || (class.is_some() && story.waits_for_class);
+                assert!(!again || story.group.is_some(), "{story:?}");
                 story.place = Place::Owner;
                 if let Some(class) = class {
                     story.waits_for_class = true;
@@ -341,8 +363,10 @@ impl Events {
         let goes_on =
             matches!(story.place, Place::Owner | Place::Between(Between::Other | Between::Success));
         assert!(goes_on, "{story:?}");
-        assert_eq!(attempt.number, story.attempt + 1, "attempts are misnumbered");
-        story.attempt += 1;
+        // The offers to a member that were taken back had numbers, too.
+        let skips = story.group.is_some() && attempt.number > story.attempt;
+        assert!(skips || attempt.number == story.attempt + 1, "attempts are misnumbered");
+        story.attempt = attempt.number;
         story.place = Place::Runs;
         (story.waits_for_class, story.waits_for_permit) = (false, false);
         (story.is_silent, story.is_ready) = (false, false);

@@ -5,7 +5,7 @@
 //! decides; `users`, `threads` and `cells` are those who act. What must hold is looked after by
 //! five that know nothing of each other: `checker` with what it has seen of tasks, attempts,
 //! `queues`, `classes` and of what is `stuck`, `waits`, `events`, `bodies`, and `said` with the
-//! grammar of the page; where there are groups, by the last two and `groups`. `coverage` counts
+//! grammar of the page; where there are groups, by the last three and `groups`. `coverage` counts
 //! what was met, and `simulation` is the test.
 
 mod bodies;
@@ -241,11 +241,11 @@ impl World {
         assert_eq!(keys, expected, "a task or a slot is never forgotten");
         self.bodies.finish();
         self.story.finish();
+        self.events.finish();
         if self.has_groups {
             assert_eq!(self.free_groups.len(), self.n_groups as usize, "a group is left");
         } else {
             self.waits.finish();
-            self.events.finish();
             self.checker.finish();
         }
         Life { steps: self.steps, coverage: self.coverage }
@@ -403,15 +403,15 @@ impl World {
                 self.story.add(*notice);
             }
         }
+        self.events.input(input);
+        for effect in &*effects {
+            if let Effect::Publish(notice) = effect {
+                self.events.see(*notice);
+            }
+        }
         if self.has_groups {
             self.watch.step(now, input, effects, &self.cells, &mut self.coverage);
         } else {
-            self.events.input(input);
-            for effect in &*effects {
-                if let Effect::Publish(notice) = effect {
-                    self.events.see(*notice);
-                }
-            }
             self.waits.step(now, input, effects);
             self.checker.step(now, input, effects, &self.machine, &mut self.coverage);
         }

@@ -123,8 +123,8 @@ impl SupervisorBuilder {
     }
 
     /// Sets how many tasks the supervisor may hold, including waiting tasks; at least 1. Further
-    /// submissions are rejected as [`TooManyTasks`](crate::Rejection::TooManyTasks). Default:
-    /// 1 000 000.
+    /// submissions are rejected as [`TooManyTasks`](crate::Rejection::TooManyTasks). Default: 1 000
+    /// 000. See the example of [`AddError`](crate::AddError).
     pub fn max_tasks(mut self, tasks: impl Into<Option<usize>>) -> Self {
         self.max_tasks = tasks.into();
         self
@@ -133,6 +133,18 @@ impl SupervisorBuilder {
     /// Sets how many submissions may wait for one slot, at least 1. Further submissions with the
     /// policy [`Queue`](crate::AdmissionPolicy::Queue) are rejected as
     /// [`QueueFull`](crate::Rejection::QueueFull). Default: 100.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().max_slot_queue(1).start()?;
+    /// let job = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let handle = supervisor.handle();
+    /// let submit = |name| handle.submit(job(name).slot("disk"), AdmissionPolicy::Queue);
+    /// let (_runs, _waits, third) = (submit("runs")?, submit("waits")?, submit("third")?);
+    /// let why = Rejection::QueueFull { depth: 1, limit: 1 };
+    /// assert!(matches!(third.wait()?, Outcome::Rejected(rejection) if rejection == why));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_slot_queue(mut self, submissions: impl Into<Option<usize>>) -> Self {
         self.max_slot_queue = submissions.into();
         self
@@ -141,7 +153,8 @@ impl SupervisorBuilder {
     /// Sets how many attempts and cancel hooks may be stuck, that is, outlive their grace and still
     /// run. While that many are stuck, [`AbandonPolicy::Release`](crate::AbandonPolicy::Release)
     /// acts as `Hold`. While more are stuck, submissions are rejected as
-    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). Default: 16.
+    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). Default: 16. See the example of
+    /// [`AbandonPolicy`](crate::AbandonPolicy).
     pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_abandoned = attempts.into();
         self
@@ -150,7 +163,8 @@ impl SupervisorBuilder {
     /// Sets how many undecided submissions the intake holds; a batch counts as one. The controller
     /// takes them out immediately, so the intake fills only in a burst. While it is full, `add` and
     /// `submit` wait, and `try_submit` returns `Full`. Must be from 1 to 1 048 576, because the
-    /// memory is allocated at the start. Default: 1024.
+    /// memory is allocated at the start. Default: 1024. See the example of
+    /// [`try_submit`](crate::SupervisorHandle::try_submit).
     pub fn intake_capacity(mut self, submissions: usize) -> Self {
         self.intake_capacity = submissions;
         self
@@ -159,6 +173,25 @@ impl SupervisorBuilder {
     /// Sets how many events the shared lane holds. Further events are dropped, counted, and
     /// reported as [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow). At least 1.
     /// Default: 1024.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    /// let (say, lost) = std::sync::mpsc::channel();
+    /// let supervisor = Supervisor::builder()
+    ///     .event_capacity(2)
+    ///     .on_event(move |event| match event.kind {
+    ///         EventKind::SubscriberOverflow { dropped, .. } => drop(say.send(dropped)),
+    ///         _ => drop(wait.recv()), // a slow callback
+    ///     })
+    ///     .start()?;
+    /// for name in ["first", "second"] {
+    ///     supervisor.handle().add(TaskSpec::once(name, |_| Ok(())))?.wait()?;
+    /// }
+    /// drop(go_on);
+    /// assert!(lost.recv()? > 0); // two events were kept, the others are counted
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn event_capacity(mut self, events: usize) -> Self {
         self.event_capacity = events;
         self
@@ -206,13 +239,35 @@ impl SupervisorBuilder {
 
     /// Sets the seed of the random numbers for jitter, to make tests reproducible. Default: a seed
     /// from the system, so that identical boards use different delays.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// let delay_with = |seed| {
+    ///     let (say, delays) = std::sync::mpsc::channel();
+    ///     let supervisor = Supervisor::builder()
+    ///         .seed(seed)
+    ///         .on_event(move |event| match event.kind {
+    ///             EventKind::RetryScheduled { delay, .. } => drop(say.send(delay)),
+    ///             _ => {}
+    ///         })
+    ///         .start()
+    ///         .unwrap();
+    ///     let probe = TaskSpec::new("probe", |_| Err("no answer".into()));
+    ///     supervisor.handle().add(probe).unwrap();
+    ///     delays.recv().unwrap()
+    /// };
+    /// assert_eq!(delay_with(7), delay_with(7));
+    /// assert_ne!(delay_with(7), delay_with(8));
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets the defaults for settings that a spec does not set itself. Default: the defaults named
-    /// in the docs of each setter of [`TaskSpec`](crate::TaskSpec).
+    /// in the docs of each setter of [`TaskSpec`](crate::TaskSpec). See the example of
+    /// [`TaskDefaults`].
     pub fn defaults(mut self, defaults: TaskDefaults) -> Self {
         self.defaults = defaults;
         self
@@ -240,14 +295,16 @@ impl SupervisorBuilder {
         self.subscriber(Callback(callback))
     }
 
-    /// Adds a subscriber to the shared lane, which calls its subscribers one after the other.
+    /// Adds a subscriber to the shared lane, which calls its subscribers one after the other. See
+    /// the example of [`Subscribe`].
     pub fn subscriber(mut self, subscriber: impl Subscribe + 'static) -> Self {
         self.shared.push(UserValue::new(Box::new(subscriber)));
         self
     }
 
     /// Adds a subscriber with its own lane, that is, its own thread and a queue of `capacity`
-    /// events (at least 1): for a subscriber that may block and must not delay others.
+    /// events (at least 1): for a subscriber that may block and must not delay others. See the
+    /// example of [`dedicated_on_event`](Self::dedicated_on_event).
     pub fn dedicated_subscriber(
         mut self,
         subscriber: impl Subscribe + 'static,
@@ -259,6 +316,18 @@ impl SupervisorBuilder {
 
     /// Calls `callback` for every event, on its own lane: see
     /// [`dedicated_subscriber`](Self::dedicated_subscriber).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let (uploads, uploaded) = std::sync::mpsc::channel();
+    /// let supervisor = Supervisor::builder()
+    ///     .on_event(|event| println!("{event}")) // is not delayed by the next one
+    ///     .dedicated_on_event(move |event| drop(uploads.send(event.to_string())), 8192)
+    ///     .start()?;
+    /// supervisor.run([TaskSpec::once("probe", |_| Ok(()))])?;
+    /// assert!(uploaded.iter().any(|line| line.ends_with("event=shutdown_ended")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn dedicated_on_event(
         self,
         callback: impl FnMut(&Event) + Send + 'static,
@@ -269,7 +338,8 @@ impl SupervisorBuilder {
 
     /// Tells a service manager that the service is ready, lives, reloads and stops: see
     /// [`ServiceManager`]. The controller sends the messages, without a thread of its own and
-    /// without blocking; workers write files and devices. Default: nobody is told anything.
+    /// without blocking; workers write files and devices. Default: nobody is told anything. See the
+    /// example of [`ServiceManager`].
     pub fn service_manager(mut self, service: ServiceManager) -> Self {
         self.service = Some(Box::new(move || Ok(ServiceLink::new(service.open()?))));
         self

@@ -9,6 +9,17 @@ use crate::platform::user_value::UserValue;
 impl SupervisorBuilder {
     /// Sets the last part of the names of all threads. Linux shows 15 bytes of a thread's name, so
     /// the part that distinguishes threads comes first, as in `w3-NAME`. Default: `threadvisor`.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().thread_name("gateway").start()?;
+    /// let task = TaskSpec::once("task", |_| {
+    ///     assert_eq!(std::thread::current().name(), Some("w1-gateway"));
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(task)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.threads.name = name.into();
         self
@@ -25,6 +36,18 @@ impl SupervisorBuilder {
     /// system calls for each attempt. Default: workers always show their own names.
     ///
     /// Only Linux can do that; on other systems this setting has no effect.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # if cfg!(not(target_os = "linux")) { return Ok(()); }
+    /// let supervisor = Supervisor::builder().name_threads_by_task().start()?;
+    /// let task = TaskSpec::once("read-sensor", |_| {
+    ///     assert_eq!(std::fs::read_to_string("/proc/thread-self/comm")?, "read-sensor\n");
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(task)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "poll")]
     pub fn name_threads_by_task(mut self) -> Self {
         self.threads.by_task = true;
@@ -34,6 +57,18 @@ impl SupervisorBuilder {
     /// Sets the stack size, in bytes, of the threads that run user code. Default: 2 MiB, as in the
     /// standard library. Only the part that is used takes memory. [`start`](Self::start) fails if
     /// the system refuses a thread with that stack size.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().stack_size(16 << 20).start()?;
+    /// let deep = TaskSpec::once("deep", |_| {
+    ///     let frame = std::hint::black_box([1_u8; 3 << 20]); // more than 2 MiB
+    ///     assert_eq!(frame[0], 1);
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(deep)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.threads.stack_size = Some(bytes);
         self
@@ -62,7 +97,10 @@ impl SupervisorBuilder {
     /// # use threadvisor::prelude::*;
     /// # use std::cell::Cell;
     /// thread_local!(static ATTACHED: Cell<bool> = const { Cell::new(false) });
-    /// let supervisor = Supervisor::builder().on_thread_start(|| Ok(ATTACHED.set(true))).start()?;
+    /// let supervisor = Supervisor::builder()
+    ///     .on_thread_start(|| Ok(ATTACHED.set(true)))
+    ///     .on_thread_stop(|| ATTACHED.set(false))
+    ///     .start()?;
     /// let task = TaskSpec::once("task", |_| {
     ///     assert!(ATTACHED.get());
     ///     Ok(())
@@ -88,6 +126,14 @@ impl SupervisorBuilder {
 
     /// Starts `workers` threads together with the supervisor and never retires them. Use it on
     /// systems that may refuse a thread later. Default: 0.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().prespawn(2).start()?;
+    /// let workers = supervisor.handle().snapshot()?.workers;
+    /// assert_eq!(workers.threads, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn prespawn(mut self, workers: usize) -> Self {
         self.prespawn = workers;
         self

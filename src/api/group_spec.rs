@@ -107,6 +107,28 @@ impl GroupSpec {
 
     /// Restarts, if a member fails and is retried, that member and all members of later phases, as
     /// [`one_for_all`](Self::one_for_all) restarts all. The others in its phase go on.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let driver = TaskSpec::new("driver", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    /// let reader = TaskSpec::new("reader", |ctx| {
+    ///     if ctx.attempt() == 1 { Err("no fix")? } // the driver goes on
+    ///     ctx.ready();
+    ///     Ok(ctx.sleep(Duration::MAX)?)
+    /// });
+    /// let line = GroupSpec::new("line")
+    ///     .rest_for_one()
+    ///     .then(driver)
+    ///     .then(reader.ready_within(Duration::from_secs(60)));
+    /// let line = supervisor.handle().add_group(line)?;
+    /// assert!(line.wait_ready(Duration::MAX)?);
+    /// let snapshot = supervisor.handle().snapshot()?;
+    /// let attempts = line.members().iter().filter_map(|it| Some(snapshot.task(it.id())?.attempt));
+    /// assert_eq!(attempts.collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rest_for_one(mut self) -> Self {
         self.0.strategy = Strategy::RestForOne;
         self

@@ -95,7 +95,7 @@ impl ManualClock {
     }
 
     /// Sets the longest real time that one call of [`advance`](Self::advance) and its like may
-    /// take. Default 5 s.
+    /// take. Default 5 s. See the example of [`try_advance`](Self::try_advance).
     #[must_use]
     pub fn patience(self, real: Duration) -> Self {
         *self.shared.patience.lock() = real;
@@ -104,6 +104,20 @@ impl ManualClock {
 
     /// Sets whether the clock waits until subscribers were called back. Default true. With `false`,
     /// a subscriber may hang, and what it does has no certain moment.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new().settle_events(false);
+    /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    /// let slow = move |_: &Event| drop(wait.recv());
+    /// let supervisor = Supervisor::builder().clock(&clock).on_event(slow).start()?;
+    /// let task = supervisor.handle().add(TaskSpec::once("task", |_| Ok(())))?;
+    /// clock.advance(Duration::from_secs(1)); // would otherwise wait for the callback
+    /// assert!(task.outcome().is_some());
+    /// # drop(go_on);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn settle_events(self, wait: bool) -> Self {
         self.shared.manual.set_waits_for_events(wait);
@@ -137,6 +151,21 @@ impl ManualClock {
 
     /// Does the same as [`advance`](Self::advance), without a panic.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new().patience(Duration::from_millis(20));
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    /// let spec = TaskSpec::once("blocks", move |_| Ok(drop(wait.recv())));
+    /// let task = supervisor.handle().add(spec)?; // waits where the clock cannot see it
+    /// task.wait_started()?;
+    /// let busy = clock.try_advance(Duration::from_secs(1)).unwrap_err();
+    /// assert_eq!(busy.busy[0].task.id, task.id());
+    /// # drop(go_on);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`NotQuiet`] if there is no quiet within the [`patience`](Self::patience): its text names
     /// the busy bodies and the system calls they are in. The clock stays at the moment it had
@@ -149,6 +178,20 @@ impl ManualClock {
 
     /// Moves the time to the next due moment, and waits until everything that is due has happened.
     /// Returns how far that was; `None` if nothing will ever be due.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let minute = Duration::from_secs(60);
+    /// let later = TaskSpec::once("later", |_| Ok(())).initial_delay(minute);
+    /// let later = supervisor.handle().add(later)?;
+    /// assert_eq!(clock.advance_to_next(), Some(minute));
+    /// assert!(later.outcome().is_some());
+    /// assert_eq!(clock.advance_to_next(), None); // nothing is left to be due
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// As [`advance`](Self::advance).
@@ -166,6 +209,21 @@ impl ManualClock {
     }
 
     /// Moves the time until the task has its outcome, at most by `limit`, and returns the outcome.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let second = Duration::from_secs(1);
+    /// let fails = TaskSpec::new("fails", |_| Err("no answer".into()))
+    ///     .backoff(BackoffPolicy::constant(10 * second))
+    ///     .max_retries(3);
+    /// let fails = supervisor.handle().add(fails)?;
+    /// assert!(clock.advance_until(&fails, 60 * second).is_failed());
+    /// assert_eq!(clock.now(), 30 * second); // three delays
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// As [`advance`](Self::advance), and if the task has no outcome after `limit`.
@@ -187,6 +245,18 @@ impl ManualClock {
 
     /// Waits, without moving the time, until everything that is due now has happened.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let task = supervisor.handle().add(TaskSpec::once("task", |_| Ok(())))?;
+    /// clock.settle();
+    /// assert!(task.outcome().is_some());
+    /// assert_eq!(clock.now(), Duration::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// As [`advance`](Self::advance).
     #[track_caller]
@@ -196,6 +266,22 @@ impl ManualClock {
 
     /// Stops waiting for this task, because its body, hook or destructor blocks for a good reason.
     /// From then on, it is undetermined at which moment the task does something.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    /// let reads = TaskSpec::once("reads", move |_| Ok(drop(wait.recv())));
+    /// let reads = supervisor.handle().add(reads.timeout(Duration::from_secs(5)))?;
+    /// reads.wait_started()?;
+    /// clock.ignore(&reads);
+    /// clock.advance(Duration::from_secs(5));
+    /// assert_eq!(reads.state(), TaskState::Stopping); // it was told, and does not hear it
+    /// # drop(go_on);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ignore(&self, task: &TaskHandle) {
         // An attempt that begins from now on sees it, and a running one is told by the request.
         task.record.ignore();

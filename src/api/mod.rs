@@ -6,6 +6,7 @@
 mod signals;
 mod builder_classes;
 mod builder_threads;
+mod find;
 #[cfg(all(unix, feature = "process"))]
 mod task_process;
 

@@ -151,7 +151,8 @@ pub enum SubmitError<S: AsRef<[TaskSpec]> = TaskSpec> {
 }
 
 impl<S: AsRef<[TaskSpec]>> SubmitError<S> {
-    /// Returns the spec or specs that were handed in, so that they can be handed in again.
+    /// Returns the spec or specs that were handed in, so that they can be handed in again. See the
+    /// example of [`try_submit`](crate::SupervisorHandle::try_submit).
     pub fn into_spec(self) -> S {
         match self {
             Self::Closed { spec } | Self::Full { spec } | Self::Invalid { spec, .. } => spec,

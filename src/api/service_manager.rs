@@ -29,9 +29,10 @@ use crate::vocabulary::escaped::Escaped;
 /// # use std::time::Duration;
 /// # use threadvisor::prelude::*;
 /// # if cfg!(not(unix)) { return Ok(()); }
-/// let supervisor = Supervisor::builder()
-///     .service_manager(ServiceManager::from_env()) // silent if nobody has asked
-///     .start()?;
+/// let service = ServiceManager::from_env() // silent if nobody has asked
+///     .sick_after(Duration::from_secs(60)) // for how long `gps` may fail again and again
+///     .trigger(); // then restart the whole program
+/// let supervisor = Supervisor::builder().service_manager(service).start()?;
 /// let gps = TaskSpec::once("gps", |ctx| {
 ///     ctx.ready(); // the service is ready once all required tasks have said so
 ///     Ok(())
@@ -97,6 +98,26 @@ impl ServiceManager {
     /// Sends to this address, and gives two signs of life in each `watchdog` period: for tests, and
     /// for a program that has removed the variables. The address has the form of `NOTIFY_SOCKET`: a
     /// path that begins with `/`, or, on Linux, `@` and an abstract name.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # #[cfg(unix)] {
+    /// # use std::os::unix::net::UnixDatagram;
+    /// # let path = std::env::temp_dir().join(format!("threadvisor-doc-{}", std::process::id()));
+    /// # let _ = std::fs::remove_file(&path);
+    /// let receiver = UnixDatagram::bind(&path)?;
+    /// let service = ServiceManager::socket(&path, Duration::from_secs(60));
+    /// let supervisor = Supervisor::builder().service_manager(service).start()?;
+    /// supervisor.handle().set_status("3 links");
+    /// supervisor.handle().announce_ready(); // no task is required, so the service is ready
+    /// let mut message = [0; 128];
+    /// let length = receiver.recv(&mut message)?;
+    /// assert!(message[..length].starts_with(b"READY=1\nSTATUS=3 links; "));
+    /// # std::fs::remove_file(&path)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn socket(address: impl AsRef<OsStr>, watchdog: impl Into<Option<Duration>>) -> Self {
         let address = Some(Address::Given(address.as_ref().to_owned()));
         Self { address, watchdog: watchdog.into(), ..Self::default() }
@@ -104,7 +125,8 @@ impl ServiceManager {
 
     /// Announces that the service is ready by writing a newline to this file, which is opened at
     /// the start: for s6 with a `notification-fd` of 3, `/dev/fd/3`. The supervisor then closes
-    /// what it has opened; the descriptor 3 itself stays open.
+    /// what it has opened; the descriptor 3 itself stays open. A file works just as well: see the
+    /// example of [`ready_file`](Self::ready_file).
     pub fn ready_fd(mut self, path: impl Into<PathBuf>) -> Self {
         self.ready_fd = Some(path.into());
         self
@@ -113,6 +135,24 @@ impl ServiceManager {
     /// Creates this file when the service is ready, with the process id in it: for scripts of procd
     /// or BusyBox. The file is removed when a drain or a shutdown begins. If the file exists at the
     /// start, it is removed then.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # if cfg!(not(unix)) { return Ok(()); }
+    /// # let path = std::env::temp_dir().join(format!("threadvisor-pid-{}", std::process::id()));
+    /// let service = ServiceManager::default().ready_file(&path);
+    /// let supervisor = Supervisor::builder().service_manager(service).start()?;
+    /// let gps = TaskSpec::new("gps", |ctx| Ok(ctx.sleep(Duration::MAX)?)).required();
+    /// supervisor.handle().add(gps)?;
+    /// assert!(!path.exists());
+    /// supervisor.handle().announce_ready(); // all required tasks are handed over
+    /// # while !path.exists() { std::thread::yield_now() }
+    /// assert!(path.exists());
+    /// supervisor.shutdown()?;
+    /// assert!(!path.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ready_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ready_file = Some(path.into());
         self
@@ -141,6 +181,21 @@ impl ServiceManager {
     /// The device is opened once the service is ready. From then on, the board is reset if the
     /// supervisor does not end in order. The device is disarmed only at the end, and only if
     /// nothing is stuck.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # if cfg!(not(unix)) { return Ok(()); }
+    /// # let device = std::env::temp_dir().join(format!("threadvisor-dog-{}", std::process::id()));
+    /// # std::fs::write(&device, "")?; // in place of /dev/watchdog
+    /// let service = ServiceManager::default().hardware_watchdog(&device, Duration::from_secs(10));
+    /// let supervisor = Supervisor::builder().service_manager(service).start()?;
+    /// let gps = TaskSpec::new("gps", |ctx| Ok(ctx.sleep(Duration::from_millis(50))?)).required();
+    /// supervisor.run([gps])?;
+    /// assert!(std::fs::read(&device)?.ends_with(b"V")); // disarmed, as all went well
+    /// # std::fs::remove_file(&device)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hardware_watchdog(mut self, path: impl Into<PathBuf>, period: Duration) -> Self {
         self.hardware = Some((path.into(), period));
         self
@@ -201,7 +256,8 @@ impl SupervisorHandle {
     /// Says that all required tasks have been handed over, so that the service is ready once they
     /// are ready. [`run`](crate::Supervisor::run) and
     /// [`wait_shutdown`](crate::Supervisor::wait_shutdown) do so themselves. Without a [service
-    /// manager](crate::ServiceManager), this changes nothing. Returns immediately.
+    /// manager](crate::ServiceManager), this changes nothing. Returns immediately. See the example
+    /// of [`ready_file`](ServiceManager::ready_file).
     pub fn announce_ready(&self) {
         requests::service(&self.door, ServiceRequest::Announce);
     }
@@ -209,7 +265,7 @@ impl SupervisorHandle {
     /// Sets a text that `systemctl status` shows before the supervisor's own status; an empty text
     /// removes it. It is sent within a second; of several texts within a second, only the last one
     /// is certain to be sent. Without a [service manager](crate::ServiceManager), this changes
-    /// nothing. Returns immediately.
+    /// nothing. Returns immediately. See the example of [`socket`](ServiceManager::socket).
     pub fn set_status(&self, text: impl Into<String>) {
         requests::service(&self.door, ServiceRequest::Status(text.into()));
     }

@@ -298,6 +298,21 @@ impl Supervisor {
     /// [`patience`](ManualClock::patience), the clock moves to the end of their grace. A body of
     /// another supervisor on this clock cannot advance it: there, the call only waits.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let tidy = TaskSpec::new("tidy", |ctx| {
+    ///     ctx.sleep(Duration::MAX).unwrap_err(); // until it is told to return
+    ///     Ok(())
+    /// });
+    /// supervisor.handle().add(tidy)?.wait_started()?;
+    /// let report = supervisor.shutdown_within(&clock)?;
+    /// assert_eq!(report.outcomes.cancelled, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WouldDeadlock`] on one of the supervisor's own threads, which would wait for itself; use
     /// [`SupervisorHandle::request_shutdown`] there. It is also returned in a child that was forked

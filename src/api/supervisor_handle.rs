@@ -8,8 +8,7 @@ use crate::api::group_handle::GroupHandle;
 use crate::api::group_spec::GroupSpec;
 use crate::api::refused::{reclaim, refusal, AddError, Refusal, SubmitError};
 use crate::api::task_handle::TaskHandle;
-use crate::output::error::{Closed, WaitError};
-use crate::output::snapshot::Snapshot;
+use crate::output::error::WaitError;
 use crate::platform::sync::channel::{self, select};
 use crate::runtime::requests;
 use crate::task::context::TaskContext;
@@ -20,9 +19,8 @@ use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Until;
 use crate::task::spec::TaskSpec;
-use crate::vocabulary::id::TaskId;
 use crate::vocabulary::policy::AdmissionPolicy;
-use crate::vocabulary::reason::{ShutdownCause, SlotCancelled};
+use crate::vocabulary::reason::ShutdownCause;
 
 /// Adds, finds and stops tasks, and observes the supervisor. It is cheap to clone and can be used
 /// from any thread, including in bodies, hooks and subscribers.
@@ -293,6 +291,18 @@ impl SupervisorHandle {
 
     /// Submits a task like [`submit`](Self::submit), but never blocks.
     ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let upload = TaskSpec::once("upload", |_| Ok(()));
+    /// match supervisor.handle().try_submit(upload, AdmissionPolicy::Queue) {
+    ///     Ok(upload) => assert!(upload.wait()?.is_success()),
+    ///     Err(full @ SubmitError::Full { .. }) => eprintln!("not now: {:?}", full.into_spec()),
+    ///     Err(other) => return Err(other.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Each error gives the spec back.
     /// - `Full`: the intake is full; try again later, or raise `intake_capacity`.
@@ -325,82 +335,21 @@ impl SupervisorHandle {
         }
     }
 
-    /// Returns the task with this id; `None` if there is no such task, it already has its outcome,
-    /// or the id is one of another supervisor.
-    ///
-    /// Blocks for a round trip to the controller, which searches all its tasks.
-    pub fn task(&self, id: TaskId) -> Option<TaskHandle> {
-        let record = requests::task(&self.door, id)?;
-        Some(TaskHandle { record })
-    }
-
-    /// Returns the group of this name; `None` if there is none, or it has ended.
-    ///
-    /// Blocks for a round trip to the controller.
-    pub fn group(&self, name: &str) -> Option<GroupHandle> {
-        let (record, members) = requests::group(&self.door, name)?;
-        Some(GroupHandle::new(record, members))
-    }
-
-    /// Returns the task that owns this slot; `None` if the slot is free. An abandoned task that
-    /// holds its slot owns it until its body has returned, even if its outcome is already known.
-    ///
-    /// Blocks for a round trip to the controller.
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let handle = supervisor.handle();
-    /// let sync = TaskSpec::new("sync", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
-    /// let sync = handle.add(sync.slot("tenant-42"))?;
-    /// assert_eq!(handle.owner("tenant-42"), Some(sync));
-    /// assert_eq!(handle.owner("tenant-43"), None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "whereis")]
-    pub fn owner(&self, slot: &str) -> Option<TaskHandle> {
-        let record = requests::owner(&self.door, slot)?;
-        Some(TaskHandle { record })
-    }
-
-    /// Stops the owner of a slot and removes all submissions that wait for the slot, which end as
-    /// [`Removed`](crate::Rejection::Removed). To let the next in the queue run instead, cancel
-    /// only the [`owner`](Self::owner).
-    ///
-    /// Blocks for a round trip to the controller, but not until the owner has stopped. Once the
-    /// supervisor has ended, it finds nothing.
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let handle = supervisor.handle();
-    /// let shell = |name| TaskSpec::new(name, |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
-    /// handle.add(shell("first").slot("tty0"))?;
-    /// handle.submit(shell("second").slot("tty0"), AdmissionPolicy::Queue)?;
-    /// let found = handle.cancel_slot("tty0");
-    /// assert_eq!((found.owner_asked, found.removed), (true, 1));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn cancel_slot(&self, slot: &str) -> SlotCancelled {
-        requests::cancel_slot(&self.door, slot)
-    }
-
-    /// Returns the state of all tasks, slots, threads and permits at one moment.
-    ///
-    /// Blocks for a round trip to the controller, which looks at every task and slot, so the cost
-    /// grows with their number.
-    ///
-    /// # Errors
-    /// [`Closed`] once the supervisor has ended, or in a child that was forked from its process.
-    #[doc(alias = "status")]
-    #[doc(alias = "list")]
-    pub fn snapshot(&self) -> Result<Snapshot, Closed> {
-        requests::snapshot(&self.door)
-    }
-
     /// Requests a shutdown and returns immediately. From then on, no submission is taken. Only the
     /// first request counts; later requests change nothing.
     /// [`Supervisor::wait_shutdown`](crate::Supervisor::wait_shutdown) waits for the end.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let last = TaskSpec::once("last", |ctx| Ok(ctx.handle().request_shutdown()));
+    /// handle.add(last)?;
+    /// let report = supervisor.wait_shutdown()?;
+    /// assert!(matches!(report.shutdown.cause, ShutdownCause::Requested));
+    /// assert!(handle.is_shutting_down());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "stop")]
     pub fn request_shutdown(&self) {
         self.door.request_shutdown(ShutdownCause::Requested);
@@ -409,6 +358,20 @@ impl SupervisorHandle {
     /// Requests a [drain](crate::Supervisor::drain) and returns immediately. From then on, only the
     /// supervisor's own bodies may hand over tasks. A `limit` of `None` sets no limit. Of several
     /// drains, the one that ends first counts. Once a shutdown was requested, this changes nothing.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let handle = supervisor.handle();
+    /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    /// handle.add(TaskSpec::once("in-hand", move |_| Ok(drop(wait.recv()))))?;
+    /// handle.request_drain(None);
+    /// assert!(handle.is_draining());
+    /// assert!(handle.add(TaskSpec::once("late", |_| Ok(()))).is_err());
+    /// drop(go_on); // the work in hand ends, and the supervisor with it
+    /// assert_eq!(supervisor.wait_shutdown()?.outcomes.completed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request_drain(&self, limit: impl Into<Option<Duration>>) {
         self.door.request_drain(limit.into().unwrap_or(Duration::MAX));
     }
@@ -426,6 +389,18 @@ impl SupervisorHandle {
     /// Waits until every event up to now has been delivered to the subscribers of the shared lane
     /// or counted as dropped; it does not wait for other lanes. It is meant for tests that look at
     /// events.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let (say, labels) = std::sync::mpsc::channel();
+    /// let supervisor = Supervisor::builder()
+    ///     .on_event(move |event| drop(say.send(event.kind.label())))
+    ///     .start()?;
+    /// supervisor.handle().add(TaskSpec::once("probe", |_| Ok(())))?.wait()?;
+    /// supervisor.handle().flush_events()?;
+    /// assert_eq!(labels.try_iter().last(), Some("task_ended"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// - `WouldDeadlock`: this is one of the supervisor's own threads; wait on another thread.

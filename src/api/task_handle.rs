@@ -436,6 +436,18 @@ impl TaskContext {
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
     /// other threads to which the body has lent its context.
     ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().max_concurrent(1).start()?;
+    /// let parent = TaskSpec::once("parent", |ctx| {
+    ///     let child = ctx.handle().add(TaskSpec::once("child", |_| Ok(())))?;
+    ///     ctx.wait_for(&child)?.into_result()?; // which runs without a permit
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(parent)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// - `WouldDeadlock`: `task` is this attempt's own task, or this attempt stands in its way:
     ///   `task` is queued for the slot of this attempt's task, is of the same

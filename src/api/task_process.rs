@@ -41,6 +41,21 @@ impl TaskHandle {
     /// Asks the process that the task's body runs to reload its configuration, with the
     /// [`reload_signal`](crate::Program::reload_signal) of its program. Returns whether the signal
     /// was sent, as [`signal`](Self::signal) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, Program, ReadySign};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let server = "trap 'exit 7' HUP; echo listening; while :; do sleep 0.01; done";
+    /// let server = Program::new("sh").args(["-c", server]);
+    /// let server = server.ready_by(ReadySign::Line("listening".into()));
+    /// let server = TaskSpec::process("server", server).restart(RestartPolicy::Never);
+    /// let server = supervisor.handle().add(server)?;
+    /// # while !supervisor.handle().snapshot()?.tasks[0].ready { std::thread::yield_now() }
+    /// assert!(server.reload()); // SIGHUP, which most servers take as a request to reload
+    /// assert!(server.wait()?.to_string().starts_with("failed: exit status 7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reload(&self) -> bool {
         self.signal_process(None)
     }

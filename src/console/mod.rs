@@ -136,20 +136,43 @@ impl Console {
         Self { shared, every_event: false, painter: None }
     }
 
-    /// Sets whether there are colours, regardless of the output and the environment.
+    /// Sets whether there are colours, regardless of the output and the environment. See the
+    /// example of [`size`](Self::size).
     pub fn colour(self, colour: bool) -> Self {
         self.shared.screen.lock().colour = colour;
         self
     }
 
     /// Treats the output as a terminal of this size, regardless of what it is.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// # use threadvisor::{prelude::*, Console};
+    /// # #[derive(Clone, Default)]
+    /// # struct Kept(Arc<Mutex<Vec<u8>>>);
+    /// # impl std::io::Write for Kept {
+    /// #     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    /// #         self.0.lock().unwrap().write(bytes)
+    /// #     }
+    /// #     fn flush(&mut self) -> std::io::Result<()> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let kept = Kept::default();
+    /// let console = Console::to(kept.clone()).size(80, 24).colour(false).every_event();
+    /// let supervisor = Supervisor::builder().subscriber(console).start()?;
+    /// supervisor.run([TaskSpec::once("copy", |_| Ok(()))])?;
+    /// let text = String::from_utf8(kept.0.lock().unwrap().clone())?;
+    /// assert!(text.contains("copy#1"), "{text}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn size(self, columns: u16, rows: u16) -> Self {
         self.shared.screen.lock().terminal = Some(Size::Fixed(columns, rows));
         self
     }
 
     /// Also prints every event, not only those that matter; on a terminal above the table. It
-    /// counts for the clone that becomes the subscriber.
+    /// counts for the clone that becomes the subscriber. See the example of [`size`](Self::size).
     pub fn every_event(mut self) -> Self {
         self.every_event = true;
         self

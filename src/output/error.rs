@@ -139,6 +139,15 @@ impl TaskError {
     /// Creates the error with which a body ends its task on purpose. There is no retry; the outcome
     /// is [`Outcome::Cancelled`](crate::Outcome::Cancelled) with
     /// [`StopReason::ByTask`](crate::StopReason::ByTask).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let poll = TaskSpec::new("poll", |_| Err(TaskError::cancelled())); // all is done
+    /// let outcome = supervisor.handle().add(poll.restart(RestartPolicy::Always))?.wait()?;
+    /// assert_eq!(outcome.to_string(), "cancelled (by_task)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, None)
     }
@@ -226,13 +235,20 @@ impl TaskError {
         self.0.source.as_deref().map(|source| &**source)
     }
 
-    /// Returns the error behind this one if it is an `E`.
+    /// Returns the error behind this one if it is an `E`. See the example of [`TaskError`].
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.as_error().and_then(|source| source.downcast_ref())
     }
 
     /// Converts this into a standard error with the text, the sources and the `Debug` that a
     /// standard error has: the text is that of the error behind it without its sources.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+    /// let error: Box<dyn std::error::Error> = TaskError::fail(missing).into_error().into();
+    /// assert_eq!(error.to_string(), "no such file"); // for anyhow, or a `main` of your own
+    /// ```
     pub fn into_error(self) -> impl Error + Send + Sync + 'static {
         Shared(self)
     }

@@ -92,22 +92,37 @@ impl Snapshot {
         self.well
     }
 
-    /// Returns the task with this id; `None` if the supervisor no longer knows it.
+    /// Returns the task with this id; `None` if the supervisor no longer knows it. See the example
+    /// of [`group`](Self::group).
     pub fn task(&self, id: TaskId) -> Option<&TaskSnapshot> {
         self.tasks.iter().find(|task| task.task.id == id)
     }
 
-    /// Returns the class with this name; `None` if the supervisor has no such class.
+    /// Returns the class with this name; `None` if the supervisor has no such class. See the
+    /// example of [`ClassSnapshot`].
     pub fn class(&self, name: &str) -> Option<&ClassSnapshot> {
         self.classes.iter().find(|class| &*class.name == name)
     }
 
     /// Returns the group with this name; `None` if there is none, or it has ended.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let reader = TaskSpec::new("reader", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let line = supervisor.handle().add_group(GroupSpec::new("line").then(reader))?;
+    /// let snapshot = supervisor.handle().snapshot()?;
+    /// assert!(snapshot.group("line").is_some() && snapshot.group("other").is_none());
+    /// let reader = snapshot.task(line.members()[0].id()).expect("it has no outcome");
+    /// assert_eq!((reader.group.as_deref(), reader.phase), (Some("line"), Some(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group(&self, name: &str) -> Option<&GroupSnapshot> {
         self.groups.iter().find(|group| &*group.name == name)
     }
 
-    /// Returns the slot with this key; `None` if the slot is idle and nothing waits for it.
+    /// Returns the slot with this key; `None` if the slot is idle and nothing waits for it. See the
+    /// example of [`SlotSnapshot`].
     pub fn slot(&self, key: &str) -> Option<&SlotSnapshot> {
         self.slots.iter().find(|slot| &*slot.key == key)
     }

@@ -68,12 +68,27 @@ impl Program {
     }
 
     /// Adds an argument.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let script = "cd /; echo $GREETING from $OLDPWD$HOME";
+    /// let mut greet = Program::new("sh")
+    ///     .arg("-c")
+    ///     .arg(script)
+    ///     .env("GREETING", "hello")
+    ///     .env_remove("HOME")
+    ///     .current_dir("/tmp");
+    /// let output = greet.output(&ctx)?;
+    /// assert_eq!(output.stdout, b"hello from /tmp\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    /// Adds arguments.
+    /// Adds arguments. See the example of [`arg`](Self::arg).
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(args);
         self
@@ -81,19 +96,20 @@ impl Program {
 
     /// Sets a variable in the environment, which is otherwise that of this process; but what a
     /// service manager has told this process alone, such as `NOTIFY_SOCKET` and `LISTEN_FDS`, is
-    /// not passed on unless it is set here.
+    /// not passed on unless it is set here. See the example of [`arg`](Self::arg).
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Takes a variable out of the environment.
+    /// Takes a variable out of the environment. See the example of [`arg`](Self::arg).
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Sets the directory in which the program starts. Default: that of this process.
+    /// Sets the directory in which the program starts. Default: that of this process. See the
+    /// example of [`arg`](Self::arg).
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.command.current_dir(directory);
         self
@@ -102,12 +118,36 @@ impl Program {
     /// Sets standard input. With [`Stdio::piped`] it is the reading end of a pipe that stays empty,
     /// and that is closed when your program ends in any way. So a program that reads its standard
     /// input notices that. Default: [`Stdio::null`].
+    ///
+    /// ```
+    /// # use std::fs::File;
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let mut count = Program::new("wc").arg("-l").stdin(File::open("/dev/null")?);
+    /// assert_eq!(count.output(&ctx)?.stdout.trim_ascii(), b"0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.command.stdin(stdin);
         self
     }
 
     /// Sets the signal that asks a process to stop. Default: [`Signal::TERM`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, Program, Signal};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let server = Program::new("sleep").arg("1000")
+    ///     .stop_signal(Signal::QUIT) // to the process alone; its helpers follow by themselves
+    ///     .stop_leader_only()
+    ///     .stop_timeout(Duration::from_secs(1));
+    /// let server = supervisor.handle().add(TaskSpec::process("server", server))?;
+    /// # while server.pid().is_none() { std::thread::yield_now() }
+    /// server.cancel();
+    /// assert!(server.wait()?.is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop_signal(mut self, signal: Signal) -> Self {
         self.settings.stop_signal = signal;
         self
@@ -124,6 +164,7 @@ impl Program {
 
     /// Sends the stop signal only to the process itself, and not to its helpers: for a process that
     /// ends its helpers in an order of its own. Those that have not ended in time are still killed.
+    /// See the example of [`stop_signal`](Self::stop_signal).
     pub fn stop_leader_only(mut self) -> Self {
         self.settings.stop_whom = Whom::Leader;
         self
@@ -131,19 +172,42 @@ impl Program {
 
     /// Leaves helpers running that are still there when the process has ended by itself: nothing
     /// supervises them then. Without this, they are killed.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let daemon = Program::new("sh").args(["-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]);
+    /// let pid = String::from_utf8(daemon.leave_helpers().output(&ctx)?.stdout)?;
+    /// let end = Program::new("kill").arg(pid.trim()).run(&ctx)?; // the helper lives on until then
+    /// assert_eq!(end.code, Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn leave_helpers(mut self) -> Self {
         self.settings.leave_helpers = true;
         self
     }
 
     /// Sets which exit statuses are a success. Default: 0.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let check = |script: &'static str| {
+    ///     let check = Program::new("sh").args(["-c", script]);
+    ///     TaskSpec::process(script, check.success_codes([0, 1]).fatal_codes([2]))
+    /// };
+    /// assert!(supervisor.handle().add(check("exit 1"))?.wait()?.is_success());
+    /// assert!(supervisor.handle().add(check("exit 2"))?.wait()?.is_fatal()); // is not retried
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn success_codes(mut self, codes: impl IntoIterator<Item = u8>) -> Self {
         self.settings.codes.success = Some(codes.into_iter().collect());
         self
     }
 
     /// Sets which exit statuses are [fatal](TaskError::fatal), so that they are never retried: for
-    /// example the status that means that the arguments are wrong. Default: none.
+    /// example the status that means that the arguments are wrong. Default: none. See the example
+    /// of [`success_codes`](Self::success_codes).
     pub fn fatal_codes(mut self, codes: impl IntoIterator<Item = u8>) -> Self {
         self.settings.codes.fatal = codes.into_iter().collect();
         self
@@ -173,13 +237,26 @@ impl Program {
 
     /// Makes each piece of output that the process writes a [heartbeat](TaskContext::heartbeat), so
     /// that the [`watchdog`](TaskSpec::watchdog) notices a process that is silent.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let hangs = Program::new("sleep").arg("1000").heartbeat_on_output();
+    /// let hangs = TaskSpec::process("hangs", hangs)
+    ///     .watchdog(Duration::from_millis(20))
+    ///     .watchdog_policy(WatchdogPolicy::Cancel)
+    ///     .max_retries(0);
+    /// assert!(supervisor.handle().add(hangs)?.wait()?.is_unresponsive());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn heartbeat_on_output(mut self) -> Self {
         self.settings.output.heartbeat = true;
         self
     }
 
     /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends. Default:
-    /// [`Signal::HUP`].
+    /// [`Signal::HUP`]. See the example of [`reload`](crate::TaskHandle::reload).
     pub fn reload_signal(mut self, signal: Signal) -> Self {
         self.settings.reload_signal = signal;
         self
@@ -210,7 +287,8 @@ impl Program {
 
     /// Hands each line that the process writes to standard output and standard error to
     /// [`SupervisorBuilder::on_output`](crate::SupervisorBuilder::on_output); it never waits for
-    /// that. Without such a callback, only the last lines are kept, for the error.
+    /// that. Without such a callback, only the last lines are kept, for the error. See the example
+    /// of [`on_output`](crate::SupervisorBuilder::on_output).
     pub fn capture(mut self) -> Self {
         self.settings.output.capture = true;
         self
@@ -218,13 +296,27 @@ impl Program {
 
     /// Has both outputs of the process go through one pipe, so that their lines keep their order,
     /// if they are captured. All of them are then lines of standard output.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Program};
+    /// # let (ctx, _canceller) = TaskContext::detached();
+    /// let (send, lines) = std::sync::mpsc::channel();
+    /// let script = "echo one; echo a-long-word-that-is-cut >&2; echo three";
+    /// let mut program = Program::new("sh").args(["-c", script]).merge_stderr().max_line(16)
+    ///     .on_line(move |_, line| drop(send.send(line.text.to_owned())));
+    /// program.run(&ctx)?;
+    /// # drop(program);
+    /// let lines: Vec<_> = lines.iter().collect();
+    /// assert_eq!(lines, ["one", "a-long-word-that", "-is-cut", "three"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn merge_stderr(mut self) -> Self {
         self.settings.output.merge_stderr = true;
         self
     }
 
-    /// Sets how many bytes a captured line may have; a longer one is [cut](OutputLine::cut).
-    /// At least 16. Default: 8 KiB.
+    /// Sets how many bytes a captured line may have; a longer one is [cut](OutputLine::cut). At
+    /// least 16. Default: 8 KiB. See the example of [`merge_stderr`](Self::merge_stderr).
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.settings.output.max_line = bytes;
         self

@@ -1,21 +1,19 @@
 //! [`TaskContext`]: a running body's view of its attempt and its supervisor.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::output::error::{Cancelled, ExtendError, RecvError, TaskError};
-use crate::output::mark::Progress;
+use crate::output::error::{Cancelled, RecvError, TaskError};
 use crate::platform::manual::Seat;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::Receiver;
 use crate::task::cell::Cell;
 use crate::task::door::Door;
-use crate::task::guards::{CancelGuard, SilenceGuard};
+use crate::task::guards::CancelGuard;
 use crate::task::record::Record;
 use crate::task::token::{CancelToken, Canceller};
 use crate::vocabulary::id::{ClassIndex, TaskId};
@@ -97,7 +95,7 @@ impl TaskContext {
         (Self { _counted: counted, ..Self::new(cell, 0, None) }, canceller)
     }
 
-    fn cell(&self) -> &Arc<Cell> {
+    pub(super) fn cell(&self) -> &Arc<Cell> {
         &self.token.0
     }
 
@@ -150,13 +148,30 @@ impl TaskContext {
 
     /// Returns how many failures the task's streak had when this attempt was started; 0 outside of
     /// a streak. What ends a streak: see [`TaskSpec::stable_after`](crate::TaskSpec::stable_after).
-    /// The value does not change while the attempt runs.
+    /// The value does not change while the attempt runs. See the example of
+    /// [`last_failure`](Self::last_failure).
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Returns the failure that this attempt retries; `None` in the first attempt and outside
     /// of a streak.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let link = TaskSpec::new("link", |ctx| match ctx.last_failure() {
+    ///     None => Err("no carrier".into()),
+    ///     Some(failure) => {
+    ///         assert_eq!((ctx.failures(), &*failure.to_string()), (1, "no carrier"));
+    ///         Ok(())
+    ///     }
+    /// });
+    /// let link = link.backoff(BackoffPolicy::constant(Duration::from_millis(1)));
+    /// assert!(supervisor.handle().add(link)?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn last_failure(&self) -> Option<&TaskError> {
         self.last_failure.as_ref()
     }
@@ -164,16 +179,48 @@ impl TaskContext {
     /// Returns the cancel token of this attempt, for code that needs nothing else from the context.
     /// A clone may outlive the attempt; after the attempt has returned, the token is never
     /// cancelled.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// fn sum(token: &CancelToken, numbers: &[u64]) -> Result<u64, Cancelled> {
+    ///     let mut sum = 0;
+    ///     for number in numbers {
+    ///         token.check()?;
+    ///         sum += number;
+    ///     }
+    ///     Ok(sum)
+    /// }
+    /// let (ctx, canceller) = TaskContext::detached();
+    /// assert_eq!(sum(ctx.token(), &[1, 2, 3]), Ok(6));
+    /// canceller.cancel();
+    /// assert!(sum(ctx.token(), &[1, 2, 3]).is_err());
+    /// ```
     pub fn token(&self) -> &CancelToken {
         &self.token
     }
 
-    /// Returns whether the body should return. Costs one atomic load.
+    /// Returns whether the body should return. Costs one atomic load. Where `?` can be used,
+    /// [`check`](Self::check) is shorter.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 
     /// Checks whether the body should return, so that `?` leaves the body. Costs one atomic load.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let (ctx, canceller) = TaskContext::detached();
+    /// let mut rounds = 0;
+    /// let mut body = |ctx: &TaskContext| -> TaskResult {
+    ///     loop {
+    ///         ctx.check()?;
+    ///         rounds += 1; // one unit of work
+    ///         if rounds == 3 { canceller.cancel() }
+    ///     }
+    /// };
+    /// assert!(body(&ctx).is_err());
+    /// assert_eq!((rounds, ctx.is_cancelled()), (3, true));
+    /// ```
     ///
     /// # Errors
     /// [`Cancelled`] once the attempt was told to return; pass it on with `?`.
@@ -232,6 +279,18 @@ impl TaskContext {
     /// `span`; returns `None` if none has come by then. With a `span` of zero it does not wait;
     /// with `Duration::MAX` it waits for ever.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # use threadvisor::crossbeam_channel::unbounded;
+    /// let (ctx, _canceller) = TaskContext::detached();
+    /// let (jobs, queue) = unbounded();
+    /// jobs.send("sweep")?;
+    /// assert_eq!(ctx.recv_timeout(&queue, Duration::from_secs(1))?, Some("sweep"));
+    /// assert_eq!(ctx.recv_timeout(&queue, Duration::from_millis(1))?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
     /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
@@ -267,137 +326,6 @@ impl TaskContext {
     /// ```
     pub fn cancelled(&self) -> Receiver<Infallible> {
         self.token.cancelled()
-    }
-
-    /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
-    /// return, the end of its grace. `None` if there is no limit. Under a
-    /// [`ManualClock`](crate::ManualClock) it can only be compared with another deadline of the
-    /// attempt, not with `Instant::now()`; use [`remaining`](Self::remaining).
-    pub fn deadline(&self) -> Option<Instant> {
-        self.token.deadline()
-    }
-
-    /// Returns the time left until the [`deadline`](Self::deadline): zero once that has passed,
-    /// `None` if there is no limit.
-    pub fn remaining(&self) -> Option<Duration> {
-        self.token.remaining()
-    }
-
-    /// Returns a timeout for a blocking call: the [remaining](Self::remaining) time, at most `max`,
-    /// and at least 1 ms, because sockets refuse zero or treat it as no limit.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # let (ctx, _canceller) = threadvisor::TaskContext::detached();
-    /// assert_eq!(ctx.io_timeout(Duration::from_secs(2)), Duration::from_secs(2));
-    /// assert_eq!(ctx.io_timeout(Duration::ZERO), Duration::from_millis(1));
-    /// ```
-    pub fn io_timeout(&self, max: Duration) -> Duration {
-        self.token.io_timeout(max)
-    }
-
-    /// Moves the deadline to `span` from now, unless it is already later. Returns immediately. A
-    /// body that extends its deadline before it is told to return is not told of the earlier
-    /// deadline, even if the timer was already due.
-    ///
-    /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the call
-    /// returns `Ok`.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let minute = Duration::from_secs(60);
-    /// let flash = TaskSpec::once("flash", move |ctx| {
-    ///     ctx.extend_deadline(2 * minute)?; // erasing takes longer than the rest
-    ///     assert!(ctx.remaining() > Some(minute));
-    ///     assert!(ctx.extend_deadline(10 * minute).is_err());
-    ///     Ok(())
-    /// });
-    /// let flash = supervisor.handle().add(flash.timeout(minute).max_timeout(5 * minute))?;
-    /// assert!(flash.wait()?.is_success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// After an error, the deadline is unchanged.
-    /// - `Cancelled`: the attempt was already told to return; pass it on with `?`.
-    /// - `NoMaxTimeout`: the spec does not allow it; set
-    ///   [`max_timeout`](crate::TaskSpec::max_timeout).
-    /// - `BeyondMaxTimeout`: the spec does not allow that much; ask for less than the error says is
-    ///   left.
-    pub fn extend_deadline(&self, span: Duration) -> Result<(), ExtendError> {
-        self.cell().extend(span)
-    }
-
-    /// Declares that the attempt is ready: what others need of it is there. Returns immediately.
-    /// The call publishes [`AttemptReady`](crate::EventKind::AttemptReady), and
-    /// [`ready_within`](crate::TaskSpec::ready_within) waits for it. An attempt stays ready until
-    /// it ends. A second call has no effect, nor has a call after the attempt was told to return.
-    ///
-    /// In a [group](crate::GroupSpec), the next phase waits for this call only if the spec sets
-    /// `ready_within`. Without that, the member was ready as soon as a thread took its attempt up,
-    /// and a warning is logged once.
-    pub fn ready(&self) {
-        self.cell().say_ready();
-    }
-
-    /// Gives the task's [watchdog](crate::TaskSpec::watchdog) a sign of life. Costs one relaxed
-    /// atomic store.
-    #[doc(alias = "checkpoint")]
-    #[doc(alias = "keepalive")]
-    pub fn heartbeat(&self) {
-        self.cell().pulse.beat();
-    }
-
-    /// Gives a heartbeat that also says where the body is. The latest mark appears in snapshots,
-    /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
-    /// The call takes a lock, which nobody holds for long.
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let poller = TaskSpec::once("poller", |ctx| {
-    ///     ctx.mark("sensor 3");
-    ///     let snapshot = ctx.handle().snapshot()?;
-    ///     let own = snapshot.task(ctx.id()).and_then(|task| task.mark.as_ref());
-    ///     assert_eq!(own.map(|mark| &*mark.label), Some("sensor 3"));
-    ///     Ok(())
-    /// });
-    /// assert!(supervisor.handle().add(poller)?.wait()?.is_success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "checkpoint")]
-    pub fn mark(&self, label: impl Into<Cow<'static, str>>) {
-        self.cell().pulse.mark(label.into(), self.cell().clock().now());
-    }
-
-    /// Gives a heartbeat that also says how far the body has got: `done` of `total`, in any unit;
-    /// `total` is `None` if it is not known. The latest progress of the attempt appears in
-    /// snapshots; there is no event. The call takes a lock, which nobody holds for long.
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let copy = TaskSpec::once("copy", |ctx| {
-    ///     ctx.progress(3, 10);
-    ///     let snapshot = ctx.handle().snapshot()?;
-    ///     let progress = snapshot.task(ctx.id()).and_then(|task| task.progress);
-    ///     assert_eq!(progress.map(|it| (it.done, it.total)), Some((3, Some(10))));
-    ///     Ok(())
-    /// });
-    /// assert!(supervisor.handle().add(copy)?.wait()?.is_success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn progress(&self, done: u64, total: impl Into<Option<u64>>) {
-        self.cell().pulse.note_progress(Progress::new(done, total.into()));
-    }
-
-    /// Keeps the watchdog quiet for `span` or until the guard is dropped, whichever comes first.
-    /// Use it for a call that is known to take long. After that, the watchdog starts counting
-    /// again. With `Duration::MAX` only the guard counts.
-    pub fn allow_silence(&self, span: Duration) -> SilenceGuard {
-        SilenceGuard::new(Arc::clone(self.cell()), span)
     }
 
     /// Registers a hook that runs once, when the attempt is told to return. Use it to wake a call
@@ -445,6 +373,28 @@ impl TaskContext {
     /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`:
     /// see [an example](crate::guide::c_libraries#interrupts-that-get-lost). In all other respects
     /// it is like [`on_cancel`](Self::on_cancel).
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let query = TaskSpec::once("query", |ctx| {
+    ///     let interrupt = Arc::new(AtomicBool::new(false));
+    ///     let nudge = Arc::clone(&interrupt);
+    ///     let period = Duration::from_millis(5);
+    ///     let _hook = ctx.on_cancel_every(period, move || nudge.store(true, Relaxed));
+    ///     while !ctx.is_cancelled() { std::thread::yield_now() }
+    ///     interrupt.store(false, Relaxed); // as a library that forgets an early interrupt
+    ///     while !interrupt.load(Relaxed) { std::thread::yield_now() } // the next nudge ends it
+    ///     Ok(())
+    /// });
+    /// let query = supervisor.handle().add(query)?;
+    /// query.wait_started()?;
+    /// query.cancel();
+    /// assert!(matches!(query.wait()?, Outcome::Cancelled { returned: Some(Ok(())), .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -476,7 +426,7 @@ impl TaskContext {
     /// Returns a file descriptor that becomes readable when the attempt is told to return, and
     /// stays readable. Pass it to `poll` or a similar call together with the descriptor to wait
     /// for. It is created on first use. Never read from it, or the next wait will not end. Unix
-    /// only.
+    /// only. There is [an example](crate::guide::c_libraries#interrupts-that-get-lost).
     ///
     /// # Errors
     /// The system's error if it has no descriptors left; raise `ulimit -n`.

@@ -52,6 +52,14 @@ impl CancelGuard {
 
     /// Leaves the hook in place for the rest of the attempt. If it already runs when the body
     /// returns, nobody waits for it: it may still run when the outcome is known.
+    ///
+    /// ```
+    /// # let (ctx, canceller) = threadvisor::TaskContext::detached();
+    /// let (say, said) = std::sync::mpsc::channel();
+    /// ctx.on_cancel(move || say.send("told").unwrap()).forget();
+    /// canceller.cancel();
+    /// assert_eq!(said.recv(), Ok("told"));
+    /// ```
     pub fn forget(mut self) {
         self.hook = None;
     }

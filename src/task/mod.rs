@@ -8,7 +8,10 @@
 pub(crate) mod poll;
 
 pub(crate) mod current;
+mod deadline;
 pub(crate) mod setters;
+mod signs;
+mod spec_setters;
 
 // The knot.
 pub(crate) mod body;

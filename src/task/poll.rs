@@ -67,7 +67,7 @@ impl TaskContext {
     }
 
     /// Waits until a write to `fd` would not block. Everything else is as for
-    /// [`wait_readable`](Self::wait_readable).
+    /// [`wait_readable`](Self::wait_readable). See the example there.
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
@@ -103,7 +103,8 @@ impl CancelToken {
     /// has passed. With `None` there is no timeout.
     ///
     /// Set the descriptor to non-blocking mode for the read: between the wait and the read, another
-    /// reader may take the data.
+    /// reader may take the data. See the example of
+    /// [`TaskContext::wait_readable`](crate::TaskContext::wait_readable).
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
@@ -119,7 +120,8 @@ impl CancelToken {
     }
 
     /// Waits until a write to `fd` would not block. Everything else is as for
-    /// [`wait_readable`](Self::wait_readable).
+    /// [`wait_readable`](Self::wait_readable). See the example of
+    /// [`TaskContext::wait_readable`](crate::TaskContext::wait_readable).
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to

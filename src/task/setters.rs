@@ -49,6 +49,22 @@ macro_rules! setters {
         impl $type {
             /// Sets whether the body runs again after it has returned. Default:
             /// [`RestartPolicy::OnFailure`].
+            ///
+            /// ```
+            /// # use threadvisor::prelude::*;
+            /// # let supervisor = Supervisor::builder().start()?;
+            /// let probe = |ctx: &TaskContext| match ctx.attempt() {
+            ///     1 => Err("no answer".into()),
+            ///     2 => Ok(()), // the end under `OnFailure`
+            ///     _ => Err(TaskError::cancelled()), // the end under every policy
+            /// };
+            /// let probe = || TaskSpec::new("probe", probe);
+            /// let run = |policy| supervisor.handle().add(probe().restart(policy)).unwrap().wait();
+            /// assert!(run(RestartPolicy::Never)?.is_failed());
+            /// assert!(run(RestartPolicy::OnFailure)?.is_success());
+            /// assert!(run(RestartPolicy::Always)?.is_cancelled());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[doc(alias = "permanent")]
             #[doc(alias = "transient")]
             pub fn restart(self, policy: RestartPolicy) -> Self {
@@ -56,7 +72,8 @@ macro_rules! setters {
             }
 
             /// Sets the delay between a failure and its retry. Default: 100 ms, doubled for each
-            /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal).
+            /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal). See the
+            /// example of [`BackoffPolicy`](crate::BackoffPolicy).
             #[doc(alias = "retry")]
             pub fn backoff(self, policy: BackoffPolicy) -> Self {
                 self.with(Setting::Backoff(policy))
@@ -72,7 +89,8 @@ macro_rules! setters {
             /// it holds no permit, so a full class holds up no task outside of it.
             /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
             /// of the permits it has. A body cannot wait for another task of its own class: the
-            /// wait returns `WouldDeadlock`.
+            /// wait returns `WouldDeadlock`. See the example of
+            /// [`class_limit`](crate::SupervisorBuilder::class_limit).
             #[doc(alias = "semaphore")]
             #[doc(alias = "bulkhead")]
             pub fn class(self, name: impl Into<Arc<str>>) -> Self {
@@ -138,6 +156,22 @@ macro_rules! setters {
             /// spec itself (not the defaults) sets this span; with a [`timeout`](Self::timeout) it
             /// does not. If there was a streak, [`AttemptStable`](crate::EventKind::AttemptStable)
             /// is published. Default: 60 s.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let minute = Duration::from_secs(60);
+            /// let link = TaskSpec::new("link", move |ctx| {
+            ///     ctx.sleep(10 * minute)?; // then the carrier is lost
+            ///     Err("no carrier".into())
+            /// });
+            /// let link = supervisor.handle().add(link.max_retries(2).stable_after(minute))?;
+            /// clock.advance(60 * minute); // each streak has one failure only
+            /// assert_eq!(link.outcome().map(|outcome| outcome.to_string()), None);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn stable_after(self, span: Duration) -> Self {
                 self.with(Setting::StableAfter(span))
             }
@@ -199,6 +233,23 @@ macro_rules! setters {
             /// shutdown allows no more than the supervisor's own grace. Time in which the process
             /// is stopped counts, as for [`timeout`](Self::timeout). Default: the supervisor's
             /// grace.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let save = TaskSpec::once("save", |ctx| {
+            ///     ctx.sleep(Duration::MAX).unwrap_err();
+            ///     assert_eq!(ctx.remaining(), Some(Duration::from_secs(20))); // to save
+            ///     Ok(())
+            /// });
+            /// let save = supervisor.handle().add(save.grace(Duration::from_secs(20)))?;
+            /// save.wait_started()?;
+            /// save.cancel();
+            /// assert!(matches!(save.wait()?, Outcome::Cancelled { returned: Some(Ok(())), .. }));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn grace(self, span: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::Grace(span.into().unwrap_or(Duration::MAX)))
             }
@@ -230,7 +281,8 @@ macro_rules! setters {
             /// Sets how long an attempt may run in total if its body extends its deadline with
             /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). The limit is
             /// counted from the moment a thread takes the attempt up, and must be at least the
-            /// [`timeout`](Self::timeout). Default: `None`, which grants no extension.
+            /// [`timeout`](Self::timeout). Default: `None`, which grants no extension. See the
+            /// example of [`extend_deadline`](crate::TaskContext::extend_deadline).
             pub fn max_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::MaxTimeout(limit.into()))
             }
@@ -282,6 +334,26 @@ macro_rules! setters {
             /// and before 1.25 times that. On a suspended or starved machine the watchdog looks
             /// less often, too, so it raises no false alarm. It wakes nothing up unless a watched
             /// attempt runs. `max_silence` must be at least 4 ms. Default: `None`, no watchdog.
+            ///
+            /// ```
+            /// # use std::time::Duration;
+            /// # use threadvisor::{prelude::*, ManualClock};
+            /// let clock = ManualClock::new();
+            /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+            /// let second = Duration::from_secs(1);
+            /// let reader = TaskSpec::new("reader", move |ctx| {
+            ///     for _frame in 0..100 {
+            ///         ctx.sleep(second)?;
+            ///         ctx.heartbeat();
+            ///     }
+            ///     Ok(ctx.sleep(Duration::MAX)?) // no frame comes any more
+            /// });
+            /// let reader = reader.watchdog(5 * second).watchdog_policy(WatchdogPolicy::Cancel);
+            /// let reader = supervisor.handle().add(reader.max_retries(0))?;
+            /// assert!(clock.advance_until(&reader, 200 * second).is_unresponsive());
+            /// assert!((105..107).contains(&clock.now().as_secs()));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[doc(alias = "keepalive")]
             #[doc(alias = "liveness")]
             pub fn watchdog(self, max_silence: impl Into<Option<Duration>>) -> Self {
@@ -290,6 +362,7 @@ macro_rules! setters {
 
             /// Sets what follows when a watched attempt is silent. Without a
             /// [`watchdog`](Self::watchdog) it has no effect. Default: [`WatchdogPolicy::Report`].
+            /// See the example of [`watchdog`](Self::watchdog).
             pub fn watchdog_policy(self, policy: WatchdogPolicy) -> Self {
                 self.with(Setting::WatchdogPolicy(policy))
             }
@@ -298,13 +371,15 @@ macro_rules! setters {
             /// attempt outlives its grace. If a class stands for things, `Release` lets another
             /// attempt have the thing that the stuck body still uses. The page
             /// [`guide::c_libraries`](crate::guide::c_libraries#libraries-that-cannot-be-woken)
-            /// compares both policies. Default: [`AbandonPolicy::Hold`].
+            /// compares both policies. Default: [`AbandonPolicy::Hold`]. See the example of
+            /// [`AbandonPolicy`].
             #[doc(alias = "on_abandon")]
             pub fn abandon_policy(self, policy: AbandonPolicy) -> Self {
                 self.with(Setting::AbandonPolicy(policy))
             }
 
-            /// Sets what a panic in the body means. Default: [`PanicPolicy::Failure`].
+            /// Sets what a panic in the body means. Default: [`PanicPolicy::Failure`]. See the
+            /// example of [`PanicPolicy`].
             #[doc(alias = "on_panic")]
             pub fn panic_policy(self, policy: PanicPolicy) -> Self {
                 self.with(Setting::PanicPolicy(policy))

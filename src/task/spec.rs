@@ -157,7 +157,8 @@ impl TaskSpec {
         &self.0.name
     }
 
-    /// Returns the key of the task's slot; `None` after [`no_slot`](Self::no_slot).
+    /// Returns the key of the task's slot; `None` after [`no_slot`](Self::no_slot). See the example
+    /// of [`no_slot`](Self::no_slot).
     pub fn slot_key(&self) -> Option<&str> {
         match &self.0.slot {
             SlotChoice::Name => Some(&self.0.name),
@@ -187,105 +188,20 @@ impl TaskSpec {
     }
 
     /// Gives the task no slot: it conflicts with nothing, and every admission policy starts it.
-    pub fn no_slot(mut self) -> Self {
-        self.0.slot = SlotChoice::None;
-        self
-    }
-
-    /// Puts the task into no class, even if the supervisor's
-    /// [`TaskDefaults`](crate::TaskDefaults) name one: see [`class`](Self::class).
-    pub fn no_class(self) -> Self {
-        self.with(Setting::Class(None))
-    }
-
-    /// Runs the body again `delay` (above zero) after each success, and implies
-    /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
-    /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
-    /// and [`every`](Self::every), the last one set counts.
-    #[doc(alias = "delay")]
-    #[doc(alias = "interval")]
-    pub fn repeat_after(self, delay: Duration) -> Self {
-        self.with(Setting::RepeatAfter(delay))
-    }
-
-    /// Runs the body on a grid of points that are `interval` (above zero) apart and begin at the
-    /// first start, and implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points
-    /// that pass while the body runs are skipped. After a failure the next attempt comes at the
-    /// first point at or after the end of the backoff. Of this setting and
-    /// [`repeat_after`](Self::repeat_after), the last one set counts.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
-    /// let minute = Duration::from_secs(60);
-    /// let clock = ManualClock::new();
-    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
-    /// let (started, starts) = std::sync::mpsc::channel();
-    /// let now = clock.clone();
-    /// let poll = TaskSpec::new("poll", move |ctx| {
-    ///     started.send(now.now())?;
-    ///     Ok(ctx.sleep(minute / 4)?) // `repeat_after` would start at 0, 75 and 150 s
-    /// });
-    /// supervisor.handle().add(poll.every(minute))?;
-    /// clock.advance(minute * 2);
-    /// assert_eq!(starts.try_iter().collect::<Vec<_>>(), [minute * 0, minute, minute * 2]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "interval")]
-    #[doc(alias = "rate")]
-    #[doc(alias = "cron")]
-    pub fn every(self, interval: Duration) -> Self {
-        self.with(Setting::Every(interval))
-    }
-
-    /// Lets the retry of a failed run come as soon as its backoff is over, and not only with the
-    /// next run of [`every`](Self::every) or [`repeat_after`](Self::repeat_after). It suits a daily
-    /// job that may fail only for a moment. The grid of `every` does not move. Without this
-    /// setting, a retry does not come before the next run would.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
-    /// let clock = ManualClock::new();
-    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
-    /// let backup = TaskOutput::new();
-    /// let spec = TaskSpec::new("backup", backup.fill(|ctx| match ctx.attempt() {
-    ///     1 => Err("the disk is not there yet".into()),
-    ///     attempt => Ok(attempt),
-    /// }));
-    /// let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
-    /// let spec = spec.every(day).backoff(BackoffPolicy::constant(minute)).retry_early();
-    /// supervisor.handle().add(spec)?;
-    /// clock.advance(minute);
-    /// assert_eq!(backup.take(), Some(2));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn retry_early(self) -> Self {
-        self.with(Setting::RetryEarly)
-    }
-
-    /// Delays the first attempt by `delay` after admission. During the delay, the task owns its
-    /// slot but holds no thread and no permit. Default: zero.
-    pub fn initial_delay(self, delay: Duration) -> Self {
-        self.with(Setting::InitialDelay(delay))
-    }
-
-    /// Shuts the supervisor down when this task has ended by itself. It suits the task that is the
-    /// purpose of the program. A task that is stopped or rejected does not shut the supervisor
-    /// down.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
     /// # let supervisor = Supervisor::builder().start()?;
-    /// let helper = TaskSpec::new("helper", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
-    /// let main = TaskSpec::once("main", |_| Ok(())).shutdown_on_end();
-    /// let report = supervisor.run([helper, main])?; // would not end without that
-    /// assert!(matches!(report.shutdown.cause, ShutdownCause::TaskEnded(_)));
+    /// let mail = || TaskSpec::once("mail", |_| Ok(()));
+    /// assert_eq!(mail().slot_key(), Some("mail"));
+    /// assert_eq!(mail().no_slot().slot_key(), None);
+    /// supervisor.handle().add_all([mail().no_slot(), mail().no_slot()])?; // side by side
+    /// assert_eq!(supervisor.run([])?.outcomes.completed, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[doc(alias = "significant")]
-    pub fn shutdown_on_end(self) -> Self {
-        self.with(Setting::ShutdownOnEnd)
+    pub fn no_slot(mut self) -> Self {
+        self.0.slot = SlotChoice::None;
+        self
     }
 
     /// Marks a task that the service cannot do without. A [service manager](crate::ServiceManager)
@@ -311,52 +227,9 @@ impl TaskSpec {
         self.0.required
     }
 
-    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does. It suits
-    /// a task that takes in work from outside, such as one that accepts connections: it then brings
-    /// no work that would be refused. What its body still hands over until it returns is taken, and
-    /// the drain waits for that. Then its body is dropped, and with it the sender of a channel: the
-    /// reader gets what is left, and then [`RecvError::Disconnected`](crate::RecvError). Without
-    /// this setting the channel stays open, and the drain waits for its reader up to the limit.
-    ///
-    /// During a drain, no such task is admitted. How idle connections learn of the drain is shown
-    /// in [a server that drains](crate::guide::waking#a-server-that-drains).
-    ///
-    /// ```
-    /// # use threadvisor::prelude::*;
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let accept = TaskSpec::new("accept", |ctx| {
-    ///     ctx.cancelled().recv().unwrap_err(); // as an acceptor that is told to return
-    ///     let last = TaskSpec::once("connection", |_| Ok(()));
-    ///     ctx.handle().add(last)?;
-    ///     Ok(())
-    /// })
-    /// .stop_at_drain();
-    /// let accept = supervisor.handle().add(accept)?;
-    /// accept.wait_started()?;
-    /// let report = supervisor.drain(None)?;
-    /// assert!(matches!(accept.wait()?, Outcome::Cancelled { reason: StopReason::Stop, .. }));
-    /// assert_eq!(report.outcomes.completed, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn stop_at_drain(self) -> Self {
-        self.with(Setting::StopAtDrain)
-    }
-
-    /// Makes the task a step of its [group](crate::GroupSpec): it is ready, so that the next phase
-    /// may start, once its body has returned `Ok`. It then keeps its body, without a thread or a
-    /// permit, and runs again with each restart of the group that includes its phase. Its outcome
-    /// comes when the group ends.
-    ///
-    /// A step ends with its success, so it can neither have an interval, nor be under
-    /// [`Always`](crate::RestartPolicy::Always) (that policy in the defaults does not apply to it),
-    /// nor have `shutdown_on_end`. Only members of a group can be steps.
-    pub fn step(self) -> Self {
-        self.with(Setting::Step)
-    }
-
     /// Runs each attempt on its own new thread instead of a pooled worker. Use it for C libraries
     /// that keep state in thread-locals, or for a stack size, a priority or processors of its own.
-    /// See [`ThreadOptions`] and [handles that belong to a
+    /// See the examples of [`ThreadOptions`] and of [handles that belong to a
     /// thread](crate::guide::c_libraries#handles-that-belong-to-a-thread).
     pub fn dedicated_thread(mut self, options: ThreadOptions) -> Self {
         self.0.dedicated = Some(Box::new(options));

@@ -51,7 +51,8 @@ impl CancelToken {
     }
 
     /// Sleeps for `span`, or until the attempt is told to return. The thread does not wake up in
-    /// between. With `Duration::MAX` it sleeps until it is told.
+    /// between. With `Duration::MAX` it sleeps until it is told. See the example of
+    /// [`TaskContext`](crate::TaskContext).
     ///
     /// # Errors
     /// [`Cancelled`] as soon as the attempt is told to return, or immediately if it already was;
@@ -67,7 +68,8 @@ impl CancelToken {
     /// if there are some in the channel. A message that was taken is always returned.
     ///
     /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
-    /// [`ManualClock`](crate::ManualClock).
+    /// [`ManualClock`](crate::ManualClock). See the example of
+    /// [`TaskContext::recv`](crate::TaskContext::recv).
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
@@ -81,7 +83,8 @@ impl CancelToken {
 
     /// Receives the next message of a channel like [`recv`](Self::recv), but waits for at most
     /// `span`; returns `None` if none has come by then. With a `span` of zero it does not wait;
-    /// with `Duration::MAX` it waits for ever.
+    /// with `Duration::MAX` it waits for ever. See the example of
+    /// [`TaskContext::recv_timeout`](crate::TaskContext::recv_timeout).
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
@@ -102,7 +105,8 @@ impl CancelToken {
     }
 
     /// Returns a channel that disconnects when the attempt is told to return, for use in `select!`.
-    /// Nothing is ever sent on it. The channel is created on first use.
+    /// Nothing is ever sent on it. The channel is created on first use. See the example of
+    /// [`TaskContext::cancelled`](crate::TaskContext::cancelled).
     pub fn cancelled(&self) -> Receiver<Infallible> {
         self.0.told_channel()
     }
@@ -149,7 +153,8 @@ impl CancelToken {
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
     /// `period` (at least 1 ms) until its guard is dropped or the body has returned. Use it for
     /// libraries that lose an interrupt if it comes before the call, such as `sqlite3_interrupt`.
-    /// In all other respects it is like [`on_cancel`](Self::on_cancel).
+    /// In all other respects it is like [`on_cancel`](Self::on_cancel). See the example of
+    /// [`TaskContext::on_cancel_every`](crate::TaskContext::on_cancel_every).
     pub fn on_cancel_every(
         &self,
         period: Duration,
@@ -160,7 +165,8 @@ impl CancelToken {
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
     /// hook when the call is over, and returns the call's result. If the attempt was already told
-    /// to return, `wake` runs first.
+    /// to return, `wake` runs first. See the example of
+    /// [`TaskContext::interruptible`](crate::TaskContext::interruptible).
     pub fn interruptible<T>(
         &self,
         wake: impl FnOnce() + Send + 'static,
@@ -172,7 +178,8 @@ impl CancelToken {
 
     /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
     /// return, the end of its grace. `None` if there is no limit. Under a
-    /// [`ManualClock`](crate::ManualClock) use [`remaining`](Self::remaining).
+    /// [`ManualClock`](crate::ManualClock) use [`remaining`](Self::remaining). See the example of
+    /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline).
     pub fn deadline(&self) -> Option<Instant> {
         self.0.clock().instant(self.0.until())
     }
@@ -184,7 +191,8 @@ impl CancelToken {
     }
 
     /// Returns a timeout for a blocking call: the [remaining](Self::remaining) time, at most `max`,
-    /// and at least 1 ms, because sockets refuse zero or treat it as no limit.
+    /// and at least 1 ms, because sockets refuse zero or treat it as no limit. See the example of
+    /// [`TaskContext::io_timeout`](crate::TaskContext::io_timeout).
     pub fn io_timeout(&self, max: Duration) -> Duration {
         self.remaining().map_or(max, |left| left.min(max)).max(Duration::from_millis(1))
     }
@@ -198,7 +206,7 @@ impl CancelToken {
     /// Returns a file descriptor that becomes readable when the attempt is told to return, and
     /// stays readable. Pass it to `poll` or a similar call together with the descriptor to wait
     /// for. It is created on first use. Never read from it, or the next wait will not end. Unix
-    /// only.
+    /// only. There is [an example](crate::guide::c_libraries#interrupts-that-get-lost).
     ///
     /// # Errors
     /// The system's error if it has no descriptors left; raise `ulimit -n`.
@@ -217,6 +225,8 @@ impl CancelToken {
 /// assert!(ctx.check().is_ok());
 /// canceller.cancel_for(CancelReason::Timeout);
 /// assert_eq!(ctx.check().unwrap_err().reason(), CancelReason::Timeout);
+/// canceller.cancel(); // changes nothing: the first reason stays
+/// assert_eq!(ctx.reason(), Some(CancelReason::Timeout));
 /// ```
 #[derive(Debug)]
 pub struct Canceller(pub(super) Arc<Cell>);
@@ -235,6 +245,15 @@ impl Canceller {
 
     /// Cancels the context with this reason and gives the body `grace` to return, which `deadline`,
     /// `remaining` and `io_timeout` then reflect. If it was already cancelled, nothing changes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let (ctx, canceller) = TaskContext::detached_with(&ManualClock::new());
+    /// canceller.cancel_with_grace(CancelReason::Shutdown, Duration::from_secs(3));
+    /// assert_eq!(ctx.remaining(), Some(Duration::from_secs(3)));
+    /// assert_eq!(ctx.reason(), Some(CancelReason::Shutdown));
+    /// ```
     pub fn cancel_with_grace(&self, reason: CancelReason, grace: Duration) {
         let now = self.0.clock().now();
         self.tell(reason, now.after(grace));

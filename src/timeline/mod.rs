@@ -87,6 +87,17 @@ impl Timeline {
     /// Sets how many spans that are over are kept (at least 1); the oldest give way. A span takes
     /// about 150 bytes, and an error its text. An attempt is one span, its wait another, and what
     /// it was told a third. Default: 10 000.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Timeline};
+    /// let (timeline, log) = Timeline::new();
+    /// let timeline = timeline.capacity(100); // about 15 kB
+    /// let supervisor = Supervisor::builder().dedicated_subscriber(timeline, 4096).start()?;
+    /// let job = |_| TaskSpec::once("job", |_| Ok(())).no_slot();
+    /// supervisor.run((0..200).map(job))?;
+    /// assert!(log.dropped() >= 100); // the oldest spans
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capacity(self, spans: usize) -> Self {
         *self.0.book.lock() = Book::new(spans.max(1));
         self
@@ -110,7 +121,8 @@ impl Subscribe for Timeline {
 
 impl TimelineLog {
     /// Writes one HTML file that needs neither network nor other files: to look at, and to attach
-    /// to a bug report. Without script it shows the picture of [`write_svg`](Self::write_svg).
+    /// to a bug report. Without script it shows the picture of [`write_svg`](Self::write_svg). See
+    /// the example of [`Timeline`].
     ///
     /// # Errors
     /// Those of `out`.
@@ -127,6 +139,17 @@ impl TimelineLog {
     }
 
     /// Writes the JSON that <https://ui.perfetto.dev> and `chrome://tracing` read.
+    ///
+    /// ```
+    /// # use threadvisor::{prelude::*, Timeline};
+    /// let (timeline, log) = Timeline::new();
+    /// let supervisor = Supervisor::builder().subscriber(timeline).start()?;
+    /// supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
+    /// let mut trace = Vec::new();
+    /// log.write_chrome(&mut trace)?;
+    /// assert!(String::from_utf8(trace)?.contains("\"traceEvents\""));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Those of `out`.

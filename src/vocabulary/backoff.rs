@@ -84,12 +84,23 @@ impl BackoffPolicy {
         Self { first, max, factor: 2.0, jitter: JitterPolicy::Equal }
     }
 
-    /// Returns a policy with the same delay before each retry, without jitter.
+    /// Returns a policy with the same delay before each retry, without jitter. See the example of
+    /// [`factor`](Self::factor).
     pub const fn constant(delay: Duration) -> Self {
         Self { first: delay, max: delay, factor: 1.0, jitter: JitterPolicy::None }
     }
 
     /// Sets the factor by which the delay grows with each retry; finite and at least 1. Default: 2.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::BackoffPolicy;
+    /// let ms = Duration::from_millis;
+    /// let constant = BackoffPolicy::constant(ms(100));
+    /// assert_eq!(constant.preview(2), [ms(100)..=ms(100), ms(100)..=ms(100)]);
+    /// let thrice = BackoffPolicy::exponential(ms(100), ms(1000)).factor(3.0);
+    /// assert_eq!(thrice.preview(3)[2], ms(450)..=ms(900));
+    /// ```
     pub const fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self

@@ -81,6 +81,12 @@ const fn of_family(linux: i32, system_v: i32, bsd: i32) -> i32 {
 
 impl Signal {
     /// The signal with this number.
+    ///
+    /// ```
+    /// # use threadvisor::Signal;
+    /// assert_eq!(Signal::from_raw(15), Signal::TERM);
+    /// assert_eq!(Signal::from_raw(15).to_string(), "SIGTERM");
+    /// ```
     pub const fn from_raw(number: i32) -> Self {
         Self(number)
     }

@@ -1,0 +1,162 @@
+//! The setters that only a spec has, and not the defaults of all tasks.
+
+use std::time::Duration;
+
+use crate::task::settings::Setting;
+use crate::task::spec::TaskSpec;
+
+impl TaskSpec {
+    /// Puts the task into no class, even if the supervisor's
+    /// [`TaskDefaults`](crate::TaskDefaults) name one: see [`class`](Self::class).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let defaults = TaskDefaults::new().class("upload");
+    /// let supervisor = Supervisor::builder().class_limit("upload", 2).defaults(defaults).start()?;
+    /// let local = TaskSpec::once("local", |ctx| {
+    ///     assert_eq!(ctx.class_index(), None);
+    ///     Ok(())
+    /// });
+    /// assert!(supervisor.handle().add(local.no_class())?.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn no_class(self) -> Self {
+        self.with(Setting::Class(None))
+    }
+
+    /// Runs the body again `delay` (above zero) after each success, and implies
+    /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
+    /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
+    /// and [`every`](Self::every), the last one set counts. See the example of
+    /// [`every`](Self::every), which compares the two.
+    #[doc(alias = "delay")]
+    #[doc(alias = "interval")]
+    pub fn repeat_after(self, delay: Duration) -> Self {
+        self.with(Setting::RepeatAfter(delay))
+    }
+
+    /// Runs the body on a grid of points that are `interval` (above zero) apart and begin at the
+    /// first start, and implies [`RestartPolicy::Always`](crate::RestartPolicy::Always). Points
+    /// that pass while the body runs are skipped. After a failure the next attempt comes at the
+    /// first point at or after the end of the backoff. Of this setting and
+    /// [`repeat_after`](Self::repeat_after), the last one set counts.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let minute = Duration::from_secs(60);
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let (started, starts) = std::sync::mpsc::channel();
+    /// let now = clock.clone();
+    /// let poll = TaskSpec::new("poll", move |ctx| {
+    ///     started.send(now.now())?;
+    ///     Ok(ctx.sleep(minute / 4)?) // `repeat_after` would start at 0, 75 and 150 s
+    /// });
+    /// supervisor.handle().add(poll.every(minute))?;
+    /// clock.advance(minute * 2);
+    /// assert_eq!(starts.try_iter().collect::<Vec<_>>(), [minute * 0, minute, minute * 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "interval")]
+    #[doc(alias = "rate")]
+    #[doc(alias = "cron")]
+    pub fn every(self, interval: Duration) -> Self {
+        self.with(Setting::Every(interval))
+    }
+
+    /// Lets the retry of a failed run come as soon as its backoff is over, and not only with the
+    /// next run of [`every`](Self::every) or [`repeat_after`](Self::repeat_after). It suits a daily
+    /// job that may fail only for a moment. The grid of `every` does not move. Without this
+    /// setting, a retry does not come before the next run would.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::{prelude::*, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let supervisor = Supervisor::builder().clock(&clock).start()?;
+    /// let backup = TaskOutput::new();
+    /// let spec = TaskSpec::new("backup", backup.fill(|ctx| match ctx.attempt() {
+    ///     1 => Err("the disk is not there yet".into()),
+    ///     attempt => Ok(attempt),
+    /// }));
+    /// let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
+    /// let spec = spec.every(day).backoff(BackoffPolicy::constant(minute)).retry_early();
+    /// supervisor.handle().add(spec)?;
+    /// clock.advance(minute);
+    /// assert_eq!(backup.take(), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_early(self) -> Self {
+        self.with(Setting::RetryEarly)
+    }
+
+    /// Delays the first attempt by `delay` after admission. During the delay, the task owns its
+    /// slot but holds no thread and no permit. Default: zero. See the example of
+    /// [`advance_to_next`](crate::ManualClock::advance_to_next).
+    pub fn initial_delay(self, delay: Duration) -> Self {
+        self.with(Setting::InitialDelay(delay))
+    }
+
+    /// Shuts the supervisor down when this task has ended by itself. It suits the task that is the
+    /// purpose of the program. A task that is stopped or rejected does not shut the supervisor
+    /// down.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let helper = TaskSpec::new("helper", |ctx| Ok(ctx.sleep(std::time::Duration::MAX)?));
+    /// let main = TaskSpec::once("main", |_| Ok(())).shutdown_on_end();
+    /// let report = supervisor.run([helper, main])?; // would not end without that
+    /// assert!(matches!(report.shutdown.cause, ShutdownCause::TaskEnded(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "significant")]
+    pub fn shutdown_on_end(self) -> Self {
+        self.with(Setting::ShutdownOnEnd)
+    }
+
+    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does. It suits
+    /// a task that takes in work from outside, such as one that accepts connections: it then brings
+    /// no work that would be refused. What its body still hands over until it returns is taken, and
+    /// the drain waits for that. Then its body is dropped, and with it the sender of a channel: the
+    /// reader gets what is left, and then [`RecvError::Disconnected`](crate::RecvError). Without
+    /// this setting the channel stays open, and the drain waits for its reader up to the limit.
+    ///
+    /// During a drain, no such task is admitted. How idle connections learn of the drain is shown
+    /// in [a server that drains](crate::guide::waking#a-server-that-drains).
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let accept = TaskSpec::new("accept", |ctx| {
+    ///     ctx.cancelled().recv().unwrap_err(); // as an acceptor that is told to return
+    ///     let last = TaskSpec::once("connection", |_| Ok(()));
+    ///     ctx.handle().add(last)?;
+    ///     Ok(())
+    /// })
+    /// .stop_at_drain();
+    /// let accept = supervisor.handle().add(accept)?;
+    /// accept.wait_started()?;
+    /// let report = supervisor.drain(None)?;
+    /// assert!(matches!(accept.wait()?, Outcome::Cancelled { reason: StopReason::Stop, .. }));
+    /// assert_eq!(report.outcomes.completed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop_at_drain(self) -> Self {
+        self.with(Setting::StopAtDrain)
+    }
+
+    /// Makes the task a step of its [group](crate::GroupSpec): it is ready, so that the next phase
+    /// may start, once its body has returned `Ok`. It then keeps its body, without a thread or a
+    /// permit, and runs again with each restart of the group that includes its phase. Its outcome
+    /// comes when the group ends.
+    ///
+    /// A step ends with its success, so it can neither have an interval, nor be under
+    /// [`Always`](crate::RestartPolicy::Always) (that policy in the defaults does not apply to it),
+    /// nor have `shutdown_on_end`. Only members of a group can be steps. See the example of
+    /// [`GroupSpec`](crate::GroupSpec).
+    pub fn step(self) -> Self {
+        self.with(Setting::Step)
+    }
+}

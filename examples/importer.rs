@@ -3,12 +3,13 @@
 //!
 //! `cargo run --example importer` ends after about 0.2 s. It writes four small files into a
 //! temporary directory, and imports them and one that is missing. Files of one customer share a
-//! slot, so `acme-1` and `acme-2` never overlap. You see one line for each attempt and one for each
-//! file: `acme-1`, `acme-2` and `bolt-1` with their rows and cents, `bolt-2` that failed for good
-//! because of a wrong row, and `core-1` that failed after three attempts. The sum is 6 rows, 5054
-//! cents, and the report says: 5 tasks, 3 completed, 1 failed, 1 fatal. Ctrl-C stops the imports at
-//! their next row, and what is done by then is added up. `main` does not return the report, so the
-//! exit code is 0.
+//! slot, so `acme-1` and `acme-2` never overlap, and `acme-2` waits even while `acme-1` waits for a
+//! retry (with a class for each customer it would not). You see one line for each attempt and one
+//! for each file: `acme-1`, `acme-2` and `bolt-1` with their rows and cents, `bolt-2` that failed
+//! for good because of a wrong row, and `core-1` that failed after three attempts. The sum is 6
+//! rows, 5054 cents, and the report says: 5 tasks, 3 completed, 1 failed, 1 fatal. Ctrl-C stops the
+//! imports at their next row, and each says which; what is done by then is added up. `main` does
+//! not return the report, so the exit code is 0.
 
 use std::fs::{create_dir_all, read_to_string, remove_dir_all, write};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ fn import(ctx: &TaskContext, path: &Path) -> TaskResult<Import> {
     let text = read_to_string(path)?;
     let mut import = Import { rows: 0, cents: 0 };
     for (number, row) in (1..).zip(text.lines()) {
-        ctx.sleep(Duration::from_millis(20))?; // stands for work, and ends on Ctrl-C
+        let work = ctx.sleep(Duration::from_millis(20)); // ends on Ctrl-C
+        work.map_err(|_told| format!("stopped at row {number}"))?;
         let cents = row.split_once(',').and_then(|(_, cents)| cents.trim().parse::<u64>().ok());
         let Some(cents) = cents else {
             let wrong = format!("row {number} is {row:?}");
@@ -60,7 +62,11 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn main() -> Result<(), Error> {
     let directory = std::env::temp_dir().join(format!("importer-{}", std::process::id()));
-    let supervisor = Supervisor::builder().max_concurrent(4).shutdown_on_signals().start()?;
+    let supervisor = Supervisor::builder()
+        .max_concurrent(4)
+        .max_slot_queue(10_000) // of each customer; by default the 102nd file would be rejected
+        .shutdown_on_signals()
+        .start()?;
     let handle = supervisor.handle();
 
     let mut imports = Vec::new();
@@ -73,20 +79,26 @@ fn main() -> Result<(), Error> {
             .max_retries(2)
             .backoff(BackoffPolicy::constant(Duration::from_millis(50)))
             .timeout(Duration::from_secs(30));
-        imports.push((handle.submit(spec, AdmissionPolicy::Queue)?, output));
+        match handle.submit(spec, AdmissionPolicy::Queue) {
+            Ok(task) => imports.push((task, output)),
+            Err(SubmitError::Closed { spec }) => println!("{}: not begun", spec.name()), // Ctrl-C
+            Err(error) => return Err(error.into()),
+        }
     }
 
     let (mut rows, mut cents) = (0, 0);
     for (task, output) in &imports {
-        match output.wait(task) {
-            Ok(import) => {
-                println!("{}: {} rows, {} cents", task.name(), import.rows, import.cents);
-                (rows, cents) = (rows + import.rows, cents + import.cents);
-            }
+        let import = match output.wait(task) {
+            Ok(import) => Some(import),
             Err(TaskOutputError::NotCompleted(NotCompleted(outcome))) => {
                 println!("{}: {outcome}", task.name());
+                output.take() // of a body that was told to stop after its last row
             }
             Err(error) => return Err(error.into()),
+        };
+        if let Some(import) = import {
+            println!("{}: {} rows, {} cents", task.name(), import.rows, import.cents);
+            (rows, cents) = (rows + import.rows, cents + import.cents);
         }
     }
     println!("imported {rows} rows, {cents} cents");

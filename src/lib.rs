@@ -64,7 +64,11 @@
 //!   [`TaskHandle::pause`] holds it back, [`TaskHandle::set_interval`] changes how often it comes.
 //! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
-//!   [`TaskSpec::grace`] how long a body may take to return once it is told.
+//!   [`TaskSpec::grace`] how long a body may take to return once it is told. For a limit on silence
+//!   that names no watchdog, let the body move its deadline while it gets on:
+//!   [`TaskContext::extend_deadline`], up to [`TaskSpec::max_timeout`].
+//! - Urgent work: there are no priorities; [`guide::from_threads`](guide::from_threads#urgent-work)
+//!   says what takes their place.
 //! - Running under systemd, s6 or procd: [`ServiceManager`], [`TaskSpec::required`],
 //!   [`guide::services`].
 //! - Testing tasks without waiting: [`ManualClock`], [`guide::testing`].
@@ -240,9 +244,9 @@ pub mod prelude {
         CancelToken, Cancelled, Canceller, Decision, Event, EventKind, ExtendError, FailureCause,
         GroupHandle, GroupSpec, GroupState, InvalidSetting, JitterPolicy, LogEvents, NotCompleted,
         Outcome, PanicPolicy, Rejection, RestartPolicy, RunReport, ServiceManager, ShutdownCause,
-        ShutdownReport, SilenceGuard, Snapshot, StartError, StopReason, SubmitError, Subscribe,
-        Supervisor, SupervisorBuilder, SupervisorHandle, TaskContext, TaskDefaults, TaskError,
-        TaskHandle, TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult, TaskSnapshot,
-        TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
+        ShutdownReport, Signal, SilenceGuard, Snapshot, StartError, StopReason, SubmitError,
+        Subscribe, Supervisor, SupervisorBuilder, SupervisorHandle, TaskContext, TaskDefaults,
+        TaskError, TaskHandle, TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult,
+        TaskSnapshot, TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
     };
 }

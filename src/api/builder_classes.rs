@@ -14,8 +14,11 @@ impl SupervisorBuilder {
     ///
     /// A class with a lower limit than [`max_concurrent`](Self::max_concurrent) always leaves the
     /// rest of the permits to other tasks. Within a class, tasks start in the order in which they
-    /// began to wait. An attempt that is abandoned under `Hold` keeps its permit of the class until
-    /// it has returned.
+    /// began to wait; for priorities, see [urgent
+    /// work](crate::guide::from_threads#urgent-work). An attempt that is abandoned under `Hold`
+    /// keeps its permit of the class until it has returned. If all permits may be held by such
+    /// attempts, give the tasks an [`expires_in`](crate::TaskSpec::expires_in), so that they do not
+    /// wait for ever.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -37,6 +40,8 @@ impl SupervisorBuilder {
     /// assert!(update.wait()?.is_success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "priority")]
+    #[doc(alias = "semaphore")]
     pub fn class_limit(mut self, name: impl Into<Arc<str>>, attempts: usize) -> Self {
         self.classes.insert(name.into(), attempts);
         self

@@ -46,8 +46,11 @@ impl SupervisorBuilder {
 
     /// Begins a [drain](crate::Supervisor::drain) on SIGINT and SIGTERM. A second signal, more than
     /// 300 ms after the first, begins the shutdown at once. After that, everything is as with
-    /// [`shutdown_on_signals`](Self::shutdown_on_signals): the next signal makes the grace zero. Of
-    /// these two settings, the last one counts. `None` sets no limit.
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals): the third signal makes the grace zero.
+    /// Of these two settings, the last one counts. `None` sets no limit.
+    ///
+    /// The drain works off what waits for a slot, a class or a retry, too, and waits up to `limit`
+    /// for a stuck thread whose task has no outcome yet.
     ///
     /// What holds there of other handlers, of ignored signals and of Windows, holds here as well.
     /// Give less than the time after which the service manager kills, less the

@@ -70,9 +70,11 @@ impl Supervisor {
     /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// The call also waits for tasks that were added before it or are added in the meantime. So to
-    /// run tasks that share a slot, hand them over with [`SupervisorHandle::submit_all`] and
-    /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue) first, then call `run([])`.
+    /// The call also waits for tasks that were added before it or are added in the meantime.
+    /// Therefore `run([])` is of use: hand over tasks that share a slot first, with
+    /// [`SupervisorHandle::submit_all`] and
+    /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue), and then let `run([])` wait for
+    /// them.
     ///
     /// It returns earlier if a shutdown is requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
@@ -248,7 +250,9 @@ impl Supervisor {
     }
 
     /// Lets current work finish, then shuts the supervisor down, waits until it has ended, and
-    /// returns the report.
+    /// returns the report. Current work is all that was handed over: what waits for a slot, for a
+    /// full class or for a retry is worked off as well. If only what runs is to be finished, see
+    /// [urgent work](crate::guide::from_threads#urgent-work).
     ///
     /// From the request on, only the supervisor's own bodies may hand over tasks, on the threads
     /// that run them, so that none of them fails because of the drain; all other submissions are
@@ -257,7 +261,9 @@ impl Supervisor {
     /// never end by themselves: tasks under [`RestartPolicy::Always`](crate::RestartPolicy::Always)
     /// that were not asked to stop. Tasks that wait in the queue of such a task are rejected, and
     /// so are tasks under `Always` that wait in any queue. When there is nothing left to wait for,
-    /// or `limit` has passed, the shutdown begins. `None` sets no limit.
+    /// or `limit` has passed, the shutdown begins. `None` sets no limit; then a thread that is
+    /// stuck under [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting
+    /// for ever.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another

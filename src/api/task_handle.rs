@@ -434,14 +434,17 @@ impl TaskContext {
     /// keeps its permit while it waits, and the other task starts without waiting for one.
     ///
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
-    /// other threads to which the body has lent its context.
+    /// other threads to which the body has lent its context. When this attempt is told to return,
+    /// the other task goes on, unless a hook cancels it.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
     /// let supervisor = Supervisor::builder().max_concurrent(1).start()?;
     /// let parent = TaskSpec::once("parent", |ctx| {
     ///     let child = ctx.handle().add(TaskSpec::once("child", |_| Ok(())))?;
-    ///     ctx.wait_for(&child)?.into_result()?; // which runs without a permit
+    ///     let stop = child.clone();
+    ///     let _hook = ctx.on_cancel(move || stop.cancel()); // who stops the parent stops both
+    ///     ctx.wait_for(&child)?.into_result()?; // the child runs without a permit
     ///     Ok(())
     /// });
     /// assert!(supervisor.handle().add(parent)?.wait()?.is_success());

@@ -162,8 +162,10 @@ impl TaskError {
     }
 
     /// Sets the code with which the process should exit if this failure determines it: see
-    /// [`RunReport::exit_code`](crate::RunReport::exit_code). From 1 to 255; anything else counts
-    /// as 1. That of a child process fits: `error.with_exit_code(status.code().unwrap_or(1))`.
+    /// [`RunReport::exit_code`](crate::RunReport::exit_code). The error that a body returns after
+    /// it missed a deadline counts, too; a `Cancelled` that is passed on has no code. From 1 to
+    /// 255; anything else counts as 1. That of a child process fits:
+    /// `error.with_exit_code(status.code().unwrap_or(1))`.
     #[doc(alias = "exit_status")]
     pub fn with_exit_code(self, code: impl TryInto<u8>) -> Self {
         let code = code.try_into().map_or(1, |code: u8| code.max(1));

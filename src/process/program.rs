@@ -353,7 +353,8 @@ impl Program {
     ///
     /// # Errors
     /// As for [`run`](Self::run). If the process fails, what it has written is not returned; the
-    /// last lines of it are in the error.
+    /// last lines of it are in the error. To have all of it in any case, use
+    /// [`on_line`](Self::on_line) with `run`.
     pub fn output(&mut self, ctx: &TaskContext) -> TaskResult<ProcessOutput> {
         self.prepare()?;
         let Self { command, settings, on_line, .. } = self;

@@ -97,10 +97,10 @@ macro_rules! setters {
                 self.with(Setting::Class(Some(name.into())))
             }
 
-            /// Sets how many failures of a streak are retried; the next failure ends the task, with
-            /// 0 the first one. A success ends a streak. A body that loops for ever has no
-            /// successes: see [`stable_after`](Self::stable_after) for what ends its streak.
-            /// Default: `None`, no limit.
+            /// Sets how many failures of a streak are retried: with 2, the third failure in a row
+            /// ends the task; with 0, the first one does. A success ends a streak. A body that
+            /// loops for ever has no successes: see [`stable_after`](Self::stable_after) for what
+            /// ends its streak. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -177,7 +177,8 @@ macro_rules! setters {
             }
 
             /// Ends the task when more than `failures` failures fall within a sliding window of
-            /// `within`. Both must be above zero. This limit suits resident tasks, whose occasional
+            /// `within`: with 2, the third failure within that time ends it. Both must be above
+            /// zero. This limit suits resident tasks, whose occasional
             /// successes end the streak that `max_retries` counts. `None` removes a limit that the
             /// defaults set. Default: `None`, no limit.
             ///
@@ -204,8 +205,10 @@ macro_rules! setters {
 
             /// Sets how long an attempt may run, counted from the moment a thread takes it up; must
             /// be above zero. At that deadline the body is told to return, and the attempt counts
-            /// as a failure whatever the body returns. The attempt ends only when the body returns,
-            /// because a thread cannot be killed. Time in which the process is stopped (SIGSTOP, a
+            /// as a failure, which is retried like any other, even if the body returns `Ok`. A body
+            /// that returns a [fatal](crate::TaskError::fatal) error once it is told ends the task:
+            /// then there is no retry. The attempt ends only when the body returns, because a
+            /// thread cannot be killed. Time in which the process is stopped (SIGSTOP, a
             /// paused virtual machine) counts, except where the system stops its monotonic clock,
             /// as Linux does while the machine is suspended. Default: `None`, no limit.
             ///
@@ -221,6 +224,16 @@ macro_rules! setters {
             /// let outcome = clock.advance_until(&slow, Duration::from_secs(10));
             /// assert!(outcome.is_timed_out());
             /// assert_eq!(clock.now(), Duration::from_secs(5));
+            ///
+            /// // An error may be retried, but the deadline must not be:
+            /// let slow = TaskSpec::new("slow", |ctx| {
+            ///     ctx.sleep(Duration::from_secs(60)).map_err(|told| match told.reason() {
+            ///         CancelReason::Timeout => TaskError::fatal("too slow"),
+            ///         _ => told.into(),
+            ///     })
+            /// });
+            /// let slow = supervisor.handle().add(slow.timeout(Duration::from_secs(5)))?;
+            /// assert!(clock.advance_until(&slow, Duration::from_secs(10)).is_fatal());
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             #[doc(alias = "deadline")]
@@ -291,7 +304,9 @@ macro_rules! setters {
             /// [`TaskContext::ready`](crate::TaskContext::ready), no later than `span` after a
             /// thread has taken it up. An attempt that has not done so by then is told to return,
             /// and counts as a failure like one that misses its [`timeout`](Self::timeout). The
-            /// error of that failure says that the attempt was not ready. `span` must be above zero
+            /// error of that failure says that the attempt was not ready; its exit code is that of
+            /// the error that the body returns once it is told, if that [has
+            /// one](crate::TaskError::with_exit_code). `span` must be above zero
             /// and at most the `timeout`; extending the deadline does not move it. Default: `None`,
             /// nothing is awaited.
             ///

@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Task,
+    /// A task that failed for good.
+    GaveUp,
     Queued,
     Starting,
     Permit,
@@ -68,18 +70,19 @@ pub(super) struct Look {
 
 impl Kind {
     /// In the order of the variants.
-    pub(super) const LOOKS: [Look; 27] = {
+    pub(super) const LOOKS: [Look; 28] = {
         use Shape::{Bar, Diamond, Frame, Hatched, Strip};
         [
-            look("task", 0xe4_e9_f0, "grey", Frame),
+            look("task", 0xe9_ed_f2, "grey", Frame),
+            trouble(look("task that failed", 0xf9_cf_cf, "bad", Frame)),
             look("queued", 0xc9_b8_e8, "grey", Bar),
-            look("waits to start", 0xbc_c7_d6, "grey", Bar),
+            look("waits to start", 0xb3_dc_ea, "grey", Bar),
             look("waits for a permit", 0xf3_d9_8b, "yellow", Bar),
             look("backoff", 0xf4_b6_a6, "olive", Bar),
-            look("waits for its next run", 0xd3_db_e6, "grey", Bar),
-            look("paused", 0xb9_c0_c9, "grey", Bar),
+            look("waits for its next run", 0xe4_e1_d3, "grey", Bar),
+            look("paused", 0xc9_a7_7c, "grey", Bar),
             look("holds its slot", 0x77_77_77, "black", Hatched),
-            look("is dropped", 0xa9_b7_c6, "grey", Bar),
+            look("is dropped", 0xae_bd_8f, "grey", Bar),
             look("runs", 0x7f_b2_e5, "thread_state_running", Bar),
             look("succeeded", 0x55_a8_68, "good", Bar),
             look("cancelled", 0x98_a3_af, "grey", Bar),
@@ -88,14 +91,14 @@ impl Kind {
             trouble(look("timed out", 0xe8_87_2b, "terrible", Bar)),
             trouble(look("unresponsive", 0x8e_44_ad, "terrible", Bar)),
             trouble(look("abandoned", 0x22_22_22, "black", Bar)),
-            look("told to return", 0xf7_e4_63, "yellow", Strip),
+            look("told to return", 0xff_d5_00, "yellow", Strip),
             trouble(look("abandoned, thread stuck", 0x22_22_22, "black", Hatched)),
-            look("starts", 0xbc_c7_d6, "grey", Bar),
+            look("starts", 0x8f_d0_c9, "grey", Bar),
             look("is up", 0xbf_e0_c7, "good", Bar),
-            look("restarts", 0xf4_b6_a6, "bad", Bar),
-            look("stops", 0x98_a3_af, "grey", Bar),
-            look("drain", 0x8f_c1_d4, "grey", Bar),
-            look("shutdown", 0x5b_7f_95, "grey", Bar),
+            look("restarts", 0xef_8f_b0, "bad", Bar),
+            look("stops", 0x7a_7f_9a, "grey", Bar),
+            look("drain", 0x4f_b0_c6, "grey", Bar),
+            look("shutdown", 0x40_60_7a, "grey", Bar),
             look("event", 0x4a_6f_a5, "grey", Diamond),
             trouble(look("warning", 0xb5_17_9e, "terrible", Diamond)),
         ]
@@ -127,6 +130,22 @@ impl Look {
             "#fff"
         } else {
             "#222"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_colours_of_one_shape_look_alike() {
+        for (place, one) in Kind::LOOKS.iter().enumerate() {
+            for other in Kind::LOOKS[..place].iter().filter(|other| other.shape == one.shape) {
+                let parts = one.colour.to_be_bytes().into_iter().zip(other.colour.to_be_bytes());
+                let apart = parts.map(|(one, other)| u32::from(one.abs_diff(other))).sum::<u32>();
+                assert!(apart >= 40, "{} and {}", one.label, other.label);
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 //! attempt.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::kind::Kind;
 use crate::output::event::{Event, EventKind};
@@ -34,31 +36,51 @@ pub(super) enum Who {
     Task(TaskRef),
 }
 
-/// A phase that goes on.
+/// What goes on.
 #[derive(Clone)]
 struct Phase {
     kind: Kind,
+    attempt: u64,
+    thread: Option<Arc<str>>,
+    text: Option<Arc<str>>,
     start: u64,
     first: u64,
-    text: Option<Arc<str>>,
+    /// What an attempt was told meanwhile.
+    told: Option<Box<Self>>,
 }
 
 /// A task without outcome.
 struct Open {
     task: TaskRef,
+    group: Option<Arc<str>>,
     whole: Phase,
-    phase: Option<Phase>,
-    attempt: Option<Attempt>,
+    /// The number of its latest attempt.
+    attempts: u64,
+    /// It waits to start unless something says what else it does.
+    phase: Phase,
     paused: bool,
     /// What the last attempt or its failure said.
     error: Option<Arc<str>>,
 }
 
-struct Attempt {
-    number: u64,
-    thread: Option<Arc<str>>,
-    runs: Phase,
-    told: Option<Phase>,
+/// Spreads ids, which count up: neighbours in time are neighbours in memory.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 ^= id ^ (id << 57);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// All that is known.
@@ -73,9 +95,9 @@ pub(super) struct Book {
     /// The time and the number of the latest event.
     pub(super) now: u64,
     seq: u64,
-    tasks: HashMap<TaskId, Open>,
+    tasks: HashMap<TaskId, Open, BuildHasherDefault<IdHasher>>,
     /// Abandoned attempts whose threads are stuck; the attempt 0 is the drop of a body.
-    stuck: HashMap<(TaskId, u64), Span>,
+    stuck: HashMap<(TaskId, u64), (TaskRef, Phase)>,
     owners: HashMap<Arc<str>, TaskRef>,
     /// The phases of groups by their names, and that of the supervisor without one.
     others: HashMap<Option<Arc<str>>, Phase>,
@@ -91,7 +113,7 @@ impl Book {
             gap: None,
             now: 0,
             seq: 0,
-            tasks: HashMap::new(),
+            tasks: HashMap::default(),
             stuck: HashMap::new(),
             owners: HashMap::new(),
             others: HashMap::new(),
@@ -111,7 +133,7 @@ impl Book {
             let finished = std::mem::take(&mut self.finished);
             *self = Self { finished, evicted, lost, now, seq, ..Self::new(self.capacity) };
             for span in open {
-                self.keep(Span { last: seq, ..span });
+                self.push(Span { last: seq, ..span });
             }
         }
         match &event.task {
@@ -121,121 +143,131 @@ impl Book {
     }
 
     fn other_event(&mut self, event: &Event, text: Option<Arc<str>>) {
-        let who = event.group.clone().map_or(Who::Supervisor, Who::Group);
         let kind = match &event.kind {
-            EventKind::DrainRequested { .. } => Kind::Drain,
-            EventKind::ShutdownRequested { .. } => Kind::Shutdown,
-            EventKind::GroupStarting => Kind::GroupStarts,
-            EventKind::GroupReady { .. } => Kind::GroupIsUp,
-            EventKind::GroupRestarting { .. } => Kind::GroupRestarts,
-            EventKind::GroupStopping { .. } => Kind::GroupStops,
-            EventKind::GroupEnded | EventKind::ShutdownEnded => {
-                let before = self.others.remove(&event.group);
-                return self.finish(before, &who);
-            }
-            _ => return self.note(event, &who, text),
+            EventKind::DrainRequested { .. } => Some(Kind::Drain),
+            EventKind::ShutdownRequested { .. } => Some(Kind::Shutdown),
+            EventKind::GroupStarting => Some(Kind::GroupStarts),
+            EventKind::GroupReady { .. } => Some(Kind::GroupIsUp),
+            EventKind::GroupRestarting { .. } => Some(Kind::GroupRestarts),
+            EventKind::GroupStopping { .. } => Some(Kind::GroupStops),
+            EventKind::GroupEnded | EventKind::ShutdownEnded => None,
+            _ => return self.note(event, text),
         };
-        let phase = self.phase(kind, text);
-        let before = self.others.insert(event.group.clone(), phase);
-        self.finish(before, &who);
+        if let Some(before) = self.others.remove(&event.group) {
+            self.keep(before, event, self.now);
+        }
+        if let Some(kind) = kind {
+            self.others.insert(event.group.clone(), self.phase(kind, text));
+        }
     }
 
-    fn task_event(&mut self, task: &TaskRef, event: &Event, text: Option<Arc<str>>) {
+    fn task_event(&mut self, task: &TaskRef, event: &Event, mut text: Option<Arc<str>>) {
         use EventKind as E;
-        if let Some((end, ran)) = end_of(&event.kind) {
-            return self.end_attempt(task, event, (end, ran), text);
+        if let Some((kind, ran)) = end_of(&event.kind) {
+            return self.end_attempt(task, event, (kind, nanos(ran)), text);
         }
-        match &event.kind {
-            E::Submitted { .. } => _ = self.open(task),
+        let kind = match &event.kind {
+            E::Submitted { .. } => {
+                self.open(task, event);
+                return;
+            }
             E::Queued { .. } => {
                 let owner = task.slot.as_ref().and_then(|slot| self.owners.get(slot));
-                let behind = owner.map(|owner| format!("behind {owner}").into());
-                self.begin(task, Kind::Queued, behind);
+                text = owner.map(|owner| format!("behind {owner}").into());
+                Kind::Queued
             }
             E::Admitted => {
-                if let Some(slot) = &task.slot {
-                    self.owners.insert(Arc::clone(slot), task.clone());
-                }
-                self.begin(task, Kind::Starting, turn(event));
+                let slot = task.slot.iter().map(|slot| (Arc::clone(slot), task.clone()));
+                self.owners.extend(slot);
+                Kind::Starting
             }
-            E::WaitingForPermit { .. } => self.begin(task, Kind::Permit, text),
-            E::AttemptStarting { attempt, thread } => self.start(task, *attempt, thread.clone()),
-            E::AttemptStopping { .. } => {
-                let told = self.phase(Kind::Told, text);
-                if let Some(attempt) = &mut self.open(task).attempt {
-                    attempt.told = Some(told);
-                }
-            }
-            E::AttemptReturned { attempt, .. } => self.come_back(task, *attempt, text),
+            E::WaitingForPermit { .. } => Kind::Permit,
+            E::AttemptStarting { .. } => Kind::Running,
+            E::AttemptStopping { .. } => return self.tell(task, event, text),
+            E::AttemptReturned { attempt, .. } => return self.come_back(event, *attempt, text),
             E::StallReport { attempt, .. } => match self.stuck.get_mut(&(task.id, *attempt)) {
-                Some(span) => {
-                    let told = span.text.as_deref().unwrap_or_default();
-                    span.text = text.map(|stall| format!("{told}; {stall}").into());
+                Some((_, stuck)) => {
+                    let told = stuck.text.as_deref().unwrap_or_default();
+                    return stuck.text = text.map(|stall| format!("{told}; {stall}").into());
                 }
-                None => self.note(event, &Who::Task(task.clone()), text),
+                None => return self.note(event, text),
             },
             E::RetryScheduled { .. } => {
-                let error = self.open(task).error.as_ref();
-                let why = error.map(|error| format!("{}: {error}", text.as_deref().unwrap_or("")));
-                self.begin(task, Kind::Backoff, why.map(Arc::from).or(text));
+                if let (Some(error), Some(wait)) = (&self.open(task, event).error, &mut text) {
+                    *wait = format!("{wait}: {error}").into();
+                }
+                Kind::Backoff
             }
-            E::RunScheduled { .. } => self.begin(task, Kind::Interval, text),
-            E::TaskPaused => {
-                let open = self.open(task);
-                open.paused = true;
-                let is_queued = open.phase.as_ref().is_some_and(|it| it.kind == Kind::Queued);
-                if open.attempt.is_none() && !is_queued {
-                    self.begin(task, Kind::Paused, None);
+            E::RunScheduled { .. } => Kind::Interval,
+            E::TaskPaused | E::TaskResumed => {
+                let open = self.open(task, event);
+                open.paused = matches!(event.kind, E::TaskPaused);
+                match (open.paused, open.phase.kind) {
+                    (true, Kind::Queued | Kind::Running) => return,
+                    (true, _) => Kind::Paused,
+                    (false, Kind::Paused) => Kind::Starting,
+                    (false, _) => return,
                 }
             }
-            E::TaskResumed => {
-                let open = self.open(task);
-                open.paused = false;
-                if open.phase.as_ref().is_some_and(|it| it.kind == Kind::Paused) {
-                    self.begin(task, Kind::Starting, turn(event));
-                }
-            }
-            E::TaskClosing if self.tasks.contains_key(&task.id) => {
-                self.begin(task, Kind::Closing, None);
-            }
+            E::TaskClosing if self.tasks.contains_key(&task.id) => Kind::Closing,
             E::ClosingAbandoned { thread } => {
-                self.strand(task, 0, thread.clone(), Some("the drop of its body".into()));
+                let text = Some("the drop of its body".into());
+                let stuck = Phase { thread: thread.clone(), ..self.phase(Kind::Stuck, text) };
+                self.stuck.insert((task.id, 0), (task.clone(), stuck));
+                return;
             }
-            E::ClosingReturned { .. } => self.come_back(task, 0, None),
-            E::TaskEnded { .. } => self.end(task, text),
+            E::ClosingReturned { .. } => return self.come_back(event, 0, None),
+            E::TaskEnded { .. } => return self.end(task, event, text),
             E::Rejected { .. } => {
-                self.note(event, &Who::Task(task.clone()), text.clone());
-                self.end(task, text);
+                self.note(event, text);
+                return self.end(task, event, None);
             }
-            _ => self.note(event, &Who::Task(task.clone()), text),
+            _ => return self.note(event, text),
+        };
+        let mut phase = self.phase(kind, text);
+        if let E::AttemptStarting { attempt, thread } = &event.kind {
+            (phase.attempt, phase.thread) = (*attempt, thread.clone());
         }
+        self.begin(task, event, phase);
     }
 
     /// A task without outcome. Its first events may be lost.
-    fn open(&mut self, task: &TaskRef) -> &mut Open {
-        let whole = self.phase(Kind::Task, None);
-        self.tasks.entry(task.id).or_insert_with(|| {
-            let (task, phase, attempt) = (task.clone(), None, None);
-            Open { task, whole, phase, attempt, paused: false, error: None }
+    fn open(&mut self, task: &TaskRef, event: &Event) -> &mut Open {
+        let (now, seq) = (self.now, self.seq);
+        self.tasks.entry(task.id).or_insert_with(|| Open {
+            task: task.clone(),
+            group: event.group.clone(),
+            whole: Phase::new(Kind::Task, None, (now, seq)),
+            phase: Phase::new(Kind::Starting, None, (now, seq)),
+            attempts: 0,
+            paused: false,
+            error: None,
         })
     }
 
     fn phase(&self, kind: Kind, text: Option<Arc<str>>) -> Phase {
-        Phase { kind, start: self.now, first: self.seq, text }
+        Phase::new(kind, text, (self.now, self.seq))
     }
 
-    fn begin(&mut self, task: &TaskRef, kind: Kind, text: Option<Arc<str>>) {
-        let phase = self.phase(kind, text);
-        let before = self.open(task).phase.replace(phase);
-        self.finish(before, &Who::Task(task.clone()));
+    fn begin(&mut self, task: &TaskRef, event: &Event, phase: Phase) {
+        let before = std::mem::replace(&mut self.open(task, event).phase, phase);
+        self.finish(before, event);
     }
 
-    fn start(&mut self, task: &TaskRef, number: u64, thread: Option<Arc<str>>) {
-        let runs = self.phase(Kind::Running, None);
-        let open = self.open(task);
-        open.attempt = Some(Attempt { number, thread, runs, told: None });
-        let before = open.phase.take();
-        self.finish(before, &Who::Task(task.clone()));
+    /// A wait that took no time is not worth a span.
+    fn finish(&mut self, phase: Phase, event: &Event) {
+        if phase.start < self.now {
+            self.keep(phase.explained(event.group.as_ref()), event, self.now);
+        }
+    }
+
+    fn tell(&mut self, task: &TaskRef, event: &Event, text: Option<Arc<str>>) {
+        let told = self.phase(Kind::Told, text);
+        let Phase { attempt, thread, told: of_phase, .. } = &mut self.open(task, event).phase;
+        if event.kind.attempt() == Some(*attempt) {
+            let (attempt, thread) = (*attempt, thread.clone());
+            *of_phase = Some(Box::new(Phase { attempt, thread, ..told }));
+        }
     }
 
     /// A claim and a return are learnt of late, and `ran` says how long it was between them.
@@ -246,92 +278,92 @@ impl Book {
         (kind, ran): (Kind, u64),
         text: Option<Arc<str>>,
     ) {
-        let (now, number) = (self.now, event.kind.attempt().unwrap_or(0));
-        let (paused, turn) =
-            (self.phase(Kind::Paused, None), self.phase(Kind::Starting, turn(event)));
-        let lost = self.phase(kind, None);
-        let open = self.open(task);
+        let (now, attempt) = (self.now, event.kind.attempt().unwrap_or(0));
+        let mut next = self.phase(Kind::Starting, None);
+        let open = self.open(task, event);
         open.error.clone_from(&text);
+        open.attempts = attempt;
         // What follows says itself why it waits, except for one that begins anew.
-        open.phase = Some(if open.paused { paused } else { turn });
-        let known = open.attempt.take().filter(|attempt| attempt.number == number);
-        let lost = Attempt { number, thread: None, runs: lost, told: None };
-        let Attempt { thread, runs, told, .. } = known.unwrap_or(lost);
-
-        let start = runs.start.min(now.saturating_sub(ran)).max(open.whole.start);
+        next.kind = match event.kind {
+            EventKind::AttemptAbandoned { released: false, .. } => Kind::Held,
+            _ if open.paused => Kind::Paused,
+            _ => Kind::Starting,
+        };
+        let since = open.whole.start;
+        let mut runs = std::mem::replace(&mut open.phase, next);
+        if runs.attempt != attempt {
+            // Its start is lost.
+            self.finish(runs, event);
+            runs = Phase { attempt, ..self.phase(kind, None) };
+        }
+        let start = runs.start.min(now.saturating_sub(ran)).max(since);
         let end = start.saturating_add(ran).min(now);
-        let runs = Phase { kind, start, text: text.clone(), ..runs };
-        let told = told.map(|told| Phase { start: told.start.clamp(start, end), ..told });
-        for phase in std::iter::once(runs).chain(told) {
-            let span = self.span(phase, end, Who::Task(task.clone()));
-            self.keep(Span { attempt: number, thread: thread.clone(), ..span });
+        if let Some(told) = runs.told.take() {
+            let start = told.start.clamp(start, end);
+            self.keep(Phase { start, ..*told }, event, end);
         }
-        if let EventKind::AttemptAbandoned { attempt, released, .. } = &event.kind {
-            self.strand(task, *attempt, thread, text);
-            if !released {
-                self.begin(task, Kind::Held, None);
-            }
+        if kind == Kind::Abandoned {
+            let (thread, stuck) = (runs.thread.clone(), self.phase(Kind::Stuck, text.clone()));
+            let stuck = Phase { attempt, thread, ..stuck };
+            self.stuck.insert((task.id, attempt), (task.clone(), stuck));
+        }
+        self.keep(Phase { kind, text, start, ..runs }, event, end);
+    }
+
+    fn come_back(&mut self, event: &Event, attempt: u64, text: Option<Arc<str>>) {
+        let stuck = event.task.as_ref().and_then(|task| self.stuck.remove(&(task.id, attempt)));
+        if let Some((task, stuck)) = stuck {
+            let text = text.or_else(|| stuck.text.clone());
+            self.keep(Phase { text, ..stuck }, event, self.now);
+            self.leave(&task);
         }
     }
 
-    /// A thread is stuck from now on.
-    fn strand(
-        &mut self,
-        task: &TaskRef,
-        attempt: u64,
-        thread: Option<Arc<str>>,
-        text: Option<Arc<str>>,
-    ) {
-        let stuck = self.span(self.phase(Kind::Stuck, text), self.now, Who::Task(task.clone()));
-        self.stuck.insert((task.id, attempt), Span { attempt, thread, ..stuck });
-    }
-
-    fn come_back(&mut self, task: &TaskRef, attempt: u64, text: Option<Arc<str>>) {
-        let Some(stuck) = self.stuck.remove(&(task.id, attempt)) else { return };
-        let text = text.or_else(|| stuck.text.clone());
-        self.keep(Span { end: self.now, last: self.seq, text, ..stuck });
-        self.leave(task);
-    }
-
-    fn end(&mut self, task: &TaskRef, text: Option<Arc<str>>) {
-        let Some(Open { whole, phase, .. }) = self.tasks.remove(&task.id) else { return };
-        let who = Who::Task(task.clone());
-        self.finish(phase, &who);
-        let whole = self.span(Phase { text, ..whole }, self.now, who);
-        self.keep(whole);
-        self.leave(task);
+    fn end(&mut self, task: &TaskRef, event: &Event, text: Option<Arc<str>>) {
+        if let Some(Open { whole, attempts, phase, .. }) = self.tasks.remove(&task.id) {
+            self.finish(phase, event);
+            let has_failed = event.kind.level() == log::Level::Error;
+            let kind = if has_failed { Kind::GaveUp } else { Kind::Task };
+            let text = text.map(|text| match attempts {
+                0 => format!("ended: {text}").into(),
+                _ => format!("ended after attempt {attempts}: {text}").into(),
+            });
+            self.keep(Phase { kind, text, ..whole }, event, self.now);
+            self.leave(task);
+        }
     }
 
     /// The slot has no owner that anybody waits for, unless a thread still holds it.
     fn leave(&mut self, task: &TaskRef) {
-        let is_there = self.tasks.contains_key(&task.id)
-            || self.stuck.keys().any(|(stuck, _)| *stuck == task.id);
-        if let Some(slot) = task.slot.as_ref().filter(|_| !is_there) {
-            if self.owners.get(slot).is_some_and(|owner| owner.id == task.id) {
-                self.owners.remove(slot);
-            }
+        let Some(slot) = &task.slot else { return };
+        let is_stuck = self.stuck.keys().any(|(stuck, _)| *stuck == task.id);
+        let owner = self.owners.get(slot).map(|owner| owner.id);
+        if owner == Some(task.id) && !is_stuck && !self.tasks.contains_key(&task.id) {
+            self.owners.remove(slot);
         }
     }
 
     /// A moment, if the event has a text.
-    fn note(&mut self, event: &Event, who: &Who, text: Option<Arc<str>>) {
+    fn note(&mut self, event: &Event, text: Option<Arc<str>>) {
         if text.is_some() {
             let is_bad = event.kind.level() <= log::Level::Warn;
-            let kind = if is_bad { Kind::Warning } else { Kind::Note };
-            let note = self.span(self.phase(kind, text), self.now, who.clone());
-            self.keep(Span { attempt: event.kind.attempt().unwrap_or(0), ..note });
+            let note = self.phase(if is_bad { Kind::Warning } else { Kind::Note }, text);
+            let attempt = event.kind.attempt().unwrap_or(0);
+            self.keep(Phase { attempt, ..note }, event, self.now);
         }
     }
 
-    /// A wait that took no time is not worth a span.
-    fn finish(&mut self, phase: Option<Phase>, who: &Who) {
-        let is_worth_it = |it: &Phase| it.start < self.now || !matches!(who, Who::Task(_));
-        if let Some(phase) = phase.filter(is_worth_it) {
-            self.keep(self.span(phase, self.now, who.clone()));
-        }
+    /// Keeps what the event has ended.
+    fn keep(&mut self, phase: Phase, event: &Event, end: u64) {
+        let who = match (&event.task, &event.group) {
+            (Some(task), _) => Who::Task(task.clone()),
+            (None, Some(group)) => Who::Group(Arc::clone(group)),
+            (None, None) => Who::Supervisor,
+        };
+        self.push(Span { end, last: self.seq, open: false, ..phase.span(who) });
     }
 
-    fn keep(&mut self, span: Span) {
+    fn push(&mut self, span: Span) {
         if self.finished.len() >= self.capacity {
             self.finished.pop_front();
             self.evicted += 1;
@@ -344,55 +376,60 @@ impl Book {
         self.finished.push_back(span);
     }
 
-    fn span(&self, phase: Phase, end: u64, who: Who) -> Span {
-        let Phase { kind, start, first, text } = phase;
-        let (attempt, thread, last) = (0, None, self.seq);
-        Span { kind, open: false, who, attempt, thread, text, start, end, first, last }
-    }
-
     /// All spans. Those that go on end at `now`.
     pub(super) fn spans(&self, now: u64) -> Vec<Span> {
         self.finished.iter().cloned().chain(self.open_spans(now)).collect()
     }
 
     fn open_spans(&self, now: u64) -> Vec<Span> {
-        let mut spans: Vec<_> = self.stuck.values().cloned().collect();
-        for (group, phase) in &self.others {
-            let who = group.clone().map_or(Who::Supervisor, Who::Group);
-            spans.push(self.span(phase.clone(), now, who));
-        }
-        for Open { task, whole, phase, attempt, .. } in self.tasks.values() {
-            let of_task = |phase: &Phase| self.span(phase.clone(), now, Who::Task(task.clone()));
-            spans.extend(std::iter::once(whole).chain(phase).map(of_task));
-            let Some(Attempt { number, thread, runs, told }) = attempt else { continue };
-            let of_attempt = |span| Span { attempt: *number, thread: thread.clone(), ..span };
-            spans.extend(std::iter::once(runs).chain(told).map(of_task).map(of_attempt));
-        }
-        for span in &mut spans {
-            (span.open, span.end, span.last) = (true, now, u64::MAX);
-        }
-        spans
+        let others = self.others.iter().map(|(group, phase)| {
+            phase.clone().span(group.clone().map_or(Who::Supervisor, Who::Group))
+        });
+        let stuck = self.stuck.values();
+        let stuck = stuck.map(|(task, phase)| phase.clone().span(Who::Task(task.clone())));
+        let tasks = self.tasks.values().flat_map(|Open { task, group, whole, phase, .. }| {
+            let phases = [Some(whole), Some(phase), phase.told.as_deref()].into_iter().flatten();
+            let phases = phases.map(|it| it.clone().explained(group.as_ref()));
+            phases.map(|it| it.span(Who::Task(task.clone())))
+        });
+        let all = others.chain(stuck).chain(tasks);
+        all.map(|span| Span { end: now, ..span }).collect()
     }
 }
 
-/// What a member of a group waits for.
-fn turn(event: &Event) -> Option<Arc<str>> {
-    event.group.as_ref().map(|group| format!("its turn in group {group}").into())
+impl Phase {
+    const fn new(kind: Kind, text: Option<Arc<str>>, (start, first): (u64, u64)) -> Self {
+        Self { kind, attempt: 0, thread: None, text, start, first, told: None }
+    }
+
+    /// A member of a group that waits to start waits for its turn.
+    fn explained(mut self, group: Option<&Arc<str>>) -> Self {
+        if let (Kind::Starting, Some(group)) = (self.kind, group) {
+            self.text = Some(format!("its turn in group {group}").into());
+        }
+        self
+    }
+
+    fn span(self, who: Who) -> Span {
+        let Self { kind, attempt, thread, text, start, first, told: _ } = self;
+        let (open, end, last) = (true, start, u64::MAX);
+        Span { kind, open, who, attempt, thread, text, start, end, first, last }
+    }
 }
 
 /// How an attempt ended, if the event is a terminal one, and how long it ran.
-fn end_of(event: &EventKind) -> Option<(Kind, u64)> {
-    let (kind, ran) = match event {
-        EventKind::AttemptSucceeded { ran, .. } => (Kind::Succeeded, ran),
-        EventKind::AttemptCancelled { ran, .. } => (Kind::Cancelled, ran),
-        EventKind::AttemptFailed { ran, .. } => (Kind::Failed, ran),
-        EventKind::AttemptPanicked { ran, .. } => (Kind::Panicked, ran),
-        EventKind::AttemptTimedOut { ran, .. } => (Kind::TimedOut, ran),
-        EventKind::AttemptUnresponsive { ran, .. } => (Kind::Unresponsive, ran),
-        EventKind::AttemptAbandoned { ran, .. } => (Kind::Abandoned, ran),
-        _ => return None,
-    };
-    Some((kind, nanos(*ran)))
+fn end_of(event: &EventKind) -> Option<(Kind, Duration)> {
+    use EventKind as E;
+    match event {
+        E::AttemptSucceeded { ran, .. } => Some((Kind::Succeeded, *ran)),
+        E::AttemptCancelled { ran, .. } => Some((Kind::Cancelled, *ran)),
+        E::AttemptFailed { ran, .. } => Some((Kind::Failed, *ran)),
+        E::AttemptPanicked { ran, .. } => Some((Kind::Panicked, *ran)),
+        E::AttemptTimedOut { ran, .. } => Some((Kind::TimedOut, *ran)),
+        E::AttemptUnresponsive { ran, .. } => Some((Kind::Unresponsive, *ran)),
+        E::AttemptAbandoned { ran, .. } => Some((Kind::Abandoned, *ran)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -400,7 +437,6 @@ mod tests {
     use super::*;
     use crate::vocabulary::policy::AdmissionPolicy;
     use std::mem::size_of;
-    use std::time::Duration;
 
     /// What the documentation of `Timeline::capacity` says, and nothing for tasks that are over.
     #[test]

@@ -16,10 +16,13 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
     let mut text = match kind {
         E::AttemptFailed { error, .. }
         | E::AttemptPanicked { error, .. }
-        | E::AttemptCancelled { error: Some(error), .. }
         | E::AttemptTimedOut { error: Some(error), .. }
         | E::AttemptUnresponsive { error: Some(error), .. }
         | E::AttemptReturned { error: Some(error), .. } => error.to_string(),
+        E::AttemptCancelled { told, error, .. } => {
+            let told = told.map_or_else(|| "on purpose".to_owned(), |told| told.to_string());
+            error.as_ref().map_or_else(|| told.clone(), |error| format!("{told}, {error}"))
+        }
         E::TaskEnded { outcome: Outcome::Completed } => return None,
         E::TaskEnded { outcome } => outcome.to_string(),
         E::StallReport { stall, .. } => stall.of_attempt(),

@@ -76,7 +76,8 @@ let from = 0, to = Math.max(1, D.to - D.from), scroll = 0, rows = [], width = 0,
 const all = [from, to];
 
 function say(it) {
-  if (it.kind.shape === DIAMOND) return (it.name ? it.name + " " : "") + it.text;
+  const isSaid = it.kind.shape === DIAMOND || it.kind.shape === FRAME && it.text;
+  if (isSaid) return (it.name ? it.name + " " : "") + it.text;
   const who = it.name ? it.name + (it.attempt ? ` attempt ${it.attempt}` : "") + ": " : "";
   const until = it.kind.shape === HATCHED && !it.open ? `, until ${clock(it.end)}` : "";
   return who + it.kind.label + until + (it.text ? `: ${it.text}` : "");
@@ -162,6 +163,12 @@ function drawRow(row, y) {
     g.fillRect(left, y + top, w, tall);
     if (kind.isTrouble) g.strokeRect(left, y + top, w, tall);
     if (w > 12 && kind.depth === 1) write(slice(i), row, left, y, w);
+    if (kind.shape === FRAME && kind.isTrouble) {
+      let next = i + 1;
+      while (next < first[row.row + 1] && startOf(next) < end) next++;
+      const right = x(end) + 4, room = (next < first[row.row + 1] ? x(startOf(next)) : width) - right;
+      g.fillStyle = "#a11"; g.fillText(fit(slice(i).text, Math.floor(room / 5.9)), right, y + 10.5);
+    }
   }
   for (const [left, kind] of above) { g.fillStyle = kind.colour; g.fillRect(left - 1, y + 2, 3, 16); }
   g.restore();
@@ -175,8 +182,10 @@ function said(it, row, room) {
   if (most.length <= room) return most;
   const least = `${who}${it.attempt} `;
   const less = !it.attempt ? who + (text || label) : (least + label).length <= room ? least + what : who || "" + it.attempt;
-  return less.length <= room ? less : room > 3 ? less.slice(0, room - 1) + "…" : "";
+  return fit(less, room);
 }
+
+const fit = (text, room) => text.length <= room ? text : room > 3 ? text.slice(0, room - 1) + "…" : "";
 
 function write(it, row, left, y, w) {
   const text = said(it, row, Math.floor((w - 6) / 5.9));

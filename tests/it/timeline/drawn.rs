@@ -110,11 +110,12 @@ fn a_group_is_drawn_with_who_restarted_and_stopped_it() {
 #[test]
 fn a_member_waits_for_its_turn() {
     let mut feed = Feed::new(1);
+    let told = Some(CancelReason::Group);
     for (at, kind) in [
         (0, submitted()),
         (0, EventKind::Admitted),
         (5, starting(1, "w1")),
-        (8, EventKind::AttemptCancelled { attempt: 1, ran: ms(3), told: None, error: None }),
+        (8, EventKind::AttemptCancelled { attempt: 1, ran: ms(3), told, error: None }),
         (12, starting(2, "w1")),
     ] {
         let mut event = feed.event(at, kind);
@@ -126,6 +127,8 @@ fn a_member_waits_for_its_turn() {
     let times: Vec<_> = waits.iter().map(|it| (it.start / 1_000_000, it.end / 1_000_000)).collect();
     assert_eq!(times, [(0, 5), (8, 12)]);
     assert!(waits.iter().all(|it| it.text() == "its turn in group line"), "{waits:?}");
+    let cancelled = slices.iter().find(|it| it.label == "cancelled").unwrap();
+    assert_eq!(cancelled.text(), "group", "why it was cancelled");
 }
 
 #[test]
@@ -167,7 +170,9 @@ fn the_picture_lists_what_went_wrong_with_its_time_and_its_reason() {
     feed.begin(260, 1, "w2");
     feed.say(300, 0, starting(2, "w1"));
     feed.say(350, 1, abandoned(1, 90, false));
-    feed.say(360, 0, succeeded(2, 60));
+    feed.say(360, 0, failed(2, 60));
+    feed.say(400, 0, EventKind::TaskEnded { outcome: Outcome::Failed { error: "boom".into() } });
+    feed.say(900, 1, returned(1));
     let mut picture = Vec::new();
     feed.log.write_svg(&mut picture).unwrap();
     let picture = String::from_utf8(picture).unwrap();
@@ -178,8 +183,11 @@ fn the_picture_lists_what_went_wrong_with_its_time_and_its_reason() {
     let expected = [
         format!("0.250 s task 0#{} attempt 1: failed: boom", ids[0]),
         format!("0.350 s task 1#{} attempt 1: {STUCK}: told: timeout", ids[1]),
+        format!("0.360 s task 0#{} attempt 2: failed: boom", ids[0]),
+        format!("0.400 s task 0#{}: ended after attempt 2: failed: boom", ids[0]),
     ];
     assert_eq!(lines, expected);
+    assert!(picture.contains(">ended after attempt 2: failed: boom</text>"), "in its row, too");
 }
 
 /// The parts of an XML text are closed in their order, and its attributes are quoted.

@@ -248,7 +248,7 @@ fn a_year_is_exact_and_a_moment_is_visible() {
     let mut picture = Vec::new();
     feed.log.write_svg(&mut picture).unwrap();
     let picture = String::from_utf8(picture).unwrap();
-    let (task, attempt) = (r##"height="20" fill="#e4e9f0""##, r##"height="14" fill="#55a868""##);
+    let (task, attempt) = (r##"height="20" fill="#e9edf2""##, r##"height="14" fill="#55a868""##);
     for it in [task, attempt] {
         let shown = picture.lines().filter(|line| line.contains(it));
         assert!(shown.clone().count() >= 1, "{picture}");

@@ -345,8 +345,9 @@ macro_rules! setters {
             ///
             /// The watchdog looks four times in each `max_silence`, from the moment a thread takes
             /// the attempt up, and at all attempts with the same `max_silence` together. An attempt
-            /// is silent after four looks in a row without a sign of life, so after `max_silence`
-            /// and before 1.25 times that. On a suspended or starved machine the watchdog looks
+            /// is silent after four looks in a row without a sign of life, so between 1 and 1.25
+            /// times `max_silence` after the last one, or an eighth earlier at most if the look
+            /// that saw it was late. On a suspended or starved machine the watchdog looks
             /// less often, too, so it raises no false alarm. It wakes nothing up unless a watched
             /// attempt runs. `max_silence` must be at least 4 ms. Default: `None`, no watchdog.
             ///

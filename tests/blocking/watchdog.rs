@@ -164,8 +164,10 @@ fn silence_is_allowed_while_the_guard_is_held_and_no_longer_than_said() {
         EventKind::AttemptUnresponsive { ran, .. } => ran,
         other => panic!("{other:?}"),
     };
-    assert!(ran(&allowed) >= ms(265), "{:?}", ran(&allowed));
-    assert!(ran(&brief) >= ms(45), "{:?}", ran(&brief));
+    // What was allowed, and the span of the watchdog without the period in which the last sign was
+    // seen and an eighth for how late that was.
+    assert!(ran(&allowed) >= ms(250 + 12), "{:?}", ran(&allowed));
+    assert!(ran(&brief) >= ms(30 + 12), "{:?}", ran(&brief));
 }
 
 #[test]

@@ -340,6 +340,17 @@ fn snapshots(harness: &Harness) {
                 snapshot
             },
         );
+        let busy = (0..harness.scaled(51)).filter_map(|_| {
+            work::settle();
+            let before = work::time_on_core("ctl-")?;
+            drop(handle.snapshot().expect("it runs"));
+            work::settle();
+            work::time_on_core("ctl-")?.checked_sub(before)
+        });
+        let busy: Vec<_> = busy.collect();
+        if !busy.is_empty() {
+            harness::report("  the controller is busy (Linux)", 1, busy);
+        }
     }
 }
 

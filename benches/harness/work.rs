@@ -110,6 +110,20 @@ pub(crate) fn settle() {
     let _ = never::<()>().recv_timeout(Duration::from_micros(200));
 }
 
+/// How long the threads whose names begin like this have run; `None` if the system does not say.
+pub(crate) fn time_on_core(name: &str) -> Option<Duration> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten().map(|it| it.path());
+    let is_named = |path: &std::path::Path| {
+        let found = std::fs::read_to_string(path.join("comm"));
+        found.is_ok_and(|found| found.starts_with(name))
+    };
+    let ran = threads.filter(|path| is_named(path)).filter_map(|path| {
+        let times = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        times.split(' ').next()?.parse().ok()
+    });
+    Some(ran.map(Duration::from_nanos).sum())
+}
+
 /// Wants all spans and events of the crate `tracing`, and does nothing with them.
 #[cfg(feature = "tracing")]
 pub(crate) struct All;

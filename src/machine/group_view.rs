@@ -50,10 +50,4 @@ impl Machine {
             && !matches!(group.mode, Mode::Stopping { .. })
             && ((released_later && !own.ready) || ends_later)
     }
-
-    /// The group of a member, and its phase.
-    pub(crate) fn phase_of(&self, key: TaskKey) -> Option<(GroupAddr, usize)> {
-        let (group, member) = self.groups.member(self.tasks.get(key)?)?;
-        Some((group.addr, member.phase as usize))
-    }
 }

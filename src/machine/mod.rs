@@ -37,8 +37,8 @@
 //! tables, `due` the time of the next attempt, `table` the memory of the tasks, `list`, `line` and
 //! `timer` the queues, `roster` the groups, `ending` the table of how attempts end, `admission`,
 //! `class`, `attempt`, `by_hand`, `watch`, `abandon`, `closing`, `group`, `drain` and `stop` the
-//! rules, `group_view` what groups show. `pool`, the arithmetic of worker threads, is a separate
-//! machine that sees only counts.
+//! rules, `group_view` and `view` what groups and snapshots show. `pool`, the arithmetic of worker
+//! threads, is a separate machine that sees only counts.
 
 mod abandon;
 mod admission;
@@ -50,6 +50,7 @@ mod drain;
 mod group;
 mod group_view;
 mod stop;
+mod view;
 mod watch;
 
 mod step;
@@ -76,6 +77,7 @@ pub(crate) use ending::{End, Ending, Finality};
 pub(crate) use input::{GroupSubmission, Input, Submission};
 pub(crate) use step::Machine;
 pub(crate) use task::{Health, State, Task};
+pub(crate) use view::View;
 
 #[cfg(test)]
 pub(crate) mod tests;

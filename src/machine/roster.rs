@@ -260,6 +260,12 @@ impl Groups {
         self.entries.iter()
     }
 
+    /// The members of all groups, with their phases.
+    pub(super) fn members(&self) -> impl Iterator<Item = (TaskAddr, u32)> + '_ {
+        let members = self.iter().flat_map(|group| &group.members);
+        members.map(|member| (member.task, member.phase))
+    }
+
     pub(super) fn touch_all(&mut self) {
         for group in self.entries.iter() {
             self.touched.insert(group.addr.key, ());

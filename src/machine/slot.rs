@@ -1,8 +1,9 @@
 //! One slot: its owner and its queue.
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use super::list::List;
+use super::table::SharedTable;
 use crate::vocabulary::id::{SlotKey, TaskKey};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,23 +24,27 @@ impl Slot {
 
 /// All slots, by key. The runtime chooses dense keys; a key that was never used is a vacant slot.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slots(Vec<Slot>);
+pub(crate) struct Slots(SharedTable<Slot>);
 
 impl Slots {
     pub(crate) fn get(&self, key: SlotKey) -> Slot {
-        self.0.get(key.0 as usize).copied().unwrap_or_default()
+        self.0.get(key.0).copied().unwrap_or_default()
     }
 
     /// The slot of a key; makes room for it if the key is new.
     pub(super) fn get_mut(&mut self, key: SlotKey) -> &mut Slot {
-        let at = key.0 as usize;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, Slot::default());
+        if self.0.get(key.0).is_none() {
+            self.0.insert(key.0, Slot::default());
         }
-        &mut self.0[at]
+        self.0.get_mut(key.0).expect("it is there now")
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
-        (0..).map(SlotKey).zip(&self.0)
+        (0..self.0.end()).filter_map(|key| Some((SlotKey(key), self.0.get(key)?)))
+    }
+
+    pub(super) fn share(&mut self) -> Arc<SharedTable<Slot>> {
+        self.0.share()
     }
 }

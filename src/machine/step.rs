@@ -229,6 +229,7 @@ impl Machine {
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the
     /// grace, or the expiry.
+    #[cfg(test)]
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)
     }

@@ -1,13 +1,17 @@
-//! A table with dense keys that grows in small blocks, so that no entry ever moves and little room
-//! is unused.
+//! Tables with dense keys that grow in small blocks, so that no entry ever moves and little room is
+//! unused.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
-    blocks: Vec<Box<[Option<T>; BLOCK]>>,
+    /// A block that has never had a value is `None`.
+    blocks: Vec<Option<Box<Block<T>>>>,
 }
+
+type Block<T> = [Option<T>; BLOCK];
 
 /// The block is small, for programs with few tasks and little memory.
 const BLOCK: usize = 16;
@@ -17,36 +21,145 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
         let (block, place) = split(key);
         while self.blocks.len() <= block {
-            self.blocks.push(Box::new(core::array::from_fn(|_| None)));
+            self.blocks.push(None);
         }
-        self.blocks[block][place].replace(value)
+        let block = self.blocks[block].get_or_insert_with(|| Box::new([(); BLOCK].map(|()| None)));
+        block[place].replace(value)
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
         let (block, place) = split(key);
-        self.blocks.get_mut(block)?[place].take()
+        self.blocks.get_mut(block)?.as_mut()?[place].take()
     }
 
     pub(crate) fn get(&self, key: u32) -> Option<&T> {
         let (block, place) = split(key);
-        self.blocks.get(block)?[place].as_ref()
+        self.block(block)?[place].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
         let (block, place) = split(key);
-        self.blocks.get_mut(block)?[place].as_mut()
-    }
-
-    /// The values from this key on, in the order of their keys.
-    pub(crate) fn iter_from(&self, key: u32) -> impl Iterator<Item = &T> {
-        let (block, place) = split(key);
-        let own = self.blocks.get(block).into_iter().flat_map(move |own| own[place..].iter());
-        own.chain(self.blocks.iter().skip(block + 1).flat_map(|it| it.iter())).flatten()
+        self.blocks.get_mut(block)?.as_mut()?[place].as_mut()
     }
 
     /// All values, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.blocks.iter().flat_map(|block| block.iter().flatten())
+        self.blocks.iter().flatten().flat_map(|block| block.iter().flatten())
+    }
+
+    fn block(&self, block: usize) -> Option<&Block<T>> {
+        self.blocks.get(block)?.as_deref()
+    }
+}
+
+/// A table that can be read elsewhere as it was at one moment. To share it takes no longer for many
+/// values than for few: whoever changes a value while its block is still read copies the block
+/// first.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedTable<T> {
+    own: Table<T>,
+    /// Has the blocks that are missing in `own`.
+    shared: Option<Arc<Self>>,
+}
+
+impl<T> SharedTable<T> {
+    pub(crate) fn get(&self, key: u32) -> Option<&T> {
+        let (block, place) = split(key);
+        self.block(block)?[place].as_ref()
+    }
+
+    /// The values from this key on, in the order of their keys.
+    pub(crate) fn iter_from(&self, key: u32) -> impl Iterator<Item = &T> {
+        let (first, place) = split(key);
+        let blocks = (first..self.own.blocks.len()).map(move |block| {
+            let skipped = if block == first { place } else { 0 };
+            self.block(block).map_or(&[][..], |block| &block[skipped..])
+        });
+        blocks.flatten().flatten()
+    }
+
+    /// All values, in the order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.iter_from(0)
+    }
+
+    /// A number above all keys.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.own.blocks.len() * BLOCK).unwrap_or(u32::MAX)
+    }
+
+    fn block(&self, block: usize) -> Option<&Block<T>> {
+        self.own.block(block).or_else(|| self.shared.as_ref()?.block(block))
+    }
+
+    /// Takes back what nobody reads any longer.
+    fn take_back(&mut self) {
+        while let Some(shared) = self.shared.take() {
+            match Arc::try_unwrap(shared) {
+                Ok(back) => {
+                    for (own, back) in self.own.blocks.iter_mut().zip(back.own.blocks) {
+                        if own.is_none() {
+                            *own = back;
+                        }
+                    }
+                    self.shared = back.shared;
+                }
+                Err(shared) => {
+                    self.shared = Some(shared);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl<T: Clone> SharedTable<T> {
+    /// The table as it is now.
+    pub(crate) fn share(&mut self) -> Arc<Self> {
+        self.take_back();
+        let blocks = self.own.blocks.iter().map(|_| None).collect();
+        let own = core::mem::replace(&mut self.own, Table { blocks });
+        let shared = Arc::new(Self { own, shared: self.shared.take() });
+        self.shared = Some(Arc::clone(&shared));
+        shared
+    }
+
+    pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
+        self.changeable(key).insert(key, value)
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
+        self.changeable(key).remove(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
+        self.changeable(key).get_mut(key)
+    }
+
+    /// The table with the block of this key.
+    fn changeable(&mut self, key: u32) -> &mut Table<T> {
+        if self.shared.is_some() {
+            self.own_block(key);
+        }
+        &mut self.own
+    }
+
+    #[cold]
+    fn own_block(&mut self, key: u32) {
+        self.take_back();
+        let (block, _) = split(key);
+        if self.own.block(block).is_none() {
+            let copy = self.block(block).cloned().map(Box::new);
+            if let (Some(own), Some(copy)) = (self.own.blocks.get_mut(block), copy) {
+                *own = Some(copy);
+            }
+        }
+    }
+}
+
+impl<T> Default for SharedTable<T> {
+    fn default() -> Self {
+        Self { own: Table::default(), shared: None }
     }
 }
 
@@ -73,9 +186,6 @@ mod tests {
             assert_eq!(table.insert(key, key), None);
         }
         assert_eq!(table.iter().copied().collect::<Vec<_>>(), vec![0, 15, 16, 1000]);
-        let from = |key| table.iter_from(key).copied().collect::<Vec<_>>();
-        assert_eq!((from(0), from(15)), (vec![0, 15, 16, 1000], vec![15, 16, 1000]));
-        assert_eq!((from(17), from(1001), from(u32::MAX)), (vec![1000], vec![], vec![]));
         *table.get_mut(15).expect("it was put there") = 7;
         assert_eq!(
             (table.insert(15, 8), table.remove(15), table.remove(15)),
@@ -85,5 +195,51 @@ mod tests {
         assert_eq!(table.get_mut(u32::MAX), None);
         assert_eq!(table.remove(u32::MAX), None);
         assert_eq!(table.iter().count(), 3);
+    }
+    fn values(table: &SharedTable<u32>) -> Vec<u32> {
+        table.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_shared_table_is_read_as_it_was() {
+        let mut table = SharedTable::default();
+        for key in [0, 15, 16, 1000] {
+            table.insert(key, key);
+        }
+        let from = |key| table.iter_from(key).copied().collect::<Vec<_>>();
+        assert_eq!((from(0), from(15)), (vec![0, 15, 16, 1000], vec![15, 16, 1000]));
+        assert_eq!((from(17), from(1001), from(u32::MAX)), (vec![1000], vec![], vec![]));
+
+        let first = table.share();
+        *table.get_mut(15).expect("it was put there") = 7;
+        assert_eq!((table.insert(17, 17), table.remove(1000)), (None, Some(1000)));
+        let second = table.share();
+        assert_eq!((table.remove(0), table.insert(2000, 2000)), (Some(0), None));
+        assert_eq!(values(&first), vec![0, 15, 16, 1000]);
+        assert_eq!(values(&second), vec![0, 7, 16, 17]);
+        assert_eq!(values(&table), vec![7, 16, 17, 2000]);
+        assert_eq!((first.get(0), second.get(15), table.get(16)), (Some(&0), Some(&7), Some(&16)));
+        drop(first);
+        assert_eq!((values(&second), values(&table)), (vec![0, 7, 16, 17], vec![7, 16, 17, 2000]));
+    }
+
+    #[test]
+    fn what_nobody_reads_any_longer_is_neither_kept_nor_copied() {
+        let value = Arc::new(());
+        let mut table = SharedTable::default();
+        for key in 0..40 {
+            table.insert(key, Arc::clone(&value));
+        }
+        for _ in 0..3 {
+            drop(table.share());
+        }
+        assert_eq!(Arc::strong_count(&value), 41);
+        let shared = table.share();
+        table.remove(0);
+        assert_eq!(Arc::strong_count(&value), 41 + BLOCK - 1, "one block was copied");
+        drop(shared);
+        table.remove(20);
+        assert!(table.shared.is_none());
+        assert_eq!(Arc::strong_count(&value), 41 - 2);
     }
 }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::ending::{End, Finality};
-use super::table::Table;
+use super::table::SharedTable;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
@@ -428,7 +428,7 @@ impl Task {
 /// All tasks, by key. The runtime chooses dense keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
-    entries: Table<Task>,
+    entries: SharedTable<Task>,
     len: u32,
     /// How often rules visited a task: what a step costs.
     #[cfg(test)]
@@ -470,6 +470,10 @@ impl Tasks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.entries.iter()
+    }
+
+    pub(super) fn share(&mut self) -> Arc<SharedTable<Task>> {
+        self.entries.share()
     }
 }
 

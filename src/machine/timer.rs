@@ -37,6 +37,11 @@ impl Timers {
         self.position(key).map_or(Time::NEVER, |at| self.heap[at].due)
     }
 
+    /// All timers, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, Time)> + '_ {
+        self.heap.iter().map(|timer| (timer.key, timer.due))
+    }
+
     /// Sets the task's timer; `NEVER` clears it.
     pub(super) fn set(&mut self, key: TaskKey, due: Time) {
         if due.is_never() {

@@ -89,6 +89,11 @@ impl Required {
         self.tasks.contains(&id)
     }
 
+    /// In order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.keys().copied()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &RequiredTask> {
         self.tasks.values()
     }

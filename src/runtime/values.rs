@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::notice::error_or_text;
-use crate::machine::table::Table;
+use crate::machine::table::{SharedTable, Table};
 use crate::output::error::TaskError;
+use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
 use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
@@ -14,7 +15,7 @@ use crate::task::cell::{Allowance, Cell, Load};
 use crate::task::class_names::ClassNames;
 use crate::task::envelope::{Entry, OnRefusal};
 use crate::task::fact::Returned;
-use crate::task::record::{Promise, Record};
+use crate::task::record::Record;
 use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
@@ -23,15 +24,12 @@ use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
 
-/// What the runtime keeps of one task.
+/// What the runtime keeps of one task, but for its body. Snapshots read it elsewhere.
+#[derive(Clone)]
 pub(super) struct Belongings {
-    promise: Promise,
-    /// The whole spec, until the submission is decided.
-    spec: Option<TaskSpec>,
+    record: Arc<Record>,
     pub(super) on_refusal: OnRefusal,
     pub(super) plan: Arc<Plan>,
-    /// The body, while it is neither in a cell nor with a worker.
-    body: Option<Body>,
     /// The cell of the latest attempt.
     pub(super) cell: Option<Arc<Cell>>,
     /// The error that the latest attempt returned, if any.
@@ -44,14 +42,29 @@ pub(super) struct Belongings {
     pub(super) stall: Option<Box<Stall>>,
 }
 
+/// What is kept of a task's body.
+pub(super) enum Kept {
+    /// The whole spec, until the submission is decided.
+    Spec(TaskSpec),
+    /// The body, while it is neither in a cell nor with a worker.
+    Body(Option<Body>),
+}
+
+impl Kept {
+    fn take_body(&mut self) -> Option<Body> {
+        match self {
+            Self::Body(body) => body.take(),
+            Self::Spec(_) => None,
+        }
+    }
+}
+
 impl Belongings {
-    fn new(entry: Entry, plan: Arc<Plan>) -> Self {
+    fn new(record: Arc<Record>, on_refusal: OnRefusal, plan: Arc<Plan>) -> Self {
         Self {
-            promise: entry.promise,
-            spec: Some(entry.spec),
-            on_refusal: entry.on_refusal,
+            record,
+            on_refusal,
             plan,
-            body: None,
             cell: None,
             error: None,
             last_failure: None,
@@ -61,7 +74,7 @@ impl Belongings {
     }
 
     pub(super) fn record(&self) -> &Arc<Record> {
-        &self.promise.0
+        &self.record
     }
 
     pub(super) fn task_ref(&self) -> TaskRef {
@@ -69,28 +82,39 @@ impl Belongings {
     }
 
     /// Passes the decision on. A refused spec goes back with it, if the caller waits for that.
-    pub(super) fn decide(&mut self, decision: Decision) {
-        let mut spec = self.spec.take();
+    pub(super) fn decide(&mut self, kept: &mut Kept, decision: Decision) {
         let refused = matches!(decision, Decision::Rejected(_));
         let gives_back = refused && self.on_refusal == OnRefusal::GiveBack;
-        let back = if gives_back { spec.take() } else { None };
-        if let Some(mut spec) = spec {
-            self.dedicated = spec.take_dedicated();
-            self.body = spec.into_body();
-        }
-        self.record().decide(decision, back);
+        let spec = match std::mem::replace(kept, Kept::Body(None)) {
+            Kept::Spec(spec) => Some(spec),
+            Kept::Body(body) => {
+                *kept = Kept::Body(body);
+                None
+            }
+        };
+        let back = match spec {
+            Some(mut spec) if !gives_back => {
+                self.dedicated = spec.take_dedicated();
+                *kept = Kept::Body(spec.into_body());
+                None
+            }
+            spec => spec,
+        };
+        self.record.decide(decision, back);
     }
 
     /// Puts the body into the cell of a new attempt.
     pub(super) fn load(
         &mut self,
+        kept: &mut Kept,
         attempt: AttemptAddr,
         class_index: Option<ClassIndex>,
         failures: u32,
     ) -> Arc<Cell> {
-        let body = self.body.take().expect("a body that runs again is kept");
+        let body = kept.take_body().expect("a body that runs again is kept");
         // A share of it stays for a retry beside this attempt.
-        self.body = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
+        let share = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
+        *kept = Kept::Body(share);
         let Plan { timeout, max_timeout, ready_within, .. } = *self.plan;
         let load = Load {
             body,
@@ -106,10 +130,10 @@ impl Belongings {
     }
 
     /// Takes the attempt back, unless a thread has claimed it.
-    pub(super) fn revoke(&mut self) -> Option<RevokeAnswer> {
+    pub(super) fn revoke(&self, kept: &mut Kept) -> Option<RevokeAnswer> {
         match self.cell.as_ref()?.revoke() {
             Ok(load) => {
-                self.body = Some(load.body);
+                *kept = Kept::Body(Some(load.body));
                 Some(RevokeAnswer::Revoked)
             }
             Err(claimed_at) => Some(RevokeAnswer::AlreadyClaimed(claimed_at)),
@@ -123,32 +147,37 @@ impl Belongings {
     }
 
     /// Takes the error and the body of a returned attempt back. True if there is no body left.
-    pub(super) fn take_home(&mut self, returned: &mut Returned) -> bool {
+    pub(super) fn take_home(&mut self, kept: &mut Kept, returned: &mut Returned) -> bool {
         self.error = returned.error.take();
         // A share of it may have been kept for a retry beside this attempt.
-        self.body = returned.body.take().or_else(|| self.body.take());
+        let body = returned.body.take().or_else(|| kept.take_body());
+        let none = body.is_none();
+        *kept = Kept::Body(body);
         // A waiting task does not keep the cell of its last attempt.
         self.cell = None;
-        self.body.is_none()
+        none
     }
 
     /// Puts the body into the cell of a closing.
     pub(super) fn close(
         &mut self,
+        kept: &mut Kept,
         attempt: AttemptAddr,
         reason: CancelReason,
     ) -> Option<Arc<Cell>> {
-        let record = Arc::clone(self.record());
-        let cell = Arc::new(Cell::closing(record, attempt, self.body.take()?, reason));
+        let record = Arc::clone(&self.record);
+        let cell = Arc::new(Cell::closing(record, attempt, kept.take_body()?, reason));
         self.cell = Some(Arc::clone(&cell));
         self.stall = None;
         Some(cell)
     }
 }
 
-/// All belongings, under the keys that the machine uses, and the names of slots.
+/// All belongings, under the keys that the machine uses, and the names of slots. A task that is
+/// removed without an outcome is lost.
 pub(super) struct Values {
-    belongings: Table<Belongings>,
+    belongings: SharedTable<Belongings>,
+    bodies: Table<Kept>,
     /// The lowest number above all keys in use.
     next: u32,
     free: Vec<u32>,
@@ -159,7 +188,8 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn new(defaults: Settings, grace: Duration) -> Self {
         Self {
-            belongings: Table::default(),
+            belongings: SharedTable::default(),
+            bodies: Table::default(),
             next: 0,
             free: Vec::new(),
             slots: Names::default(),
@@ -169,30 +199,42 @@ impl Values {
 
     /// Takes a submission in, and gives it a key.
     pub(super) fn insert(&mut self, entry: Entry) -> (TaskAddr, Arc<Plan>) {
-        let classes = &entry.promise.0.door.classes;
-        let plan = self.plans.of(&entry.spec, classes);
+        let Entry { spec, promise, on_refusal } = entry;
+        let record = promise.take_over();
+        let plan = self.plans.of(&spec, &record.door.classes);
         let key = self.free.pop().unwrap_or_else(|| {
             self.next += 1;
             self.next - 1
         });
-        let record = &entry.promise.0;
         let task = TaskAddr { key: TaskKey(key), id: record.id };
         record.set_key(task.key);
-        self.belongings.insert(key, Belongings::new(entry, Arc::clone(&plan)));
+        self.belongings.insert(key, Belongings::new(record, on_refusal, Arc::clone(&plan)));
+        self.bodies.insert(key, Kept::Spec(spec));
         (task, plan)
     }
 
     pub(super) fn remove(&mut self, task: TaskAddr) {
-        let Some(mut belongings) = self.belongings.remove(task.key.0) else { return };
+        let Some(belongings) = self.belongings.remove(task.key.0) else { return };
+        belongings.record.end(Outcome::Lost);
         self.free.push(task.key.0);
+        let body = self.bodies.remove(task.key.0).and_then(|mut kept| kept.take_body());
         // What runs no code need not go to another thread.
-        if let Some(body) = belongings.body.take().filter(|_| !belongings.plan.needs_drop) {
+        if let Some(body) = body.filter(|_| !belongings.plan.needs_drop) {
             body.drop_here();
         }
     }
 
+    /// Takes all out that are left; they have no outcome yet unless they were given one.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Belongings> + '_ {
-        (0..self.next).filter_map(|key| self.belongings.remove(key))
+        (0..self.next).filter_map(|key| {
+            self.bodies.remove(key);
+            self.belongings.remove(key)
+        })
+    }
+
+    /// All belongings as they are now, to be read elsewhere.
+    pub(super) fn share(&mut self) -> Arc<SharedTable<Belongings>> {
+        self.belongings.share()
     }
 
     pub(super) fn get(&self, key: TaskKey) -> Option<&Belongings> {
@@ -203,6 +245,10 @@ impl Values {
         self.belongings.get_mut(key.0)
     }
 
+    pub(super) fn with_body(&mut self, key: TaskKey) -> Option<(&mut Belongings, &mut Kept)> {
+        self.belongings.get_mut(key.0).zip(self.bodies.get_mut(key.0))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Belongings> {
         self.belongings.iter()
     }
@@ -211,6 +257,14 @@ impl Values {
     pub(super) fn cell(&self, attempt: AttemptAddr) -> Option<&Arc<Cell>> {
         let cell = self.get(attempt.task.key)?.cell.as_ref()?;
         (cell.attempt == attempt).then_some(cell)
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        for belongings in self.belongings.iter() {
+            belongings.record.end(Outcome::Lost);
+        }
     }
 }
 
@@ -263,9 +317,5 @@ impl Names {
 
     pub(super) fn key(&self, name: &str) -> Option<u32> {
         self.keys.get(name).copied()
-    }
-
-    pub(super) fn name(&self, key: u32) -> Option<&Arc<str>> {
-        self.names.get(key as usize)?.as_ref()
     }
 }

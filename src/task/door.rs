@@ -170,7 +170,7 @@ impl Door {
         }
         let Some(id) = self.draw_ids(1, is_own) else { return Err(NotTaken::Closed(spec)) };
         let first = Entry::new(self, id, spec, refused);
-        let record = Arc::clone(&first.promise.0);
+        let record = Arc::clone(first.promise.record());
         self.put(first, None, policy, when_full)
             .map(|()| record)
             .map_err(|not_taken| not_taken.map(|envelope| envelope.first.spec))
@@ -196,7 +196,7 @@ impl Door {
         let rest: Vec<_> = entries.collect();
 
         let all = std::iter::once(&first).chain(&rest);
-        let records = all.map(|entry| Arc::clone(&entry.promise.0)).collect();
+        let records = all.map(|entry| Arc::clone(entry.promise.record())).collect();
         let rest = Some(Box::new(Rest { entries: rest, group }));
         self.put(first, rest, policy, WhenFull::Wait)
             .map(|()| records)

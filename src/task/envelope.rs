@@ -61,7 +61,7 @@ impl Entry {
             Some(group) => record.in_group(group),
             None => record,
         };
-        Self { spec, promise: Promise(Arc::new(record)), on_refusal }
+        Self { spec, promise: Promise::new(record), on_refusal }
     }
 
     /// Refuses the submission, because the door was closed.
@@ -69,14 +69,14 @@ impl Entry {
         let Self { spec, promise, on_refusal } = self;
         let why = Rejection::ShuttingDown;
         let back = (on_refusal == OnRefusal::GiveBack).then_some(spec);
-        promise.0.decide(Decision::Rejected(why), back);
-        promise.0.end(Outcome::Rejected(why));
+        promise.record().decide(Decision::Rejected(why), back);
+        promise.record().end(Outcome::Rejected(why));
     }
 }
 
 impl Envelope {
     pub(super) fn first_id(&self) -> u64 {
-        self.first.promise.0.id.raw()
+        self.first.promise.record().id.raw()
     }
 
     /// The number of submissions in it.
@@ -90,7 +90,7 @@ impl Envelope {
     }
 
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.entries().map(|entry| Arc::clone(&entry.promise.0.name)).collect()
+        self.entries().map(|entry| Arc::clone(&entry.promise.record().name)).collect()
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

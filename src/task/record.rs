@@ -338,11 +338,28 @@ impl Drop for Record {
 
 /// The duty to give a record its outcome: if the promise is dropped before that, the outcome is
 /// `Lost`.
-pub(crate) struct Promise(pub(crate) Arc<Record>);
+pub(crate) struct Promise(Option<Arc<Record>>);
+
+impl Promise {
+    pub(crate) fn new(record: Record) -> Self {
+        Self(Some(Arc::new(record)))
+    }
+
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        self.0.as_ref().expect("it has its record until it is taken over")
+    }
+
+    /// Somebody else has the duty now.
+    pub(crate) fn take_over(mut self) -> Arc<Record> {
+        self.0.take().expect("it is taken over once")
+    }
+}
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.0.end(Outcome::Lost);
+        if let Some(record) = &self.0 {
+            record.end(Outcome::Lost);
+        }
     }
 }
 

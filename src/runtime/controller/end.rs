@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Controller, ReleasedAttempts};
-use crate::machine::{Input, State};
+use super::{Belongings, Controller, ReleasedAttempts};
+use crate::machine::{Input, State, Task};
 use crate::output::hook::RunningHook;
 use crate::output::outcome::Outcome;
 use crate::output::report::{AbandonedAttempt, RunReport};
@@ -91,6 +91,7 @@ impl Controller {
         for belongings in self.values.drain() {
             if belongings.record().outcome().is_none() {
                 self.tally.count(&Outcome::Lost, false, 0, &belongings);
+                belongings.record().end(Outcome::Lost);
             }
         }
         self.released = ReleasedAttempts::default();
@@ -114,17 +115,14 @@ impl Controller {
     }
 
     /// Everything that outlived its grace and still runs.
-    pub(super) fn abandoned(&self) -> Vec<AbandonedAttempt> {
-        let held = self.machine.tasks().iter().filter_map(|task| {
-            let belongings = self.values.get(task.addr.key)?;
-            let (cell, stall) = (belongings.cell.as_ref()?, belongings.stall.clone());
-            let told = match task.state {
-                State::Abandoned { told, .. } => told,
-                State::Closing(closing) if closing.stuck => cell.reason()?,
-                _ => return None,
-            };
-            Some(entry(belongings.task_ref(), cell, told, task.since, stall))
-        });
+    fn abandoned(&self) -> Vec<AbandonedAttempt> {
+        let held = self.machine.tasks().iter();
+        let held = held.filter_map(|task| abandoned(task, self.values.get(task.addr.key)?));
+        held.chain(self.abandoned_beside()).collect()
+    }
+
+    /// Those attempts and drops that their tasks do not wait for, and hooks.
+    pub(super) fn abandoned_beside(&self) -> Vec<AbandonedAttempt> {
         let released = self.released.iter().map(|it| {
             let entry = entry(it.task.clone(), &it.cell, it.told, it.since, it.stall.clone());
             AbandonedAttempt { released: true, ..entry }
@@ -138,7 +136,7 @@ impl Controller {
             let (is_hook, closing) = (hook.is_hook, !hook.is_hook);
             Some(AbandonedAttempt { hook: is_hook, closing, thread: Some(name), tid, ..entry })
         });
-        held.chain(released).chain(hooks).collect()
+        released.chain(hooks).collect()
     }
 
     /// The callbacks of `on_signal` and `on_end` that outlived their grace and still run.
@@ -149,6 +147,17 @@ impl Controller {
         });
         stuck.collect()
     }
+}
+
+/// The attempt of a task, or the drop of its body, if that outlived its grace.
+pub(super) fn abandoned(task: &Task, belongings: &Belongings) -> Option<AbandonedAttempt> {
+    let (cell, stall) = (belongings.cell.as_ref()?, &belongings.stall);
+    let told = match task.state {
+        State::Abandoned { told, .. } => told,
+        State::Closing(closing) if closing.stuck => cell.reason()?,
+        _ => return None,
+    };
+    Some(entry(belongings.task_ref(), cell, told, task.since, stall.clone()))
 }
 
 fn entry(

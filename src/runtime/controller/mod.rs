@@ -3,9 +3,12 @@
 //!
 //! Each module uses only those listed below it.
 
+pub(crate) mod requests;
+
+mod moment;
+
 mod end;
 mod perform;
-pub(crate) mod requests;
 mod serve;
 mod service;
 mod view;
@@ -26,7 +29,7 @@ use super::required::Required;
 use super::shutdown::Shutdown;
 use super::signals::Listener;
 use super::tally::Tally;
-use super::values::Values;
+use super::values::{Belongings, Values};
 use crate::machine::{Answer, Effect, Input, Machine};
 use crate::platform::linger::Linger;
 use crate::platform::user_value;

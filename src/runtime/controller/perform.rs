@@ -88,8 +88,8 @@ impl Controller {
     }
 
     fn decide(&mut self, task: TaskAddr, decision: Decision) {
-        let Some(belongings) = self.values.get_mut(task.key) else { return };
-        belongings.decide(decision);
+        let Some((belongings, kept)) = self.values.with_body(task.key) else { return };
+        belongings.decide(kept, decision);
         if !matches!(decision, Decision::Rejected(_)) {
             self.required.note_accepted(task.id, &belongings.record().name);
             self.look_at_watchdog(task);
@@ -126,8 +126,8 @@ impl Controller {
 
     fn start(&mut self, attempt: AttemptAddr, finality: Finality, class_index: Option<ClassIndex>) {
         let failures = self.machine.tasks().get(attempt.task.key).map_or(0, |task| task.streak);
-        let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
-        let cell = belongings.load(attempt, class_index, failures);
+        let Some((belongings, kept)) = self.values.with_body(attempt.task.key) else { return };
+        let cell = belongings.load(kept, attempt, class_index, failures);
         // If nothing depends on the claim, it is reported with the return, which saves a message.
         let required = self.required.contains(attempt.task.id);
         let watched = required || self.publisher.has_subscribers() || failures > 0;
@@ -145,8 +145,8 @@ impl Controller {
     }
 
     fn revoke(&mut self, attempt: AttemptAddr) {
-        let Some(belongings) = self.values.get_mut(attempt.task.key) else { return };
-        let Some(answer) = belongings.revoke() else { return };
+        let Some((belongings, kept)) = self.values.with_body(attempt.task.key) else { return };
+        let Some(answer) = belongings.revoke(kept) else { return };
         // Of an attempt with a thread of its own, nothing lies in the queue.
         if answer == RevokeAnswer::Revoked && belongings.dedicated.is_none() {
             self.pool.note_revoked();
@@ -202,8 +202,8 @@ impl Controller {
     }
 
     fn close(&mut self, attempt: AttemptAddr, reason: CancelReason) {
-        let belongings = self.values.get_mut(attempt.task.key);
-        match belongings.and_then(|it| it.close(attempt, reason)) {
+        let belongings = self.values.with_body(attempt.task.key);
+        match belongings.and_then(|(it, kept)| it.close(kept, attempt, reason)) {
             Some(cell) => self.pool.push_close(cell),
             None => self.feedback.push_back(Input::Closed { attempt }),
         }

@@ -138,7 +138,8 @@ pub(crate) fn task(door: &Door, id: TaskId) -> Option<Arc<Record>> {
 }
 
 pub(crate) fn snapshot(door: &Door) -> Result<Snapshot, Closed> {
-    ask(door, Controller::snapshot).ok_or(Closed)
+    let moment = ask(door, Controller::moment).ok_or(Closed)?;
+    Ok(moment.snapshot(door))
 }
 
 pub(crate) fn group(door: &Door, name: &str) -> Option<FoundGroup> {

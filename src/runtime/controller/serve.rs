@@ -96,8 +96,8 @@ impl Controller {
         let mut dropped = true;
         if let Some(released) = self.released.find_mut(attempt, false) {
             released.error = returned.error.take();
-        } else if let Some(belongings) = self.values.get_mut(attempt.task.key) {
-            dropped = belongings.take_home(&mut returned);
+        } else if let Some((belongings, kept)) = self.values.with_body(attempt.task.key) {
+            dropped = belongings.take_home(kept, &mut returned);
         }
         let Returned { claimed_at, at, told, ret, .. } = returned;
         self.feed(Input::Returned { attempt, claimed_at, at, told, ret, dropped, retry_after });
@@ -137,7 +137,7 @@ impl Controller {
         let all = std::iter::once(first).chain(entries);
         let (records, batch) = all
             .map(|entry| {
-                let record = Arc::clone(&entry.promise.0);
+                let record = Arc::clone(entry.promise.record());
                 (record, self.submission(entry, policy, submitted_at))
             })
             .unzip();
@@ -168,7 +168,7 @@ impl Controller {
     }
 
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
-        let record = &entry.promise.0;
+        let record = entry.promise.record();
         let cancelled = record.cancel_asked();
         let gives_back = entry.on_refusal == OnRefusal::GiveBack;
         let slot = record.slot().map(|name| SlotKey(self.values.slots.intern(name)));

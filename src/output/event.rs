@@ -212,13 +212,15 @@ pub enum EventKind {
         /// The number of the process.
         pid: u32,
     },
-    /// A process has not ended in time, and is killed with its helpers. Feature `process`.
+    /// A process has not ended in time, or has ended and left others behind: all of them are
+    /// killed. Feature `process`.
     ProcessKilled {
         /// The number of the attempt.
         attempt: u64,
-        /// The number of the process.
+        /// The number of the process that the body has started.
         pid: u32,
-        /// Since when it was asked to stop, and what kept it from that, as far as that is known.
+        /// Since when it was asked to stop, what kept it from that, as far as that is known, or who
+        /// else is killed.
         why: Arc<str>,
     },
     /// A process that the body has started has ended. Feature `process`.

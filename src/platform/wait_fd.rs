@@ -4,9 +4,11 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use rustix::io::Errno;
-use rustix::process::{waitid, Pid, WaitId, WaitIdOptions};
+use rustix::process::{waitid, Pid, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::platform::sync::channel::{self, Sender};
 use crate::platform::threads;
@@ -74,13 +76,19 @@ impl AsFd for WaitFd {
     }
 }
 
-/// Whether the process has ended and can be reaped; an error if somebody else has reaped it.
-pub(crate) fn find_ended(pid: Pid) -> io::Result<bool> {
+/// How the process has ended, if it has and can be reaped; an error if somebody else has reaped it.
+pub(crate) fn find_ended(pid: Pid) -> io::Result<Option<ExitStatus>> {
     let options = ENDED | WaitIdOptions::NOHANG;
-    match waitid(WaitId::Pid(pid), options) {
-        Err(Errno::CHILD) => Err(Errno::CHILD.into()),
-        found => Ok(matches!(found, Ok(Some(_)))),
-    }
+    let found = match waitid(WaitId::Pid(pid), options) {
+        Err(Errno::CHILD) => return Err(Errno::CHILD.into()),
+        found => found.ok().flatten(),
+    };
+    let dumped = found.as_ref().is_some_and(WaitIdStatus::dumped);
+    // As `wait` writes it.
+    Ok(found.map(|found| match (found.exit_status(), found.terminating_signal()) {
+        (Some(code), _) => ExitStatus::from_raw((code & 0xff) << 8),
+        (None, signal) => ExitStatus::from_raw(signal.unwrap_or(0) | i32::from(dumped) << 7),
+    }))
 }
 
 /// Waits until the process has ended.

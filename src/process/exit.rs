@@ -7,7 +7,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::output::error::{TaskError, TaskResult};
-use crate::output::event::EventKind;
 use crate::vocabulary::signal::Signal;
 
 /// Says how a process ended: what [`Program::run`](crate::Program::run) returns, and what is in
@@ -69,23 +68,16 @@ impl Codes {
     }
 }
 
+/// The exit status of the process, or the signal that has ended it.
+pub(super) fn parts(status: Option<ExitStatus>) -> (Option<u8>, Option<Signal>) {
+    let code = status.and_then(|status| u8::try_from(status.code()?).ok());
+    (code, status.and_then(|status| status.signal()).map(Signal::from_raw))
+}
+
 impl Ended {
-    fn code(&self) -> Option<u8> {
-        self.status.and_then(|status| u8::try_from(status.code()?).ok())
-    }
-
-    fn signal(&self) -> Option<Signal> {
-        self.status.and_then(|status| status.signal()).map(Signal::from_raw)
-    }
-
-    pub(super) fn event(&self, attempt: u64) -> EventKind {
-        let (pid, code, signal, ran) = (self.pid, self.code(), self.signal(), self.ran);
-        EventKind::ProcessExited { attempt, pid, code, signal, ran }
-    }
-
     /// The result of the body that has run the process.
     pub(super) fn judge(self, codes: &Codes) -> TaskResult<ProcessExit> {
-        let (code, signal) = (self.code(), self.signal());
+        let (code, signal) = parts(self.status);
         let core_dumped = self.status.is_some_and(|status| status.core_dumped());
         let text = self.text(code, signal, core_dumped);
         let is_success = match (code, signal) {

@@ -6,13 +6,24 @@ use crate::vocabulary::signal::Signal;
 
 /// Whether any process of the group still runs, apart from those that have ended and wait to be
 /// reaped.
-#[cfg(target_os = "linux")]
 pub(super) fn has_living_members(group: Pid) -> bool {
+    has_living(group, 0)
+}
+
+/// Says the same, but looks only at processes that began after the leader, which is soon done. Where
+/// numbers have begun anew since then, it may miss one.
+pub(super) fn has_left_others(group: Pid) -> bool {
+    has_living(group, group.as_raw_nonzero().get())
+}
+
+#[cfg(target_os = "linux")]
+fn has_living(group: Pid, above: i32) -> bool {
     let group = group.as_raw_nonzero().to_string();
     let Ok(entries) = std::fs::read_dir("/proc") else { return false };
     entries.filter_map(Result::ok).any(|entry| {
         let name = entry.file_name();
-        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+        let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
+        if number.map_or(true, |number| number <= above) {
             return false;
         }
         // A process that has ended meanwhile has no file any more.
@@ -27,7 +38,7 @@ pub(super) fn has_living_members(group: Pid) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn has_living_members(group: Pid) -> bool {
+fn has_living(group: Pid, _above: i32) -> bool {
     rustix::process::test_kill_process_group(group).is_ok()
 }
 

@@ -14,13 +14,13 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-use super::exit::{Ended, ProcessExit};
+use super::exit::{self, Ended, ProcessExit};
 use super::group;
 #[cfg(target_os = "linux")]
 use super::notify::Notify;
@@ -87,6 +87,8 @@ struct Running<'a> {
     asked: Option<Signal>,
     /// Why it was killed, if it was.
     killed: Option<String>,
+    /// How it ended, and after what time; without a status if somebody else has reaped it.
+    end: Option<(Option<ExitStatus>, Duration)>,
     /// Somebody else has reaped it, so that its number may belong to anybody.
     stolen: bool,
     reaped: bool,
@@ -172,6 +174,7 @@ impl<'a> Running<'a> {
             told: false,
             asked: None,
             killed: None,
+            end: None,
             stolen: false,
             reaped: false,
             awaited: Awaited::new(settings.ready_by.as_ref()),
@@ -346,16 +349,10 @@ impl<'a> Running<'a> {
 
     /// The process has ended.
     fn ended(&self, stage: Stage) -> Stage {
-        // What it has said last is told before its end; but a helper may never be silent.
-        #[cfg(target_os = "linux")]
-        if let Some(notify) = &self.notify {
-            let _ = (0..1000).find(|_| !notify.receive(self.ctx, self.child.pid));
-        }
         match stage {
             Stage::Running => {
-                if !self.settings.leave_helpers {
-                    self.warn_of_daemon();
-                    self.send(Signal::KILL, Whom::Group);
+                if !self.settings.leave_helpers && !self.stolen {
+                    self.kill_left_over();
                 }
                 self.draining()
             }
@@ -368,10 +365,16 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Says once what becomes of a program that has put itself into the background.
-    fn warn_of_daemon(&self) {
-        let is_quick = self.started_at.until(self.clock.now()) < QUICK;
-        if is_quick && self.settings.is_new.take() && group::has_living_members(self.child.pid) {
+    /// Kills what a process that has ended by itself has left behind, and says once what becomes of
+    /// a program that has put itself into the background.
+    fn kill_left_over(&self) {
+        let is_quick = self.end.is_some_and(|(_, ran)| ran < QUICK);
+        let is_first = is_quick && self.settings.is_new.take();
+        let has_left_others = group::has_left_others(self.child.pid);
+        if self.children.kill(self.child.pid) && has_left_others {
+            self.post_killed("it has ended, and has left a process behind".to_owned());
+        }
+        if is_first && has_left_others {
             let task = self.ctx.record().task_ref();
             // A logger is user code.
             let _ = unwind::catch(|| {
@@ -395,6 +398,7 @@ impl<'a> Running<'a> {
     fn kill(&mut self, told_at: RealTime) {
         let after = Seconds(told_at.until(self.clock.now()));
         let why = match group::resists(self.child.pid, self.settings.stop_signal) {
+            _ if self.end.is_some() => "a process that it left behind did not end".to_owned(),
             "" => "it did not end".to_owned(),
             resists => format!("it {resists} {}", self.settings.stop_signal),
         };
@@ -403,16 +407,40 @@ impl<'a> Running<'a> {
             return;
         }
         let why = format!("after {after} s: {why}");
-        self.killed = Some(format!("killed {why}"));
+        if self.end.is_none() {
+            self.killed = Some(format!("killed {why}"));
+        }
+        self.post_killed(why);
+    }
+
+    fn post_killed(&self, why: String) {
         let (attempt, pid, why) = (self.ctx.attempt(), self.child.number(), why.into());
         self.post(EventKind::ProcessKilled { attempt, pid, why });
     }
 
-    /// Whether it has really ended, and can be reaped.
+    /// Whether it has really ended, and can be reaped. Tells of that once.
     fn has_ended(&mut self) -> bool {
+        if self.end.is_some() {
+            return true;
+        }
         let found = find_ended(self.child.pid);
-        self.stolen = found.is_err();
-        found.unwrap_or(true)
+        let Some(status) = found.map_or_else(|_| Some(None), |found| found.map(Some)) else {
+            return false;
+        };
+        // What it has said last is told before its end; but a helper may never be silent.
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = &self.notify {
+            let _ = (0..1000).find(|_| !notify.receive(self.ctx, self.child.pid));
+        }
+        if self.killed.is_none() && self.ctx.token().0.is_abandoned() {
+            self.killed = Some("killed: it outlived its grace".to_owned());
+        }
+        let ran = self.started_at.until(self.clock.now());
+        self.stolen = status.is_none();
+        self.end = Some((status, ran));
+        let ((code, signal), pid) = (exit::parts(status), self.child.number());
+        self.post(EventKind::ProcessExited { attempt: self.ctx.attempt(), pid, code, signal, ran });
+        true
     }
 
     /// The number of a process that somebody else has reaped may be that of a stranger.
@@ -441,25 +469,21 @@ impl<'a> Running<'a> {
     }
 
     fn reap(&mut self) -> Ended {
-        let ran = self.started_at.until(self.clock.now());
+        self.has_ended();
+        let (status, ran) = self.end.unwrap_or_default();
         self.reaped = true;
-        let status = self.children.reap(&mut self.process).filter(|_| !self.stolen);
+        let _ = self.children.reap(&mut self.process);
         let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
         let last_lines = last_lines.map(|lines| lines.cloned().collect::<Vec<_>>());
         let last_lines = last_lines.into_iter().find(|lines| !lines.is_empty());
-        if self.killed.is_none() && self.ctx.token().0.is_abandoned() {
-            self.killed = Some("killed: it outlived its grace".to_owned());
-        }
-        let ended = Ended {
+        Ended {
             pid: self.child.number(),
             status,
             ran,
             asked: self.asked,
             killed: self.killed.take(),
             last_lines: last_lines.unwrap_or_default(),
-        };
-        self.post(ended.event(self.ctx.attempt()));
-        ended
+        }
     }
 }
 

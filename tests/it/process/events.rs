@@ -175,3 +175,52 @@ fn a_thread_whose_process_has_ended_is_looked_at_itself() {
     task.cancel();
     let _ = outcome_of(&task);
 }
+
+/// Its helper is killed, and the leader is told to have ended when it did.
+#[test]
+fn a_leader_that_obeys_has_ended_though_its_helper_has_not() {
+    let (supervisor, events) = observed(LONG);
+    let script =
+        "(trap '' TERM; echo up; exec >&- 2>&-; while :; do sleep 0.01; done) & echo $!; wait";
+    let (program, lines) = heard(sh(script));
+    let spec = TaskSpec::process("task", program.stop_timeout(300 * MS));
+    let task = supervisor.handle().add(spec).unwrap();
+    let _both = [next(&lines), next(&lines)];
+    task.cancel();
+    assert!(matches!(outcome_of(&task), Outcome::Cancelled { returned: Some(Ok(())), .. }));
+    assert_eq!(next(&events).label(), "process_started");
+    match next(&events) {
+        EventKind::ProcessExited { signal: Some(Signal::TERM), .. } => {}
+        other => panic!("{other}"),
+    }
+    let why = "s: a process that it left behind did not end";
+    match next(&events) {
+        EventKind::ProcessKilled { why: told, .. } => assert!(told.ends_with(why), "{told}"),
+        other => panic!("{other}"),
+    }
+    drop(supervisor);
+    assert!(events.recv().is_err());
+}
+
+#[test]
+fn who_is_left_behind_by_a_process_that_ends_by_itself_is_told_to_be_killed() {
+    let (supervisor, events) = observed(LONG);
+    let program = sh("sleep 1000 >&- 2>&- & exit 3");
+    let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+    let _ = outcome_of(&supervisor.handle().add(spec).unwrap());
+    assert_eq!(next(&events).label(), "process_started");
+    assert_eq!(next(&events).label(), "process_exited");
+    match next(&events) {
+        EventKind::ProcessKilled { why, .. } => {
+            assert_eq!(&*why, "it has ended, and has left a process behind");
+        }
+        other => panic!("{other}"),
+    }
+    // Nor is anybody said to be killed where nobody is left, or who is left is left on purpose.
+    let alone = TaskSpec::process("alone", sh("exit 0"));
+    let _ = outcome_of(&supervisor.handle().add(alone).unwrap());
+    let leaves = TaskSpec::process("leaves", sh("sleep 0.1 >&- 2>&- & exit 0").leave_helpers());
+    let _ = outcome_of(&supervisor.handle().add(leaves).unwrap());
+    drop(supervisor);
+    assert!(events.iter().all(|event| event.label() != "process_killed"));
+}

@@ -249,4 +249,6 @@ pub mod prelude {
         TaskError, TaskHandle, TaskId, TaskOutput, TaskOutputError, TaskRef, TaskResult,
         TaskSnapshot, TaskSpec, TaskState, ThreadOptions, WaitError, WatchdogPolicy, WouldDeadlock,
     };
+    #[cfg(all(unix, feature = "process"))]
+    pub use crate::{Program, ReadySign};
 }

@@ -222,7 +222,7 @@ fn a_program_that_goes_into_the_background_is_warned_of_once() {
     let _turn = begin(LevelFilter::Warn);
     let supervisor = Supervisor::builder().on_event(|_| ()).start().unwrap();
     let run = |name: &'static str, script: &str| {
-        let program = threadvisor::Program::new("sh").args(["-c", script]);
+        let program = Program::new("sh").args(["-c", script]);
         let spec = TaskSpec::process(name, program).restart(RestartPolicy::Always);
         let task = supervisor.handle().add(spec).unwrap();
         while supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().attempt < 3 {}

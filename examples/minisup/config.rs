@@ -20,16 +20,18 @@ pub(crate) struct Settings {
     after: Vec<String>,
     #[serde(default, deserialize_with = "sign")]
     ready: Option<ReadySign>,
-    pub(crate) restart: Option<Restart>,
+    #[serde(default)]
+    pub(crate) restart: Restart,
     #[serde(default = "backoff", deserialize_with = "seconds")]
     pub(crate) backoff: Duration,
     #[serde(default)]
     stop: Stop,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Restart {
+    #[default]
     Always,
     OnFailure,
     Never,
@@ -147,6 +149,10 @@ impl Settings {
             .ready_by(self.ready.clone().unwrap_or(ReadySign::Started))
             .stop_signal(self.stop.signal)
             .stop_timeout(self.stop.time);
+        let program = match self.restart {
+            Restart::Always => program.must_not_end(),
+            Restart::OnFailure | Restart::Never => program,
+        };
         self.environment.iter().fold(program, |program, (name, value)| program.env(name, value))
     }
 

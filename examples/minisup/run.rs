@@ -88,13 +88,12 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 /// waits; so it keeps its place in the group, too, and can be started there again.
 fn task(settings: &Settings, switches: &mut Vec<Switch>) -> TaskSpec {
     let (mut program, restart, switch) =
-        (settings.to_program(), settings.restart.unwrap_or(Restart::Always), Switch::default());
+        (settings.to_program(), settings.restart, Switch::default());
     switches.push(Arc::clone(&switch));
     let body = move |ctx: &TaskContext| {
         if locked(&switch).why.is_none() {
             match (program.run(ctx), restart) {
                 (result, _) if ctx.is_cancelled() => return result.map(drop),
-                (Ok(_), Restart::Always) => return Err("it has ended by itself".into()),
                 (Err(error), Restart::Always | Restart::OnFailure) => return Err(error),
                 (Ok(_), _) => locked(&switch).why = Some("it has ended by itself".into()),
                 (Err(error), Restart::Never) => locked(&switch).why = Some(error.to_string()),

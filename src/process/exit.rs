@@ -38,6 +38,8 @@ pub struct ProcessExit {
     /// The last lines that it has written to standard error, or else to standard output: at most
     /// five, the beginning of each. None if its output was not captured.
     pub last_lines: Vec<String>,
+    /// It was told to end because it has not said that it is ready.
+    pub(super) is_unready: bool,
     text: String,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Ended {
     /// Why this crate killed it, if it did.
     pub(super) killed: Option<String>,
     pub(super) last_lines: Vec<String>,
+    /// The sign that did not come, if it was told because of that.
+    pub(super) missed: Option<String>,
 }
 
 /// Which exit statuses are no failures that may be retried.
@@ -60,10 +64,12 @@ pub(super) struct Codes {
     /// `None` for 0 alone.
     pub(super) success: Option<Vec<u8>>,
     pub(super) fatal: Vec<u8>,
+    /// An end that nobody asked for is a failure, whatever the status.
+    pub(super) must_not_end: bool,
 }
 
 impl Codes {
-    fn mean_success(&self, code: u8) -> bool {
+    pub(super) fn mean_success(&self, code: u8) -> bool {
         self.success.as_ref().map_or(code == 0, |codes| codes.contains(&code))
     }
 }
@@ -79,17 +85,26 @@ impl Ended {
     pub(super) fn judge(self, codes: &Codes) -> TaskResult<ProcessExit> {
         let (code, signal) = parts(self.status);
         let core_dumped = self.status.is_some_and(|status| status.core_dumped());
-        let text = self.text(code, signal, core_dumped);
+        let mut text = self.text(code, signal, core_dumped);
         let is_success = match (code, signal) {
             (Some(code), _) => codes.mean_success(code),
             (None, Some(signal)) => Some(signal) == self.asked,
             // If it was asked to stop, it has done so.
             (None, None) => self.asked.is_some(),
         };
-        let Self { pid, ran, last_lines, .. } = self;
-        let exit = ProcessExit { pid, code, signal, core_dumped, ran, last_lines, text };
+        let must_not = is_success && codes.must_not_end && self.asked.is_none();
+        if must_not {
+            text.push_str(", but it must not end");
+        }
+        let Self { pid, ran, last_lines, missed, .. } = self;
+        let is_unready = missed.is_some();
+        if let Some(missed) = missed {
+            text = if is_success { missed } else { format!("{missed}; {text}") };
+        }
+        let exit =
+            ProcessExit { pid, code, signal, core_dumped, ran, last_lines, is_unready, text };
 
-        if is_success {
+        if is_success && !must_not {
             return Ok(exit);
         }
         let as_shells_say = signal.map(|signal| 128 + signal.as_raw());
@@ -143,6 +158,7 @@ mod tests {
             asked: None,
             killed: None,
             last_lines: Vec::new(),
+            missed: None,
         }
     }
 
@@ -168,5 +184,34 @@ mod tests {
         let lost = |asked| Ended { status: None, asked, ..of(0) }.judge(&Codes::default());
         assert!(lost(Some(Signal::TERM)).is_ok());
         assert!(lost(None).is_err());
+    }
+
+    #[test]
+    fn the_sign_that_was_missed_is_told_with_the_end_that_followed() {
+        let late = |status| Ended {
+            missed: Some("no output".to_owned()),
+            asked: Some(Signal::TERM),
+            ..of(status)
+        };
+        let exit = late(15).judge(&Codes::default()).unwrap();
+        assert_eq!((exit.to_string().as_str(), exit.is_unready), ("no output", true));
+        let error = late(3 << 8).judge(&Codes::default()).unwrap_err();
+        assert_eq!(error.to_string(), "no output; exit status 3");
+        assert!(!of(0).judge(&Codes::default()).unwrap().is_unready);
+    }
+
+    #[test]
+    fn what_must_not_end_has_failed_unless_it_was_asked_to() {
+        let codes = Codes { success: Some(vec![0, 5]), fatal: vec![2], must_not_end: true };
+        let error = of(0).judge(&codes).unwrap_err();
+        assert_eq!(error.to_string(), "exit status 0, but it must not end");
+        assert_eq!((error.exit_code(), error.is_fatal()), (Some(1), false), "0 is no failure's");
+        assert_eq!(of(5 << 8).judge(&codes).unwrap_err().exit_code(), Some(5));
+        assert!(of(2 << 8).judge(&codes).unwrap_err().is_fatal());
+        assert_eq!(of(1 << 8).judge(&codes).unwrap_err().to_string(), "exit status 1");
+        for status in [0, 5 << 8, 15] {
+            let asked = Ended { asked: Some(Signal::TERM), ..of(status) };
+            assert!(asked.judge(&codes).is_ok(), "{status}");
+        }
     }
 }

@@ -10,8 +10,8 @@ pub(super) fn has_living_members(group: Pid) -> bool {
     has_living(group, 0)
 }
 
-/// Says the same, but looks only at processes that began after the leader, which is soon done. Where
-/// numbers have begun anew since then, it may miss one.
+/// Says the same, but looks only at processes that began after the leader, which is soon done.
+/// Where numbers have begun anew since then, it may miss one.
 pub(super) fn has_left_others(group: Pid) -> bool {
     has_living(group, group.as_raw_nonzero().get())
 }

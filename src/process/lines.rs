@@ -60,7 +60,7 @@ fn whole_characters(text: &[u8]) -> usize {
 }
 
 /// A line has room for a few characters in any case.
-const MIN_LINE: usize = 16;
+pub(super) const MIN_LINE: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use super::exit::ProcessExit;
 use super::group;
+use super::lines::MIN_LINE;
 use super::output::ProcessOutput;
 use super::ready::ReadySign;
 use super::run::{self, OnLine};
 use super::settings::Settings;
 use crate::output::error::{TaskError, TaskResult};
 use crate::output::output_line::OutputLine;
+use crate::output::setting_errors::InvalidSetting;
 use crate::platform::children::Whom;
 use crate::task::context::TaskContext;
 use crate::task::settings::Setting;
@@ -213,6 +215,29 @@ impl Program {
         self
     }
 
+    /// Makes each end that nobody asked for a failure, whatever the exit status: for a service. So
+    /// the backoff and the limits of its task apply to an exit status of 0, too. A process that was
+    /// told to stop is judged as without this, and a [fatal code](Self::fatal_codes) stays fatal.
+    /// Default: a success is a success.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let daemon = Program::new("true").must_not_end();
+    /// let daemon = TaskSpec::process("daemon", daemon)
+    ///     .restart(RestartPolicy::Always)
+    ///     .backoff(BackoffPolicy::constant(Duration::from_millis(10)))
+    ///     .failure_limit(2, Duration::from_secs(60));
+    /// let outcome = supervisor.handle().add(daemon)?.wait()?;
+    /// assert_eq!(outcome.error().unwrap().to_string(), "exit status 0, but it must not end");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn must_not_end(mut self) -> Self {
+        self.settings.codes.must_not_end = true;
+        self
+    }
+
     /// Sets the sign by which the attempt is [ready](TaskContext::ready). A sign is captured output
     /// or a thing to look at, and does not come twice in an attempt. Bound the wait with
     /// [`TaskSpec::ready_within`]. Default: [`ReadySign::Started`] for [`TaskSpec::process`], and
@@ -331,6 +356,8 @@ impl Program {
     /// # Errors
     /// - [`Cancelled`](crate::Cancelled), if the attempt was told before there was a process.
     /// - Fatal, if this process ignores SIGCHLD, because the exit status of a child is lost then.
+    /// - Fatal, an [`InvalidSetting`], if the settings cannot work. (A [`TaskSpec::process`] is
+    ///   refused then.)
     /// - The error of the system if it cannot start the program, which is a failure: a file system
     ///   may be mounted later.
     /// - A [`ProcessExit`] that is no success. Its exit code is that of the error.
@@ -365,7 +392,25 @@ impl Program {
         Ok(ProcessOutput { exit, stdout, stderr, lost })
     }
 
+    /// Checks what [`TaskSpec::validate`] says of a program.
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let Settings { codes, output, .. } = &self.settings;
+        if self.command.get_program().is_empty() {
+            return Err(InvalidSetting::new("program", "", "name one"));
+        }
+        if let Some(code) = codes.fatal.iter().find(|code| codes.mean_success(**code)) {
+            let remedy = "leave it out, or set success_codes (by default 0) without it";
+            return Err(InvalidSetting::new("fatal_codes", code, remedy));
+        }
+        if output.max_line < MIN_LINE {
+            let remedy = "give at least 16 bytes";
+            return Err(InvalidSetting::new("max_line", output.max_line, remedy));
+        }
+        Ok(())
+    }
+
     fn prepare(&mut self) -> TaskResult {
+        self.check().map_err(TaskError::fatal)?;
         if !std::mem::replace(&mut self.checked, true) && group::ignores_children() {
             self.checked = false;
             return Err(TaskError::fatal(
@@ -429,14 +474,18 @@ impl TaskSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn process(name: impl Into<Arc<str>>, mut program: Program) -> Self {
+        let refused = program.check().err();
         let Settings { stop_timeout, ready_by, is_new, .. } = &mut program.settings;
         *is_new.get_mut() = true;
         ready_by.get_or_insert(ReadySign::Started);
         let stop_timeout = *stop_timeout;
-        let spec = Self::new(name, move |ctx| program.run(ctx).map(drop));
-        match stop_timeout {
-            Some(span) => spec.with(Setting::StopTimeout(span)),
-            None => spec,
-        }
+        let spec = Self::new(name, move |ctx| match program.run(ctx)? {
+            // It has obeyed, but it is told what was missing.
+            exit if exit.is_unready => Err(TaskError::fail(exit)),
+            _ => Ok(()),
+        });
+        let refused = refused.map(|invalid| Setting::Refused(Box::new(invalid)));
+        let settings = refused.into_iter().chain(stop_timeout.map(Setting::StopTimeout));
+        settings.fold(spec, Self::with)
     }
 }

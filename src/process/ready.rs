@@ -40,6 +40,20 @@ pub enum ReadySign {
     Notify,
 }
 
+impl ReadySign {
+    /// What has not been seen.
+    pub(super) fn missed(&self) -> String {
+        match self {
+            Self::Started => "it was not started".to_owned(),
+            Self::FirstOutput => "no output".to_owned(),
+            Self::Line(part) => format!("no line that contains {part:?}"),
+            Self::Port(address) => format!("nothing accepts connections at {address}"),
+            #[cfg(target_os = "linux")]
+            Self::Notify => "no READY=1".to_owned(),
+        }
+    }
+}
+
 /// Whether it was seen yet.
 pub(super) struct Awaited<'a>(Option<&'a ReadySign>);
 

@@ -33,12 +33,14 @@ use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
 use crate::platform::children::{Child, Children, Whom};
 use crate::platform::clock::RealClock;
-use crate::platform::unwind;
 use crate::platform::wait_fd::{find_ended, until_ended, Prepared, WaitFd};
 use crate::task::context::TaskContext;
 use crate::task::fact::Fact;
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::{RealTime, Seconds};
+
+#[path = "stop.rs"]
+mod stop;
 
 pub(super) type OnLine = Box<dyn FnMut(&TaskContext, &OutputLine<'_>) + Send>;
 
@@ -296,128 +298,6 @@ impl<'a> Running<'a> {
         (ended, readable)
     }
 
-    /// The attempt was told: asks the process to stop, if it has not ended.
-    fn tell(&mut self, stage: Stage) -> Stage {
-        if !matches!(stage, Stage::Running) {
-            // Only now there is a limit to the time for what is left in the pipes.
-            return self.draining();
-        }
-        let told_at = self.clock.now();
-        self.asked = Some(self.settings.stop_signal);
-        self.send(self.settings.stop_signal, self.settings.stop_whom);
-        // A process that is stopped does not act on a signal before it goes on.
-        self.send(Signal::CONT, self.settings.stop_whom);
-        let grace = self.ctx.remaining();
-        let patience = self.settings.stop_timeout.or_else(|| grace.map(|grace| grace / 3 * 2));
-        // It must be gone before the grace is over, or the attempt is abandoned.
-        let most = grace.map(|grace| grace.saturating_sub((grace / 10).min(MARGIN)));
-        let patience = [patience, most].into_iter().flatten().min();
-        let kill_at = patience.map_or(RealTime::NEVER, |span| told_at.after(span));
-        Stage::Stopping { told_at, kill_at }
-    }
-
-    /// What has become due.
-    fn advance(&mut self, stage: Stage) -> Stage {
-        let now = self.clock.now();
-        match stage {
-            // This thread may have been held up, and the process may have ended meanwhile.
-            Stage::Stopping { kill_at, .. } if kill_at <= now && self.has_ended() => {
-                self.ended(stage)
-            }
-            Stage::Stopping { told_at, kill_at } if kill_at <= now => {
-                self.kill(told_at);
-                Stage::Killed
-            }
-            Stage::Helpers { told_at, kill_at, look_at, pause } if kill_at.min(look_at) <= now => {
-                if !group::has_living_members(self.child.pid) {
-                    return self.draining();
-                }
-                if kill_at <= now {
-                    self.kill(told_at);
-                    return self.draining();
-                }
-                let pause = (pause * 2).min(LONGEST_PAUSE);
-                Stage::Helpers { told_at, kill_at, look_at: self.clock.now().after(pause), pause }
-            }
-            Stage::Running
-            | Stage::Stopping { .. }
-            | Stage::Killed
-            | Stage::Helpers { .. }
-            | Stage::Draining { .. } => stage,
-        }
-    }
-
-    /// The process has ended.
-    fn ended(&self, stage: Stage) -> Stage {
-        match stage {
-            Stage::Running => {
-                if !self.settings.leave_helpers && !self.stolen {
-                    self.kill_left_over();
-                }
-                self.draining()
-            }
-            Stage::Stopping { told_at, kill_at } if !self.stolen => {
-                let (look_at, pause) = (self.clock.now(), FIRST_PAUSE / 2);
-                Stage::Helpers { told_at, kill_at, look_at, pause }
-            }
-            Stage::Stopping { .. } | Stage::Killed => self.draining(),
-            Stage::Helpers { .. } | Stage::Draining { .. } => stage,
-        }
-    }
-
-    /// Kills what a process that has ended by itself has left behind, and says once what becomes of
-    /// a program that has put itself into the background.
-    fn kill_left_over(&self) {
-        let is_quick = self.end.is_some_and(|(_, ran)| ran < QUICK);
-        let is_first = is_quick && self.settings.is_new.take();
-        let has_left_others = group::has_left_others(self.child.pid);
-        if self.children.kill(self.child.pid) && has_left_others {
-            self.post_killed("it has ended, and has left a process behind".to_owned());
-        }
-        if is_first && has_left_others {
-            let task = self.ctx.record().task_ref();
-            // A logger is user code.
-            let _ = unwind::catch(|| {
-                log::warn!(
-                    target: "threadvisor",
-                    "the process of {task} has ended at once, and what it has left in the \
-                     background is killed: run it in the foreground, or leave_helpers"
-                );
-            });
-        }
-    }
-
-    fn draining(&self) -> Stage {
-        let now = self.clock.now();
-        let grace = self.ctx.remaining().filter(|_| self.told);
-        let span = grace.map_or(LONGEST_DRAIN, |grace| LONGEST_DRAIN.min(grace / 2));
-        Stage::Draining { until: now.after(span), quiet_at: now.after(QUIET) }
-    }
-
-    /// It has not ended in time.
-    fn kill(&mut self, told_at: RealTime) {
-        let after = Seconds(told_at.until(self.clock.now()));
-        let why = match group::resists(self.child.pid, self.settings.stop_signal) {
-            _ if self.end.is_some() => "a process that it left behind did not end".to_owned(),
-            "" => "it did not end".to_owned(),
-            resists => format!("it {resists} {}", self.settings.stop_signal),
-        };
-        if !self.children.kill(self.child.pid) {
-            // Whoever has abandoned the attempt has killed it, and told of that.
-            return;
-        }
-        let why = format!("after {after} s: {why}");
-        if self.end.is_none() {
-            self.killed = Some(format!("killed {why}"));
-        }
-        self.post_killed(why);
-    }
-
-    fn post_killed(&self, why: String) {
-        let (attempt, pid, why) = (self.ctx.attempt(), self.child.number(), why.into());
-        self.post(EventKind::ProcessKilled { attempt, pid, why });
-    }
-
     /// Whether it has really ended, and can be reaped. Tells of that once.
     fn has_ended(&mut self) -> bool {
         if self.end.is_some() {
@@ -471,6 +351,8 @@ impl<'a> Running<'a> {
     fn reap(&mut self) -> Ended {
         self.has_ended();
         let (status, ran) = self.end.unwrap_or_default();
+        let is_late = self.ctx.token().0.not_ready().is_some();
+        let sign = self.settings.ready_by.as_ref().filter(|_| is_late);
         self.reaped = true;
         let _ = self.children.reap(&mut self.process);
         let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
@@ -483,6 +365,7 @@ impl<'a> Running<'a> {
             asked: self.asked,
             killed: self.killed.take(),
             last_lines: last_lines.unwrap_or_default(),
+            missed: sign.map(ReadySign::missed),
         }
     }
 }
@@ -500,20 +383,9 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A service that ends so soon may have put itself into the background.
-const QUICK: Duration = Duration::from_secs(1);
-
 /// How much is read at once.
 const READ: usize = 16 * 1024;
 
-/// What is left of the grace when a process is killed: time to see that, and to read the rest.
-const MARGIN: Duration = Duration::from_millis(100);
-
-/// The looks at the helpers of a process that has ended.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-
 /// How long a pipe that somebody else holds open is read after the end of the process, without a
-/// byte and at all.
+/// byte.
 const QUIET: Duration = Duration::from_millis(100);
-const LONGEST_DRAIN: Duration = Duration::from_secs(1);

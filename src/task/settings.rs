@@ -31,6 +31,9 @@ pub(crate) enum Setting {
     MaxTimeout(Option<Duration>),
     PanicPolicy(PanicPolicy),
     ReadyWithin(Option<Duration>),
+    /// What a program cannot have.
+    #[cfg(all(unix, feature = "process"))]
+    Refused(Box<InvalidSetting>),
     RepeatAfter(Duration),
     Restart(RestartPolicy),
     RetryEarly,
@@ -111,15 +114,15 @@ impl Settings {
                 Setting::GiveUpAfter(span) => plan.give_up_after = span,
                 Setting::Grace(span) => plan.grace = span,
                 Setting::InitialDelay(delay) => plan.initial_delay = delay,
-                Setting::MaxRetries(most) => {
-                    plan.max_retries = most.unwrap_or(u32::MAX);
-                }
+                Setting::MaxRetries(most) => plan.max_retries = most.unwrap_or(u32::MAX),
                 Setting::MaxTimeout(limit) => plan.max_timeout = limit,
                 Setting::PanicPolicy(policy) => plan.panic = policy,
                 Setting::ReadyWithin(span) => plan.ready_within = span,
                 Setting::RepeatAfter(delay) => {
                     (plan.interval, plan.restart) = (Interval::Delay(delay), RestartPolicy::Always);
                 }
+                #[cfg(all(unix, feature = "process"))]
+                Setting::Refused(_) => {}
                 Setting::Restart(policy) => plan.restart = policy,
                 Setting::RetryEarly => plan.retry_early = true,
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
@@ -184,7 +187,7 @@ impl Settings {
             return Ok(());
         }
         #[cfg(all(unix, feature = "process"))]
-        self.check_stop_timeout()?;
+        self.check_program()?;
         let classes = ClassNames::default();
         check(&self.plan(&Self::default(), Duration::ZERO, body, &classes))
     }
@@ -208,7 +211,14 @@ impl Settings {
         })
     }
 
-    fn check_stop_timeout(&self) -> Result<(), InvalidSetting> {
+    fn check_program(&self) -> Result<(), InvalidSetting> {
+        let refused = self.0.iter().find_map(|it| match it {
+            Setting::Refused(invalid) => Some(InvalidSetting::clone(invalid)),
+            _ => None,
+        });
+        if let Some(invalid) = refused {
+            return Err(invalid);
+        }
         // Only a program sets it, once.
         let stop_timeout = self.0.iter().find_map(|it| match it {
             Setting::StopTimeout(span) => Some(*span),

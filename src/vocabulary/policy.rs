@@ -26,7 +26,10 @@ pub enum RestartPolicy {
     #[default]
     OnFailure,
     /// The body runs again after a success, too: immediately, or after the interval that
-    /// `repeat_after` or `every` sets.
+    /// `repeat_after` or `every` sets. A body that succeeds at once, again and again, keeps a
+    /// processor busy: neither the backoff nor a limit of failures applies to a success. Set an
+    /// interval, or have the body fail if it should not have returned, as
+    /// `Program::must_not_end` does.
     Always,
 }
 

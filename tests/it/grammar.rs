@@ -297,7 +297,7 @@ fn closings(rig: &Rig) {
 #[cfg(all(unix, feature = "process"))]
 fn processes(rig: &Rig) {
     let (say, said) = bounded(1);
-    let deaf = threadvisor::Program::new("sh")
+    let deaf = Program::new("sh")
         .args(["-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"])
         .stop_timeout(MS)
         .on_line(move |_, _| {

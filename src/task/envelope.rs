@@ -61,7 +61,7 @@ impl Entry {
             Some(group) => record.in_group(group),
             None => record,
         };
-        Self { spec, promise: Promise::new(record), on_refusal }
+        Self { spec, promise: Promise::new(Arc::new(record)), on_refusal }
     }
 
     /// Refuses the submission, because the door was closed.

@@ -341,8 +341,8 @@ impl Drop for Record {
 pub(crate) struct Promise(Option<Arc<Record>>);
 
 impl Promise {
-    pub(crate) fn new(record: Record) -> Self {
-        Self(Some(Arc::new(record)))
+    pub(crate) fn new(record: Arc<Record>) -> Self {
+        Self(Some(record))
     }
 
     pub(crate) fn record(&self) -> &Arc<Record> {

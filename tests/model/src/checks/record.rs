@@ -98,7 +98,7 @@ fn the_decision_wakes() {
 
 fn a_lost_promise_wakes() {
     let record = record();
-    let (waiter, promise) = (Arc::clone(&record), Promise(record));
+    let (waiter, promise) = (Arc::clone(&record), Promise::new(record));
     let waiter = thread::spawn(move || (waiter.wait_decided(), waiter.wait(Duration::MAX)));
     drop(promise);
     let (decision, outcome) = waiter.join().unwrap();

@@ -39,10 +39,16 @@ pub(crate) fn run(path: &str, directory: &Path) -> Result<u8, Failure> {
     let grace = phases.iter().flatten().map(Settings::grace).max().unwrap_or_default();
     state.end_survivors(grace);
     let listener = control::listen(directory)?;
+    let (mut group, mut switches) = (GroupSpec::new("programs").required(), Vec::new());
+    let count = u32::try_from(phases.len())?;
+    for phase in phases {
+        let task = |program: &Settings| task(program, &state, &mut switches);
+        group = group.then(phase.iter().map(task).collect::<Vec<_>>());
+    }
     let supervisor = Supervisor::builder()
         .shutdown_on_signals()
         .service_manager(ServiceManager::from_env())
-        .grace(grace * u32::try_from(phases.len())?) // each phase gets a share
+        .grace(grace * count) // each phase gets a share
         .stack_size(128 * 1024)
         .on_event(move |event| {
             if let (EventKind::ProcessStarted { pid, .. }, Some(task)) = (&event.kind, &event.task)
@@ -55,11 +61,6 @@ pub(crate) fn run(path: &str, directory: &Path) -> Result<u8, Failure> {
         })
         .start()?;
 
-    let (mut group, mut switches) = (GroupSpec::new("programs").required(), Vec::new());
-    for phase in phases {
-        let tasks: Vec<_> = phase.iter().map(|program| task(program, &mut switches)).collect();
-        group = group.then(tasks);
-    }
     let group = supervisor.handle().add_group(group)?;
     let shared = Arc::new(Shared { group, switches, grace });
     let control = TaskSpec::new("control", move |ctx| control::serve(ctx, &listener, &shared));
@@ -86,9 +87,9 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 
 /// A program that does not run, because it was stopped or has ended, keeps its attempt, which
 /// waits; so it keeps its place in the group, too, and can be started there again.
-fn task(settings: &Settings, switches: &mut Vec<Switch>) -> TaskSpec {
-    let (mut program, restart, switch) =
-        (settings.to_program(), settings.restart, Switch::default());
+fn task(settings: &Settings, state: &State, switches: &mut Vec<Switch>) -> TaskSpec {
+    let mut program = state.mark(&settings.name, settings.to_program());
+    let (restart, switch) = (settings.restart, Switch::default());
     switches.push(Arc::clone(&switch));
     let body = move |ctx: &TaskContext| {
         if locked(&switch).why.is_none() {

@@ -5,6 +5,9 @@
 //! began, as the kernel counts it since the boot, and which boot that was: with these, a process is
 //! itself or nobody. It is written whole under another name and renamed, so that it is never half
 //! there; it need not survive a loss of power, because no process does.
+//!
+//! A process that had just begun when minisup was killed is not in the file yet. It is found by a
+//! variable in its environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +15,12 @@ use std::time::Duration;
 use std::{fs, io};
 
 use rustix::process::{kill_process_group, Pid, Signal};
-use threadvisor::TaskContext;
+use threadvisor::{Program, TaskContext};
 
 use super::say;
+
+/// The variable that says to whom a program belongs.
+const MARK: &str = "MINISUP_PROGRAM";
 
 pub(crate) struct State {
     path: PathBuf,
@@ -26,8 +32,15 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(directory: &Path) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // A mark must mean the same everywhere.
+        let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
         let (boot, path) = (boot.trim().to_owned(), directory.join("state"));
         Self { path, boot, lines: BTreeMap::new() }
+    }
+
+    /// Has the processes of a program found even if minisup is killed before it knows of them.
+    pub(crate) fn mark(&self, name: &str, program: Program) -> Program {
+        program.env(MARK, format!("{} {name}", self.path.display()))
     }
 
     /// A program has a new process. If this cannot be written, the programs matter more.
@@ -81,9 +94,30 @@ impl State {
             String::new()
         });
         let lines = text.lines().skip_while(|boot| *boot != self.boot).skip(1);
-        let processes = lines.filter_map(Process::read);
-        processes.filter(|process| stat(process.pid).is_some() && process.lives()).collect()
+        let listed = lines.filter_map(Process::read);
+        let listed = listed.filter(|process| stat(process.pid).is_some() && process.lives());
+        let mut all: Vec<_> = listed.collect();
+        let listed: Vec<_> = all.iter().map(|process| process.pid).collect();
+        all.extend(pids().filter(|pid| !listed.contains(pid)).filter_map(|pid| self.marked(pid)));
+        all
     }
+
+    /// A process that leads a group and has the mark of this directory. One that leads a session
+    /// has gone its own way; and this minisup itself may have been started by such a program.
+    fn marked(&self, pid: u32) -> Option<Process> {
+        let mark = format!("{MARK}={} ", self.path.display());
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let environment = String::from_utf8_lossy(&environment);
+        let name = environment.split('\0').find_map(|it| it.strip_prefix(&mark))?.to_owned();
+        let (runs, group, session, begun) = stat(pid)?;
+        let is_own = runs && group == pid && session != pid && pid != std::process::id();
+        is_own.then_some(Process { name, pid, begun })
+    }
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// What the file says of a process that leads a group.
@@ -103,10 +137,8 @@ impl Process {
     /// Whether anything of its group runs: while that is so, the number of the group is nobody
     /// else's, even if the leader has ended.
     fn lives(&self) -> bool {
-        let entries = fs::read_dir("/proc").into_iter().flatten();
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         stat(self.pid).map_or(true, |(.., begun)| begun == self.begun)
-            && pids.filter_map(stat).any(|(runs, group, _)| runs && group == self.pid)
+            && pids().filter_map(stat).any(|(runs, group, ..)| runs && group == self.pid)
     }
 
     fn signal(&self, signal: Signal) {
@@ -123,12 +155,14 @@ impl Process {
     }
 }
 
-/// What `/proc/PID/stat` says of a process: whether it runs, its group, and when it began.
-fn stat(pid: u32) -> Option<(bool, u32, u64)> {
+/// What `/proc/PID/stat` says of a process: whether it runs, its group, its session, and when it
+/// began.
+fn stat(pid: u32) -> Option<(bool, u32, u32, u64)> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
     // The second field is the name of the program, in parentheses, and may contain anything.
     let fields: Vec<_> = text.rsplit_once(") ")?.1.split(' ').collect();
     let runs = !matches!(*fields.first()?, "Z" | "X");
-    Some((runs, fields.get(2)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+    let [group, session] = [2, 3].map(|at| fields.get(at)?.parse().ok());
+    Some((runs, group?, session?, fields.get(19)?.parse().ok()?))
 }

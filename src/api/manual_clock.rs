@@ -5,12 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::api::task_handle::TaskHandle;
-use crate::output::not_quiet::NotQuiet;
+use crate::output::not_quiet::{BusyAttempt, NotQuiet};
 use crate::output::outcome::Outcome;
 use crate::platform::clock::RealClock;
 use crate::platform::manual::{Manual, Seat};
 use crate::platform::model_clock::ModelClock;
-use crate::platform::stall;
+use crate::platform::stall::{self, Stall};
 use crate::platform::sync::channel::{self, TryRecvError};
 use crate::platform::sync::{Mutex, MutexGuard};
 use crate::runtime::requests;
@@ -451,9 +451,12 @@ impl<'a> Mover<'a> {
             found.unstarted += unsettled.unstarted;
             found.lanes += unsettled.lanes;
         }
-        let tids: Vec<_> = found.busy.iter().map(|busy| busy.tid).collect();
-        for (busy, stall) in found.busy.iter_mut().zip(stall::examine(&tids, &self.real)) {
-            busy.stall = stall;
+        let process_of = |busy: &BusyAttempt| busy.stall.as_ref().and_then(|stall| stall.pid);
+        let ids = found.busy.iter().map(|busy| process_of(busy).or(busy.tid));
+        let ids: Vec<_> = ids.collect();
+        for (busy, stall) in found.busy.iter_mut().zip(stall::examine(&ids, &self.real)) {
+            let pid = process_of(busy);
+            busy.stall = stall.map(|stall| Stall { pid, ..stall });
         }
         found.detached = self.manual().detached() as usize;
         found

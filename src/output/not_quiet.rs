@@ -43,7 +43,8 @@ pub struct BusyAttempt {
     pub tid: Option<u32>,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
-    /// What the kernel knows about the thread: in which system call it is.
+    /// What the kernel knows about the thread: in which system call it is. If the thread waits for
+    /// a process, this is about the process.
     pub stall: Option<Stall>,
 }
 

@@ -248,10 +248,11 @@ impl TaskSnapshot {
         })
     }
 
-    /// What the body says of itself, and what went wrong last.
+    /// Which process runs, what the body says of itself, and what went wrong last.
     fn news(&self) -> String {
         let parts = [
             self.silent.then(|| "silent".to_owned()),
+            self.pid.map(|pid| format!("pid {pid}")),
             self.mark.as_ref().map(ToString::to_string),
             self.progress.map(|progress| progress.to_string()),
             self.last_failure.as_ref().map(|failure| Escaped(failure).to_string()),

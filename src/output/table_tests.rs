@@ -180,6 +180,14 @@ fn at_80_columns_all_columns_are_there() {
 }
 
 #[test]
+fn a_process_is_shown_by_its_number() {
+    let (pid, mark) = (Some(4711), Some(mark("warm")));
+    let server = TaskSnapshot { pid, mark, ..task(2, "server", TaskState::Running) };
+    let table = Snapshot { tasks: vec![server], ..empty() }.table(80, false);
+    assert!(table.ends_with(" pid 4711; warm"), "{table}");
+}
+
+#[test]
 fn at_40_columns_what_says_the_least_is_left_out() {
     check(
         &busy().table(40, false),

@@ -9,6 +9,8 @@ use crate::output::report::RunReport;
 use crate::platform::bell::Bell;
 use crate::platform::linger::Linger;
 use crate::platform::model_clock::ModelClock;
+#[cfg(all(unix, feature = "process"))]
+use crate::platform::stall;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
@@ -19,7 +21,7 @@ use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::task::spec::TaskSpec;
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{AttemptAddr, TaskId};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::time::RealTime;
@@ -139,6 +141,18 @@ impl Door {
             ended: Condvar::new(),
         };
         (Arc::new(door), inbox)
+    }
+
+    /// The process for whose end the thread of an attempt waits, unless that has ended.
+    #[cfg(all(unix, feature = "process"))]
+    pub(crate) fn process_of(&self, attempt: AttemptAddr) -> Option<u32> {
+        self.children.pid_of_attempt(attempt).filter(|pid| stall::is_alive(*pid))
+    }
+
+    #[cfg(not(all(unix, feature = "process")))]
+    #[allow(clippy::unused_self, reason = "processes need a feature")]
+    pub(crate) const fn process_of(&self, _: AttemptAddr) -> Option<u32> {
+        None
     }
 
     /// The door of a supervisor that has ended.

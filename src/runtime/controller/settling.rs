@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Controller;
 use crate::output::not_quiet::BusyAttempt;
+use crate::platform::stall::Stall;
 use crate::platform::sync::channel::Sender;
 use crate::runtime::pool::Of;
 use crate::task::cell::{Cell, Thread};
@@ -55,7 +56,12 @@ impl Controller {
         let owned = self.values.iter().filter_map(|belongings| belongings.cell.as_ref());
         let released = self.released.iter().map(|it| &it.cell);
         let bodies = owned.chain(released).filter(|cell| !cell.closing && cell.is_busy());
-        let bodies = bodies.map(|cell| busy(cell, cell.thread()));
+        let bodies = bodies.map(|cell| {
+            // Whoever examines them looks at that in place of the thread, which waits for it.
+            let pid = self.door.process_of(cell.attempt);
+            let stall = pid.map(|pid| Stall { pid: Some(pid), ..Stall::default() });
+            BusyAttempt { stall, ..busy(cell, cell.thread()) }
+        });
         let mut busy_now = bodies.collect::<Vec<_>>();
         let (mut hooks, mut drops) = (Vec::new(), 0);
         for (errand, thread, since) in self.pool.running_errands() {

@@ -80,7 +80,7 @@ impl Shared {
         let still_there = |it: &Examinee| it.cell.thread().filter(|_| it.cell.has_thread());
         let of_each = examinees.iter().map(|it| {
             let tid = still_there(it)?.tid?;
-            Some(self.process_of(it).map_or((tid, None), |pid| (pid, Some(pid))))
+            Some(self.door.process_of(it.cell.attempt).map_or((tid, None), |pid| (pid, Some(pid))))
         });
         let of_each: Vec<_> = of_each.collect();
         let ids: Vec<_> = of_each.iter().map(|it| it.map(|(id, _)| id)).collect();
@@ -90,19 +90,6 @@ impl Shared {
             let stall = stall.map(|stall| Stall { pid, ..stall });
             self.door.post(Fact::Examined { cell: examinee.cell, stall });
         }
-    }
-
-    /// The process for whose end the thread waits, unless that has ended.
-    #[cfg(all(unix, feature = "process"))]
-    fn process_of(&self, it: &Examinee) -> Option<u32> {
-        let pid = self.door.children.pid_of_attempt(it.cell.attempt)?;
-        stall::is_alive(pid).then_some(pid)
-    }
-
-    #[cfg(not(all(unix, feature = "process")))]
-    #[allow(clippy::unused_self, reason = "processes need a feature")]
-    const fn process_of(&self, _: &Examinee) -> Option<u32> {
-        None
     }
 }
 

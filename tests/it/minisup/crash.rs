@@ -43,6 +43,30 @@ fn a_survivor_that_is_deaf_or_stopped_is_ended_all_the_same() {
     site.stop();
 }
 
+/// Those that had just begun when minisup was killed are not in its file yet.
+#[test]
+fn programs_that_are_not_in_the_file_are_found_by_their_mark() {
+    let script = "setsid sh -c 'echo $$ >away; exec sleep 1000' & exec sleep 1000";
+    let config = idle("a", "") + &format!("[b]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let mut site = Site::running("mark", &config);
+    let (a, b) = (site.pid("a"), site.pid("b"));
+    site.until(|site| site.file("away").ends_with('\n'));
+    let away = site.file("away").trim().to_owned();
+    site.kill();
+    fs::remove_file(site.path("state")).unwrap();
+
+    site.start();
+    let (new_a, new_b) = (site.new_pid("a", &a), site.new_pid("b", &b));
+    assert!(!is_alive(&a) && !is_alive(&b));
+    assert!(is_alive(&new_a) && is_alive(&new_b));
+    let went_its_own_way = is_alive(&away);
+    site.stop();
+    let last = site.file("away").trim().to_owned();
+    signal("KILL", &away);
+    signal("KILL", &last);
+    assert!(went_its_own_way);
+}
+
 /// A stranger that leads a group, as a program of minisup does.
 struct Stranger(Child);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
 use threadvisor::prelude::*;
-use threadvisor::{ProcessExit, Signal};
+use threadvisor::{ManualClock, ProcessExit, Signal};
 
 use super::{heard, run_once, sh, LONG, MS};
 use crate::support::{next, outcome_of};
@@ -147,6 +147,24 @@ fn a_process_is_looked_at_in_place_of_its_thread() {
     assert_eq!(stall.pid, Some(pid));
     assert!(stall.to_string().starts_with(&format!("process {pid} ")), "{stall}");
     assert_ne!(stall.syscall.as_deref(), Some("ppoll"), "{stall}");
+    assert!(task.signal(Signal::KILL));
+    let _ = outcome_of(&task);
+}
+
+/// A clock that loses its patience tells of the process as well.
+#[test]
+fn a_clock_that_is_not_quiet_looks_at_the_process() {
+    let clock = ManualClock::new().patience(50 * MS);
+    let supervisor = Supervisor::builder().clock(&clock).grace(LONG).start().unwrap();
+    let (program, lines) = heard(sh("echo up; exec sleep 1000"));
+    let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+    let task = supervisor.handle().add(spec).unwrap();
+    next(&lines);
+    let not_quiet = clock.try_advance(MS).unwrap_err();
+    let stall = not_quiet.busy[0].stall.as_ref().unwrap();
+    assert_eq!(stall.pid, task.pid());
+    let process = format!("process {} ", task.pid().unwrap());
+    assert!(not_quiet.to_string().contains(&process), "{not_quiet}");
     assert!(task.signal(Signal::KILL));
     let _ = outcome_of(&task);
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::time::{clock_gettime, ClockId};
 use threadvisor::crossbeam_channel::{after, unbounded};
 use threadvisor::prelude::*;
+use threadvisor::Program;
 
-use super::{children, run_once, sh, MS};
-use crate::support::outcome_of;
+use super::{children, heard, run_once, sh, until_so, LONG, MS};
+use crate::support::{next, outcome_of};
 
 /// What a process may be like.
 const SCRIPTS: [&str; 11] = [
@@ -62,6 +66,12 @@ fn memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Real time since the boot.
+fn now() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
+}
+
 #[test]
 #[ignore = "takes minutes: .ci/deep processes"]
 fn whatever_processes_do_nothing_of_them_is_left() {
@@ -76,7 +86,7 @@ fn whatever_processes_do_nothing_of_them_is_left() {
     });
     let supervisor = builder.start().unwrap();
     let handle = supervisor.handle();
-    let mut n = 0;
+    let (mut n, mut early) = (0, None);
     while n < rounds.unwrap_or(10_000) {
         let tasks: Vec<_> = (0..16)
             .map(|_| {
@@ -112,9 +122,18 @@ fn whatever_processes_do_nothing_of_them_is_left() {
             let living = groups();
             groups_begun.iter().find_map(|group| living.get(group).cloned())
         };
-        let patience = (0..1000).find(|_| left().is_none() || after(MS).recv().is_err());
-        assert!(patience.is_some(), "it lives on: {:?}", left());
+        until_so(|| left().is_none());
         assert_eq!(children(), [foreign.id().to_string()]);
+        // By now there are as many threads as there will be.
+        if n >= 500 {
+            early.get_or_insert_with(|| (memory(), descriptors()));
+        }
+    }
+    if let Some((bytes, fds)) = early {
+        let grown = memory().saturating_sub(bytes);
+        println!("after {n} processes: {grown} kB more");
+        assert!(grown < 4_000, "{grown} kB more");
+        assert!(descriptors() <= fds + 8, "{} descriptors, {fds} before", descriptors());
     }
     let _ = supervisor.shutdown().unwrap();
     assert_eq!(foreign.try_wait().unwrap(), None);
@@ -124,23 +143,85 @@ fn whatever_processes_do_nothing_of_them_is_left() {
     assert!(descriptors() <= begun, "{} descriptors are left", descriptors() - begun);
 }
 
+/// What goes through: much without a line break, and many lines.
+const FLOOD: usize = 500_000_000;
+const LINE: &str = "a line that is as long as those that programs write";
+
+/// Runs it to its end, while this process hardly grows.
+fn flood(supervisor: &Supervisor, program: Program) {
+    let (before, began) = (memory(), now());
+    let task = supervisor.handle().add(TaskSpec::process("flood", program)).unwrap();
+    let mut most = 0;
+    while task.outcome().is_none() {
+        most = most.max(memory().saturating_sub(before));
+        let _ = after(10 * MS).recv();
+    }
+    assert!(outcome_of(&task).is_success());
+    println!("{most} kB more, {:.1?}", now().saturating_sub(began));
+    assert!(most < 8_000, "{most} kB more");
+}
+
+/// To the body: all of it, and what is told of the process as well.
 #[test]
 #[ignore = "takes a while: .ci/deep processes"]
-fn half_a_gigabyte_goes_through_in_little_memory() {
-    let before = memory();
-    let supervisor = Supervisor::builder().on_output(|_| ()).start().unwrap();
-    for script in [
-        "head -c 500000000 /dev/zero",
-        "yes a line that is as long as those that programs write | head -c 500000000",
-    ] {
-        let task = TaskSpec::process("flood", sh(script).capture());
-        let task = supervisor.handle().add(task).unwrap();
-        while task.outcome().is_none() {
-            let grown = memory().saturating_sub(before);
-            assert!(grown < 32_000, "{grown} kB more");
-            let _ = after(10 * MS).recv();
+fn half_a_gigabyte_goes_to_a_body_in_little_memory_and_nothing_is_lost() {
+    let script = format!("yes {LINE} | head -c {FLOOD}");
+    for (script, breaks) in [(format!("head -c {FLOOD} /dev/zero"), 0), (script, 1)] {
+        let (tell, told) = unbounded();
+        let builder = Supervisor::builder().on_event(move |event| {
+            let _ = tell.send(event.kind.label());
+        });
+        let supervisor = builder.start().unwrap();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let sum = Arc::clone(&heard);
+        let program = sh(&script).on_line(move |_, line| {
+            sum.fetch_add(line.text.len() + breaks, Ordering::Relaxed);
+        });
+        flood(&supervisor, program);
+        // The last line is not a whole one, and has no break.
+        let unbroken = breaks * usize::from(FLOOD % (LINE.len() + 1) > 0);
+        assert_eq!(heard.load(Ordering::Relaxed), FLOOD + unbroken);
+        supervisor.handle().flush_events().unwrap();
+        let told: Vec<_> = told.try_iter().collect();
+        for label in ["attempt_starting", "process_started", "process_exited", "task_ended"] {
+            let count = told.iter().filter(|it| **it == label).count();
+            assert_eq!(count, 1, "{label}: {told:?}");
         }
-        assert!(outcome_of(&task).is_success());
+    }
+}
+
+/// To the lane: what it has no room for is counted.
+#[test]
+#[ignore = "takes a while: .ci/deep processes"]
+fn half_a_gigabyte_goes_to_a_slow_listener_in_little_memory_and_what_is_lost_is_counted() {
+    let (tell, told) = unbounded();
+    let (say, said) = unbounded();
+    let builder = Supervisor::builder()
+        .on_output(move |line| {
+            let _ = tell.send(line.lost);
+        })
+        .on_event(move |event| {
+            assert!(!matches!(event.kind, EventKind::SubscriberOverflow { .. }));
+            let _ = say.send(event.kind.label());
+        });
+    let supervisor = builder.start().unwrap();
+    flood(&supervisor, sh(&format!("yes {LINE} | head -c {FLOOD}")).capture());
+    let (mut came, mut lost) = (0, 0);
+    while let Ok(missing) = told.recv_timeout(1000 * MS) {
+        came += 1;
+        lost += missing;
+    }
+    // The next line that finds room says what was lost before it.
+    flood(&supervisor, sh("echo end").capture());
+    lost += next(&told);
+    let lines = FLOOD.div_ceil(LINE.len() + 1) as u64;
+    println!("of {lines} lines, {came} came and {lost} were lost");
+    assert_eq!(came + lost, lines);
+    supervisor.handle().flush_events().unwrap();
+    let told: Vec<_> = said.try_iter().collect();
+    for label in ["attempt_starting", "process_started", "process_exited", "task_ended"] {
+        let count = told.iter().filter(|it| **it == label).count();
+        assert_eq!(count, 2, "{label}: {told:?}");
     }
 }
 
@@ -152,5 +233,47 @@ fn many_threads_start_processes_and_each_pipe_has_an_end() {
         let all: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
         assert!(all.into_iter().all(|one| one.join().unwrap()));
     });
+    assert!(children().is_empty());
+}
+
+/// How soon processes hear of a cancel, and how long a shutdown of many deaf ones takes: numbers
+/// for a machine without other work.
+#[test]
+#[ignore = "takes a while: .ci/deep processes"]
+fn processes_hear_of_a_cancel_soon() {
+    let supervisor = Supervisor::builder().grace(LONG).start().unwrap();
+    let mut spans: Vec<_> = (0..500)
+        .map(|_| {
+            let (program, lines) = heard(sh("trap 'echo told' TERM; sleep 1000 & echo up; wait"));
+            let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
+            assert_eq!(next(&lines), "up");
+            let began = now();
+            task.cancel();
+            while next(&lines) != "told" {}
+            let span = now().saturating_sub(began);
+            let _ = outcome_of(&task);
+            span
+        })
+        .collect();
+    spans.sort();
+    let [half, most, worst] = [spans[250], spans[494], spans[499]];
+    println!("told after {half:.1?}, p99 {most:.1?}, at most {worst:.1?}");
+
+    let grace = Duration::from_secs(3);
+    let supervisor = Supervisor::builder().grace(grace).start().unwrap();
+    let (tell, lines) = unbounded();
+    let specs = (0..200).map(|n| {
+        let deaf = sh("trap '' TERM; echo $$; exec sleep 1000").stop_timeout(grace);
+        let tell = tell.clone();
+        let deaf = deaf.on_line(move |_, line| drop(tell.send(line.text.to_owned())));
+        TaskSpec::process(format!("deaf {n}"), deaf).grace(grace)
+    });
+    supervisor.handle().add_all(specs.collect::<Vec<_>>()).unwrap();
+    (0..200).for_each(|_| drop(next(&lines)));
+    let began = now();
+    let report = supervisor.shutdown().unwrap();
+    let span = now().saturating_sub(began);
+    println!("200 deaf processes with {grace:?} of grace: gone after {span:.3?}");
+    assert_eq!(report.outcomes.cancelled, 200, "{report}");
     assert!(children().is_empty());
 }

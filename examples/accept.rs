@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::prelude::*;
@@ -36,7 +37,7 @@ fn greet(mut stream: TcpStream, peer: SocketAddr) -> TaskResult {
     Ok(writeln!(stream, "hello, {peer}")?)
 }
 
-fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let supervisor = Supervisor::builder().start()?;
@@ -54,5 +55,5 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
 
     let report = supervisor.shutdown()?;
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

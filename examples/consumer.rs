@@ -7,6 +7,7 @@
 //! receiver. After 0.5 s on an empty queue, a last job begins before the shutdown and is finished
 //! within the grace, and one more stays in the queue. The exit code is 0.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{after, select, unbounded, Receiver, Sender};
@@ -31,7 +32,7 @@ fn consume(ctx: &TaskContext, jobs: &Receiver<&'static str>, done: &Sender<Strin
     }
 }
 
-fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (print, jobs) = unbounded();
     let (sender, done) = unbounded();
     let left = jobs.clone();
@@ -61,5 +62,5 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let report = supervisor.shutdown()?;
     println!("{}\nleft in the queue: {:?}", done.recv()?, left.try_iter().collect::<Vec<_>>());
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

@@ -6,6 +6,7 @@
 //! ever. You see that some interrupts were lost (about 15) and that one was not, and that the task
 //! ended as cancelled. The exit code is 0.
 
+use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Database {
     }
 }
 
-fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (tell, started) = bounded(1);
     let query = TaskSpec::once("query", move |ctx| {
         let database = Arc::new(Database::default());
@@ -77,5 +78,5 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     println!("query: {}", query.wait()?);
     let report = supervisor.shutdown()?;
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

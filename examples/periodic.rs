@@ -8,6 +8,7 @@
 //! wait for an hour. The exit code is 0.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ fn work(span: Duration) -> impl FnMut(&TaskContext) -> TaskResult {
     }
 }
 
-fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (starts, received) = mpsc::channel();
     let supervisor = Supervisor::builder()
         .on_event(move |event| {
@@ -63,5 +64,5 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
         println!("{task:>12} started at ms {at:?}");
     }
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

@@ -8,6 +8,7 @@
 //! second and the third, `keep_latest` lets the first finish and skips the second. The exit code is
 //! 0.
 
+use std::process::ExitCode;
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ fn handle_request(
     Ok((status, task))
 }
 
-fn main() -> Result<RunReport, Error> {
+fn main() -> Result<ExitCode, Error> {
     let supervisor = Supervisor::builder().start()?;
     let handle = supervisor.handle();
     for policy in [
@@ -68,5 +69,5 @@ fn main() -> Result<RunReport, Error> {
     }
     let report = supervisor.shutdown()?;
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

@@ -7,6 +7,7 @@
 //! cancelled. The exit code is 0.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::process::ExitCode;
 use std::sync::mpsc::{channel, Sender};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ fn receive(ctx: &TaskContext, socket: &UdpSocket, received: &Sender<String>) -> 
     }
 }
 
-fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let address = socket.local_addr()?;
     let (sender, received) = channel();
@@ -53,5 +54,5 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
 
     let report = supervisor.shutdown()?;
     println!("{report}");
-    Ok(report)
+    Ok(ExitCode::from(&report)) // a `main` that returns the report prints it as well
 }

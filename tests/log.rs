@@ -209,7 +209,7 @@ fn a_watchdog_that_comes_after_that_of_the_service_manager_is_warned_of() {
     add("la\nte", 15 * SECOND, true);
     wait_for_warning(
         "the watchdog of the required task la\\nte, 15.000 s, is not below half of the service \
-         manager's: that may act before the task's own remedy",
+         manager's, which may act before the task's own remedy: set a shorter one",
     );
     let lines = logged();
     let warnings = lines.iter().filter(|(_, text)| text.starts_with("the watchdog"));

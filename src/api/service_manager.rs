@@ -207,7 +207,10 @@ impl ServiceManager {
             return Err(StartError::Unsupported("service_manager"));
         }
         for what in self.ignored {
-            log::warn!(target: "threadvisor", "{what} is ignored: it is not a number");
+            log::warn!(
+                target: "threadvisor",
+                "{what} is ignored: it is not a number; correct it, or unset it"
+            );
         }
         let socket = match self.address {
             None => None,

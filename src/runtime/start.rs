@@ -144,25 +144,29 @@ fn run(
     }
 
     for message in bug.into_iter().chain(ended.as_ref().err().cloned()) {
-        log::error!(target: "threadvisor", "the controller panicked: {}", Escaped(message));
+        let text = Escaped(message);
+        log::error!(target: "threadvisor", "the controller panicked, a bug in this crate: {text}");
     }
     if let Ok(left @ 1..) = ended {
         log::warn!(
             target: "threadvisor",
-            "{left} user values were not dropped in time: threads are stuck or refused"
+            "{left} user values were not dropped in time: threads are stuck, as the report says, \
+             or refused (raise `ulimit -u`)"
         );
     }
     #[cfg(all(unix, feature = "process"))]
     if unheard > 0 {
         log::warn!(
             target: "threadvisor",
-            "{unheard} lines of processes were lost at the end: on_output is too slow"
+            "{unheard} lines of processes were lost at the end, because on_output is too slow: let \
+             it only hand them on"
         );
     }
     if leaked > 0 {
         log::warn!(
             target: "threadvisor",
-            "{leaked} user values are leaked: no thread could be started to drop them"
+            "{leaked} user values are leaked, because no thread could be started to drop them: \
+             raise `ulimit -u` or the cgroup's `pids.max`"
         );
     }
 }

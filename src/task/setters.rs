@@ -89,7 +89,11 @@ macro_rules! setters {
             /// it holds no permit, so a full class holds up no task outside of it.
             /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
             /// of the permits it has. A body cannot wait for another task of its own class: the
-            /// wait returns `WouldDeadlock`. See the example of
+            /// wait returns `WouldDeadlock`.
+            ///
+            /// An attempt that hangs keeps its permit, also under `Release` once
+            /// [`max_abandoned`](crate::SupervisorBuilder::max_abandoned) are stuck. So do not put
+            /// a task that may hang into the class of tasks that must go on. See the example of
             /// [`class_limit`](crate::SupervisorBuilder::class_limit).
             #[doc(alias = "semaphore")]
             #[doc(alias = "bulkhead")]

@@ -30,7 +30,8 @@ impl TaskContext {
         self.cell().pulse.beat();
     }
 
-    /// Gives a heartbeat that also says where the body is. The latest mark appears in snapshots,
+    /// Gives a heartbeat that also says where the body is. Like any sign of life it
+    /// counts even if the call that follows hangs. The latest mark appears in snapshots,
     /// and in events and reports about an attempt that is silent, abandoned or stuck at the end.
     /// The call takes a lock, which nobody holds for long.
     ///

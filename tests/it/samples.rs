@@ -69,7 +69,11 @@ fn of_attempts() -> Vec<EventKind> {
         E::HookSlow { source: HookSource::Attempt(attempt), ran },
         E::HookPanicked { source: HookSource::Attempt(attempt), message: "ouch".into() },
         E::ProcessStarted { attempt, pid: 7 },
-        E::ProcessKilled { attempt, pid: 7, why: "in time".into() },
+        E::ProcessKilled {
+            attempt,
+            pid: 7,
+            why: "after 2.000 s: its helpers have not ended".into(),
+        },
         E::ProcessExited { attempt, pid: 7, code: Some(1), signal: Some(Signal::TERM), ran },
         E::AttemptSucceeded { attempt, ran, told: None },
         E::AttemptCancelled { attempt, ran, told: None, error: None },

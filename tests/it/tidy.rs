@@ -70,11 +70,11 @@ pub(crate) struct Source {
 
 impl Source {
     /// The lines that are code, numbered from 1.
-    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         !self.path.starts_with("src/")
             || self.path.starts_with("src/machine/tests")
             || self.path.ends_with("_tests.rs")

@@ -53,7 +53,7 @@ pub(super) struct Service {
 pub(crate) fn remove_stale(ready_file: &std::path::Path) -> io::Result<()> {
     let folder = ready_file.parent().filter(|folder| !folder.as_os_str().is_empty());
     if !folder.map_or(Ok(true), |it| std::fs::metadata(it).map(|it| it.is_dir()))? {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is none"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "its parent is not a folder"));
     }
     remove(ready_file)
 }
@@ -163,7 +163,7 @@ impl Service {
             let (task, span) = (Escaped(task), Seconds(span));
             self.add(Chore::Warn(format!(
                 "the watchdog of the required task {task}, {span} s, is not below half of the \
-                 service manager's: that may act before the task's own remedy"
+                 service manager's, which may act before the task's own remedy: set a shorter one"
             )));
         }
     }

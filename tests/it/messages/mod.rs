@@ -8,6 +8,7 @@ mod handing_over;
 #[cfg(all(unix, feature = "process"))]
 mod processes;
 mod settings;
+mod told;
 mod waits;
 
 use std::fmt::{Display, Write as _};

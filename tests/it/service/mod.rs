@@ -402,7 +402,9 @@ fn the_environment_is_read_and_what_means_nothing_is_ignored() {
         let program = Program::start(NAME, &before);
         let said = program.until("done");
         assert!(program.status().success());
-        let mut warnings = vec!["WATCHDOG_USEC=soon is ignored: it is not a number".to_owned()];
+        let mut warnings =
+            vec!["WATCHDOG_USEC=soon is ignored: it is not a number; correct it, or unset it"
+                .to_owned()];
         warnings.extend(why.map(|why| format!("NOTIFY_SOCKET={address} is ignored: {why}")));
         let said: Vec<_> = said.into_iter().filter(|line| line.contains(" is ignored: ")).collect();
         assert_eq!(said, warnings);

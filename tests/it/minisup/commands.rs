@@ -34,6 +34,16 @@ fn a_program_is_stopped_started_and_restarted_by_its_name() {
     site.stop();
 }
 
+#[test]
+fn a_program_that_is_stopped_holds_up_nobody_who_waits_for_it() {
+    let config = idle("a", "ready = \"line never\"") + &idle("b", "after = [\"a\"]");
+    let mut site = Site::running("unready", &config);
+    let a = site.pid("a");
+    site.tell("stop a");
+    assert!(!is_alive(&a) && is_alive(&site.pid("b")));
+    site.stop();
+}
+
 /// Each could meet an attempt that is just beginning, or ending.
 #[test]
 fn commands_in_quick_succession_end_as_the_last_one_says() {

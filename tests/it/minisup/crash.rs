@@ -43,6 +43,35 @@ fn a_survivor_that_is_deaf_or_stopped_is_ended_all_the_same() {
     site.stop();
 }
 
+/// It is woken, so that it can end as it likes.
+#[test]
+fn a_survivor_that_is_stopped_has_its_time_to_end() {
+    let mut site = Site::running("woken", &polite("a", "stop = { time = 60 }"));
+    let a = site.pid("a");
+    site.until(|site| site.file("log").contains("a begins"));
+    site.kill();
+    signal("STOP", &a);
+    site.start();
+    site.new_pid("a", &a);
+    assert!(site.file("log").contains("a ends"));
+    site.stop();
+}
+
+#[test]
+fn a_survivor_leaves_no_helper() {
+    let script = "sleep 1000 & echo $! >helper; mv helper helper.pid; wait";
+    let config = format!("[a]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let mut site = Site::running("helper", &config);
+    let a = site.pid("a");
+    site.until(|site| !site.file("helper.pid").is_empty());
+    let helper = site.file("helper.pid").trim().to_owned();
+    site.kill();
+    site.start();
+    site.new_pid("a", &a);
+    assert!(!is_alive(&a) && !is_alive(&helper));
+    site.stop();
+}
+
 /// Those that had just begun when minisup was killed are not in its file yet.
 #[test]
 fn programs_that_are_not_in_the_file_are_found_by_their_mark() {

@@ -17,6 +17,7 @@ fn programs_start_by_phase_and_stop_in_the_reverse_order() {
     let order = ["b begins", "a begins", "c begins", "c ends", "a ends", "b ends"];
     assert_eq!(site.file("log").lines().collect::<Vec<_>>(), order);
     assert!(!site.path("state").exists(), "nothing is left to be found");
+    assert!(!site.path("state.new").exists());
 }
 
 #[test]

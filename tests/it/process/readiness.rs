@@ -12,7 +12,7 @@ use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 use rustix::process::{getpid, Gid, Pid, Uid};
 use threadvisor::crossbeam_channel::{unbounded, Receiver};
 use threadvisor::prelude::*;
-use threadvisor::{Program, ReadySign};
+use threadvisor::{ManualClock, Program, ReadySign, Signal};
 
 use super::{heard, run_once, sh, LONG, MS};
 use crate::program::is_child;
@@ -205,4 +205,43 @@ fn a_process_that_falls_silent_is_noticed() {
     };
     let task = supervisor.handle().add(spec("echo x; exec sleep 1000")).unwrap();
     assert!(matches!(outcome_of(&task), Outcome::Unresponsive { .. }));
+}
+
+/// By a clock that this test holds: nothing depends on how fast anybody is.
+#[test]
+fn what_a_process_says_counts_for_the_watchdog_and_the_deadline() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let clock = ManualClock::new().patience(WATCHDOG);
+    let supervisor = Supervisor::builder().clock(&clock).grace(LONG).start().unwrap();
+    let script = "trap 'echo beat' USR1; echo $NOTIFY_SOCKET; while :; do sleep 0.01; done";
+    let (program, lines) = heard(sh(script).ready_by(ReadySign::Notify).heartbeat_on_output());
+    let spec = TaskSpec::process("task", program).watchdog(10 * SECOND);
+    let spec = spec.timeout(50 * SECOND).max_timeout(500 * SECOND);
+    let task = supervisor.handle().add(spec.restart(RestartPolicy::Never)).unwrap();
+    clock.ignore(&task);
+    let socket = connected(&next(&lines));
+    let own = || supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().clone();
+    let tell = |message: &str| {
+        socket.send(format!("{message}\nSTATUS={message}").as_bytes()).unwrap();
+        while own().mark.map_or(true, |mark| mark.label != message) {}
+    };
+
+    clock.advance(6 * SECOND);
+    // By the second line, the first has counted.
+    for _ in 0..2 {
+        assert!(task.signal(Signal::USR1));
+        assert_eq!(next(&lines), "beat");
+    }
+    clock.advance(6 * SECOND);
+    assert!(!own().silent);
+    tell("WATCHDOG=1");
+    clock.advance(6 * SECOND);
+    assert!(!own().silent);
+    clock.advance(6 * SECOND);
+    assert!(own().silent);
+    tell("EXTEND_TIMEOUT_USEC=400000000");
+    clock.advance(300 * SECOND);
+    assert_eq!(own().state, TaskState::Running);
+    clock.advance(200 * SECOND);
+    assert!(matches!(outcome_of(&task), Outcome::TimedOut { .. }));
 }

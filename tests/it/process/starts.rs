@@ -147,12 +147,20 @@ fn without_descriptors_there_is_an_error_and_no_process() {
         drop(held);
         say(&format!("refused: {}", refused > 3));
         let children = fs::read_to_string("/proc/thread-self/children").unwrap();
-        return say(&format!("left: {}.", children.trim()));
+        say(&format!("left: {}.", children.trim()));
+        // Nor are descriptors left, also while the programs are kept.
+        let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+        let (before, mut programs) = (open(), [run(), run(), run()]);
+        for program in &mut programs {
+            program.run(&ctx).unwrap();
+        }
+        return say(&format!("more: {}.", open() - before));
     }
     let name = "process::starts::without_descriptors_there_is_an_error_and_no_process";
     let program = TestProgram::start(name, &["sh", "-c", "ulimit -n 40; exec \"$@\"", "sh"]);
     program.expect("refused: true");
     program.expect("left: .");
+    program.expect("more: 0.");
     assert!(program.status().success());
 }
 

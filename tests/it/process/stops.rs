@@ -122,16 +122,16 @@ fn an_attempt_that_is_abandoned_has_its_process_killed() {
     let (held, holds) = bounded::<String>(0);
     let (go_on, gate) = bounded::<()>(0);
     // The body does not come back from the line that it is told.
-    let program = sh("trap '' TERM; echo $$; while :; do sleep 0.01; done");
-    let program = program.on_line(move |_, line| {
+    let script = "trap '' TERM; sleep 1000 & echo $! $$; while :; do sleep 0.01; done";
+    let program = sh(script).on_line(move |_, line| {
         let _ = held.send(line.text.to_owned());
         let _ = gate.recv();
     });
     let task = supervisor.handle().add(TaskSpec::process("task", program)).unwrap();
-    let pid = next(&holds);
+    let pids = next(&holds);
     task.cancel();
     assert!(matches!(outcome_of(&task), Outcome::Abandoned { .. }));
-    until_dead(&pid);
+    pids.split(' ').for_each(until_dead);
     drop(go_on);
 }
 

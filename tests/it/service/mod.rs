@@ -231,6 +231,21 @@ fn the_service_manager_hears_of_the_end_before_any_body_does() {
 }
 
 #[test]
+fn a_drain_is_told_with_the_time_that_it_may_take() {
+    let manager = Manager::new();
+    let builder = Supervisor::builder().grace(Duration::from_secs(2));
+    let supervisor = builder.service_manager(manager.service(None)).start().unwrap();
+    supervisor.handle().add(resident("a").stop_at_drain()).unwrap();
+    let limit = 1000 * Duration::from_secs(1);
+    let _ = supervisor.drain(limit).unwrap();
+    let said = manager.until("STOPPING=1");
+    let span = said.last().unwrap().strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").unwrap();
+    // The limit, the grace, the event flush and a second, but for the moment that has passed.
+    let span = Duration::from_micros(span.parse().unwrap());
+    assert!(span > limit && span <= limit + 3250 * MS, "{span:?}");
+}
+
+#[test]
 fn signs_of_life_come_while_the_service_is_well() {
     let manager = Manager::new();
     let service = manager.service(Some(20 * MS));

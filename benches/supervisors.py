@@ -6,7 +6,7 @@
 Each runs the same 50 programs, in turns, so many rounds (5). The table has the medians of:
   restart   from the SIGKILL of a program, which has run for seconds, to the first word of the next one; no backoff
   memory    PSS and RSS of all processes of the supervisor, in KiB; without the programs
-  switches  context switches of all its threads in 10 s in which nothing happens
+  wake-ups  context switches of all its threads in 10 s in which nothing happens
   stop      from the request to the end of the last of 50 programs that ignore SIGTERM, with 2 s of grace
 """
 import os
@@ -231,7 +231,7 @@ def main():
     with open('/proc/cpuinfo') as file:
         model = next((line.split(':')[1].strip() for line in file if 'model name' in line), '?')
     print(f'\n{model}, {os.cpu_count()} processors, Linux {platform.release()}; medians of {rounds} rounds\n')
-    print('| | restart, ms | worst, ms | PSS, KiB | RSS, KiB | switches in 10 s | stop, s |')
+    print('| | restart, ms | worst, ms | PSS, KiB | RSS, KiB | wake-ups in 10 s | stop, s |')
     print('|---|---|---|---|---|---|---|')
     for kind in kinds:
         median = [statistics.median(column) for column in zip(*results[kind])]

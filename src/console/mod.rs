@@ -25,10 +25,10 @@ use screen::Size;
 ///
 /// On a terminal it draws [`Snapshot::table`](crate::Snapshot::table) in place, with a bar and a
 /// rate where a body reports its [progress](crate::TaskContext::progress), and below it the latest
-/// events that matter: failures, warnings, refusals, tasks that were stopped, the shutdown. Text
-/// that is printed with [`println`](Self::println) scrolls above the table. If the output is not a
-/// terminal, the same events are printed as lines. Clones share the screen: give one to the
-/// supervisor, and others to the code that prints.
+/// events that matter: failures, warnings, refusals, tasks that were stopped, the shutdown. One
+/// that is too long for a line takes two. Text that is printed with [`println`](Self::println)
+/// scrolls above the table. If the output is not a terminal, the same events are printed as lines.
+/// Clones share the screen: give one to the supervisor, and others to the code that prints.
 ///
 /// The time that is shown is UTC. The first line says when the table was drawn; the times in the
 /// table are relative to that.

@@ -63,7 +63,13 @@ impl Shared {
     }
 
     /// Draws the state of the supervisor; what was drawn last if it has ended.
-    fn draw(&self, supervisor: &SupervisorHandle, rates: &mut Rates, now: RealTime) {
+    fn draw(
+        &self,
+        supervisor: &SupervisorHandle,
+        rates: &mut Rates,
+        now: RealTime,
+        has_ended: bool,
+    ) {
         let (room, colour) = {
             let screen = self.screen.lock();
             (screen.room(), screen.colour)
@@ -71,7 +77,11 @@ impl Shared {
         // The controller answers and errors are displayed meanwhile, so the lock is not held.
         let table = supervisor.snapshot().ok().map(|mut snapshot| {
             rates.show(&mut snapshot, now);
-            let drawn_at = format!("{} UTC, ", clock(RealClock::wall()));
+            let mut drawn_at = format!("{} UTC, ", clock(RealClock::wall()));
+            if has_ended {
+                snapshot.shutting_down = false;
+                drawn_at.push_str("shut down, ");
+            }
             snapshot.table_within(&drawn_at, (room.columns, room.rows), colour)
         });
         let mut screen = self.screen.lock();
@@ -110,7 +120,7 @@ impl Painter {
             while shared.wait(&clock, pause, rates.next_look) {
                 let began = clock.now();
                 // The text of an error is user code.
-                let _ = unwind::catch(|| shared.draw(&supervisor, &mut rates, began));
+                let _ = unwind::catch(|| shared.draw(&supervisor, &mut rates, began, false));
                 let took = began.until(clock.now());
                 pause = BEAT.max(took.saturating_mul(SHARE).min(LONGEST_PAUSE));
             }
@@ -126,7 +136,7 @@ impl Painter {
 impl Drop for Painter {
     fn drop(&mut self) {
         let _ = unwind::catch(|| {
-            self.shared.draw(&self.supervisor, &mut Rates::new(), RealTime::ZERO);
+            self.shared.draw(&self.supervisor, &mut Rates::new(), RealTime::ZERO, true);
         });
         self.shared.screen.lock().leave();
         self.shared.ready.notify_one();

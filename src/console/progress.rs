@@ -81,7 +81,7 @@ fn seen(task: &TaskSnapshot, progress: Progress, at: Duration, earlier: Option<&
     Seen { attempt, done, at, per_minute: Some(mixed) }
 }
 
-/// `40% [####------] 12/s 4/10`, or `4 12/s` without a total.
+/// `40% [##----] 12/s 4/10`, or `4 12/s` without a total.
 fn shown(Progress { done, total }: Progress, per_minute: Option<u64>) -> String {
     let rate = match per_minute {
         None => String::new(),
@@ -90,7 +90,8 @@ fn shown(Progress { done, total }: Progress, per_minute: Option<u64>) -> String 
     };
     let Some(total) = total else { return format!("{}{rate}", short(done)) };
     let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(100).min(100);
-    let bar: String = (1..=10).map(|cell| if cell * 10 <= percent { '#' } else { '-' }).collect();
+    let bar: String =
+        (1..=6).map(|cell| if cell * 100 <= percent * 6 { '#' } else { '-' }).collect();
     format!("{percent}% [{bar}]{rate} {}/{}", short(done), short(total))
 }
 
@@ -138,11 +139,11 @@ mod tests {
     fn a_rate_is_that_of_the_last_drawings() {
         let mut rates = Rates::new();
         let mut shown = |millis, done| seen(&mut rates, snapshot(millis, done, Some(1000))).0;
-        assert_eq!(shown(250, 100), "10% [#---------] 100/1000; here");
-        assert_eq!(shown(500, 300), "30% [###-------] 800/s 300/1000; here");
-        assert_eq!(shown(750, 300), "30% [###-------] 600/s 300/1000; here");
-        assert_eq!(shown(750, 301), "30% [###-------] 600/s 301/1000; here");
-        assert_eq!(shown(1000, 1001), "100% [##########] 1150/s 1001/1000; here");
+        assert_eq!(shown(250, 100), "10% [------] 100/1000; here");
+        assert_eq!(shown(500, 300), "30% [#-----] 800/s 300/1000; here");
+        assert_eq!(shown(750, 300), "30% [#-----] 600/s 300/1000; here");
+        assert_eq!(shown(750, 301), "30% [#-----] 600/s 301/1000; here");
+        assert_eq!(shown(1000, 1001), "100% [######] 1150/s 1001/1000; here");
         let mut rates = Rates::new();
         let mut shown = |millis, done| seen(&mut rates, snapshot(millis, done, None)).0;
         assert_eq!(shown(0, u64::MAX), "18E; here");

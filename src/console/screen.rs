@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 
 use super::text::Line;
+use crate::output::columns::fitting;
 use crate::output::table::{cut, Tint};
 
 /// What the console writes to, and what stands there.
@@ -56,7 +57,7 @@ fn ask(terminal: impl std::os::fd::AsFd) -> (u16, u16) {
     rustix::termios::tcgetwinsize(terminal).map_or((0, 0), |size| (size.ws_col, size.ws_row))
 }
 
-/// How much fits: the columns, the lines of the table, and the latest lines below it.
+/// How much fits: the columns, the lines of the table, and the lines of the latest below it.
 #[derive(Clone, Copy)]
 pub(super) struct Room {
     pub(super) columns: usize,
@@ -64,7 +65,7 @@ pub(super) struct Room {
     latest: usize,
 }
 
-/// The most lines below the table.
+/// How many of the latest lines are kept.
 const LATEST: usize = 8;
 
 impl Screen {
@@ -85,7 +86,7 @@ impl Screen {
     /// The room for the next drawing.
     pub(super) fn room(&self) -> Room {
         let (columns, rows) = self.terminal.map_or((80, 24), Size::get);
-        let latest = self.latest.len().min(rows / 3);
+        let latest = self.latest(columns, rows / 3).len();
         let head = usize::from(latest > 0);
         // The cursor stands on a line of its own.
         Room { columns, rows: (rows - 1).saturating_sub(head + latest), latest }
@@ -102,6 +103,21 @@ impl Screen {
             }
             self.latest.push_back((text, level));
         }
+    }
+
+    /// As many of the latest lines as fit. What is too long for one line continues on another.
+    fn latest(&self, columns: usize, room: usize) -> Vec<String> {
+        let mut lines = VecDeque::new();
+        for (text, level) in self.latest.iter().rev() {
+            let parts = in_two(text, columns, room);
+            if lines.len() + parts.len() > room {
+                break;
+            }
+            for part in parts.iter().rev() {
+                lines.push_front(self.tinted(part, *level).into_owned());
+            }
+        }
+        lines.into()
     }
 
     fn tinted<'a>(&self, text: &'a str, level: log::Level) -> Cow<'a, str> {
@@ -132,12 +148,7 @@ impl Screen {
         let mut lines: Vec<_> = self.table.lines().take(room.rows).map(str::to_owned).collect();
         if room.latest > 0 {
             lines.push(Tint::Bold.on("LATEST", self.colour).into_owned());
-            let latest = self.latest.iter().skip(self.latest.len() - room.latest);
-            lines.extend(
-                latest.map(|(text, level)| {
-                    self.tinted(&cut(text, room.columns), *level).into_owned()
-                }),
-            );
+            lines.extend(self.latest(room.columns, room.latest));
         }
 
         // A line with wide characters would else continue on the next one.
@@ -173,5 +184,37 @@ impl Screen {
     fn write(&mut self, text: &str) {
         let _ = self.writer.write_all(text.as_bytes());
         let _ = self.writer.flush();
+    }
+}
+
+/// A line that begins with its time, broken at a space if it is too long and there is room.
+fn in_two(text: &str, columns: usize, room: usize) -> Vec<Cow<'_, str>> {
+    const TIME: usize = "00:00:00 ".len();
+    let first = fitting(text, columns);
+    match first.rfind(' ').filter(|place| *place >= TIME) {
+        Some(end) if first.len() < text.len() && room > 1 => {
+            let rest = cut(&text[end + 1..], columns - TIME).into_owned();
+            vec![text[..end].into(), format!("{:TIME$}{rest}", "").into()]
+        }
+        _ => vec![cut(text, columns)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_goes_on_below_itself_if_there_is_room() {
+        let text = "12:00:00 count#9 rejected: the slot is busy: wait until its body has returned";
+        assert_eq!(in_two(text, 77, 8), [text]);
+        let parts = [
+            "12:00:00 count#9 rejected: the slot is",
+            "         busy: wait until its body has ret~",
+        ];
+        assert_eq!(in_two(text, 43, 8), parts);
+        assert_eq!(in_two(text, 43, 1), ["12:00:00 count#9 rejected: the slot is bus~"]);
+        assert_eq!(in_two(text, 8, 8), ["12:00:0~"]);
+        assert_eq!(in_two("12:00:00 abcdefghij", 12, 8), ["12:00:00 ab~"]);
     }
 }

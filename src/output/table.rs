@@ -17,6 +17,10 @@ impl Snapshot {
     /// if there are any, the groups, the slots with a queue, the classes, and the threads that are
     /// stuck, with the call that each is in.
     ///
+    /// Of a task it says its state and how long that has lasted (SINCE), the number of its latest
+    /// attempt, how many attempts have failed in a row (FAIL), what comes NEXT and when, and what
+    /// the body said last or why it failed. The error of an earlier attempt begins with `last:`.
+    ///
     /// No line is longer than `width`, and each row is one line. A cell that is cut ends with `~`.
     /// If there is too little room, the columns that say the least are left out. Characters of East
     /// Asia and pictures count as two columns. Names, marks and errors are escaped, so they cannot
@@ -107,17 +111,20 @@ impl Snapshot {
         text
     }
 
-    fn group_rows(&self) -> Section<3> {
+    fn group_rows(&self) -> Section<4> {
         let rows = self.groups.iter().map(|group| {
             let waits = matches!(group.state, GroupState::Restarting { waits_for: Some(_), .. });
             let (name, stage) = (Escaped(&group.name).to_string(), Stage(&group.state).to_string());
             let tint = if waits { Tint::Red } else { Tint::None };
-            ([name, stage, group.restarts.to_string()], tint)
+            let members = group.members.iter().filter_map(|member| self.task(*member));
+            let members: Vec<_> = members.map(|member| member.task.to_string()).collect();
+            ([name, stage, group.restarts.to_string(), members.join(", ")], tint)
         });
         let columns = [
             Column("GROUP", Left, NEVER_HIDDEN),
             Column("STATE", Left, 3),
-            Column("RESTARTS", Right, 2),
+            Column("RESTARTS", Right, 1),
+            Column("MEMBERS", Left, 2),
         ];
         Section { columns, rows: rows.collect() }
     }
@@ -196,7 +203,7 @@ fn task_rows(tasks: &[&TaskSnapshot]) -> Section<7> {
     let columns = [
         Column("TASK", Left, NEVER_HIDDEN),
         Column("STATE", Left, 6),
-        Column("ATT", Right, 1),
+        Column("ATTEMPT", Right, 1),
         Column("FAIL", Right, 4),
         Column("SINCE", Right, 2),
         Column("NEXT", Left, 3),
@@ -238,24 +245,26 @@ impl TaskSnapshot {
             TaskState::Waiting if self.group.is_some() && self.next_wake.is_none() => {
                 return "its turn".to_owned();
             }
-            TaskState::Waiting => "run",
-            TaskState::Running => "limit",
-            TaskState::Stopping | TaskState::Closing => "grace",
-            _ => "expiry",
+            TaskState::Waiting => "run in",
+            TaskState::Running => "limit in",
+            TaskState::Stopping | TaskState::Closing => "grace for",
+            _ => "expires in",
         };
         self.next_wake.map_or_else(String::new, |next| {
             format!("{what} {}", Short(next.saturating_sub(self.at)))
         })
     }
 
-    /// Which process runs, what the body says of itself, and what went wrong last.
+    /// Which process runs, what the body says of itself, and what went wrong last. While it waits,
+    /// that is why.
     fn news(&self) -> String {
+        let last = if self.state == TaskState::Waiting { "" } else { "last: " };
         let parts = [
             self.silent.then(|| "silent".to_owned()),
             self.pid.map(|pid| format!("pid {pid}")),
             self.mark.as_ref().map(ToString::to_string),
             self.progress.map(|progress| progress.to_string()),
-            self.last_failure.as_ref().map(|failure| Escaped(failure).to_string()),
+            self.last_failure.as_ref().map(|failure| format!("{last}{}", Escaped(failure))),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }

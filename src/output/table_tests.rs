@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::output::group::GroupSnapshot;
 use crate::output::hook::{HookSource, RunningHook};
 use crate::output::mark::{Mark, Progress};
 use crate::output::snapshot::{
@@ -162,12 +163,12 @@ fn at_80_columns_all_columns_are_there() {
         &[
             "up 1h02m, tasks 5, failing 1, abandoned 1, running 2, waiting 2",
             "draining, threads 5, idle 1, permits 4/16",
-            "TASK                STATE      ATT  FAIL   SINCE  NEXT         MARK, ERROR",
-            "modem#2             waiting      5     4     45s  run 3.2s     open /dev/ttyUSB~",
-            "gps#3               running      1        13m20s               silent; reading\\~",
-            "copy#9              abandoned    2           45s",
-            "import of a ve~#12  running      1         340ms  limit 2m05s  flash; 3/10",
-            "größe\\t7#13         waiting      1           45s  paused",
+            "TASK            STATE      ATTEMPT  FAIL   SINCE  NEXT            MARK, ERROR",
+            "modem#2         waiting          5     4     45s  run in 3.2s     open /dev/tty~",
+            "gps#3           running          1        13m20s                  silent; readi~",
+            "copy#9          abandoned        2           45s",
+            "import of ~#12  running          1         340ms  limit in 2m05s  flash; 3/10",
+            "größe\\t7#13     waiting          1           45s  paused",
             "SLOT   STATUS       QUEUED  OWNER",
             "modem  terminating       7  modem#2",
             "CLASS  HELD  LIMIT  WAITING",
@@ -271,7 +272,32 @@ fn a_member_waits_for_its_turn_or_for_a_time() {
     let member = TaskSnapshot { group: Some("line".into()), phase: Some(1), ..waits };
     assert_eq!(member.next(), "its turn");
     let soon = Some(AT + Duration::from_secs(1));
-    assert_eq!(TaskSnapshot { next_wake: soon, ..member }.next(), "run 1.0s");
+    assert_eq!(TaskSnapshot { next_wake: soon, ..member }.next(), "run in 1.0s");
+}
+
+#[test]
+fn a_group_names_its_members_and_an_error_of_an_earlier_attempt_is_called_the_last() {
+    let failed = |id, name, state| TaskSnapshot {
+        last_failure: Some("no carrier".into()),
+        ..task(id, name, state)
+    };
+    let tasks =
+        vec![failed(4, "driver", TaskState::Waiting), failed(5, "reader", TaskState::Running)];
+    let members = [4, 5, 6].map(TaskId::new).into();
+    let (name, state) = ("line".into(), GroupState::Up);
+    let groups = vec![GroupSnapshot { name, state, members, restarts: 3 }];
+    check(
+        &Snapshot { tasks, groups, ..empty() }.table(80, false),
+        &[
+            "up 1h02m, tasks 2, running 1, waiting 1",
+            "threads 5, idle 1, permits 4/16",
+            "TASK      STATE    ATTEMPT  FAIL  SINCE  NEXT  MARK, ERROR",
+            "driver#4  waiting        1          45s        no carrier",
+            "reader#5  running        1          45s        last: no carrier",
+            "GROUP  STATE  RESTARTS  MEMBERS",
+            "line   up            3  driver#4, reader#5",
+        ],
+    );
 }
 
 #[test]

@@ -138,8 +138,11 @@ fn the_table_is_drawn_in_place_and_what_is_printed_scrolls_above_it() {
     let of_first = |n: usize| format!("line {n} {}", "x".repeat(n * 2));
     let expected = (0..40).map(of_first).chain((40..80).map(|n| format!("line {n}")));
     assert!(expected.eq(lines[..80].iter().map(ToString::to_string)), "{text}");
-    assert!(lines[80].contains(" UTC, up ") && lines[80].ends_with(", tasks 0"), "{text}");
-    assert!(lines[81].starts_with("shutting down, threads "), "{text}");
+    assert!(
+        lines[80].contains(" UTC, shut down, up ") && lines[80].ends_with(", tasks 0"),
+        "{text}"
+    );
+    assert!(lines[81].starts_with("threads "), "{text}");
     assert_eq!(lines[82], "LATEST");
     assert!(lines[83].ends_with("port#2 attempt 1 failed: no device"), "{text}");
     assert!(lines[84].ends_with("shutdown: requested"), "{text}");
@@ -181,11 +184,11 @@ fn a_progress_that_moves_is_drawn_without_any_event() {
     go.send(1).unwrap();
     // Whether the first drawing shows it depends on when the body got so far.
     supervisor.handle().add(no_op("event")).unwrap();
-    terminal.until(&["10% [#---------]", "1/10; reading"]);
+    terminal.until(&["10% [------]", "1/10; reading"]);
     go.send(6).unwrap();
-    terminal.until(&["60% [######----]"]);
+    terminal.until(&["60% [###---]"]);
     go.send(10).unwrap();
-    terminal.until(&["100% [##########]"]);
+    terminal.until(&["100% [######]"]);
     drop(go);
     let _ = outcome_of(&copy);
 }

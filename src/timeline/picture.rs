@@ -164,7 +164,7 @@ impl Picture {
         // An attempt fails when it ends, and a thread is stuck from its abandonment on.
         let at = |it: &Span| if it.kind == Kind::Stuck { it.start } else { it.end };
         let mut trouble: Vec<_> = trouble.map(|it| (at(it), it)).collect();
-        trouble.sort_by_key(|(at, _)| *at);
+        trouble.sort_by_key(|(at, it)| (*at, it.kind == Kind::GaveUp));
         trouble
     }
 

@@ -84,6 +84,7 @@ impl Hasher for IdHasher {
 }
 
 /// All that is known.
+#[derive(Default)]
 pub(super) struct Book {
     capacity: usize,
     finished: VecDeque<Span>,
@@ -105,19 +106,7 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            finished: VecDeque::new(),
-            evicted: 0,
-            lost: 0,
-            gap: None,
-            now: 0,
-            seq: 0,
-            tasks: HashMap::default(),
-            stuck: HashMap::new(),
-            owners: HashMap::new(),
-            others: HashMap::new(),
-        }
+        Self { capacity, ..Self::default() }
     }
 
     pub(super) fn event(&mut self, event: &Event, text: Option<Arc<str>>) {
@@ -129,9 +118,9 @@ impl Book {
         } else if self.gap.is_some_and(|last| event.seq > last) {
             // What has ended meanwhile is unknown, so all ends here.
             let open = self.open_spans(self.now);
-            let Self { evicted, lost, now, seq, .. } = *self;
+            let Self { capacity, evicted, lost, now, seq, .. } = *self;
             let finished = std::mem::take(&mut self.finished);
-            *self = Self { finished, evicted, lost, now, seq, ..Self::new(self.capacity) };
+            *self = Self { capacity, finished, evicted, lost, now, seq, ..Self::default() };
             for span in open {
                 self.push(Span { last: seq, ..span });
             }

@@ -109,8 +109,7 @@ fn write_slices(
     let (mut seen, mut drawn) = (BTreeSet::new(), HashSet::new());
     let cell = if picture.slices.len() > MANY { 4.0 } else { 1.0 };
     for above in [false, true] {
-        for (index, slice) in picture.slices.iter().enumerate() {
-            let Some(top) = tops.get(slice.row) else { break };
+        for slice in picture.slices.iter().filter(|slice| slice.row < tops.len()) {
             let kind = picture.spans[slice.span].kind;
             let Look { shape, is_trouble, .. } = kind.look();
             let (x, end) = (x_of(picture, slice.start), x_of(picture, slice.end));
@@ -119,15 +118,7 @@ fn write_slices(
             let is_narrow = end - x < cell;
             if above == (is_narrow && is_trouble) && (!is_narrow || drawn.insert(place)) {
                 seen.insert(kind);
-                write_slice(picture, slice, (*top, !is_narrow), out)?;
-                if kind == Kind::GaveUp {
-                    let mut later = picture.slices[index + 1..].iter();
-                    let next = later.find(|it| it.row != slice.row || it.start >= slice.end);
-                    let next = next.filter(|it| it.row == slice.row);
-                    let until = next.map_or(WIDTH, |next| x_of(picture, next.start));
-                    let words = picture.spans[slice.span].text.as_deref().unwrap_or_default();
-                    write_words(words, (end + 3.0, until), (*top, "#a11"), out)?;
-                }
+                write_slice(picture, slice, (tops[slice.row], !is_narrow), out)?;
             }
         }
     }
@@ -162,32 +153,24 @@ fn write_slice(
     write!(out, r#"<rect x="{x:.1}" y="{y}" width="{width:.1}" height="{height}" "#)?;
     let title = if can_be_hit { &title } else { "" };
     writeln!(out, r#"{edge}fill="{fill}">{title}</rect>"#)?;
-    if room(width) >= 4 && matches!(look.shape, Shape::Bar | Shape::Hatched) {
-        let (x, words) = (x + 3.0, said(picture, slice, room(width)));
+    let y = top + 14;
+    if span.kind == Kind::GaveUp {
+        // A later task in this row is drawn above it.
+        let (x, words) = (end + 3.0, span.text.as_deref().unwrap_or_default());
+        writeln!(out, r##"<text x="{x:.1}" y="{y}" fill="#a11">{}</text>"##, Xml(words))?;
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a letter")]
+    let room = (width / 6.2) as usize;
+    if room >= 4 && matches!(look.shape, Shape::Bar | Shape::Hatched) {
+        let (x, ink, words) = (x + 3.0, look.ink(), said(picture, slice, room));
         if look.shape == Shape::Hatched {
             let width = words.chars().count() * 6;
             write!(out, r#"<rect x="{x:.1}" y="{}" width="{width}" height="12" "#, top + 4)?;
             writeln!(out, r##"fill="#222"/>"##)?;
         }
-        write_words(&words, (x, x + width), (top, look.ink()), out)?;
+        writeln!(out, r#"<text x="{x:.1}" y="{y}" fill="{ink}">{}</text>"#, Xml(&words))?;
     }
     Ok(())
-}
-
-/// How many letters there is room for.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a letter")]
-fn room(width: f64) -> usize {
-    (width / 6.2) as usize
-}
-
-fn write_words(
-    words: &str,
-    (x, until): (f64, f64),
-    (top, ink): (usize, &str),
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let (y, words) = (top + 14, cut(words, room(until - x)));
-    writeln!(out, r#"<text x="{x:.1}" y="{y}" fill="{ink}">{}</text>"#, Xml(&words))
 }
 
 /// What stands in a slice: what the names of its part and row do not say, in so many characters.
@@ -218,7 +201,6 @@ fn said(picture: &Picture, slice: &Slice, room: usize) -> String {
 
 fn cut(text: &str, room: usize) -> String {
     match text.char_indices().nth(room) {
-        Some(_) if room < 2 => String::new(),
         Some(_) => text.chars().take(room - 1).chain(['…']).collect(),
         None => text.to_owned(),
     }

@@ -65,7 +65,7 @@ if (trouble.length) {
   el("h2", aside, `What went wrong (${trouble.length})`);
   // An attempt fails when it ends, and a thread is stuck from its abandonment on.
   const since = i => kindOf(i).shape === HATCHED ? startOf(i) : endOf(i);
-  trouble.sort((a, b) => since(a) - since(b)).slice(0, 500).forEach(i => {
+  trouble.sort((a, b) => since(a) - since(b) || kindOf(b).depth - kindOf(a).depth).slice(0, 500).forEach(i => {
     const it = slice(i), p = el("p", aside, `${clock(since(i))} ${say(it)}`);
     p.style.borderColor = it.kind.colour;
     p.onclick = () => zoomTo(it);
@@ -163,12 +163,8 @@ function drawRow(row, y) {
     g.fillRect(left, y + top, w, tall);
     if (kind.isTrouble) g.strokeRect(left, y + top, w, tall);
     if (w > 12 && kind.depth === 1) write(slice(i), row, left, y, w);
-    if (kind.shape === FRAME && kind.isTrouble) {
-      let next = i + 1;
-      while (next < first[row.row + 1] && startOf(next) < end) next++;
-      const right = x(end) + 4, room = (next < first[row.row + 1] ? x(startOf(next)) : width) - right;
-      g.fillStyle = "#a11"; g.fillText(fit(slice(i).text, Math.floor(room / 5.9)), right, y + 10.5);
-    }
+    // A later task in this row is drawn above it.
+    if (kind.shape === FRAME && kind.isTrouble) { g.fillStyle = "#a11"; g.fillText(slice(i).text, x(end) + 4, y + 10.5); }
   }
   for (const [left, kind] of above) { g.fillStyle = kind.colour; g.fillRect(left - 1, y + 2, 3, 16); }
   g.restore();
@@ -182,10 +178,8 @@ function said(it, row, room) {
   if (most.length <= room) return most;
   const least = `${who}${it.attempt} `;
   const less = !it.attempt ? who + (text || label) : (least + label).length <= room ? least + what : who || "" + it.attempt;
-  return fit(less, room);
+  return less.length <= room ? less : room > 3 ? less.slice(0, room - 1) + "…" : "";
 }
-
-const fit = (text, room) => text.length <= room ? text : room > 3 ? text.slice(0, room - 1) + "…" : "";
 
 function write(it, row, left, y, w) {
   const text = said(it, row, Math.floor((w - 6) / 5.9));

@@ -206,7 +206,7 @@ impl SupervisorBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::ManualClock;
+    /// use threadvisor::ManualClock;
     /// let (clock, ms) = (ManualClock::new(), Duration::from_millis);
     /// let supervisor = Supervisor::builder().clock(&clock).timer_slack(ms(100)).start()?;
     /// let later = |delay| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(delay);

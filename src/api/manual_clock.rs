@@ -107,7 +107,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new().settle_events(false);
     /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
     /// let slow = move |_: &Event| drop(wait.recv());
@@ -153,7 +153,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new().patience(Duration::from_millis(20));
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -181,7 +181,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let minute = Duration::from_secs(60);
@@ -212,7 +212,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let second = Duration::from_secs(1);
@@ -247,7 +247,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let task = supervisor.handle().add(TaskSpec::once("task", |_| Ok(())))?;
@@ -269,7 +269,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let (go_on, wait) = std::sync::mpsc::channel::<()>();

@@ -306,7 +306,7 @@ impl Supervisor {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let tidy = TaskSpec::new("tidy", |ctx| {

@@ -19,7 +19,7 @@ use crate::output::event::{Event, EventKind};
 ///
 /// ```
 /// # use threadvisor::prelude::*;
-/// # use threadvisor::CountEvents;
+/// use threadvisor::CountEvents;
 /// let count = CountEvents::new().tasks(["sensor"]);
 /// let supervisor = Supervisor::builder().subscriber(count).start()?;
 /// assert_eq!(supervisor.run([TaskSpec::new("sensor", |_| Ok(()))])?.exit_code(), 0);

@@ -27,7 +27,7 @@ use crate::vocabulary::id::{TaskId, TaskRef};
 ///
 /// ```
 /// # use threadvisor::prelude::*;
-/// # use threadvisor::TraceEvents;
+/// use threadvisor::TraceEvents;
 /// let trace = TraceEvents::new();
 /// let spans = trace.spans();
 /// let supervisor = Supervisor::builder().subscriber(trace).start()?;
@@ -50,7 +50,7 @@ pub struct TraceEvents {
 /// Gives a body the span of its attempt: see [`TraceEvents::spans`].
 ///
 /// ```
-/// # use threadvisor::{prelude::*, TraceEvents};
+/// use threadvisor::{prelude::*, TraceEvents};
 /// let trace = TraceEvents::new();
 /// let spans = trace.spans();
 /// let supervisor = Supervisor::builder().subscriber(trace).start()?;

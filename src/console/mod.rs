@@ -103,7 +103,7 @@ impl Console {
     /// ```
     /// # use std::sync::{Arc, Mutex};
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::Console;
+    /// use threadvisor::Console;
     /// #[derive(Clone, Default)]
     /// struct Kept(Arc<Mutex<Vec<u8>>>);
     /// impl std::io::Write for Kept {
@@ -147,7 +147,7 @@ impl Console {
     ///
     /// ```
     /// # use std::sync::{Arc, Mutex};
-    /// # use threadvisor::{prelude::*, Console};
+    /// use threadvisor::{prelude::*, Console};
     /// # #[derive(Clone, Default)]
     /// # struct Kept(Arc<Mutex<Vec<u8>>>);
     /// # impl std::io::Write for Kept {

@@ -12,7 +12,7 @@ use crate::platform::sync::channel;
 /// process, it is the first thread of that process, because its own only waits.
 ///
 /// ```
-/// # use threadvisor::Stall;
+/// use threadvisor::Stall;
 /// /// Whether a thread that hangs uses the processor.
 /// fn spins(stall: &Stall) -> bool {
 ///     stall.cpu > stall.over / 2

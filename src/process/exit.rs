@@ -15,7 +15,7 @@ use crate::vocabulary::signal::Signal;
 ///
 /// ```
 /// # use threadvisor::prelude::*;
-/// # use threadvisor::{ProcessExit, Program};
+/// use threadvisor::{ProcessExit, Program};
 /// let (ctx, _canceller) = TaskContext::detached();
 /// let error = Program::new("sh").args(["-c", "exit 3"]).run(&ctx).unwrap_err();
 /// assert_eq!((error.to_string().as_str(), error.exit_code()), ("exit status 3", Some(3)));

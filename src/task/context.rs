@@ -250,7 +250,7 @@ impl TaskContext {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::crossbeam_channel::unbounded;
+    /// use threadvisor::crossbeam_channel::unbounded;
     /// # let supervisor = Supervisor::builder().start()?;
     /// let (jobs, queue) = unbounded();
     /// let worker = supervisor.handle().add(TaskSpec::new("worker", move |ctx| loop {
@@ -282,7 +282,7 @@ impl TaskContext {
     /// ```
     /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::crossbeam_channel::unbounded;
+    /// use threadvisor::crossbeam_channel::unbounded;
     /// let (ctx, _canceller) = TaskContext::detached();
     /// let (jobs, queue) = unbounded();
     /// jobs.send("sweep")?;
@@ -314,7 +314,7 @@ impl TaskContext {
     ///
     /// ```
     /// # use threadvisor::prelude::*;
-    /// # use threadvisor::crossbeam_channel::{select, unbounded};
+    /// use threadvisor::crossbeam_channel::{select, unbounded};
     /// let (ctx, canceller) = TaskContext::detached();
     /// let (_sender, jobs) = unbounded::<u32>();
     /// canceller.cancel();

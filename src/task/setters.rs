@@ -163,7 +163,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let minute = Duration::from_secs(60);
@@ -188,7 +188,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let second = Duration::from_secs(1);
@@ -218,7 +218,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let slow = TaskSpec::new("slow", |ctx| Ok(ctx.sleep(Duration::from_secs(60))?))
@@ -253,7 +253,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let save = TaskSpec::once("save", |ctx| {
@@ -277,7 +277,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let handle = supervisor.handle();
@@ -357,7 +357,7 @@ macro_rules! setters {
             ///
             /// ```
             /// # use std::time::Duration;
-            /// # use threadvisor::{prelude::*, ManualClock};
+            /// use threadvisor::{prelude::*, ManualClock};
             /// let clock = ManualClock::new();
             /// let supervisor = Supervisor::builder().clock(&clock).start()?;
             /// let second = Duration::from_secs(1);

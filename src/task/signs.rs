@@ -80,7 +80,7 @@ impl TaskContext {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let second = Duration::from_secs(1);

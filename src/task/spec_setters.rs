@@ -44,7 +44,7 @@ impl TaskSpec {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let minute = Duration::from_secs(60);
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
@@ -73,7 +73,7 @@ impl TaskSpec {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let clock = ManualClock::new();
     /// let supervisor = Supervisor::builder().clock(&clock).start()?;
     /// let backup = TaskOutput::new();

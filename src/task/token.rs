@@ -248,7 +248,7 @@ impl Canceller {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use threadvisor::{prelude::*, ManualClock};
+    /// use threadvisor::{prelude::*, ManualClock};
     /// let (ctx, canceller) = TaskContext::detached_with(&ManualClock::new());
     /// canceller.cancel_with_grace(CancelReason::Shutdown, Duration::from_secs(3));
     /// assert_eq!(ctx.remaining(), Some(Duration::from_secs(3)));

@@ -37,7 +37,7 @@ use text::text_of;
 ///
 /// ```
 /// # use threadvisor::prelude::*;
-/// # use threadvisor::Timeline;
+/// use threadvisor::Timeline;
 /// let (timeline, log) = Timeline::new();
 /// let supervisor = Supervisor::builder().dedicated_subscriber(timeline, 8192).start()?;
 /// supervisor.run([TaskSpec::new("sensor", |_| Ok(()))])?;
@@ -89,7 +89,7 @@ impl Timeline {
     /// it was told a third. Default: 10 000.
     ///
     /// ```
-    /// # use threadvisor::{prelude::*, Timeline};
+    /// use threadvisor::{prelude::*, Timeline};
     /// let (timeline, log) = Timeline::new();
     /// let timeline = timeline.capacity(100); // about 15 kB
     /// let supervisor = Supervisor::builder().dedicated_subscriber(timeline, 4096).start()?;
@@ -141,7 +141,7 @@ impl TimelineLog {
     /// Writes the JSON that <https://ui.perfetto.dev> and `chrome://tracing` read.
     ///
     /// ```
-    /// # use threadvisor::{prelude::*, Timeline};
+    /// use threadvisor::{prelude::*, Timeline};
     /// let (timeline, log) = Timeline::new();
     /// let supervisor = Supervisor::builder().subscriber(timeline).start()?;
     /// supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;

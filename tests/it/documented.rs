@@ -56,8 +56,8 @@ fn pages() -> Vec<(String, String)> {
     pages.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
 }
 
-#[test]
-fn every_example_asserts_what_comes_of_it() {
+/// All blocks of Rust, in pages and comments.
+fn examples() -> Vec<Block> {
     let mut blocks = Vec::new();
     for (path, text) in pages() {
         blocks.extend(blocks_of(&path, text.lines().map(|line| Some(line.to_owned()))));
@@ -67,6 +67,32 @@ fn every_example_asserts_what_comes_of_it() {
     }
     blocks.retain(|block| !["text", "sh", "json", "ini"].contains(&&*block.kind));
     assert!(blocks.len() > 200, "the pages are misread: {} blocks", blocks.len());
+    blocks
+}
+
+#[test]
+fn what_is_not_in_the_prelude_is_imported_where_readers_see_it() {
+    let is_name = |word: &&str| word.starts_with(char::is_uppercase);
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        words.filter(is_name).map(str::to_owned).collect()
+    };
+    let sources = sources();
+    let root = &sources.iter().find(|source| source.path == "src/lib.rs").unwrap().text;
+    let prelude = words(root.split_once("pub mod prelude").unwrap().1);
+    let hides = |line: &String| {
+        let import = line.strip_prefix("# use threadvisor::");
+        import.is_some_and(|it| words(it).iter().any(|word| !prelude.contains(word)))
+    };
+    let mut blocks = examples();
+    blocks.retain(|block| block.lines.iter().any(hides));
+    let faults: Vec<_> = blocks.into_iter().map(|block| block.place).collect();
+    assert!(faults.is_empty(), "let readers see the import:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_example_asserts_what_comes_of_it() {
+    let mut blocks = examples();
     let shows = |block: &Block| match &*block.kind {
         "" | "rust" => block.lines.iter().any(|line| line.contains("assert")),
         "compile_fail" => true,

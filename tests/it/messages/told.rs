@@ -1,6 +1,8 @@
 //! What users are told without asking: the lines of events, and the texts that the sources hand to
 //! the log or put into errors, however rare.
 
+use std::collections::BTreeSet;
+
 use super::Table;
 use crate::samples;
 use crate::tidy::sources;
@@ -38,16 +40,16 @@ fn literal(call: &str) -> Option<String> {
 #[test]
 fn by_the_sources() {
     let mut table = Table::new("warnings_and_rare_errors");
-    let mut count = 0;
     let calls = [
-        "log::warn!(",
-        "log::error!(",
-        "Warn(format!(",
-        "let text = format!(",
-        "TaskError::fatal(",
-        "io::Error::new(",
-        "Error::other(",
+        ("log::warn!(", "a warning"),
+        ("log::error!(", "an error in the log"),
+        ("Warn(format!(", "a warning"),
+        ("let text = format!(", "a warning or an error"),
+        ("TaskError::fatal(", "a fatal error"),
+        ("io::Error::new(", "an error"),
+        ("Error::other(", "an error"),
     ];
+    let mut rows = BTreeSet::new();
     for source in sources().iter().filter(|source| source.path.starts_with("src/")) {
         if source.is_test() {
             continue;
@@ -55,17 +57,14 @@ fn by_the_sources() {
         let code: Vec<_> = source.code().map(|(_, line)| line).collect();
         let code = code.join("\n");
         let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
-        let mut found: Vec<_> =
-            calls.iter().flat_map(|call| code.match_indices(call)).map(|(at, _)| at).collect();
-        found.sort_unstable();
-        for at in found {
-            let text = literal(&code[at..]);
-            if let Some(text) = text.filter(|text| text.contains(' ')) {
-                count += 1;
-                table.row(&source.path, text);
-            }
+        for (call, what) in calls {
+            let texts = code.match_indices(call).filter_map(|(at, _)| literal(&code[at..]));
+            rows.extend(texts.filter(|text| text.contains(' ')).map(|text| (text, what)));
         }
     }
-    assert!(count > 15, "the sources are misread: {count}");
+    assert!(rows.len() > 15, "the sources are misread: {rows:?}");
+    for (text, what) in rows {
+        table.row(what, text);
+    }
     table.check();
 }

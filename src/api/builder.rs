@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::manual_clock::ManualClock;
-use crate::api::service_manager::ServiceManager;
+use crate::api::service_manager::{ServiceManager, SICK_AFTER};
 use crate::api::subscribe::Subscribe;
 use crate::api::supervisor::Supervisor;
 use crate::api::supervisor_handle::SupervisorHandle;
@@ -62,6 +62,7 @@ pub struct SupervisorBuilder {
     #[cfg(all(unix, feature = "process"))]
     pub(super) output: Option<crate::task::out_lane::OnOutput>,
     service: Option<OpenService>,
+    sick_after: Duration,
 }
 
 /// Opens what a service manager was asked for. Only a program that asks contains what that takes.
@@ -108,6 +109,7 @@ impl SupervisorBuilder {
             #[cfg(all(unix, feature = "process"))]
             output: None,
             service: None,
+            sick_after: SICK_AFTER,
         }
     }
 
@@ -341,6 +343,7 @@ impl SupervisorBuilder {
     /// without blocking; workers write files and devices. Default: nobody is told anything. See the
     /// example of [`ServiceManager`].
     pub fn service_manager(mut self, service: ServiceManager) -> Self {
+        self.sick_after = service.may_be_down();
         self.service = Some(Box::new(move || Ok(ServiceLink::new(service.open()?))));
         self
     }
@@ -404,6 +407,7 @@ impl SupervisorBuilder {
             signals,
             signal_hooks,
             service,
+            sick_after: self.sick_after,
         };
         start(setup, &door, inbox)?;
 

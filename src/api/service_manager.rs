@@ -158,8 +158,9 @@ impl ServiceManager {
         self
     }
 
-    /// Sets how long a required task may be down (see [`is_well`](crate::Snapshot::is_well)) after
-    /// the first failure of its streak. Default: the period of the service manager's watchdog, or
+    /// Sets how long a required task may be down after its first failure before the service is
+    /// sick: [`is_well`](crate::Snapshot::is_well) says what that means, and applies this span even
+    /// if nobody is to be told anything. Default: the period of the service manager's watchdog, or
     /// 30 s if there is none.
     pub fn sick_after(mut self, span: Duration) -> Self {
         self.sick_after = Some(span);
@@ -199,6 +200,11 @@ impl ServiceManager {
     pub fn hardware_watchdog(mut self, path: impl Into<PathBuf>, period: Duration) -> Self {
         self.hardware = Some((path.into(), period));
         self
+    }
+
+    /// How long a required task may be down.
+    pub(super) fn may_be_down(&self) -> Duration {
+        self.sick_after.or(self.watchdog).unwrap_or(SICK_AFTER)
     }
 
     /// Opens what is asked for.
@@ -244,7 +250,6 @@ impl ServiceManager {
             return Err(InvalidSetting::new("hardware_watchdog", Duration::ZERO, remedy).into());
         }
         Ok(ServiceSetup {
-            sick_after: self.sick_after.or(self.watchdog).unwrap_or(SICK_AFTER),
             socket,
             watchdog: self.watchdog,
             trigger: self.trigger,
@@ -321,7 +326,7 @@ impl Drop for ReloadGuard {
 }
 
 /// How long a required task may be down without a watchdog that says it.
-const SICK_AFTER: Duration = Duration::from_secs(30);
+pub(super) const SICK_AFTER: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -83,11 +83,13 @@ impl Snapshot {
     /// [service manager](crate::ServiceManager) is told; [`is_healthy`](Self::is_healthy) speaks of
     /// all tasks.
     ///
-    /// A task is down while it is in a streak of failures and no attempt of it shows life. An
-    /// attempt shows life if it runs; with a [`watchdog`](crate::TaskSpec::watchdog), once it has
-    /// given a sign; with [`ready_within`](crate::TaskSpec::ready_within), once it has said that it
-    /// is ready. A task may be down for [`sick_after`](crate::ServiceManager::sick_after) after the
-    /// first failure of the streak. A paused task is in order if no attempt of it runs.
+    /// A task is down from its first failure until it shows that it works: an attempt succeeds,
+    /// says that it is [ready](crate::TaskContext::ready), or, without a
+    /// [`timeout`](crate::TaskSpec::timeout), is stable. It may be down for
+    /// [`sick_after`](crate::ServiceManager::sick_after). An attempt that runs does not change the
+    /// verdict until it ends, except that one with a [`watchdog`](crate::TaskSpec::watchdog) is in
+    /// order once it has given a sign of life. A success, `ready` or a sign of life ends a silence.
+    /// A paused task is in order if no attempt of it runs.
     pub const fn is_well(&self) -> bool {
         self.well
     }

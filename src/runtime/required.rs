@@ -8,24 +8,25 @@ use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::Time;
 
 /// All required tasks that are not over, and those that have failed for good.
-#[derive(Default)]
 pub(super) struct Required {
     tasks: SortedMap<TaskId, RequiredTask>,
     /// Each until another required task of the same name is accepted.
     failed: Vec<TaskRef>,
+    /// How long one of them may be down.
+    sick_after: Duration,
 }
 
 /// What the machine does not keep of a required task.
 pub(super) struct RequiredTask {
     pub(super) key: TaskKey,
-    /// When the first attempt of the streak failed.
+    /// When it failed for the first time since it last was in order.
     failing_since: Option<Time>,
-    /// An attempt was silent, and neither it nor a later one has given a sign since.
+    /// An attempt was silent, and neither it nor a later one has shown since that it works.
     silent: bool,
     /// The latest attempt that gave a sign of life to the watchdog.
     alive: u64,
-    /// It has been ready, and has not failed since.
-    pub(super) was_ready: bool,
+    /// Its body has said that it is ready, and has not failed since.
+    said_ready: bool,
 }
 
 /// What counts of the state of a required task.
@@ -35,22 +36,19 @@ pub(super) struct Standing {
     pub(super) abandoned: bool,
     /// It is paused, and no attempt of it runs.
     pub(super) rests: bool,
-    /// An attempt runs and was not told to return.
-    pub(super) runs: bool,
+    /// Since when an attempt runs, if it was not told to return.
+    pub(super) runs_since: Option<Time>,
     /// An attempt of it runs or has run.
     pub(super) has_run: bool,
     pub(super) attempt: u64,
     pub(super) streak: u32,
     /// Whether it says when it is ready.
     pub(super) says_ready: bool,
-    /// Whether the attempt has said so.
-    pub(super) ready: bool,
-    pub(super) watched: bool,
 }
 
 impl RequiredTask {
     /// What is wrong with it.
-    pub(super) fn trouble(&self, it: Standing, now: Time, patience: Duration) -> Option<String> {
+    fn trouble(&self, it: Standing, now: Time, sick_after: Duration) -> Option<String> {
         if it.abandoned {
             return Some("abandoned".to_owned());
         }
@@ -60,27 +58,27 @@ impl RequiredTask {
         if self.silent {
             return Some("silent".to_owned());
         }
-        // An attempt that hangs like those before it must not count until the watchdog notices.
-        let shows_life = (it.ready || !it.says_ready) && (self.alive == it.attempt || !it.watched);
-        let recovers = it.runs && shows_life;
-        let since = self.failing_since.filter(|_| it.streak > 0 && !recovers)?;
+        let lives = it.runs_since.is_some() && self.alive == it.attempt;
+        let since = self.failing_since.filter(|_| !lives)?;
+        // What an attempt is worth is known only at its end: until then, all is as it was before.
+        let down = since.until(it.runs_since.unwrap_or(now));
         let failures = if it.streak == 1 { "failure" } else { "failures" };
-        (since.until(now) > patience).then(|| format!("down, {} {failures}", it.streak))
+        (down > sick_after).then(|| format!("down, {} {failures}", it.streak))
     }
 
     /// Whether it is ready now. One that does not say so is ready once it runs.
-    pub(super) fn is_ready(&mut self, it: Standing) -> bool {
-        if it.streak > 0 {
-            self.was_ready = false;
-        }
+    pub(super) fn is_ready(&self, it: Standing) -> bool {
         // Between two runs that went well it is as ready as while it ran.
-        let by_running = it.runs || it.has_run && it.streak == 0;
-        self.was_ready |= if it.says_ready { it.ready } else { by_running };
-        it.rests || self.was_ready
+        let by_running = it.runs_since.is_some() || it.has_run && it.streak == 0;
+        it.rests || if it.says_ready { self.said_ready } else { by_running }
     }
 }
 
 impl Required {
+    pub(super) fn new(sick_after: Duration) -> Self {
+        Self { tasks: SortedMap::default(), failed: Vec::new(), sick_after }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.failed.is_empty()
     }
@@ -98,17 +96,18 @@ impl Required {
         self.tasks.values()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut RequiredTask> {
-        self.tasks.values_mut()
-    }
-
     pub(super) fn failed(&self) -> &[TaskRef] {
         &self.failed
     }
 
+    /// What is wrong with a task.
+    pub(super) fn trouble(&self, task: &RequiredTask, it: Standing, now: Time) -> Option<String> {
+        task.trouble(it, now, self.sick_after)
+    }
+
     pub(super) fn insert(&mut self, TaskAddr { key, id }: TaskAddr) {
         let task =
-            RequiredTask { key, failing_since: None, silent: false, alive: 0, was_ready: false };
+            RequiredTask { key, failing_since: None, silent: false, alive: 0, said_ready: false };
         self.tasks.insert(id, task);
     }
 
@@ -119,13 +118,11 @@ impl Required {
         }
     }
 
-    /// An attempt has failed; `streak` counts it.
-    pub(super) fn note_failure(&mut self, id: TaskId, streak: u32, now: Time) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        if streak <= 1 {
-            task.failing_since = None;
+    pub(super) fn note_failure(&mut self, id: TaskId, now: Time) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.failing_since.get_or_insert(now);
+            task.said_ready = false;
         }
-        task.failing_since.get_or_insert(now);
     }
 
     pub(super) fn note_silent(&mut self, id: TaskId) {
@@ -134,9 +131,24 @@ impl Required {
         }
     }
 
+    /// An attempt has given a sign of life.
     pub(super) fn note_alive(&mut self, id: TaskId, attempt: u64) {
         if let Some(task) = self.tasks.get_mut(&id) {
             (task.silent, task.alive) = (false, attempt);
+        }
+    }
+
+    pub(super) fn note_ready(&mut self, id: TaskId) {
+        self.note_works(id);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.said_ready = true;
+        }
+    }
+
+    /// The task has succeeded, or has otherwise shown that it works.
+    pub(super) fn note_works(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            (task.silent, task.failing_since) = (false, None);
         }
     }
 
@@ -158,100 +170,113 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+    const ID: TaskId = TaskId::new(7);
 
     fn at(secs: u64) -> Time {
         Time::ZERO.after(Duration::from_secs(secs))
     }
 
-    fn one() -> (Required, TaskId) {
-        let (mut required, id) = (Required::default(), TaskId::new(7));
-        required.insert(TaskAddr { key: TaskKey(1), id });
-        (required, id)
+    fn one() -> Required {
+        let mut required = Required::new(PATIENCE);
+        required.insert(TaskAddr { key: TaskKey(1), id: ID });
+        required
     }
 
     fn trouble(required: &Required, it: Standing, secs: u64) -> Option<String> {
-        required.iter().next().unwrap().trouble(it, at(secs), PATIENCE)
+        required.trouble(required.iter().next().unwrap(), it, at(secs))
+    }
+
+    fn waits(streak: u32) -> Standing {
+        Standing { attempt: 9, streak, has_run: true, ..Standing::default() }
+    }
+
+    fn runs(since: u64, streak: u32) -> Standing {
+        Standing { runs_since: Some(at(since)), ..waits(streak) }
     }
 
     #[test]
-    fn a_streak_is_in_order_until_the_patience_is_over() {
-        let (mut required, id) = one();
-        let waits = |streak| Standing { attempt: 9, streak, ..Standing::default() };
+    fn a_task_is_in_order_until_it_has_failed_for_too_long() {
+        let mut required = one();
         assert_eq!(trouble(&required, waits(0), 100), None);
-        required.note_failure(id, 1, at(5));
-        required.note_failure(id, 2, at(14));
+        required.note_failure(ID, at(5));
+        required.note_failure(ID, at(14));
         assert_eq!(trouble(&required, waits(2), 15), None);
         assert_eq!(trouble(&required, waits(2), 16).as_deref(), Some("down, 2 failures"));
-        assert_eq!(trouble(&required, Standing { runs: true, ..waits(2) }, 16), None);
         assert_eq!(trouble(&required, Standing { rests: true, ..waits(2) }, 16), None);
-        required.note_failure(id, 1, at(50));
-        assert_eq!(trouble(&required, waits(1), 55), None);
+        required.note_works(ID);
+        assert_eq!(trouble(&required, waits(2), 50), None);
+        required.note_failure(ID, at(50));
+        assert_eq!(trouble(&required, waits(1), 60), None);
         assert_eq!(trouble(&required, waits(1), 61).as_deref(), Some("down, 1 failure"));
     }
 
     #[test]
-    fn an_attempt_within_a_long_streak_counts_once_it_shows_life() {
-        let (mut required, id) = one();
-        required.note_failure(id, 1, at(0));
-        let runs = Standing { runs: true, attempt: 4, streak: 3, ..Standing::default() };
-        let watched = Standing { watched: true, ..runs };
-        assert!(trouble(&required, watched, 20).is_some());
-        required.note_alive(id, 3);
-        assert!(trouble(&required, watched, 20).is_some());
-        required.note_alive(id, 4);
-        assert_eq!(trouble(&required, watched, 20), None);
-        let says = Standing { says_ready: true, ..runs };
-        assert!(trouble(&required, says, 20).is_some());
-        assert_eq!(trouble(&required, Standing { ready: true, ..says }, 20), None);
+    fn an_attempt_neither_ends_the_trouble_nor_adds_to_it_by_running() {
+        let mut required = one();
+        required.note_failure(ID, at(0));
+        assert_eq!(trouble(&required, runs(10, 1), 1000), None);
+        assert!(trouble(&required, waits(1), 1000).is_some());
+        assert!(trouble(&required, runs(11, 1), 11).is_some());
+        assert!(trouble(&required, runs(11, 1), 1000).is_some());
+        required.note_works(ID);
+        assert_eq!(trouble(&required, runs(11, 1), 1000), None);
     }
 
     #[test]
-    fn a_silent_task_is_in_order_once_an_attempt_has_given_a_sign() {
-        let (mut required, id) = one();
-        let runs = Standing { runs: true, attempt: 1, watched: true, ..Standing::default() };
-        required.note_silent(id);
-        assert_eq!(trouble(&required, runs, 0).as_deref(), Some("silent"));
-        let next = Standing { attempt: 2, ..runs };
-        assert_eq!(trouble(&required, next, 0).as_deref(), Some("silent"));
-        required.note_alive(id, 2);
-        assert_eq!(trouble(&required, next, 0), None);
-        let abandoned = Standing { abandoned: true, ..runs };
+    fn a_sign_of_life_counts_for_its_attempt_while_that_runs() {
+        let mut required = one();
+        required.note_failure(ID, at(0));
+        required.note_alive(ID, 8);
+        assert!(trouble(&required, runs(20, 3), 20).is_some());
+        required.note_alive(ID, 9);
+        assert_eq!(trouble(&required, runs(20, 3), 20), None);
+        assert!(trouble(&required, waits(4), 20).is_some());
+    }
+
+    #[test]
+    fn a_silent_task_is_in_order_once_it_has_shown_that_it_works() {
+        let mut required = one();
+        let ends: [fn(&mut Required); 3] =
+            [|it| it.note_alive(ID, 2), |it| it.note_works(ID), |it| it.note_ready(ID)];
+        for end in ends {
+            required.note_silent(ID);
+            for it in [runs(0, 0), waits(1), waits(0)] {
+                assert_eq!(trouble(&required, it, 0).as_deref(), Some("silent"));
+            }
+            end(&mut required);
+            assert_eq!(trouble(&required, runs(0, 0), 0), None);
+        }
+        let abandoned = Standing { abandoned: true, ..waits(0) };
         assert_eq!(trouble(&required, abandoned, 0).as_deref(), Some("abandoned"));
     }
 
     #[test]
     fn a_task_is_ready_once_it_says_so_or_else_once_it_runs() {
-        let ready = |it| one().0.iter_mut().next().unwrap().is_ready(it);
-        let waits = Standing::default();
-        let runs = Standing { runs: true, attempt: 1, ..waits };
-        assert!(!ready(waits) && ready(runs));
-        assert!(ready(Standing { rests: true, ..waits }));
-        assert!(!ready(Standing { says_ready: true, ..runs }));
-        assert!(ready(Standing { says_ready: true, ready: true, ..runs }));
+        let mut required = one();
+        let ready = |required: &Required, it| required.iter().next().unwrap().is_ready(it);
+        let begins = Standing { attempt: 1, ..Standing::default() };
+        assert!(!ready(&required, begins) && ready(&required, runs(0, 3)));
+        assert!(ready(&required, Standing { rests: true, ..begins }));
         // A periodic task has run between two looks.
-        assert!(ready(Standing { has_run: true, ..waits }));
-        assert!(!ready(Standing { has_run: true, streak: 1, ..waits }));
-        // A thread has not come for its first attempt yet.
-        assert!(!ready(Standing { attempt: 1, ..waits }));
-    }
+        assert!(ready(&required, waits(0)) && !ready(&required, waits(1)));
 
-    #[test]
-    fn a_task_that_was_ready_is_not_once_it_has_failed() {
-        let (mut required, _) = one();
-        let task = required.iter_mut().next().unwrap();
-        let said = Standing { says_ready: true, ready: true, runs: true, ..Standing::default() };
-        assert!(task.is_ready(said));
-        assert!(task.is_ready(Standing { ready: false, runs: false, ..said }));
-        assert!(!task.is_ready(Standing { ready: false, runs: false, streak: 1, ..said }));
+        let says = |it| Standing { says_ready: true, ..it };
+        assert!(!ready(&required, says(runs(0, 0))) && !ready(&required, says(waits(0))));
+        required.note_ready(ID);
+        assert!(ready(&required, says(runs(0, 0))) && ready(&required, says(waits(0))));
+        required.note_failure(ID, at(1));
+        assert!(!ready(&required, says(waits(1))) && !ready(&required, says(runs(2, 1))));
+        required.note_ready(ID);
+        assert!(ready(&required, says(runs(2, 1))));
     }
 
     #[test]
     fn a_task_of_the_same_name_stands_for_one_that_failed() {
-        let (mut required, id) = one();
+        let mut required = one();
         let task = |id| TaskRef { id, name: "gps".into(), slot: None };
         required.note_end(TaskId::new(8), || Some(task(TaskId::new(8))));
         assert!(required.failed().is_empty(), "it was not required");
-        required.note_end(id, || Some(task(id)));
+        required.note_end(ID, || Some(task(ID)));
         assert_eq!(required.failed().len(), 1);
         let next = TaskId::new(9);
         required.note_accepted(next, "gps");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::controller::{Controller, ServiceLink};
 use super::pool::Pool;
@@ -34,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) signals: Option<Listener>,
     pub(crate) signal_hooks: Vec<Arc<SignalHook>>,
     pub(crate) service: Option<ServiceLink>,
+    /// How long a required task may be down.
+    pub(crate) sick_after: Duration,
 }
 
 /// The controller's own stack. No user code runs on it.
@@ -76,7 +79,7 @@ pub(super) fn start_with(
         _ => (0..prespawn).try_for_each(|_| pool.start_thread()).and_then(|()| pool.wait_set_up()),
     };
     let started = started.map_err(|error| (pool.role(), error));
-    let Setup { limits, seed, defaults, signals, signal_hooks, service, .. } = setup;
+    let Setup { limits, seed, defaults, signals, signal_hooks, service, sick_after, .. } = setup;
     let mut machine = Machine::new(limits, seed);
     if !publisher.has_subscribers() {
         machine.leave_unheard();
@@ -84,6 +87,7 @@ pub(super) fn start_with(
     let parts = (pool, publisher);
     let signals = (signals, signal_hooks);
     let door_of = Arc::clone(door);
+    let service = (service, sick_after);
     let controller = Controller::new(door_of, inbox, machine, defaults, signals, parts, service);
     if let Err(error) = started {
         controller.give_up_and_end();

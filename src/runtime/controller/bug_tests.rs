@@ -82,6 +82,7 @@ pub(super) fn setup(subscriber: impl Listen + 'static) -> Setup {
         signals: None,
         signal_hooks: Vec::new(),
         service: None,
+        sick_after: Duration::ZERO,
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) use service::ServiceLink;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::examiner::Examiner;
 use super::groups::Groups;
@@ -85,7 +86,7 @@ impl Controller {
         defaults: Settings,
         (signals, signal_hooks): (Option<Listener>, Vec<Arc<SignalHook>>),
         (pool, publisher): (Pool, Publisher),
-        service: Option<ServiceLink>,
+        (service, sick_after): (Option<ServiceLink>, Duration),
     ) -> Self {
         let values = Values::new(defaults, machine.limits().grace);
         Self {
@@ -102,7 +103,7 @@ impl Controller {
             examiner: Examiner::default(),
             tally: Tally::default(),
             shutdown: Shutdown::new(signals),
-            required: Required::default(),
+            required: Required::new(sick_after),
             service,
             signal_hooks,
             waiters: Vec::new(),

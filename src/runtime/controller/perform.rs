@@ -109,8 +109,7 @@ impl Controller {
         if let Some(belongings) = self.values.get_mut(task.key) {
             belongings.note_failure(cause);
         }
-        let streak = self.machine.tasks().get(task.key).map_or(1, |it| it.streak);
-        self.required.note_failure(task.id, streak, self.now);
+        self.required.note_failure(task.id, self.now);
     }
 
     fn begin_drain(&mut self, until: Time) {
@@ -222,9 +221,7 @@ impl Controller {
     }
 
     fn publish(&mut self, notice: Notice) {
-        if let Notice::AttemptSilent { attempt, .. } = notice {
-            self.required.note_silent(attempt.task.id);
-        }
+        self.note_health(notice);
         let values = &self.values;
         let error_of = |task: TaskAddr| values.get(task.key).is_some_and(|it| it.error.is_some());
         if !self.publisher.wants(notice, &self.machine, error_of) {
@@ -252,6 +249,22 @@ impl Controller {
         };
         let kind = kind_of(notice, self.now, &self.door.classes, &details);
         self.publisher.publish(self.now, about, kind);
+    }
+
+    /// What a notice says of a required task.
+    fn note_health(&mut self, notice: Notice) {
+        match notice {
+            Notice::AttemptSilent { attempt, .. } => self.required.note_silent(attempt.task.id),
+            Notice::AttemptReady { attempt, .. } => self.required.note_ready(attempt.task.id),
+            Notice::AttemptStable { attempt, .. } => {
+                // What is expected to return proves nothing by running.
+                let task = self.machine.tasks().get(attempt.task.key);
+                if task.is_some_and(|task| task.plan.timeout.is_none()) {
+                    self.required.note_works(attempt.task.id);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn publish_group(&mut self, addr: GroupAddr, notice: GroupNotice) {

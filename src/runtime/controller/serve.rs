@@ -15,6 +15,7 @@ use crate::task::fact::{Fact, HookOwner, Returned};
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Request;
+use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
@@ -97,6 +98,16 @@ impl Controller {
         if let Some(released) = self.released.find_mut(attempt, false) {
             released.error = returned.error.take();
         } else if let Some((belongings, kept)) = self.values.with_body(attempt.task.key) {
+            if returned.told.is_none() && self.required.contains(attempt.task.id) {
+                let cell = belongings.cell.as_ref();
+                // No look has fallen into a short attempt.
+                if cell.is_some_and(|cell| cell.pulse.look(self.now)) {
+                    self.required.note_alive(attempt.task.id, attempt.number);
+                }
+                if returned.ret == Return::Ok {
+                    self.required.note_works(attempt.task.id);
+                }
+            }
             dropped = belongings.take_home(kept, &mut returned);
         }
         let Returned { claimed_at, at, told, ret, .. } = returned;

@@ -11,14 +11,11 @@ use crate::machine::{Health, State, Task};
 use crate::output::event::EventKind;
 use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
-use crate::runtime::required::Standing;
+use crate::runtime::required::{RequiredTask, Standing};
 use crate::runtime::service::{Facts, Service, ServiceSetup};
 use crate::task::request::ServiceRequest;
 use crate::vocabulary::id::{TaskAddr, TaskKey, TaskRef};
 use crate::vocabulary::reason::TaskState;
-
-/// How long a required task may be down if nothing else says so.
-const SICK_AFTER: Duration = Duration::from_secs(30);
 
 /// What a shutdown may take beyond its grace and the event flush.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -63,7 +60,7 @@ impl Controller {
         } else {
             (false, None)
         };
-        let troubles = self.troubles(service.sick_after());
+        let troubles = self.troubles();
         let sick = troubles.first().map(|(task, what)| format!("{} {what}", task.name));
         let text = service.text();
         let status = || self.status(text.as_deref());
@@ -127,36 +124,37 @@ impl Controller {
 
     /// Whether no required task is in trouble.
     pub(super) fn is_well(&self) -> bool {
-        let patience = self.service.as_ref().map_or(SICK_AFTER, |it| it.service.sick_after());
-        self.required.is_empty() || self.troubles(patience).is_empty()
+        self.required.is_empty() || self.troubles().is_empty()
     }
 
     /// What is wrong with the required tasks.
-    fn troubles(&self, patience: Duration) -> Vec<(TaskRef, String)> {
+    fn troubles(&self) -> Vec<(TaskRef, String)> {
         let failed = self.required.failed().iter().map(|task| (task.clone(), "failed".to_owned()));
         let others = self.required.iter().filter_map(|required| {
-            let what = required.trouble(self.standing(required.key)?, self.now, patience)?;
+            let standing = self.standing(required.key)?;
+            let what = self.required.trouble(required, standing, self.now)?;
             Some((self.values.get(required.key)?.task_ref(), what))
         });
         failed.chain(others).collect()
     }
 
-    fn is_ready(&mut self) -> bool {
-        let mut required = std::mem::take(&mut self.required);
-        let mut ready = required.failed().is_empty();
-        for task in required.iter_mut() {
+    fn is_ready(&self) -> bool {
+        self.required.failed().is_empty() && self.unready().next().is_none()
+    }
+
+    /// The required tasks that are not ready.
+    fn unready(&self) -> impl Iterator<Item = &RequiredTask> {
+        self.required.iter().filter(|task| {
             let standing = self.standing(task.key);
-            ready &= standing.is_some_and(|standing| task.is_ready(standing));
-        }
-        self.required = required;
-        ready
+            !standing.is_some_and(|standing| task.is_ready(standing))
+        })
     }
 
     /// How long it takes until the required tasks are ready, if each that is not says when it is at
     /// the latest, and has not failed.
     fn start_bound(&self) -> Option<Duration> {
         let mut bound = Duration::ZERO;
-        for required in self.required.iter().filter(|required| !required.was_ready) {
+        for required in self.unready() {
             let task = self.machine.tasks().get(required.key)?;
             let within = task.plan.ready_within.filter(|_| task.streak == 0)?;
             let left = match task.state {
@@ -170,18 +168,18 @@ impl Controller {
 
     fn standing(&self, key: TaskKey) -> Option<Standing> {
         let task = self.machine.tasks().get(key)?;
-        let cell = self.values.get(key)?.cell.as_ref();
-        let runs = matches!(task.state, State::Running { .. });
+        let runs_since = match task.state {
+            State::Running { claimed_at, .. } => Some(claimed_at),
+            _ => None,
+        };
         Some(Standing {
             abandoned: matches!(task.state, State::Abandoned { .. }),
             rests: task.is_paused() && !task.state.holds_permit(),
-            runs,
+            runs_since,
             has_run: task.attempt > u64::from(matches!(task.state, State::Starting { .. })),
             attempt: task.attempt,
             streak: task.streak,
             says_ready: task.plan.ready_within.is_some(),
-            ready: cell.is_some_and(|cell| task.state.holds_permit() && cell.is_ready()),
-            watched: task.plan.watchdog.is_some(),
         })
     }
 

@@ -28,7 +28,6 @@ pub(crate) struct ServiceSetup {
     pub(crate) socket: Option<NotifySocket>,
     pub(crate) watchdog: Option<Duration>,
     pub(crate) trigger: bool,
-    pub(crate) sick_after: Duration,
     pub(crate) ready_fd: Option<File>,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) hardware: Option<(PathBuf, Duration)>,
@@ -42,7 +41,6 @@ pub(super) struct Service {
     due_chores: Option<Arc<Chores>>,
     announced: bool,
     text: Option<Arc<str>>,
-    sick_after: Duration,
     /// Something has changed since the last look.
     dirty: bool,
     /// The latest message, or chore, has failed, and that was published.
@@ -61,8 +59,7 @@ pub(crate) fn remove_stale(ready_file: &std::path::Path) -> io::Result<()> {
 impl Service {
     /// `None` if nobody is to be told anything.
     pub(super) fn new(setup: ServiceSetup) -> Option<Box<Self>> {
-        let ServiceSetup { socket, watchdog, trigger, sick_after, ready_fd, ready_file, hardware } =
-            setup;
+        let ServiceSetup { socket, watchdog, trigger, ready_fd, ready_file, hardware } = setup;
         let is_needed =
             socket.is_some() || ready_fd.is_some() || ready_file.is_some() || hardware.is_some();
         let (device, period) = hardware.unzip();
@@ -75,7 +72,6 @@ impl Service {
                 due_chores: None,
                 announced: false,
                 text: None,
-                sick_after,
                 dirty: true,
                 failing: false,
             })
@@ -97,10 +93,6 @@ impl Service {
     /// Something has changed.
     pub(super) fn touch(&mut self) {
         self.dirty = true;
-    }
-
-    pub(super) const fn sick_after(&self) -> Duration {
-        self.sick_after
     }
 
     /// The text of the program, which stands before what the supervisor counts.

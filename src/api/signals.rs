@@ -50,7 +50,8 @@ impl SupervisorBuilder {
     /// Of these two settings, the last one counts. `None` sets no limit.
     ///
     /// The drain works off what waits for a slot, a class or a retry, too, and waits up to `limit`
-    /// for a stuck thread whose task has no outcome yet.
+    /// for a stuck thread whose task has no outcome yet, and for what is queued behind it. It does
+    /// not wait for tasks that repeat: those under `Always`, `every` or `repeat_after`.
     ///
     /// What holds there of other handlers, of ignored signals and of Windows, holds here as well.
     /// Give less than the time after which the service manager kills, less the

@@ -256,7 +256,11 @@ impl TaskHandle {
     /// reports those that panic or take over 100 ms. A callback that outlives the supervisor's
     /// grace counts as stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It may use the
     /// supervisor, but calls such as `shutdown`, which would wait for the callback itself, return
-    /// `WouldDeadlock` in it.
+    /// `WouldDeadlock` in it. It is no body: during a drain it cannot add tasks.
+    ///
+    /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
+    /// the event flush; one that takes longer may end with the process. It is counted in the report
+    /// ([`values_leaked`](crate::ShutdownReport::values_leaked)), and does not change the exit code.
     ///
     /// Once the supervisor has ended, `callback` is called on this thread before this returns. If
     /// an earlier callback of the task still runs, this one is called after it, on its thread. A

@@ -124,6 +124,9 @@ impl TaskSpec {
     /// reader gets what is left, and then [`RecvError::Disconnected`](crate::RecvError). Without
     /// this setting the channel stays open, and the drain waits for its reader up to the limit.
     ///
+    /// Do not set it for a connection whose answers come later: its peer may lose them. Such a
+    /// connection answers, shuts down its writing half, and reads to the end within a limit.
+    ///
     /// During a drain, no such task is admitted. How idle connections learn of the drain is shown
     /// in [a server that drains](crate::guide::waking#a-server-that-drains).
     ///

@@ -67,7 +67,9 @@ pub enum AdmissionPolicy {
     /// [`TaskSpec::expires_in`](crate::TaskSpec::expires_in) limits the wait.
     Queue,
     /// The owner is asked to stop, and the submission becomes the next owner. The submission that
-    /// would have been next is rejected as [`Superseded`](crate::Rejection::Superseded).
+    /// would have been next is rejected as [`Superseded`](crate::Rejection::Superseded), even if
+    /// it waits by `Queue`; those behind it stay. To put work in front and lose nothing, keep the
+    /// queue yourself: see [urgent work](crate::guide::from_threads#urgent-work).
     /// `max_slot_queue` does not apply.
     Replace,
     /// The submission is rejected as [`SlotBusy`](crate::Rejection::SlotBusy).

@@ -240,7 +240,7 @@ impl Machine {
                 // The drain does not wait for it, so what is queued behind it waits in vain.
                 self.part_with_residents(out);
             }
-        } else if self.tasks[key].is_member() {
+        } else if self.tasks[key].is_member {
             self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
         } else if delay.is_zero() {
             self.line_up(key, place, out);
@@ -267,9 +267,9 @@ impl Machine {
     /// cause; permit and slot pass on; its outcome. If that is already delivered, only what the
     /// task still holds passes on.
     pub(super) fn conclude(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let Task { addr: task, state, since, streak, .. } = self.tasks[key];
+        let Task { addr: task, slot, state, since, streak, .. } = self.tasks[key];
         let (over, place) = (state.is_over(), state.leaves_place(end));
-        let class = self.tasks[key].class_line();
+        let class = if place { self.tasks[key].class_line() } else { None };
         if !over {
             self.announce_end(key, end, out);
         }
@@ -279,7 +279,7 @@ impl Machine {
         }
 
         self.vacate(key, state, place, out);
-        if let Some(slot) = self.owned_slot(key) {
+        if let Some(slot) = slot.filter(|&slot| self.slots.get(slot).owner == Some(key)) {
             if state.terminating_since(since).is_some() {
                 self.publish_slot(key, false, out);
             }
@@ -300,9 +300,11 @@ impl Machine {
 
     /// Publishes the last event of a task, which is then no longer open.
     pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let task = self.tasks[key].addr;
+        let Task { addr: task, is_member, .. } = self.tasks[key];
         self.open -= 1;
-        self.member_decided(key);
+        if is_member {
+            self.member_decided(key);
+        }
         Self::publish(
             out,
             match end {
@@ -318,7 +320,7 @@ impl Machine {
             },
         );
         // If it has closed, its group learned of the end before.
-        if !matches!(self.tasks[key].state, State::Closing(_)) {
+        if is_member && !matches!(self.tasks[key].state, State::Closing(_)) {
             self.member_over(key, end, out);
         }
     }
@@ -331,8 +333,11 @@ impl Machine {
         keeps_place: bool,
         out: &mut Vec<Effect>,
     ) {
-        self.hold_others_back(key, out);
-        if let (State::Queued, Some(slot)) = (state, self.tasks[key].slot) {
+        let Task { slot, is_member, class_index, .. } = self.tasks[key];
+        if is_member {
+            self.hold_others_back(key, out);
+        }
+        if let (State::Queued, Some(slot)) = (state, slot) {
             self.leave_queue(slot, key);
         }
         if state == State::Runnable {
@@ -342,7 +347,7 @@ impl Machine {
         if state.holds_permit() {
             self.return_permit(out);
         }
-        if !keeps_place {
+        if !keeps_place && class_index.is_some() {
             self.return_class(key, out);
         }
     }
@@ -367,8 +372,10 @@ impl Machine {
 
     /// Forgets a task that no longer holds anything, and also its slot if that is vacant.
     pub(super) fn forget(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let (task, slot) = (self.tasks[key].addr, self.tasks[key].slot);
-        self.leave_group(key);
+        let Task { addr: task, slot, is_member, .. } = self.tasks[key];
+        if is_member {
+            self.leave_group(key);
+        }
         self.timers.clear(key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });

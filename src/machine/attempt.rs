@@ -53,7 +53,7 @@ impl Machine {
         if heard {
             Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
         }
-        if task.plan.ready_within.is_none() && !task.plan.step {
+        if task.is_member && task.plan.ready_within.is_none() && !task.plan.step {
             self.member_ready(key);
         }
     }
@@ -299,7 +299,8 @@ impl Machine {
         asked: Option<End>,
         out: &mut Vec<Effect>,
     ) {
-        let spent = asked.is_none() && self.is_group_spent(key);
+        let is_member = self.tasks[key].is_member;
+        let spent = is_member && asked.is_none() && self.is_group_spent(key);
         let task = self.task_mut(key);
         let last = spent || !task.may_retry(at);
         task.count_failure(at);
@@ -309,7 +310,9 @@ impl Machine {
             (_, Some(end)) if last => self.end(key, end, out),
             (Some(end), _) => self.end(key, end, out),
             (None, _) => {
-                self.restart_others(key, true, out);
+                if is_member {
+                    self.restart_others(key, true, out);
+                }
                 self.retry(key, at, cause, retry_after, out);
             }
         }
@@ -340,8 +343,9 @@ impl Machine {
     /// Lets the task run again unless it is paused, but keeps the spacing between two starts, and
     /// gives its permit back. The attempt ended at `at`.
     fn start_again(&mut self, key: TaskKey, at: Time, start: Start, out: &mut Vec<Effect>) {
-        let (held, stops) = (self.is_held(key), self.group_stops(key));
         let task = &self.tasks[key];
+        let is_member = task.is_member;
+        let (held, stops) = (is_member && self.is_held(key), is_member && self.group_stops(key));
         let (attempt, spacing) = (task.attempt_addr(), task.spacing_until());
         let (wait, due) = match start {
             _ if task.paused => (Wait::Paused, Time::NEVER),
@@ -365,7 +369,9 @@ impl Machine {
         // This comes before the permit passes on, so that the task no longer counts as holding it.
         // The task also gets in line behind those that wait for a permit.
         self.enter(key, State::Waiting(wait), Time::NEVER);
-        self.hold_others_back(key, out);
+        if is_member {
+            self.hold_others_back(key, out);
+        }
         self.return_permit(out);
         self.return_class(key, out);
         if due > self.now {

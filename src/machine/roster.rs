@@ -219,7 +219,12 @@ impl Groups {
     }
 
     fn place_of(&self, task: &Task) -> Option<(GroupKey, usize)> {
-        self.by_member.get(task.addr.key.0).filter(|_| task.is_member).copied()
+        // Most tasks are in no group, and are not looked up.
+        if task.is_member {
+            self.by_member.get(task.addr.key.0).copied()
+        } else {
+            None
+        }
     }
 
     /// The group of a task, and what that knows of it.

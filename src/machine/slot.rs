@@ -33,10 +33,7 @@ impl Slots {
 
     /// The slot of a key; makes room for it if the key is new.
     pub(super) fn get_mut(&mut self, key: SlotKey) -> &mut Slot {
-        if self.0.get(key.0).is_none() {
-            self.0.insert(key.0, Slot::default());
-        }
-        self.0.get_mut(key.0).expect("it is there now")
+        self.0.entry(key.0).get_or_insert_with(Slot::default)
     }
 
     #[cfg(test)]

@@ -2,7 +2,6 @@
 //! [`Machine::deadline`] says when the next timer is due.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::effect::{Answer, Effect, Notice};
 use super::input::Input;
@@ -293,8 +292,9 @@ impl Machine {
             | State::Closing(_)
             | State::Over => false,
         };
-        let slack = if may_be_late { self.limits.timer_slack } else { Duration::ZERO };
-        self.timers.set(key, due.tick_from(Time::ZERO, slack));
+        let slack = self.limits.timer_slack;
+        let late = may_be_late && !slack.is_zero();
+        self.timers.set(key, if late { due.tick_from(Time::ZERO, slack) } else { due });
     }
 
     /// Serves all due timers one by one, because serving one may clear or set others.

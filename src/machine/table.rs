@@ -19,12 +19,21 @@ const BLOCK: usize = 16;
 impl<T> Table<T> {
     /// Puts a value under a key; returns the previous value.
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
+        self.entry(key).replace(value)
+    }
+
+    fn entry(&mut self, key: u32) -> &mut Option<T> {
         let (block, place) = split(key);
-        while self.blocks.len() <= block {
-            self.blocks.push(None);
+        if self.blocks.len() <= block || self.blocks[block].is_none() {
+            self.make_room(block);
         }
-        let block = self.blocks[block].get_or_insert_with(|| Box::new([(); BLOCK].map(|()| None)));
-        block[place].replace(value)
+        &mut self.blocks[block].as_mut().expect("there is room now")[place]
+    }
+
+    #[cold]
+    fn make_room(&mut self, block: usize) {
+        self.blocks.resize_with(self.blocks.len().max(block + 1), || None);
+        self.blocks[block] = Some(Box::new([(); BLOCK].map(|()| None)));
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
@@ -126,6 +135,11 @@ impl<T: Clone> SharedTable<T> {
 
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
         self.changeable(key).insert(key, value)
+    }
+
+    /// Where the value of a key is, or is to be.
+    pub(crate) fn entry(&mut self, key: u32) -> &mut Option<T> {
+        self.changeable(key).entry(key)
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {

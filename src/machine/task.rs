@@ -430,8 +430,9 @@ impl Task {
 pub(crate) struct Tasks {
     entries: SharedTable<Task>,
     len: u32,
-    /// How often rules visited a task: what a step costs.
-    #[cfg(test)]
+    /// How often rules visited a task: what a step costs. Benches are compiled for tests, too, but
+    /// without assertions.
+    #[cfg(all(test, debug_assertions))]
     pub(super) visits: core::cell::Cell<u64>,
 }
 
@@ -439,7 +440,9 @@ impl Tasks {
     /// Enters a task under the key that the runtime chose for it.
     pub(super) fn insert(&mut self, task: Task) {
         let key = task.addr.key.0;
-        assert!(self.entries.insert(key, task).is_none(), "task key {key} is taken");
+        let entry = self.entries.entry(key);
+        assert!(entry.is_none(), "task key {key} is taken");
+        *entry = Some(task);
         self.len += 1;
     }
 
@@ -481,7 +484,7 @@ impl core::ops::Index<TaskKey> for Tasks {
     type Output = Task;
 
     fn index(&self, key: TaskKey) -> &Task {
-        #[cfg(test)]
+        #[cfg(all(test, debug_assertions))]
         self.visits.set(self.visits.get() + 1);
         self.get(key).expect("keys inside the machine name living tasks")
     }
@@ -489,7 +492,7 @@ impl core::ops::Index<TaskKey> for Tasks {
 
 impl core::ops::IndexMut<TaskKey> for Tasks {
     fn index_mut(&mut self, key: TaskKey) -> &mut Task {
-        #[cfg(test)]
+        #[cfg(all(test, debug_assertions))]
         self.visits.set(self.visits.get() + 1);
         self.entries.get_mut(key.0).expect("keys inside the machine name living tasks")
     }

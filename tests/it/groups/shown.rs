@@ -37,8 +37,9 @@ fn a_snapshot_shows_one_moment_in_each_part_of_a_groups_life() {
     assert_eq!(phases, [(Some(0), None), (Some(1), None), (Some(2), None)]);
     assert!(snapshot.to_string().contains("\n  group line starting, phase 0"), "{snapshot}");
     let table = snapshot.table(80, false);
-    assert!(table.contains("\nGROUP  STATE              RESTARTS\n"), "{table}");
-    assert!(table.contains("\nline   starting, phase 0         0"), "{table}");
+    assert!(table.contains("\nGROUP  STATE              RESTARTS  MEMBERS\n"), "{table}");
+    let row = "\nline   starting, phase 0         0  configure#1, driver#2, gps#3";
+    assert!(table.contains(row), "{table}");
     step.end(End::Ok);
     let _ = (modem.started(), gps.started());
     assert!(line.wait_ready(WATCHDOG).unwrap());

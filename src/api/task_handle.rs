@@ -259,8 +259,8 @@ impl TaskHandle {
     /// `WouldDeadlock` in it. It is no body: during a drain it cannot add tasks.
     ///
     /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
-    /// the event flush; one that takes longer may end with the process. It is counted in the report
-    /// ([`values_leaked`](crate::ShutdownReport::values_leaked)), and does not change the exit code.
+    /// the event flush; one that takes longer may end with the process. The report counts it
+    /// ([`values_leaked`](crate::ShutdownReport::values_leaked)); the exit code does not change.
     ///
     /// Once the supervisor has ended, `callback` is called on this thread before this returns. If
     /// an earlier callback of the task still runs, this one is called after it, on its thread. A

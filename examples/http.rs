@@ -59,7 +59,7 @@ impl Subscribe for Counters {
             E::AttemptSucceeded { ran, .. } | E::AttemptFailed { ran, .. } => {
                 self.add("threadvisor_run_seconds_total", "event", label, ran.as_secs_f64());
             }
-            E::TaskEnded { outcome } => {
+            E::TaskEnded { outcome, .. } => {
                 self.add("threadvisor_tasks_total", "outcome", outcome.label(), 1.0);
             }
             // A refused submission has this as its last event, and no `TaskEnded`.

@@ -223,6 +223,7 @@ pub use timeline::{Timeline, TimelineLog};
 pub use vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 pub use vocabulary::group::GroupState;
 pub use vocabulary::id::{TaskId, TaskRef};
+pub use vocabulary::not_retried::{NoRetry, NotRetried};
 pub use vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };

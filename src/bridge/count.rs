@@ -86,7 +86,7 @@ impl Subscribe for CountEvents {
                 let labels = self.labels(event, "cause", cause.label());
                 metrics::counter!(RETRIES, labels).increment(1);
             }
-            EventKind::TaskEnded { outcome } => {
+            EventKind::TaskEnded { outcome, .. } => {
                 let labels = self.labels(event, "outcome", outcome.label());
                 metrics::counter!(TASKS, labels).increment(1);
             }

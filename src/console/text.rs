@@ -15,7 +15,7 @@ pub(super) type Line = (String, log::Level);
 /// but neither what went well nor what a shutdown stopped as it was asked to.
 pub(super) fn matters(kind: &EventKind) -> bool {
     let as_expected = match kind {
-        EventKind::TaskEnded { outcome } => matches!(
+        EventKind::TaskEnded { outcome, .. } => matches!(
             outcome,
             Outcome::Completed
                 | Outcome::Cancelled {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn what_went_as_it_was_asked_to_does_not_matter() {
         use EventKind as E;
-        let ended = |outcome| matters(&E::TaskEnded { outcome });
+        let ended = |outcome| matters(&E::TaskEnded { outcome, not_retried: None });
         let cancelled = |reason, returned| ended(Outcome::Cancelled { reason, returned });
         assert!(!ended(Outcome::Completed) && ended(Outcome::Lost));
         assert!(!cancelled(StopReason::Shutdown, None) && cancelled(StopReason::Stop, None));

@@ -10,6 +10,7 @@ use super::step::{Machine, Released};
 use super::task::{State, Stop};
 use crate::vocabulary::answer::{AbandonAnswer, Return};
 use crate::vocabulary::id::{AttemptAddr, TaskKey};
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::plan::BodyKind;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
@@ -39,14 +40,18 @@ impl Machine {
         // Whether a retry is left is asked before this failure is counted, as for any other
         // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
         // to retry with.
-        let over = stop.is_some() || last || spent || !task.may_retry(now);
+        let no_retry = task.no_retry(now).or_else(|| spent.then_some(NoRetry::RestartLimit));
+        let over = stop.is_some() || last || no_retry.is_some();
         let can_follow = !over && task.plan.body == BodyKind::Shared;
+        let left = (released && !over && !can_follow).then_some(NoRetry::NotShared);
+        let no_retry = no_retry.or(left).filter(|_| stop.is_none());
         task.count_failure(now);
         self.stuck += 1;
 
         let ran = claimed_at.until(now);
         Self::publish(out, Notice::AttemptAbandoned { attempt, reason: told, ran, released });
-        out.push(Effect::NoteFailure { attempt, cause: FailureCause::Abandoned });
+        let cause = FailureCause::Abandoned;
+        out.push(Effect::NoteFailure { attempt, cause, last: no_retry });
         out.push(Effect::Examine { attempt });
         if released {
             return self.release_attempt(key, attempt, told, stop, can_follow, out);

@@ -300,7 +300,7 @@ impl Machine {
 
     /// Publishes the last event of a task, which is then no longer open.
     pub(super) fn announce_end(&mut self, key: TaskKey, end: End, out: &mut Vec<Effect>) {
-        let Task { addr: task, is_member, .. } = self.tasks[key];
+        let Task { addr: task, is_member, streak, .. } = self.tasks[key];
         self.open -= 1;
         if is_member {
             self.member_decided(key);
@@ -316,7 +316,7 @@ impl Machine {
                 | End::Panicked
                 | End::TimedOut
                 | End::Unresponsive
-                | End::Abandoned { .. } => Notice::TaskEnded { task, end },
+                | End::Abandoned { .. } => Notice::TaskEnded { task, end, streak },
             },
         );
         // If it has closed, its group learned of the end before.

@@ -10,6 +10,7 @@ use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::plan::Interval;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
@@ -302,12 +303,12 @@ impl Machine {
         let is_member = self.tasks[key].is_member;
         let spent = is_member && asked.is_none() && self.is_group_spent(key);
         let task = self.task_mut(key);
-        let last = spent || !task.may_retry(at);
+        let last = task.no_retry(at).or_else(|| spent.then_some(NoRetry::RestartLimit));
         task.count_failure(at);
-        out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause });
+        out.push(Effect::NoteFailure { attempt: task.attempt_addr(), cause, last });
 
         match (asked, End::of_failure(cause)) {
-            (_, Some(end)) if last => self.end(key, end, out),
+            (_, Some(end)) if last.is_some() => self.end(key, end, out),
             (Some(end), _) => self.end(key, end, out),
             (None, _) => {
                 if is_member {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::ending::{End, Ending, Finality};
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, GroupAddr, SlotKey, TaskAddr};
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{
     CancelReason, Decision, FailureCause, Rejection, ShutdownCause, SlotCancelled, StopReason,
@@ -39,8 +40,9 @@ pub(crate) enum Effect {
     /// Find out what the attempt's thread is doing.
     Examine { attempt: AttemptAddr },
     /// The attempt has failed: keep its error for later attempts. An abandoned attempt has no
-    /// error, even if an earlier attempt returned one.
-    NoteFailure { attempt: AttemptAddr, cause: FailureCause },
+    /// error, even if an earlier attempt returned one. `last` says why no retry follows, if none
+    /// does.
+    NoteFailure { attempt: AttemptAddr, cause: FailureCause, last: Option<NoRetry> },
     /// The abandoned attempt or closing no longer belongs to its task; its return is awaited
     /// separately.
     Release { attempt: AttemptAddr, reason: CancelReason },
@@ -185,6 +187,8 @@ pub(crate) enum Notice {
     TaskEnded {
         task: TaskAddr,
         end: End,
+        /// The number of its failures.
+        streak: u32,
     },
     DrainRequested {
         cause: ShutdownCause,

@@ -9,6 +9,7 @@ use super::ending::{End, Finality};
 use super::table::SharedTable;
 use crate::vocabulary::backoff::{BackoffState, MIN_SPACING};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, ClassKey, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{CancelReason, StopReason, TaskState};
@@ -307,21 +308,24 @@ impl Task {
         }
     }
 
-    /// Whether a failure at this time may be retried.
-    pub(super) fn may_retry(&self, at: Time) -> bool {
+    /// Why a failure at this time is not retried, if it is not.
+    pub(super) fn no_retry(&self, at: Time) -> Option<NoRetry> {
+        let plan = &self.plan;
+        let runs_once = plan.body == BodyKind::Once || plan.restart == RestartPolicy::Never;
+        if self.finality().failure {
+            return Some(if runs_once { NoRetry::Policy } else { NoRetry::MaxRetries });
+        }
         let failures = self.failures.as_deref();
-        // If there are as many failures as the limit allows, one more is final until the oldest of
-        // them drops out of the window.
-        let exhausted = self.plan.failure_limit.is_some_and(|limit| {
+        // With as many failures as the limit allows, one more is final until the oldest drops out.
+        let exhausted = plan.failure_limit.filter(|limit| {
             let latest = failures.map(|failures| &failures.latest);
             let full = latest.map_or(0, VecDeque::len) >= limit.failures as usize;
             let oldest = latest.and_then(VecDeque::front).copied().unwrap_or(Time::NEVER);
             full && at < oldest.after(limit.within)
         });
         let first = failures.and_then(|failures| failures.first).filter(|_| self.streak > 0);
-        let gives_up = self.plan.give_up_after.zip(first);
-        let gives_up = gives_up.is_some_and(|(span, first)| at > first.after(span));
-        !self.finality().failure && !exhausted && !gives_up
+        let spent = plan.give_up_after.zip(first).filter(|(span, first)| at > first.after(*span));
+        exhausted.map(|_| NoRetry::FailureLimit).or_else(|| spent.map(|_| NoRetry::GiveUpAfter))
     }
 
     /// Whether a stable moment ends the streak. A body with a timeout, or one that ends with its

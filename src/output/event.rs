@@ -9,6 +9,7 @@ use crate::output::mark::Mark;
 use crate::output::outcome::Outcome;
 use crate::platform::stall::Stall;
 use crate::vocabulary::id::{TaskId, TaskRef};
+use crate::vocabulary::not_retried::NotRetried;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, FailureCause, Rejection, ShutdownCause, StopReason};
 use crate::vocabulary::signal::Signal;
@@ -373,6 +374,10 @@ pub enum EventKind {
     TaskEnded {
         /// How the task ended.
         outcome: Outcome,
+        /// Why the failure that ended it was not retried; `None` if the task has not failed, or if
+        /// its outcome says why: it is `Fatal`, was stopped, or has panicked under another
+        /// [`PanicPolicy`](crate::PanicPolicy) than `Failure`.
+        not_retried: Option<NotRetried>,
     },
     /// The group was admitted, and its first phase starts.
     GroupStarting,
@@ -450,6 +455,8 @@ pub enum EventKind {
     ShutdownRequested {
         /// The first request for a shutdown, or the drain that it ends.
         cause: ShutdownCause,
+        /// The task that has ended, if the cause is [`ShutdownCause::TaskEnded`].
+        culprit: Option<TaskRef>,
     },
     /// Every task has its outcome. This is the last event of a supervisor, except for events about
     /// stuck threads.

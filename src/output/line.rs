@@ -11,6 +11,7 @@ use crate::output::mark::Mark;
 use crate::output::outcome::{Outcome, Text};
 use crate::platform::chain::chain;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::not_retried::NotRetried;
 use crate::vocabulary::reason::{FailureCause, StopReason};
 use crate::vocabulary::time::Seconds;
 
@@ -67,6 +68,9 @@ impl<'a, 'b> Line<'a, 'b> {
             E::NotifyFailed { error } => self.text("error", chain(&**error)),
             E::SubscriberOverflow { dropped, first, last } => {
                 self.plain("dropped", dropped).plain("first", first).plain("last", last)
+            }
+            E::ShutdownRequested { cause, culprit } => {
+                self.text("cause", cause).maybe("culprit", culprit.as_ref())
             }
             E::SubscriberPanicked { subscriber, message } => {
                 self.text("subscriber", subscriber).text("message", message)
@@ -166,7 +170,7 @@ impl<'a, 'b> Line<'a, 'b> {
             E::WaitingForPermit { class } => self.maybe("class", class.as_ref()),
             E::SlotTransition { terminating } => self.plain("terminating", terminating),
             E::ClosingAbandoned { .. } | E::ClosingReturned { .. } => self.closing(kind),
-            E::TaskEnded { outcome } => self.outcome(outcome),
+            E::TaskEnded { outcome, not_retried } => self.outcome(outcome, *not_retried),
             E::GroupReady { .. } | E::GroupRestarting { .. } | E::GroupStopping { .. } => {
                 self.group(kind)
             }
@@ -177,9 +181,9 @@ impl<'a, 'b> Line<'a, 'b> {
             | E::ServiceSick { .. }
             | E::NotifyFailed { .. }
             | E::SubscriberOverflow { .. }
+            | E::ShutdownRequested { .. }
             | E::SubscriberPanicked { .. } => self.surroundings(kind),
             E::DrainRequested { cause, limit } => self.text("cause", cause).limit("limit", *limit),
-            E::ShutdownRequested { cause } => self.text("cause", cause),
             E::Admitted
             | E::TaskClosing
             | E::TaskPaused
@@ -196,9 +200,11 @@ impl<'a, 'b> Line<'a, 'b> {
         self.span("delay", delay).plain("cause", cause)
     }
 
-    fn outcome(&mut self, outcome: &Outcome) -> &mut Self {
+    fn outcome(&mut self, outcome: &Outcome, not_retried: Option<NotRetried>) -> &mut Self {
         let text = Some(Text(outcome).to_string()).filter(|text| text != outcome.label());
-        self.plain("outcome", outcome.label()).maybe("text", text)
+        let (why, failures) = not_retried.map(|it| (it.why, it.failures)).unzip();
+        self.plain("outcome", outcome.label()).maybe("text", text);
+        self.maybe("not_retried", why).maybe("failures", failures)
     }
 
     /// The attempt or the signal that the event is about.
@@ -267,8 +273,10 @@ impl EventKind {
     /// The log level: see [`LogEvents`].
     pub(crate) const fn level(&self) -> log::Level {
         match self {
-            Self::TaskEnded { outcome } if outcome.is_failure() => log::Level::Error,
-            Self::TaskEnded { outcome: Outcome::Cancelled { returned: Some(Err(_)), .. } }
+            Self::TaskEnded { outcome, .. } if outcome.is_failure() => log::Level::Error,
+            Self::TaskEnded {
+                outcome: Outcome::Cancelled { returned: Some(Err(_)), .. }, ..
+            }
             | Self::AttemptCancelled { told: Some(_), error: Some(_), .. }
             | Self::AttemptFailed { .. }
             | Self::GroupStopping { why: StopReason::Group, .. }

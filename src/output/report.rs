@@ -16,6 +16,7 @@ use crate::output::outcome::{Outcome, EXIT_SOFTWARE};
 use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::not_retried::{AndWhy, NotRetried};
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Seconds;
@@ -184,6 +185,9 @@ pub struct FailedTask {
     pub task: TaskRef,
     /// How the task ended.
     pub outcome: Outcome,
+    /// Why its last failure was not retried; `None` if the outcome says why, as
+    /// [`EventKind::TaskEnded`](crate::EventKind::TaskEnded) explains.
+    pub not_retried: Option<NotRetried>,
 }
 
 /// Names a task that was stopped while not all was well with it: it was in a streak of failures, or
@@ -422,7 +426,8 @@ impl fmt::Display for RunReport {
         }
 
         for failure in &self.failures {
-            write!(f, "\n  {}: {}", failure.task, failure.outcome)?;
+            let why = AndWhy(failure.not_retried);
+            write!(f, "\n  {}: {}{why}", failure.task, failure.outcome)?;
         }
         for troubled in &self.troubled {
             write!(f, "\n  {troubled}")?;

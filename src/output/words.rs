@@ -4,6 +4,7 @@ use crate::output::error::TaskError;
 use crate::output::event::EventKind;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
+use crate::vocabulary::not_retried::AndWhy;
 use crate::vocabulary::time::Short;
 
 pub(crate) fn in_words(kind: &EventKind) -> String {
@@ -39,12 +40,14 @@ pub(crate) fn in_words(kind: &EventKind) -> String {
         E::AttemptStable { attempt, .. } => format!("attempt {attempt} is stable"),
         E::StallReport { attempt, stall } => format!("attempt {attempt}: {}", stall.of_attempt()),
         E::RetryScheduled { attempt, delay, .. } => {
-            format!("attempt {} follows in {}", attempt + 1, Short(*delay))
+            format!("attempt {} follows after at least {}", attempt + 1, Short(*delay))
         }
         E::Rejected { why } => format!("rejected: {why}"),
         E::TaskPaused => "paused".to_owned(),
         E::TaskResumed => "resumed".to_owned(),
-        E::TaskEnded { outcome } => format!("ended: {outcome}"),
+        E::TaskEnded { outcome, not_retried } => {
+            format!("ended: {outcome}{}", AndWhy(*not_retried))
+        }
         E::GroupRestarting { culprit, restarts } => {
             format!("restarts{}, restart {restarts}", because(culprit.as_ref()))
         }
@@ -52,7 +55,8 @@ pub(crate) fn in_words(kind: &EventKind) -> String {
             format!("stops ({why}){}", because(culprit.as_ref()))
         }
         E::DrainRequested { cause, .. } => format!("drain: {cause}"),
-        E::ShutdownRequested { cause } => format!("shutdown: {cause}"),
+        E::ShutdownRequested { culprit: Some(task), .. } => format!("shutdown: {task} ended"),
+        E::ShutdownRequested { cause, culprit: None } => format!("shutdown: {cause}"),
         E::ProcessStarted { pid, .. } => format!("process {pid} started"),
         E::ProcessKilled { pid, why, .. } => format!("process {pid} is killed: {}", Escaped(why)),
         E::ProcessExited { pid, code, signal, ran, .. } => {

@@ -11,7 +11,8 @@ use crate::output::outcome::Outcome;
 use crate::task::cell::Cell;
 use crate::task::class_names::ClassNames;
 use crate::vocabulary::answer::Return;
-use crate::vocabulary::id::TaskAddr;
+use crate::vocabulary::id::{TaskAddr, TaskRef};
+use crate::vocabulary::not_retried::NotRetried;
 use crate::vocabulary::reason::{CancelReason, FailureCause};
 use crate::vocabulary::time::Time;
 
@@ -21,6 +22,9 @@ pub(super) struct Details<'a> {
     /// The error that the attempt returned, if any.
     pub(super) error: Option<&'a TaskError>,
     pub(super) cell: Option<&'a Arc<Cell>>,
+    pub(super) not_retried: Option<NotRetried>,
+    /// The task whose end is the cause.
+    pub(super) culprit: Option<TaskRef>,
 }
 
 /// Without a subscriber, the first failure of a streak, every failed outcome, every abandonment,
@@ -37,7 +41,7 @@ pub(super) fn is_worth_a_warning(
             // The step that made the notice has already counted the failure.
             failed && task.is_some_and(|task| task.streak <= 1)
         }
-        Notice::TaskEnded { task, end: End::Cancelled { ret, .. } } => {
+        Notice::TaskEnded { task, end: End::Cancelled { ret, .. }, .. } => {
             matches!(ret, Some(Return::Failed | Return::Panicked)) && error_of(task)
         }
         Notice::TaskEnded { end, .. } => end.is_failure(),
@@ -107,13 +111,13 @@ pub(super) fn kind_of(
     notice: Notice,
     now: Time,
     classes: &ClassNames,
-    details: &Details<'_>,
+    details: Details<'_>,
 ) -> EventKind {
-    let error = details.error.cloned();
-    let thread = || Some(details.cell?.thread()?.name);
+    let Details { error, cell, not_retried, culprit } = details;
+    let thread = || Some(cell?.thread()?.name);
     // The body may have set its mark since this turn began, and an event tells only of the past.
     let mark = || {
-        let mark = details.cell.and_then(|cell| cell.pulse.last_mark());
+        let mark = cell.and_then(|cell| cell.pulse.last_mark());
         mark.map(|mark| Mark { at: mark.at.min(now.since_start()), ..mark })
     };
     match notice {
@@ -132,7 +136,7 @@ pub(super) fn kind_of(
             EventKind::AttemptStarting { attempt: attempt.number, thread: thread() }
         }
         Notice::AttemptEnded { attempt, told, ending, ran, late_by, returned_ok } => {
-            ended(attempt.number, told, ending, ran, late_by, returned_ok, error)
+            ended(attempt.number, told, ending, ran, late_by, returned_ok, error.cloned())
         }
         Notice::RetryScheduled { attempt, delay, cause } => {
             EventKind::RetryScheduled { attempt: attempt.number, delay, cause }
@@ -141,7 +145,7 @@ pub(super) fn kind_of(
             EventKind::RunScheduled { attempt: attempt.number, delay }
         }
         Notice::AttemptOverdue { attempt, ran } => {
-            let ready_within = details.cell.and_then(|cell| cell.not_ready());
+            let ready_within = cell.and_then(|cell| cell.not_ready());
             EventKind::AttemptOverdue { attempt: attempt.number, ran, ready_within }
         }
         Notice::AttemptSilent { attempt, silent_for } => {
@@ -165,19 +169,19 @@ pub(super) fn kind_of(
         }
         Notice::AttemptReturned { attempt, late_by, ret } => {
             let (attempt, returned_ok) = (attempt.number, ret == Return::Ok);
-            EventKind::AttemptReturned { attempt, late_by, returned_ok, error }
+            EventKind::AttemptReturned { attempt, late_by, returned_ok, error: error.cloned() }
         }
         Notice::TaskClosing { .. } => EventKind::TaskClosing,
         Notice::ClosingAbandoned { .. } => EventKind::ClosingAbandoned { thread: thread() },
         Notice::ClosingReturned { late_by, .. } => EventKind::ClosingReturned { late_by },
         Notice::TaskEnded { end, .. } => {
-            EventKind::TaskEnded { outcome: outcome_of(end, details.error) }
+            EventKind::TaskEnded { outcome: outcome_of(end, error), not_retried }
         }
         Notice::DrainRequested { cause, limit } => {
             let limit = Some(limit).filter(|&limit| limit < Duration::MAX);
             EventKind::DrainRequested { cause, limit }
         }
-        Notice::ShutdownRequested { cause } => EventKind::ShutdownRequested { cause },
+        Notice::ShutdownRequested { cause } => EventKind::ShutdownRequested { cause, culprit },
         Notice::ShutdownEnded => EventKind::ShutdownEnded,
     }
 }

@@ -74,7 +74,8 @@ impl Tally {
                     self.facts.decisive = Some((task(), outcome.exit_code()));
                 }
                 if self.failures.len() < MOST {
-                    self.failures.push(FailedTask { task: task(), outcome: outcome.clone() });
+                    let (task, not_retried) = (task(), belongings.not_retried(streak));
+                    self.failures.push(FailedTask { task, outcome: outcome.clone(), not_retried });
                 }
             }
             _ => {}

@@ -20,6 +20,7 @@ use crate::task::settings::Settings;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::answer::RevokeAnswer;
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, TaskAddr, TaskKey, TaskRef};
+use crate::vocabulary::not_retried::{NoRetry, NotRetried};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
@@ -29,6 +30,8 @@ use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
 pub(super) struct Belongings {
     record: Arc<Record>,
     pub(super) on_refusal: OnRefusal,
+    /// Why its latest failure is its last.
+    no_retry: Option<NoRetry>,
     pub(super) plan: Arc<Plan>,
     /// The cell of the latest attempt.
     pub(super) cell: Option<Arc<Cell>>,
@@ -64,6 +67,7 @@ impl Belongings {
         Self {
             record,
             on_refusal,
+            no_retry: None,
             plan,
             cell: None,
             error: None,
@@ -141,9 +145,18 @@ impl Belongings {
     }
 
     /// Keeps the failure for the attempt that retries it. An abandoned attempt has no error.
-    pub(super) fn note_failure(&mut self, cause: FailureCause) {
+    pub(super) fn note_failure(&mut self, cause: FailureCause, last: Option<NoRetry>) {
         let returned = self.error.clone().filter(|_| cause != FailureCause::Abandoned);
         self.last_failure = Some(error_or_text(returned, cause));
+        self.no_retry = last;
+    }
+
+    /// Why the failure that has ended the task was not retried, after a streak of this length.
+    pub(super) fn not_retried(&self, streak: u32) -> Option<NotRetried> {
+        let why = self.no_retry?;
+        let in_window = self.plan.failure_limit.filter(|_| why == NoRetry::FailureLimit);
+        let failures = in_window.map_or(streak, |limit| limit.failures.saturating_add(1));
+        Some(NotRetried { why, failures })
     }
 
     /// Takes the error and the body of a returned attempt back. True if there is no body left.

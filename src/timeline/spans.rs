@@ -439,7 +439,10 @@ mod tests {
                 EventKind::Admitted,
                 EventKind::AttemptStarting { attempt: 1, thread: Some(Arc::clone(&name)) },
                 EventKind::AttemptSucceeded { attempt: 1, ran, told: None },
-                EventKind::TaskEnded { outcome: crate::output::outcome::Outcome::Completed },
+                EventKind::TaskEnded {
+                    outcome: crate::output::outcome::Outcome::Completed,
+                    not_retried: None,
+                },
             ] {
                 let mut event = Event::sample(kind);
                 (event.seq, event.since_start) = (book.seq + 1, Duration::from_millis(book.seq));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::output::event::EventKind;
 use crate::output::outcome::Outcome;
 use crate::output::words::in_words;
+use crate::vocabulary::not_retried::AndWhy;
 use crate::vocabulary::time::Seconds;
 
 /// The longest text that is kept, in characters.
@@ -23,8 +24,8 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
             let told = told.map_or_else(|| "on purpose".to_owned(), |told| told.to_string());
             error.as_ref().map_or_else(|| told.clone(), |error| format!("{told}, {error}"))
         }
-        E::TaskEnded { outcome: Outcome::Completed } => return None,
-        E::TaskEnded { outcome } => outcome.to_string(),
+        E::TaskEnded { outcome: Outcome::Completed, .. } => return None,
+        E::TaskEnded { outcome, not_retried } => format!("{outcome}{}", AndWhy(*not_retried)),
         E::StallReport { stall, .. } => stall.of_attempt(),
         E::WaitingForPermit { class: Some(class) } => format!("class {class}"),
         E::RetryScheduled { delay, cause, .. } => format!("{} s, {cause}", Seconds(*delay)),
@@ -45,7 +46,7 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
             Some(culprit) => format!("{why}, because of {culprit}"),
             None => why.to_string(),
         },
-        E::DrainRequested { cause, .. } | E::ShutdownRequested { cause } => cause.to_string(),
+        E::DrainRequested { cause, .. } | E::ShutdownRequested { cause, .. } => cause.to_string(),
         E::Rejected { .. }
         | E::AttemptOverdue { .. }
         | E::AttemptSilent { .. }

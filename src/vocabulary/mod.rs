@@ -9,6 +9,7 @@ pub(crate) mod reason;
 
 pub(crate) mod backoff;
 pub(crate) mod group;
+pub(crate) mod not_retried;
 pub(crate) mod policy;
 
 pub(crate) mod id;

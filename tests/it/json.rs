@@ -96,7 +96,7 @@ fn kinds_of(made: &mut Arbitrary) -> Vec<EventKind> {
         EventKind::AttemptCancelled { attempt, ran, told: made.value(), error: made.value() },
         EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released },
         EventKind::RetryScheduled { attempt, delay: ran, cause: made.value() },
-        EventKind::TaskEnded { outcome: made.value() },
+        EventKind::TaskEnded { outcome: made.value(), not_retried: made.value() },
         EventKind::GroupRestarting { culprit: made.value(), restarts: made.value() },
         EventKind::GroupStopping { why: made.value(), culprit: made.value() },
         EventKind::ServiceSick { tasks: made.value() },

@@ -44,10 +44,10 @@ fn of_tasks() -> Vec<EventKind> {
         E::ClosingAbandoned { thread: Some("w1".into()) },
         E::ClosingReturned { late_by: MS },
         E::HookSlow { source: HookSource::TaskEnd, ran: MS },
-        E::TaskEnded { outcome: Outcome::Completed },
-        E::TaskEnded { outcome: Outcome::Failed { error: error() } },
-        E::TaskEnded { outcome: sorry },
-        E::TaskEnded { outcome: well },
+        E::TaskEnded { outcome: Outcome::Completed, not_retried: None },
+        E::TaskEnded { outcome: Outcome::Failed { error: error() }, not_retried: None },
+        E::TaskEnded { outcome: sorry, not_retried: None },
+        E::TaskEnded { outcome: well, not_retried: None },
         E::DropPanicked { message: "ouch".into() },
     ]
 }
@@ -114,7 +114,7 @@ fn of_all() -> Vec<EventKind> {
         E::SubscriberOverflow { dropped: 3, first: 4, last: 6 },
         E::SubscriberPanicked { subscriber: "s".into(), message: "ouch".into() },
         E::DrainRequested { cause: ShutdownCause::Requested, limit: Some(MS) },
-        E::ShutdownRequested { cause: ShutdownCause::Signal(15.into()) },
+        E::ShutdownRequested { cause: ShutdownCause::Signal(15.into()), culprit: None },
         E::ShutdownEnded,
     ]
 }

@@ -273,7 +273,7 @@ pub(crate) fn brief(kind: &EventKind) -> String {
         EventKind::RetryScheduled { attempt, cause, .. } => format!("{attempt}: {cause}"),
         EventKind::AttemptReady { attempt, .. } => format!("{attempt}"),
         EventKind::AttemptStable { attempt, failures } => format!("{attempt}: {failures}"),
-        EventKind::TaskEnded { outcome } => outcome.to_string(),
+        EventKind::TaskEnded { outcome, .. } => outcome.to_string(),
         EventKind::GroupRestarting { culprit: Some(task), restarts } => {
             format!("{restarts}: {}", task.name)
         }

@@ -86,8 +86,9 @@ impl Names {
             Effect::Abandon { attempt } => format!("abandon {}", self.attempt(attempt)),
             Effect::Look { attempt } => format!("look at {}", self.attempt(attempt)),
             Effect::Examine { attempt } => format!("examine {}", self.attempt(attempt)),
-            Effect::NoteFailure { attempt, cause } => {
-                format!("note {} {cause}", self.attempt(attempt))
+            Effect::NoteFailure { attempt, cause, last } => {
+                let last = last.map(|why| format!(", the last: {why}")).unwrap_or_default();
+                format!("note {} {cause}{last}", self.attempt(attempt))
             }
             Effect::Release { attempt, .. } => format!("release {}", self.attempt(attempt)),
             Effect::ForgetReleased { attempt, closing } => {
@@ -180,7 +181,9 @@ impl Names {
             Notice::ClosingReturned { attempt, late_by } => {
                 format!("{} closed, late by {late_by:?}", name(attempt.task))
             }
-            Notice::TaskEnded { task, end } => format!("{} ended: {}", name(task), self.end(end)),
+            Notice::TaskEnded { task, end, .. } => {
+                format!("{} ended: {}", name(task), self.end(end))
+            }
             Notice::DrainRequested { cause, limit } => {
                 format!("drain requested: {cause}, limit {limit:?}")
             }

@@ -16,7 +16,8 @@ use crate::runtime::values::Belongings;
 use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, GroupAddr, TaskAddr};
-use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
+use crate::vocabulary::not_retried::NoRetry;
+use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 impl Controller {
@@ -52,8 +53,8 @@ impl Controller {
                     self.examiner.push(cell);
                 }
             }
-            Effect::NoteFailure { attempt, cause } => {
-                self.note_failure(attempt.task, cause);
+            Effect::NoteFailure { attempt, cause, last } => {
+                self.note_failure(attempt.task, cause, last);
             }
             Effect::Release { attempt, reason } => {
                 if let Some(belongings) = self.values.get_mut(attempt.task.key) {
@@ -105,9 +106,9 @@ impl Controller {
         self.feedback.push_back(Input::Looked { attempt, alive });
     }
 
-    fn note_failure(&mut self, task: TaskAddr, cause: FailureCause) {
+    fn note_failure(&mut self, task: TaskAddr, cause: FailureCause, last: Option<NoRetry>) {
         if let Some(belongings) = self.values.get_mut(task.key) {
-            belongings.note_failure(cause);
+            belongings.note_failure(cause, last);
         }
         self.required.note_failure(task.id, self.now);
     }
@@ -238,16 +239,31 @@ impl Controller {
         };
         let (about, details) = match (released, belongings) {
             (Some(it), _) => {
-                let details = Details { error: it.error.as_ref(), cell: Some(&it.cell) };
+                let (error, cell) = (it.error.as_ref(), Some(&it.cell));
+                let details = Details { error, cell, ..Details::default() };
                 (About::Task(&it.cell.record), details)
             }
             (None, Some(it)) => {
-                let details = Details { error: it.error.as_ref(), cell: it.cell.as_ref() };
+                let not_retried = match notice {
+                    Notice::TaskEnded { streak, .. } => it.not_retried(streak),
+                    _ => None,
+                };
+                let (error, cell) = (it.error.as_ref(), it.cell.as_ref());
+                let details = Details { error, cell, not_retried, ..Details::default() };
                 (About::Task(it.record()), details)
             }
-            (None, None) => (About::Supervisor, Details::default()),
+            (None, None) => {
+                let culprit = match notice {
+                    Notice::ShutdownRequested { cause: ShutdownCause::TaskEnded(id) } => {
+                        let mut all = self.values.iter().map(Belongings::record);
+                        all.find(|record| record.id == id).map(|record| record.task_ref())
+                    }
+                    _ => None,
+                };
+                (About::Supervisor, Details { culprit, ..Details::default() })
+            }
         };
-        let kind = kind_of(notice, self.now, &self.door.classes, &details);
+        let kind = kind_of(notice, self.now, &self.door.classes, details);
         self.publisher.publish(self.now, about, kind);
     }
 

@@ -51,7 +51,7 @@ fn what(kind: &EventKind) -> What {
         EventKind::TaskClosing => What::Closing,
         EventKind::ClosingAbandoned { .. } => What::ClosingAbandoned,
         EventKind::ClosingReturned { .. } => What::ClosingReturned,
-        EventKind::TaskEnded { outcome } => What::Over(outcome.label()),
+        EventKind::TaskEnded { outcome, .. } => What::Over(outcome.label()),
         EventKind::Rejected { .. } => What::Over("rejected"),
         EventKind::ShutdownEnded => What::ShutdownEnded,
         _ => What::Other,

@@ -156,7 +156,7 @@ fn the_number_of_time_series_has_the_limit_that_the_page_says() {
             for id in 0..20 {
                 let mut events = samples::events();
                 for outcome in outcomes() {
-                    events.push(Event::sample(EventKind::TaskEnded { outcome }));
+                    events.push(Event::sample(EventKind::TaskEnded { outcome, not_retried: None }));
                 }
                 for why in rejections(name) {
                     events.push(Event::sample(EventKind::Rejected { why }));

@@ -60,7 +60,7 @@ fn what_matters_is_a_line_where_there_is_no_terminal() {
             "held#4 rejected: task #3 has owned the slot",
             "held#3 ended: cancelled (stop)",
             "port#5 attempt 1 failed: no device",
-            "port#5 attempt 2 follows in 1h00m",
+            "port#5 attempt 2 follows after at least 1h00m",
             "shutdown: requested",
         ]
     );

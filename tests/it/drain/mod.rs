@@ -206,7 +206,7 @@ fn a_shutdown_a_drop_or_the_end_of_the_main_task_cuts_a_drain_short() {
         puppet.end(End::Obey);
         next(&cut);
         let causes = trace.events().into_iter().filter_map(|event| match event.kind {
-            EventKind::ShutdownRequested { cause } => Some(cause),
+            EventKind::ShutdownRequested { cause, .. } => Some(cause),
             _ => None,
         });
         assert_eq!(causes.collect::<Vec<_>>(), [cause]);

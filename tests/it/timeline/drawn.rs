@@ -171,7 +171,8 @@ fn the_picture_lists_what_went_wrong_with_its_time_and_its_reason() {
     feed.say(300, 0, starting(2, "w1"));
     feed.say(350, 1, abandoned(1, 90, false));
     feed.say(360, 0, failed(2, 60));
-    feed.say(400, 0, EventKind::TaskEnded { outcome: Outcome::Failed { error: "boom".into() } });
+    let outcome = Outcome::Failed { error: "boom".into() };
+    feed.say(400, 0, EventKind::TaskEnded { outcome, not_retried: None });
     feed.say(900, 1, returned(1));
     let mut picture = Vec::new();
     feed.log.write_svg(&mut picture).unwrap();

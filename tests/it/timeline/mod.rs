@@ -239,5 +239,5 @@ fn retry(attempt: u64, delay: u64) -> EventKind {
 }
 
 fn ended() -> EventKind {
-    EventKind::TaskEnded { outcome: Outcome::Completed }
+    EventKind::TaskEnded { outcome: Outcome::Completed, not_retried: None }
 }

@@ -259,7 +259,7 @@ impl Pair {
                     }
                     Effect::Answer(Answer::Taken(taken)) => self.taken = Some(taken),
                     Effect::PublishGroup { notice, .. } => self.said.push(said(notice)),
-                    Effect::Publish(Notice::TaskEnded { task, end }) => {
+                    Effect::Publish(Notice::TaskEnded { task, end, .. }) => {
                         self.said.push(format!("{} {}", at(task), label(end)));
                     }
                     _ => {}

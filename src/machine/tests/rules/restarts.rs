@@ -334,6 +334,50 @@ fn a_failure_is_noted_before_anything_follows_it() {
 }
 
 #[test]
+fn the_last_failure_says_why_it_is_the_last() {
+    let limits = |spec: Spec| spec.max_retries(0).failure_limit(1, ms(50)).give_up_after(ms(1));
+    for (spec, why) in [
+        (limits(task("t").never()), "policy"),
+        (limits(task("t").once()), "policy"),
+        (limits(task("t")), "max_retries"),
+    ] {
+        let mut rig = Rig::with_notes();
+        rig.run(spec);
+        rig.returns("t", Failed).has(&format!("note t/1 failed, the last: {why}"));
+    }
+    for (spec, why) in [
+        (task("t").failure_limit(1, ms(50)).give_up_after(ms(1)), "failure_limit"),
+        (task("t").give_up_after(ms(1)), "give_up_after"),
+    ] {
+        let mut rig = Rig::with_notes();
+        rig.run(spec);
+        rig.returns("t", Failed).has("note t/1 failed");
+        rig.due().whatever();
+        rig.claim("t").whatever();
+        rig.returns("t", Failed).has(&format!("note t/2 failed, the last: {why}"));
+    }
+}
+
+#[test]
+fn an_abandonment_says_why_it_is_the_last_failure_unless_it_was_stopped() {
+    let abandoned = |spec: Spec, stops: bool| {
+        let mut rig = Rig::with_notes();
+        rig.run(spec.timeout(ms(5)).grace(ms(1)));
+        rig.due().whatever();
+        rig.told("t").whatever();
+        if stops {
+            rig.stop("t").whatever();
+        }
+        rig.abandon("t")
+    };
+    abandoned(task("t").max_retries(0), false).has("note t/1 abandoned, the last: max_retries");
+    abandoned(task("t").release(), false).has("note t/1 abandoned, the last: not_shared");
+    abandoned(task("t").release_shared(), false).has("note t/1 abandoned");
+    abandoned(task("t"), false).has("note t/1 abandoned");
+    abandoned(task("t").max_retries(0), true).has("note t/1 abandoned");
+}
+
+#[test]
 fn what_counts_as_no_failure_is_not_noted() {
     for (told, ret) in
         [(None, OK), (None, Return::Cancelled), (Some(CancelReason::Restart), Failed)]

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::seen_task::SeenTask;
 use crate::machine::tests::rig::ms;
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::plan::{BodyKind, Interval};
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::FailureCause;
@@ -80,7 +81,14 @@ impl SeenTask {
         let patience = plan.give_up_after.unwrap_or(Duration::MAX);
         self.has_given_up = self.first_failure.expect("this one at least").after(patience) < at;
         let restarts = plan.body != BodyKind::Once && plan.restart != RestartPolicy::Never;
-        self.may_retry = restarts && budget && window && !self.has_given_up;
+        let reasons = [
+            (restarts, NoRetry::Policy),
+            (budget, NoRetry::MaxRetries),
+            (window, NoRetry::FailureLimit),
+            (!self.has_given_up, NoRetry::GiveUpAfter),
+        ];
+        self.no_retry = reasons.into_iter().find_map(|(goes_on, why)| (!goes_on).then_some(why));
+        self.may_retry = self.no_retry.is_none();
         self.streak += 1;
         self.n_short = 0;
         self.failures.push(at);

@@ -11,8 +11,11 @@ use crate::machine::tests::rig::ms;
 use crate::machine::{End, Ending, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr};
+use crate::vocabulary::not_retried::NoRetry;
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
-use crate::vocabulary::policy::{AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
+use crate::vocabulary::policy::{
+    AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
+};
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
@@ -60,6 +63,7 @@ pub(super) struct SeenTask {
     pub(super) has_given_up: bool,
     /// Whether the latest failure may be retried.
     pub(super) may_retry: bool,
+    pub(super) no_retry: Option<NoRetry>,
     /// The latest failure, until its error is noted.
     pub(super) unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
@@ -101,6 +105,7 @@ impl SeenTask {
             first_failure: None,
             has_given_up: false,
             may_retry: false,
+            no_retry: None,
             unnoted: None,
             stop: submission.cancelled.then_some(StopReason::Stop),
         }
@@ -291,9 +296,21 @@ impl SeenTask {
     }
 
     /// The error of the latest failure is kept for the attempts that follow.
-    pub(super) fn note(&mut self, attempt: u64, cause: FailureCause) {
+    pub(super) fn note(&mut self, attempt: u64, cause: FailureCause, last: Option<NoRetry>) {
         let latest = self.unnoted.take();
         assert_eq!(latest, Some((attempt, cause)), "another failure of {:?} is noted", self.task);
+        let abandoned = cause == FailureCause::Abandoned;
+        // Why an abandonment is the last failure, the stop of its outcome says.
+        let own = self.no_retry.filter(|_| !abandoned || self.stop.is_none());
+        let plan = &self.plan;
+        let others = match last {
+            Some(NoRetry::NotShared) => {
+                abandoned && plan.abandon == AbandonPolicy::Release && plan.body != BodyKind::Shared
+            }
+            Some(NoRetry::RestartLimit) => self.slot.is_none(),
+            _ => false,
+        };
+        assert!(last == own || (own.is_none() && others), "{:?}: {last:?}, not {own:?}", self.task);
     }
 
     pub(super) const fn is_announced(&self) -> bool {

@@ -298,8 +298,8 @@ impl Checker {
             Effect::Abandon { attempt } => {
                 self.record(attempt.task).live(attempt.number).abandon(now);
             }
-            Effect::NoteFailure { attempt, cause } => {
-                self.record(attempt.task).note(attempt.number, cause);
+            Effect::NoteFailure { attempt, cause, last } => {
+                self.record(attempt.task).note(attempt.number, cause, last);
             }
             Effect::Close { attempt, .. } => self.record(attempt.task).close_ordered(),
             Effect::Deliver { task, end, streak } => {

@@ -52,7 +52,7 @@ impl Checker {
                 self.record(attempt.task).pause(attempt.number, delay);
             }
             Notice::Rejected { task, why } => self.task_ends(task, End::Rejected(why)),
-            Notice::TaskEnded { task, end } => self.task_ends(task, end),
+            Notice::TaskEnded { task, end, .. } => self.task_ends(task, end),
             Notice::TaskClosing { attempt } => self.closes(attempt.task),
             Notice::ClosingReturned { attempt, .. } => {
                 self.stuck.drop_returned(attempt.task.id);

@@ -216,6 +216,34 @@ fn a_watchdog_that_comes_after_that_of_the_service_manager_is_warned_of() {
     assert_eq!(warnings.count(), 1, "{lines:?}");
 }
 
+#[test]
+fn that_abandoned_attempts_are_no_longer_released_is_warned_of_once() {
+    let _turn = begin(LevelFilter::Warn);
+    let (open, gate) = bounded::<()>(0);
+    let builder = Supervisor::builder().max_abandoned(1).grace(Duration::from_millis(50));
+    let supervisor = builder.start().unwrap();
+    let add = |name: &'static str| {
+        let gate = gate.clone();
+        let spec = TaskSpec::once(name, move |_| {
+            let _ = gate.recv();
+            Ok(())
+        });
+        let spec = spec.grace(Duration::ZERO).abandon_policy(AbandonPolicy::Release);
+        supervisor.handle().add(spec).unwrap()
+    };
+    let stuck = ["released", "held", "held as well"].map(add);
+    for task in stuck {
+        task.wait_started().unwrap();
+        task.cancel();
+        let _ = task.wait().unwrap();
+    }
+    let text = "max_abandoned, 1, are stuck: abandoned attempts are no longer released, but hold \
+                their slots and permits until they return";
+    wait_for_warning(text);
+    drop((supervisor, open));
+    assert_eq!(logged().iter().filter(|(_, line)| line == text).count(), 1, "{:?}", logged());
+}
+
 #[cfg(all(unix, feature = "process"))]
 #[test]
 fn a_program_that_goes_into_the_background_is_warned_of_once() {

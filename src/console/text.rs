@@ -97,6 +97,7 @@ mod tests {
             thread: None,
             mark: None,
             released: false,
+            at_limit: false,
         };
         check(abandoned, "sample#1 attempt 2 does not return; abandoned after 1m10s");
         check(E::TaskPaused, "sample#1 paused");

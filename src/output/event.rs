@@ -316,6 +316,9 @@ pub enum EventKind {
         /// Whether its slot and permit were given back, under `AbandonPolicy::Release`. Otherwise
         /// they stay held until the body returns.
         released: bool,
+        /// Whether it was to be released, but is held because
+        /// [`max_abandoned`](crate::SupervisorBuilder::max_abandoned) are stuck already.
+        at_limit: bool,
     },
     /// The body of an abandoned attempt returned after all. Its result changes nothing, except that
     /// a fatal error ends a task that still waits for it.
@@ -420,6 +423,8 @@ pub enum EventKind {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,
     },
+    /// All required tasks are in order again, after `ServiceSick`.
+    ServiceWell,
     /// The service manager could not be told something. Published for the first of several failures
     /// in a row.
     NotifyFailed {

@@ -49,6 +49,7 @@ labels!(EventKind {
     Self::DropPanicked { .. } => "drop_panicked",
     Self::ThreadRefused { .. } => "thread_refused",
     Self::ServiceSick { .. } => "service_sick",
+    Self::ServiceWell => "service_well",
     Self::NotifyFailed { .. } => "notify_failed",
     Self::SubscriberOverflow { .. } => "subscriber_overflow",
     Self::SubscriberPanicked { .. } => "subscriber_panicked",
@@ -108,6 +109,7 @@ impl EventKind {
             | Self::DropPanicked { .. }
             | Self::ThreadRefused { .. }
             | Self::ServiceSick { .. }
+            | Self::ServiceWell
             | Self::NotifyFailed { .. }
             | Self::SubscriberOverflow { .. }
             | Self::SubscriberPanicked { .. }

@@ -58,6 +58,7 @@ impl<'a, 'b> Line<'a, 'b> {
     /// What concerns no task.
     fn surroundings(&mut self, kind: &EventKind) -> &mut Self {
         match kind {
+            E::DropPanicked { message } => self.text("message", message),
             E::ThreadRefused { error, retry_in } => {
                 self.text("error", chain(&**error)).span("retry_in", *retry_in)
             }
@@ -85,8 +86,9 @@ impl<'a, 'b> Line<'a, 'b> {
             E::AttemptOverdue { ran, ready_within, .. } => {
                 self.span("ran", *ran).limit("ready_within", *ready_within)
             }
-            E::AttemptAbandoned { reason, ran, thread, mark, released, .. } => {
+            E::AttemptAbandoned { reason, ran, thread, mark, released, at_limit, .. } => {
                 self.plain("reason", reason).span("ran", *ran).plain("released", released);
+                self.maybe("why", at_limit.then_some("max_abandoned"));
                 self.maybe("thread", thread.as_ref()).maybe("mark", label(mark.as_ref()))
             }
             _ => self,
@@ -174,10 +176,9 @@ impl<'a, 'b> Line<'a, 'b> {
             E::GroupReady { .. } | E::GroupRestarting { .. } | E::GroupStopping { .. } => {
                 self.group(kind)
             }
-            E::HookPanicked { message, .. } | E::DropPanicked { message } => {
-                self.text("message", message)
-            }
-            E::ThreadRefused { .. }
+            E::HookPanicked { message, .. } => self.text("message", message),
+            E::DropPanicked { .. }
+            | E::ThreadRefused { .. }
             | E::ServiceSick { .. }
             | E::NotifyFailed { .. }
             | E::SubscriberOverflow { .. }
@@ -191,6 +192,7 @@ impl<'a, 'b> Line<'a, 'b> {
             | E::GroupStarting
             | E::GroupEnded
             | E::AttemptResponsive { .. }
+            | E::ServiceWell
             | E::ShutdownEnded => self,
         }
         .result
@@ -303,6 +305,7 @@ impl EventKind {
             | Self::AttemptReturned { .. }
             | Self::ClosingReturned { .. }
             | Self::AttemptResponsive { .. }
+            | Self::ServiceWell
             | Self::AttemptReady { .. }
             | Self::AttemptStable { .. }
             | Self::RetryScheduled { .. }

@@ -57,6 +57,7 @@ pub(super) fn text_of(kind: &EventKind) -> Option<Arc<str>> {
         | E::ProcessKilled { .. }
         | E::ProcessExited { .. }
         | E::ServiceSick { .. }
+        | E::ServiceWell
         | E::NotifyFailed { .. }
         | E::HookSlow { .. }
         | E::HookPanicked { .. }

@@ -235,7 +235,10 @@ fn with_sixteen_released_bodies_that_never_return_work_goes_on_and_all_are_named
     // At the cap, Release acts as Hold; above it, nothing is taken on.
     let held = release("one more".to_owned());
     let event = stage.until_label(&held, "attempt_abandoned");
-    assert!(matches!(event.kind, EventKind::AttemptAbandoned { released: false, .. }), "{event}");
+    let EventKind::AttemptAbandoned { released: false, at_limit: true, .. } = event.kind else {
+        panic!("{event}")
+    };
+    assert!(event.to_string().contains(" released=false why=max_abandoned"), "{event}");
     assert_eq!(stage.snapshot().permits.held, 1);
     let refused = stage.handle.add(no_op("refused")).unwrap_err();
     assert_eq!(refused.rejection(), Some(Rejection::TooManyAbandoned { limit: 16 }));
@@ -326,8 +329,9 @@ fn the_ledger_says_who_where_since_when_and_why() {
     let before = stage.snapshot();
     assert_eq!(before.task(task.id()).unwrap().thread.as_deref(), Some(&*thread));
     let event = stage.until_label(&task, "attempt_abandoned");
-    let EventKind::AttemptAbandoned { attempt: 1, reason, ran, thread: own, mark, released } =
-        event.kind.clone()
+    let EventKind::AttemptAbandoned {
+        attempt: 1, reason, ran, thread: own, mark, released, ..
+    } = event.kind.clone()
     else {
         panic!("{event}")
     };

@@ -98,6 +98,7 @@ fn the_events_of_a_lively_supervisor_are_in_order() {
     let rare = [
         "notify_failed",
         "service_sick",
+        "service_well",
         "stall_report",
         "subscriber_overflow",
         "subscriber_panicked",

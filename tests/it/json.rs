@@ -85,6 +85,7 @@ fn every_event_reads_back() {
 /// Those with fields of types that have more values than a sample shows.
 fn kinds_of(made: &mut Arbitrary) -> Vec<EventKind> {
     let (attempt, ran, released) = (made.value(), made.value(), made.value());
+    let at_limit = made.value();
     let (reason, thread, mark) = (made.value(), made.value(), made.value());
     vec![
         EventKind::Submitted { policy: made.value() },
@@ -94,7 +95,7 @@ fn kinds_of(made: &mut Arbitrary) -> Vec<EventKind> {
         EventKind::HookSlow { source: made.value(), ran },
         EventKind::AttemptStopping { attempt, reason: made.value(), grace: made.value() },
         EventKind::AttemptCancelled { attempt, ran, told: made.value(), error: made.value() },
-        EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released },
+        EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released, at_limit },
         EventKind::RetryScheduled { attempt, delay: ran, cause: made.value() },
         EventKind::TaskEnded { outcome: made.value(), not_retried: made.value() },
         EventKind::GroupRestarting { culprit: made.value(), restarts: made.value() },

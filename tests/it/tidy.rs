@@ -150,7 +150,10 @@ pub(crate) fn sources() -> Vec<Source> {
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.map(|entry| entry.unwrap().path()) {
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    // A folder lists them in any order, and differently in each copy.
+    paths.sort();
+    for path in paths {
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -17,6 +17,7 @@ use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, GroupAddr, TaskAddr};
 use crate::vocabulary::not_retried::NoRetry;
+use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, ShutdownCause};
 use crate::vocabulary::time::Time;
 
@@ -248,8 +249,10 @@ impl Controller {
                     Notice::TaskEnded { streak, .. } => it.not_retried(streak),
                     _ => None,
                 };
+                let held = matches!(notice, Notice::AttemptAbandoned { released: false, .. });
+                let at_limit = held && it.plan.abandon == AbandonPolicy::Release;
                 let (error, cell) = (it.error.as_ref(), it.cell.as_ref());
-                let details = Details { error, cell, not_retried, ..Details::default() };
+                let details = Details { error, cell, not_retried, at_limit, ..Details::default() };
                 (About::Task(it.record()), details)
             }
             (None, None) => {
@@ -263,8 +266,23 @@ impl Controller {
                 (About::Supervisor, Details { culprit, ..Details::default() })
             }
         };
+        let at_limit = details.at_limit;
         let kind = kind_of(notice, self.now, &self.door.classes, details);
         self.publisher.publish(self.now, about, kind);
+        if at_limit {
+            self.warn_of_limit();
+        }
+    }
+
+    /// From now on, an attempt that hangs may hold up others, which is not what its spec asks for.
+    fn warn_of_limit(&mut self) {
+        if !std::mem::replace(&mut self.warned_of_limit, true) {
+            let most = self.machine.limits().max_abandoned;
+            self.pool.push(Work::Warn(format!(
+                "max_abandoned, {most}, are stuck: abandoned attempts are no longer released, but \
+                 hold their slots and permits until they return"
+            )));
+        }
     }
 
     /// What a notice says of a required task.

@@ -67,9 +67,17 @@ impl Controller {
         let facts = Facts { ready, start_bound, sick: sick.as_deref(), status: &status };
         let was_sick = service.is_sick();
         let error = service.speak(self.real, &facts);
-        if service.is_sick() && !was_sick {
-            let tasks = troubles.into_iter().map(|(task, _)| task).collect();
-            self.publisher.publish(self.now, About::Supervisor, EventKind::ServiceSick { tasks });
+        let kind = match (was_sick, service.is_sick()) {
+            (false, true) => {
+                let tasks = troubles.into_iter().map(|(task, _)| task).collect();
+                Some(EventKind::ServiceSick { tasks })
+            }
+            // Once it stops, nobody is told any more whether it is.
+            (true, false) if !service.is_stopping() => Some(EventKind::ServiceWell),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            self.publisher.publish(self.now, About::Supervisor, kind);
         }
         if let Some(error) = error {
             self.publish_unheard(error);

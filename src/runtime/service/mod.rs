@@ -114,6 +114,10 @@ impl Service {
         self.state.is_sick()
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state.is_stopping()
+    }
+
     /// A drain or a shutdown begins, which may take so long.
     pub(super) fn begin_stopping(&mut self, extension: Duration) {
         if !self.state.is_stopping() {

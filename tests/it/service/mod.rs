@@ -299,6 +299,8 @@ fn a_silent_task_stops_the_signs_until_an_attempt_shows_life() {
     assert!(!said.contains(&"WATCHDOG=1".to_owned()), "{said:?}");
     drop(go_on);
     let _ = manager.until("WATCHDOG=1");
+    assert_eq!(rig.until_label("service_well").kind.to_string(), "service_well");
+    assert!(rig.handle.snapshot().unwrap().is_well());
 }
 
 #[test]

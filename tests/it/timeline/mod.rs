@@ -226,7 +226,8 @@ fn failed(attempt: u64, ran: u64) -> EventKind {
 
 fn abandoned(attempt: u64, ran: u64, released: bool) -> EventKind {
     let (reason, ran, thread, mark) = (CancelReason::Timeout, ms(ran), None, None);
-    EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released }
+    let at_limit = false;
+    EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released, at_limit }
 }
 
 fn returned(attempt: u64) -> EventKind {

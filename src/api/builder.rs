@@ -199,11 +199,12 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Allows initial delays, and waits for retries and intervals, to end late by less than `span`,
-    /// so that several end together and wake the process up once. The grid of
-    /// [`every`](crate::TaskSpec::every) does not move; of points that are closer together than
-    /// `span`, some are skipped. Deadlines, graces, watchdogs and the sleeps of bodies are never
-    /// late because of this. Default: zero.
+    /// Allows initial delays, and waits for retries and intervals, to end late by up to `span`,
+    /// so that several end together: whenever the supervisor is awake, for whatever reason, it
+    /// starts everything that is due, and it wakes up by itself only once something has been due
+    /// for `span`. The grid of [`every`](crate::TaskSpec::every) does not move; of points that are
+    /// closer together than `span`, some are skipped. Deadlines, graces, watchdogs and the sleeps
+    /// of bodies are never late because of this. Default: zero.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -213,7 +214,7 @@ impl SupervisorBuilder {
     /// let supervisor = Supervisor::builder().clock(&clock).timer_slack(ms(100)).start()?;
     /// let later = |delay| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(delay);
     /// let tasks = supervisor.handle().add_all([later(ms(10)), later(ms(70))])?;
-    /// assert_eq!(clock.advance_to_next(), Some(ms(100))); // one wake-up for both
+    /// assert_eq!(clock.advance_to_next(), Some(ms(110))); // one wake-up for both
     /// assert!(tasks.iter().all(|task| task.outcome().is_some()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

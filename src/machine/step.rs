@@ -62,12 +62,12 @@ impl Machine {
         Self {
             now: Time::ZERO,
             classes: limits.classes.iter().map(|&limit| Class::new(limit)).collect(),
+            timers: Timers::new(limits.timer_slack),
             limits,
             heard: true,
             rng: Rng::new(seed),
             tasks: Tasks::default(),
             slots: Slots::default(),
-            timers: Timers::default(),
             permits: 0,
             runnable: Line::default(),
             groups: Groups::default(),
@@ -183,9 +183,15 @@ impl Machine {
         self.advance_shutdown(out);
     }
 
-    /// When to pass in [`Input::TimerDue`] next; `NEVER` if there is no timer.
+    /// When to pass in [`Input::TimerDue`] next, at the latest; `NEVER` if there is no timer.
     pub(crate) fn deadline(&self) -> Time {
-        self.timers.next_due().min(self.phase.deadline())
+        self.timers.deadline().min(self.phase.deadline())
+    }
+
+    /// Whether [`Input::TimerDue`] would do something now: whoever is awake need not wait for the
+    /// [deadline](Self::deadline), so that one wake-up serves all.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.timers.next_due().min(self.phase.deadline()) <= now
     }
 
     /// Whether every task has its outcome.
@@ -227,7 +233,7 @@ impl Machine {
     }
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the
-    /// grace, or the expiry.
+    /// grace, or the expiry. A start may come later by `timer_slack`.
     #[cfg(test)]
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)
@@ -274,8 +280,8 @@ impl Machine {
         }
     }
 
-    /// Sets the timer of a task's state. A wait for a delay, a retry or an interval ends at a point
-    /// of a grid that all of them share, so that one wake-up ends several.
+    /// Sets the timer of a task's state. A wait for a delay, a retry or an interval may end late,
+    /// so that one wake-up ends several.
     pub(super) fn set_timer(&mut self, key: TaskKey, due: Time) {
         let task = &self.tasks[key];
         let may_be_late = match task.state {
@@ -292,9 +298,11 @@ impl Machine {
             | State::Closing(_)
             | State::Over => false,
         };
-        let slack = self.limits.timer_slack;
-        let late = may_be_late && !slack.is_zero();
-        self.timers.set(key, if late { due.tick_from(Time::ZERO, slack) } else { due });
+        if may_be_late {
+            self.timers.set_patient(key, due);
+        } else {
+            self.timers.set(key, due);
+        }
     }
 
     /// Serves all due timers one by one, because serving one may clear or set others.

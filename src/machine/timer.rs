@@ -1,8 +1,9 @@
-//! The timers of the machine: at most one per task, in a 4-ary heap whose entries are really
-//! removed, so that dead timers do not pile up. Equal deadlines come due in the order in which they
-//! were set.
+//! The timers of the machine: at most one per task, in 4-ary heaps whose entries are really
+//! removed, so that dead timers do not pile up. Equal deadlines of one heap come due in the order
+//! in which they were set.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::time::Time;
@@ -18,8 +19,74 @@ struct Timer {
     key: TaskKey,
 }
 
+/// The timers of all tasks. Those that may be late lie apart, or the first that may not be would be
+/// hard to find among them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
+    punctual: Heap,
+    patient: Heap,
+    /// How late a patient timer may be. If zero, none is.
+    slack: Duration,
+}
+
+impl Timers {
+    pub(super) fn new(slack: Duration) -> Self {
+        Self { slack, ..Self::default() }
+    }
+
+    /// When the first timer is due. It need not be served before the [deadline](Self::deadline).
+    pub(super) fn next_due(&self) -> Time {
+        self.punctual.next_due().min(self.patient.next_due())
+    }
+
+    /// When a timer must be served at the latest.
+    pub(super) fn deadline(&self) -> Time {
+        self.punctual.next_due().min(self.patient.next_due().after(self.slack))
+    }
+
+    /// When this task's timer is due.
+    pub(super) fn due(&self, key: TaskKey) -> Time {
+        self.punctual.due(key).min(self.patient.due(key))
+    }
+
+    /// All timers, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, Time)> + '_ {
+        self.punctual.iter().chain(self.patient.iter())
+    }
+
+    /// Sets the task's timer; `NEVER` clears it.
+    pub(super) fn set(&mut self, key: TaskKey, due: Time) {
+        self.patient.clear(key);
+        self.punctual.set(key, due);
+    }
+
+    /// Sets the task's timer, which may be late by the slack.
+    pub(super) fn set_patient(&mut self, key: TaskKey, due: Time) {
+        if self.slack.is_zero() {
+            return self.punctual.set(key, due);
+        }
+        self.punctual.clear(key);
+        self.patient.set(key, due);
+    }
+
+    /// Clears the task's timer, if there is one.
+    pub(super) fn clear(&mut self, key: TaskKey) {
+        self.patient.clear(key);
+        self.punctual.clear(key);
+    }
+
+    /// Takes the first timer that is due.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<TaskKey> {
+        if self.patient.next_due() < self.punctual.next_due() {
+            self.patient.pop_due(now)
+        } else {
+            self.punctual.pop_due(now)
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Heap {
     heap: Vec<Timer>,
     /// The position of each task's timer in the heap. It is not in the task's entry, so that a sift
     /// touches few cache lines.
@@ -27,23 +94,22 @@ pub(super) struct Timers {
     sequence: u64,
 }
 
-impl Timers {
-    pub(super) fn next_due(&self) -> Time {
+impl Heap {
+    fn next_due(&self) -> Time {
         self.heap.first().map_or(Time::NEVER, |timer| timer.due)
     }
 
     /// When this task's timer is due.
-    pub(super) fn due(&self, key: TaskKey) -> Time {
+    fn due(&self, key: TaskKey) -> Time {
         self.position(key).map_or(Time::NEVER, |at| self.heap[at].due)
     }
 
-    /// All timers, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, Time)> + '_ {
+    fn iter(&self) -> impl Iterator<Item = (TaskKey, Time)> + '_ {
         self.heap.iter().map(|timer| (timer.key, timer.due))
     }
 
     /// Sets the task's timer; `NEVER` clears it.
-    pub(super) fn set(&mut self, key: TaskKey, due: Time) {
+    fn set(&mut self, key: TaskKey, due: Time) {
         if due.is_never() {
             return self.clear(key);
         }
@@ -64,7 +130,7 @@ impl Timers {
     }
 
     /// Clears the task's timer, if there is one.
-    pub(super) fn clear(&mut self, key: TaskKey) {
+    fn clear(&mut self, key: TaskKey) {
         let Some(at) = self.position(key) else { return };
         self.positions[key.0 as usize] = ABSENT;
         self.heap.swap_remove(at);
@@ -74,7 +140,7 @@ impl Timers {
     }
 
     /// Takes the first timer that is due.
-    pub(super) fn pop_due(&mut self, now: Time) -> Option<TaskKey> {
+    fn pop_due(&mut self, now: Time) -> Option<TaskKey> {
         let first = self.heap.first().filter(|timer| timer.due <= now)?.key;
         self.clear(first);
         Some(first)
@@ -144,7 +210,7 @@ mod tests {
     impl Timers {
         /// For the audit.
         pub(crate) fn len(&self) -> usize {
-            self.heap.len()
+            self.punctual.heap.len() + self.patient.heap.len()
         }
     }
 
@@ -157,6 +223,26 @@ mod tests {
         let order: Vec<_> =
             core::iter::from_fn(|| timers.pop_due(Time::from_nanos(5))).map(|key| key.0).collect();
         assert_eq!(order, [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_patient_timer_is_due_early_and_late_only_at_its_deadline() {
+        let mut timers = Timers::new(Duration::from_nanos(10));
+        let at = Time::from_nanos;
+        timers.set_patient(TaskKey(1), at(5));
+        timers.set(TaskKey(2), at(20));
+        timers.set_patient(TaskKey(3), at(7));
+        assert_eq!((timers.next_due(), timers.deadline(), timers.len()), (at(5), at(15), 3));
+        assert_eq!(timers.pop_due(at(6)), Some(TaskKey(1)));
+        assert_eq!((timers.pop_due(at(6)), timers.deadline()), (None, at(17)));
+        // A timer is of one kind at a time.
+        timers.set(TaskKey(3), at(30));
+        timers.set_patient(TaskKey(2), at(19));
+        assert_eq!((timers.due(TaskKey(2)), timers.due(TaskKey(3))), (at(19), at(30)));
+        assert_eq!((timers.deadline(), timers.len()), (at(29), 2));
+        timers.clear(TaskKey(2));
+        timers.clear(TaskKey(3));
+        assert_eq!((timers.deadline(), timers.len()), (Time::NEVER, 0));
     }
 
     #[test]

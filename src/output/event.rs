@@ -336,7 +336,8 @@ pub enum EventKind {
     RetryScheduled {
         /// The number of the attempt that failed.
         attempt: u64,
-        /// How long until the next attempt.
+        /// How long it takes at least until the next attempt is due. With
+        /// [`timer_slack`](crate::SupervisorBuilder::timer_slack) it may start later by that.
         delay: Duration,
         /// How the attempt failed.
         cause: FailureCause,
@@ -345,7 +346,8 @@ pub enum EventKind {
     RunScheduled {
         /// The number of the attempt that succeeded.
         attempt: u64,
-        /// How long until the next attempt.
+        /// How long it takes at least until the next attempt is due. With
+        /// [`timer_slack`](crate::SupervisorBuilder::timer_slack) it may start later by that.
         delay: Duration,
     },
     /// The task was [paused](crate::TaskHandle::pause): an attempt that runs goes on, and no

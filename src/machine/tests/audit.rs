@@ -161,7 +161,9 @@ fn audit_timers(machine: &Machine) {
     assert_eq!(machine.timers.len(), due.len(), "a timer belongs to no task");
     let first = due.into_iter().min().unwrap_or(Time::NEVER);
     assert_eq!(machine.timers.next_due(), first);
-    assert_eq!(machine.deadline(), first.min(machine.phase.deadline()));
+    let deadline = machine.timers.deadline();
+    assert!(first <= deadline && deadline <= first.after(machine.limits.timer_slack));
+    assert_eq!(machine.deadline(), deadline.min(machine.phase.deadline()));
 }
 
 fn audit_task(machine: &Machine, task: &Task) {

@@ -135,9 +135,10 @@ const fn ends(task: &Task) -> bool {
 fn audit_deadline(machine: &Machine) {
     let dues = machine.tasks().iter().map(|task| machine.due(task.addr.key));
     let first = dues.min().unwrap_or(Time::NEVER);
-    assert!(machine.deadline() <= first, "a timer would be slept through");
+    let latest = first.after(machine.limits().timer_slack);
+    assert!(machine.deadline() <= latest, "a timer would be slept through");
     let by_itself = !machine.is_running() || machine.is_draining();
-    assert!(by_itself || machine.deadline() == first, "nothing is due then");
+    assert!(by_itself || machine.deadline() >= first, "nothing is due then");
 }
 
 /// Panics unless nothing is left of anything that ever was.

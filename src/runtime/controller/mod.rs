@@ -142,7 +142,7 @@ impl Controller {
             let Ok(fact) = self.inbox.facts.try_recv() else { break };
             self.serve_fact(fact);
         }
-        while self.machine.deadline() <= self.now {
+        while self.machine.is_due(self.now) {
             self.feed(Input::TimerDue);
         }
         for _ in 0..submissions {

@@ -238,3 +238,28 @@ fn a_snapshot_in_between_shows_the_time_of_the_clock() {
     assert_eq!(snapshot.at, secs(5400));
     assert_eq!((snapshot.tasks[0].attempt, snapshot.tasks[0].since), (2, secs(3600)));
 }
+
+#[test]
+fn periodic_tasks_share_their_wake_ups_within_the_slack() {
+    let (clock, supervisor) = started(|it| it.timer_slack(ms(500)));
+    let moments = Moments::default();
+    let notes = |name| {
+        let (noted, watch) = (moments.clone(), clock.clone());
+        TaskSpec::new(name, move |_| {
+            noted.note(&watch);
+            Ok(())
+        })
+    };
+    let second = notes("second").initial_delay(secs(2));
+    let tasks = [notes("first").every(secs(1)), second.every(secs(1))];
+    supervisor.handle().add_all(tasks).unwrap();
+    clock.advance(ms(5900));
+    // Whoever asks wakes the supervisor up as well, so the last run of the first is not late.
+    clock.advance(ms(100));
+    let _ = supervisor.handle().snapshot().unwrap();
+    clock.settle();
+    let first = [0, 1500, 2500, 3500, 4500, 5500, 6000];
+    let mut both = [&first[..], &[2500, 3500, 4500, 5500]].concat();
+    both.sort_unstable();
+    moments.assert_eq(&both.into_iter().map(ms).collect::<Vec<_>>());
+}

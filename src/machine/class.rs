@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use super::effect::{Effect, Notice};
 use super::line::Line;
 use super::step::Machine;
-use super::task::{State, Tasks};
+use super::task::State;
+use super::tasks::Tasks;
 use crate::vocabulary::id::{ClassKey, SlotKey, TaskKey};
 
 impl Machine {

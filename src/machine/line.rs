@@ -4,7 +4,8 @@
 use alloc::vec::Vec;
 
 use super::list::List;
-use super::task::{State, Tasks};
+use super::task::State;
+use super::tasks::Tasks;
 use crate::vocabulary::id::{ClassIndex, TaskKey};
 
 /// Those that wait, in order. Replaced owners that close stay in it, to keep their places for their

@@ -2,7 +2,7 @@
 //! and taking a neighbour's place cost the same however long the queue is, and an empty queue costs
 //! no memory. A task is in at most one queue.
 
-use super::task::Tasks;
+use super::tasks::Tasks;
 use crate::vocabulary::id::TaskKey;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

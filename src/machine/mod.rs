@@ -33,9 +33,9 @@
 //! 12. A group is forgotten in the step in which its last member gets its outcome.
 //!
 //! Each module uses only those listed below it. Code map: `input` and `effect` are the language,
-//! `step` the entry point, which calls the rules through `impl Machine`, `task` and `slot` the
-//! tables, `due` the time of the next attempt, `table` the memory of the tasks, `list`, `line` and
-//! `timer` the queues, `roster` the groups, `ending` the table of how attempts end, `admission`,
+//! `step` the entry point, which calls the rules through `impl Machine`, `task`, `tasks` and `slot`
+//! the tables, `due` the time of the next attempt, `table` their memory, `list`, `line` and `timer`
+//! the queues, `roster` the groups, `ending` the table of how attempts end, `admission`,
 //! `class`, `attempt`, `by_hand`, `watch`, `abandon`, `closing`, `group`, `drain` and `stop` the
 //! rules, `group_view` and `view` what groups and snapshots show. `pool`, the arithmetic of worker
 //! threads, is a separate machine that sees only counts.
@@ -63,6 +63,8 @@ mod timer;
 
 mod due;
 mod list;
+mod tasks;
+
 mod task;
 
 mod effect;

@@ -224,10 +224,10 @@ impl fmt::Display for Text<'_> {
             Outcome::Failed { error } | Outcome::Fatal { error } | Outcome::Panicked { error } => {
                 write!(f, "{}: {error}", outcome.label())
             }
-            Outcome::TimedOut { error } | Outcome::Unresponsive { error } => match error {
-                Some(error) => write!(f, "{}: {error}", outcome.label()),
-                None => f.write_str(outcome.label()),
-            },
+            Outcome::TimedOut { error } | Outcome::Unresponsive { error } => {
+                f.write_str(if outcome.is_timed_out() { "timed out" } else { outcome.label() })?;
+                error.iter().try_for_each(|error| write!(f, ": {error}"))
+            }
             Outcome::Abandoned { reason, .. } => {
                 write!(f, "abandoned ({reason}): the body outlived its grace")
             }

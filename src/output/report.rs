@@ -364,8 +364,12 @@ impl RunReport {
                 let were = if *no_room == 1 { "was" } else { "were" };
                 format!("{} {were} lost for want of room", counted(*no_room, "submission"))
             })
-        } else if cause == ShutdownCause::Signal(Signal::INT) && *cut_short > 0 {
-            (EXIT_INTERRUPTED, format!("SIGINT cut {} short", counted(*cut_short, "task")))
+        } else if let (ShutdownCause::Signal(signal), 1..) = (cause, *cut_short) {
+            let cut = format!("{signal} cut {} short", counted(*cut_short, "task"));
+            match signal {
+                Signal::INT => (EXIT_INTERRUPTED, cut),
+                _ => (0, format!("no task ended with a failure, but {cut}")),
+            }
         } else {
             (0, "no task ended with a failure".to_owned())
         }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
-use threadvisor::{FailureCause, Signal, PANIC_ISOLATION};
+use threadvisor::{FailureCause, PANIC_ISOLATION};
 
 use crate::support::{next, outcome_of};
 use crate::{child, deaf, ms, plays, Stage};

@@ -42,7 +42,6 @@ mod reports;
 mod results;
 mod run;
 mod runner;
-#[cfg(any(feature = "tracing", feature = "metrics", feature = "serde"))]
 mod samples;
 mod service;
 mod shutdown;

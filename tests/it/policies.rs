@@ -205,7 +205,7 @@ fn defaults_apply_however_a_task_is_handed_over() {
         tasks.push(submit(&handle, resident("d").no_slot(), AdmissionPolicy::Queue).unwrap());
     }
     for task in tasks {
-        assert_eq!(outcome_of(&task).to_string(), "timed_out");
+        assert_eq!(outcome_of(&task).to_string(), "timed out");
     }
     let report = limited().start().unwrap().run(["e", "f"].map(resident)).unwrap();
     assert_eq!((report.outcomes.timed_out, report.outcomes.total()), (2, 2));

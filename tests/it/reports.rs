@@ -217,6 +217,17 @@ mod signals {
     }
 
     #[test]
+    fn work_that_the_end_of_a_service_cuts_short_is_told() {
+        if is_child() {
+            let report = signalled(SIGTERM).run([no_op("a")]).unwrap();
+            eprintln!("{report}");
+            leave(Ok(report));
+        }
+        let text = "exit code 0: no task ended with a failure, but SIGTERM cut 1 task short";
+        check("signals::work_that_the_end_of_a_service_cuts_short_is_told", &[], 0, &[text]);
+    }
+
+    #[test]
     fn work_that_an_interrupt_cuts_short_is_told() {
         if is_child() {
             let supervisor = Supervisor::builder().shutdown_on_signals().start().unwrap();

@@ -128,7 +128,7 @@ fn each_ending_is_told_as_it_was_whether_anybody_watches_or_not() {
     check(&[Stop], End::Fail, retries, &["attempt_cancelled 1: boom", flush]);
     let ended = "task_ended cancelled (stop)";
 
-    let timed_out = ["attempt_timed_out 1: boom", "task_ended timed_out: boom"];
+    let timed_out = ["attempt_timed_out 1: boom", "task_ended timed out: boom"];
     check(&[Timeout], End::Fail, never, &timed_out);
     let again = ["attempt_timed_out 1: -", "retry_scheduled 1: timed_out", "attempt_starting 2"];
     check(&[Timeout], End::Ok, always, &again);

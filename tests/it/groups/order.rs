@@ -194,11 +194,11 @@ fn a_missed_word_is_told_in_outcome_and_report() {
         assert_eq!(outcomes[0].exit_code(), if error.is_some() { 7 } else { 1 });
         outcomes[0].to_string()
     };
-    assert_eq!(text(None), "timed_out: was not ready within 1ms");
-    assert_eq!(text(Some("no port")), "timed_out: was not ready within 1ms: no port");
+    assert_eq!(text(None), "timed out: was not ready within 1ms");
+    assert_eq!(text(Some("no port")), "timed out: was not ready within 1ms: no port");
     let report = rig.supervisor.shutdown().unwrap().to_string();
     let told =
-        "driver#1: timed_out: was not ready within 1ms; not retried: max_retries, 1 failure\n";
+        "driver#1: timed out: was not ready within 1ms; not retried: max_retries, 1 failure\n";
     assert!(report.contains(told), "{report}");
 }
 
@@ -213,7 +213,7 @@ fn one_that_was_ready_and_runs_too_long_is_an_ordinary_timeout() {
     let late = late.ready_within(20 * MS).timeout(20 * MS).max_retries(0);
     let late = supervisor.handle().add(late).unwrap();
     clock.advance(LONG);
-    assert_eq!(outcome_of(&late).to_string(), "timed_out");
+    assert_eq!(outcome_of(&late).to_string(), "timed out");
     let _ = supervisor.shutdown_within(&clock).unwrap();
 }
 

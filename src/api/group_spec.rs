@@ -136,9 +136,9 @@ impl GroupSpec {
 
     /// Stops the group when failures of members have caused more than `restarts` restarts of the
     /// group within a sliding window of `within`. Restarts are counted no matter which member
-    /// failed. A restart by [`GroupHandle::restart`](crate::GroupHandle::restart) does not count,
-    /// nor does one because a member under [`Always`](crate::RestartPolicy::Always) returned `Ok`.
-    /// Default: no limit.
+    /// failed, also if it is in the last phase and no other member goes back. A restart by
+    /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not count, nor does one because a
+    /// member under [`Always`](crate::RestartPolicy::Always) returned `Ok`. Default: no limit.
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
         self.0.restart_limit = Some(RestartLimit { restarts, within });
         self

@@ -298,7 +298,8 @@ impl TaskHandle {
     /// interval of `repeat_after` or `every`. The grid of `every` does not move. Returns false if
     /// the task is not [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
     ///
-    /// Blocks for a round trip to the controller, but not until the attempt runs.
+    /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
+    /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -439,19 +440,28 @@ impl TaskContext {
     ///
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
     /// other threads to which the body has lent its context. When this attempt is told to return,
-    /// the other task goes on, unless a hook cancels it.
+    /// the other task goes on, unless the body cancels it. A hook would not do: the wait ends by
+    /// itself, and the hook of a body that has returned does not run.
     ///
     /// ```
+    /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
     /// let supervisor = Supervisor::builder().max_concurrent(1).start()?;
-    /// let parent = TaskSpec::once("parent", |ctx| {
-    ///     let child = ctx.handle().add(TaskSpec::once("child", |_| Ok(())))?;
-    ///     let stop = child.clone();
-    ///     let _hook = ctx.on_cancel(move || stop.cancel()); // who stops the parent stops both
-    ///     ctx.wait_for(&child)?.into_result()?; // the child runs without a permit
-    ///     Ok(())
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let parent = TaskSpec::once("parent", move |ctx| {
+    ///     let child = TaskSpec::once("child", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+    ///     let child = ctx.handle().add(child)?;
+    ///     tell.send(child.clone())?;
+    ///     let outcome = ctx.wait_for(&child); // the child runs without a permit
+    ///     if outcome.is_err() {
+    ///         child.cancel(); // who stops the parent stops both
+    ///     }
+    ///     Ok(outcome?.into_result()?)
     /// });
-    /// assert!(supervisor.handle().add(parent)?.wait()?.is_success());
+    /// let parent = supervisor.handle().add(parent)?;
+    /// let child = told.recv()?;
+    /// parent.cancel();
+    /// assert!(matches!(child.wait()?, Outcome::Cancelled { .. }));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -420,7 +420,9 @@ pub enum EventKind {
         /// How long until the next try.
         retry_in: Duration,
     },
-    /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are.
+    /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are,
+    /// and only where a [service manager](crate::ServiceManager) is told or a watchdog is fed,
+    /// perhaps a moment later than [`is_well`](crate::Snapshot::is_well) says it.
     ServiceSick {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,

@@ -257,7 +257,8 @@ pub(crate) struct ExitFacts {
 ///
 /// A `main` that returns the report exits with [`exit_code`](Self::exit_code). It also prints the
 /// report to standard error if that code is not 0, a task is [troubled](Self::troubled), or a drain
-/// was unfinished.
+/// was unfinished. A program with [a code of its own](crate::guide::stopping#exit-codes) prints the
+/// text without its last line, which is about the code.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

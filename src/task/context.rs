@@ -34,6 +34,7 @@ use crate::vocabulary::reason::CancelReason;
 /// | blocks in a call | [`on_cancel`](Self::on_cancel), [`on_cancel_every`](Self::on_cancel_every), [`interruptible`](Self::interruptible) |
 /// | polls descriptors | [`cancel_fd`](Self::cancel_fd) |
 /// | needs a timeout | [`io_timeout`](Self::io_timeout), [`extend_deadline`](Self::extend_deadline) |
+/// | must hear of a drain | [`is_draining`](crate::SupervisorHandle::is_draining), or what [a server that drains](crate::guide::waking#a-server-that-drains) does |
 /// | has a watchdog | [`heartbeat`](Self::heartbeat), [`allow_silence`](Self::allow_silence) |
 /// | tells others where it is | [`ready`](Self::ready), [`mark`](Self::mark), [`progress`](Self::progress) |
 ///
@@ -340,7 +341,9 @@ impl TaskContext {
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
-    /// it uses may be freed.
+    /// it uses may be freed. Beside a wait that ends by itself, such as `sleep`, `recv` or `wait`, a
+    /// hook may never run, because the body leaves first: put what must happen after a cancel
+    /// behind the wait, or into a destructor.
     ///
     /// ```
     /// # use std::io::Read;

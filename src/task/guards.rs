@@ -51,7 +51,8 @@ impl CancelGuard {
     }
 
     /// Leaves the hook in place for the rest of the attempt. If it already runs when the body
-    /// returns, nobody waits for it: it may still run when the outcome is known.
+    /// returns, nobody waits for it: it may still run when the outcome is known. If it has not
+    /// begun by then, it never will.
     ///
     /// ```
     /// # let (ctx, canceller) = threadvisor::TaskContext::detached();

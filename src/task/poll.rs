@@ -86,6 +86,28 @@ impl TaskContext {
     /// a pending connection may be gone by the time it is accepted. The returned stream is in
     /// blocking mode.
     ///
+    /// ```
+    /// # use std::net::{TcpListener, TcpStream};
+    /// # use std::time::Duration;
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let (say, heard) = std::sync::mpsc::channel();
+    /// let acceptor = TaskSpec::new("acceptor", move |ctx| loop {
+    ///     match ctx.accept(&listener) {
+    ///         Ok((_stream, peer)) => say.send(peer)?,
+    ///         // Told to return, or one peer is gone, or there is no descriptor for the moment.
+    ///         Err(_) => ctx.sleep(Duration::from_millis(10))?,
+    ///     }
+    /// });
+    /// supervisor.handle().add(acceptor)?;
+    /// let peer = TcpStream::connect(address)?;
+    /// assert_eq!(heard.recv()?, peer.local_addr()?);
+    /// # supervisor.shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to
     ///   return; pass it on with `?`.

@@ -104,7 +104,10 @@ macro_rules! setters {
             /// Sets how many failures of a streak are retried: with 2, the third failure in a row
             /// ends the task; with 0, the first one does. A success ends a streak. A body that
             /// loops for ever has no successes: see [`stable_after`](Self::stable_after) for what
-            /// ends its streak. Default: `None`, no limit.
+            /// ends its streak. A task with an interval ends as well; to skip the rest of a run and
+            /// go on with the next, let the body count its tries and return `Ok` after the last
+            /// one. To count failures of one kind only, count them in the body and return
+            /// [`fatal`](crate::TaskError::fatal). Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;

@@ -57,10 +57,10 @@ use screen::Size;
 /// at longer and longer intervals, for 8 s in all. Otherwise nothing wakes up, so the table of a
 /// supervisor at rest stays as it was.
 ///
-/// If there is not enough room, tasks that need attention come first, and the others are counted.
-/// The last drawing, after the last event, stays on the screen. The mode of the terminal is never
-/// changed and the cursor is never hidden, so there is nothing to restore, however the process
-/// ends. A terminal that is made narrower may keep parts of the previous table.
+/// If there is not enough room, tasks that need attention come first, then those that run, and the
+/// others are counted. The last drawing, after the last event, stays on the screen. The mode of the
+/// terminal is never changed and the cursor is never hidden, so there is nothing to restore, however
+/// the process ends. A terminal that is made narrower may keep parts of the previous table.
 ///
 /// # What else writes to the terminal
 /// What another writer puts there is overwritten by the next drawing, and tears the table. So let

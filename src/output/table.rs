@@ -44,7 +44,7 @@ impl Snapshot {
     }
 
     /// The table with a text before its first line, in so many columns and lines at most. If there
-    /// is no room for all tasks, those that need attention come first.
+    /// is no room for all tasks, those that need attention come first, then those that run.
     pub(crate) fn table_within(
         &self,
         before: &str,
@@ -63,7 +63,8 @@ impl Snapshot {
         let mut tasks: Vec<_> = self.tasks.iter().collect();
         let hidden = if tasks.len() > room { tasks.len() - room.saturating_sub(1) } else { 0 };
         if hidden > 0 {
-            tasks.sort_by_key(|task| std::cmp::Reverse(task.tint()));
+            let runs = |state| matches!(state, TaskState::Running | TaskState::Stopping);
+            tasks.sort_by_key(|task| std::cmp::Reverse((task.tint(), runs(task.state))));
             tasks.truncate(tasks.len() - hidden);
         }
         task_rows(&tasks).write(&mut out);

@@ -267,6 +267,18 @@ fn ten_thousand_tasks_have_a_row_each() {
 }
 
 #[test]
+fn without_room_for_all_what_needs_attention_comes_first_and_then_what_runs() {
+    let mut snapshot = empty();
+    let waiting = (1..=20).map(|id| task(id, "waits", TaskState::Runnable));
+    let failing = TaskSnapshot { failures: 1, ..task(22, "fails", TaskState::Waiting) };
+    snapshot.tasks = waiting.chain([task(21, "runs", TaskState::Running), failing]).collect();
+    let table = snapshot.table_within("", (80, 8), false);
+    let shown: Vec<_> = table.lines().filter_map(|line| line.split('#').next()).skip(3).collect();
+    assert_eq!(shown[..3], ["fails", "runs", "waits"], "{table}");
+    assert!(table.contains("\nand 18 more tasks"), "{table}");
+}
+
+#[test]
 fn a_member_waits_for_its_turn_or_for_a_time() {
     let waits = task(1, "reader", TaskState::Waiting);
     let member = TaskSnapshot { group: Some("line".into()), phase: Some(1), ..waits };

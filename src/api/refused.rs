@@ -239,7 +239,8 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    // The prelude of Rust 1.75 has no size_of.
+    #[allow(unused_qualifications)]
     fn errors_that_carry_a_spec_stay_small() {
         assert_eq!(std::mem::size_of::<TaskSpec>(), std::mem::size_of::<usize>());
         assert!(std::mem::size_of::<AddError>() < 128);

@@ -59,8 +59,8 @@ use screen::Size;
 ///
 /// If there is not enough room, tasks that need attention come first, then those that run, and the
 /// others are counted. The last drawing, after the last event, stays on the screen. The mode of the
-/// terminal is never changed and the cursor is never hidden, so there is nothing to restore, however
-/// the process ends. A terminal that is made narrower may keep parts of the previous table.
+/// terminal is never changed and the cursor is never hidden, so there is nothing to restore,
+/// however the process ends. A terminal that is made narrower may keep parts of the previous table.
 ///
 /// # What else writes to the terminal
 /// What another writer puts there is overwritten by the next drawing, and tears the table. So let

@@ -88,7 +88,8 @@ impl Machine {
 
     /// Takes a fact that is known at `now` and appends the effects, which must be performed in this
     /// order and before the next fact.
-    #[allow(clippy::too_many_lines, reason = "one arm for each input")]
+    // It has one arm for each input.
+    #[allow(clippy::too_many_lines)]
     pub(crate) fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         debug_assert!(now >= self.now, "time went back");
         self.now = self.now.max(now);
@@ -235,7 +236,8 @@ impl Machine {
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the
     /// grace, or the expiry. A start may come later by `timer_slack`.
-    #[cfg(test)]
+    // The audits of the tests and of the fuzzer ask.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)
     }

@@ -194,7 +194,8 @@ pub(super) const SHORT_RUNS: u8 = 100;
 pub(super) const SHORT_RUN: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
+// They are independent facts about one moment.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Task {
     pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,

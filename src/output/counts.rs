@@ -21,7 +21,8 @@ use crate::vocabulary::reason::Rejection;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each field counts the outcome of its name")]
+// Each field counts the outcome that has its name.
+#[allow(missing_docs)]
 pub struct OutcomeCounts {
     pub completed: u64,
     pub cancelled: u64,

@@ -32,7 +32,8 @@ enum Returned {
 pub(super) mod returned {
     use super::{Deserialize, Deserializer, Returned, Serialize, Serializer, TaskResult};
 
-    #[allow(clippy::ref_option, reason = "as the derive calls it")]
+    // The derive calls it so.
+    #[allow(clippy::ref_option)]
     pub(crate) fn serialize<S: Serializer>(
         returned: &Option<TaskResult>,
         to: S,

@@ -145,7 +145,8 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-#[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
+// They are independent facts about one moment.
+#[allow(clippy::struct_excessive_bools)]
 pub struct TaskSnapshot {
     /// The task.
     pub task: TaskRef,

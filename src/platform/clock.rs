@@ -11,12 +11,14 @@ pub(crate) struct RealClock {
 }
 
 impl RealClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
+    // This is the file the lint points to.
+    #[allow(clippy::disallowed_methods)]
     pub(crate) fn start_now() -> Self {
         Self { start: Instant::now() }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the file the lint points to")]
+    // This is the file the lint points to.
+    #[allow(clippy::disallowed_methods)]
     pub(crate) fn now(&self) -> RealTime {
         RealTime::ZERO.after(Instant::now().saturating_duration_since(self.start))
     }

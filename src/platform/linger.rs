@@ -94,7 +94,8 @@ impl Linger {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "it is to wrap around")]
+// It wraps around on purpose.
+#[allow(clippy::cast_possible_truncation)]
 fn wrapped_millis(time: RealTime) -> u32 {
     time.since_start().as_millis() as u32
 }

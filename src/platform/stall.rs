@@ -166,13 +166,8 @@ macro_rules! syscalls {
 
 /// The calls in which threads are known to hang.
 #[cfg(target_os = "linux")]
-#[allow(
-    clippy::wildcard_imports,
-    dead_code,
-    non_upper_case_globals,
-    unused_imports,
-    reason = "libc's names, of which each architecture has others"
-)]
+// They are libc's names, and each architecture has others.
+#[allow(clippy::wildcard_imports, dead_code, non_upper_case_globals, unused_imports)]
 const SYSCALLS: &[(c_long, &str)] = syscalls! {
     SYS__newselect SYS_accept SYS_accept4 SYS_clock_nanosleep SYS_close SYS_connect SYS_epoll_pwait
     SYS_epoll_pwait2 SYS_epoll_wait SYS_fallocate SYS_fcntl SYS_fcntl64 SYS_fdatasync SYS_flock

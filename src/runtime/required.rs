@@ -31,7 +31,8 @@ pub(super) struct RequiredTask {
 
 /// What counts of the state of a required task.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "what is true of a task at one moment")]
+// They are independent facts about one moment.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Standing {
     pub(super) abandoned: bool,
     /// It is paused, and no attempt of it runs.

@@ -341,8 +341,8 @@ impl TaskContext {
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
-    /// it uses may be freed. Beside a wait that ends by itself, such as `sleep`, `recv` or `wait`, a
-    /// hook may never run, because the body leaves first: put what must happen after a cancel
+    /// it uses may be freed. Beside a wait that ends by itself, such as `sleep`, `recv` or `wait`,
+    /// a hook may never run, because the body leaves first: put what must happen after a cancel
     /// behind the wait, or into a destructor.
     ///
     /// ```

@@ -150,7 +150,8 @@ impl Door {
     }
 
     #[cfg(not(all(unix, feature = "process")))]
-    #[allow(clippy::unused_self, reason = "processes need a feature")]
+    // Without the feature `process` there is nothing to ask.
+    #[allow(clippy::unused_self)]
     pub(crate) const fn process_of(&self, _: AttemptAddr) -> Option<u32> {
         None
     }

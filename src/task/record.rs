@@ -368,7 +368,8 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    // The prelude of Rust 1.75 has no size_of.
+    #[allow(unused_qualifications)]
     fn a_task_without_a_group_has_no_room_for_one() {
         assert_eq!(std::mem::size_of::<Place>(), std::mem::size_of::<Option<Arc<str>>>());
         assert!(std::mem::size_of::<Record>() <= 144, "{}", std::mem::size_of::<Record>());

@@ -26,10 +26,8 @@ pub(crate) enum Request {
     /// Shut down.
     Shutdown(ShutdownCause),
     /// The process received a signal that means "end".
-    #[cfg_attr(
-        not(all(unix, feature = "signals")),
-        allow(dead_code, reason = "only a signal makes one")
-    )]
+    // Only a signal makes one.
+    #[cfg_attr(not(all(unix, feature = "signals")), allow(dead_code))]
     Signal(Signal),
 }
 

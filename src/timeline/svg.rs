@@ -60,7 +60,8 @@ fn tops(picture: &Picture) -> Vec<usize> {
         .collect()
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a place on a screen")]
+// A place on a screen needs no more.
+#[allow(clippy::cast_precision_loss)]
 fn x_of(picture: &Picture, at: u64) -> f64 {
     let span = picture.to.saturating_sub(picture.from).max(1) as f64;
     NAMES + (WIDTH - NAMES - 10.0) * at.saturating_sub(picture.from) as f64 / span
@@ -113,7 +114,8 @@ fn write_slices(
             let kind = picture.spans[slice.span].kind;
             let Look { shape, is_trouble, .. } = kind.look();
             let (x, end) = (x_of(picture, slice.start), x_of(picture, slice.end));
-            #[allow(clippy::cast_possible_truncation, reason = "at most the width of the picture")]
+            // It is at most the width of the picture.
+            #[allow(clippy::cast_possible_truncation)]
             let place = (slice.row, shape.depth(), (x / cell) as i64, is_trouble);
             let is_narrow = end - x < cell;
             if above == (is_narrow && is_trouble) && (!is_narrow || drawn.insert(place)) {
@@ -159,7 +161,8 @@ fn write_slice(
         let (x, words) = (end + 3.0, span.text.as_deref().unwrap_or_default());
         writeln!(out, r##"<text x="{x:.1}" y="{y}" fill="#a11">{}</text>"##, Xml(words))?;
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a letter")]
+    // It is the width of a letter.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let room = (width / 6.2) as usize;
     if room >= 4 && matches!(look.shape, Shape::Bar | Shape::Hatched) {
         let (x, ink, words) = (x + 3.0, look.ink(), said(picture, slice, room));

@@ -143,12 +143,8 @@ impl BackoffPolicy {
         Duration::from_nanos(delay).max(MIN_SPACING)
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "`as` saturates, and a delay needs no more than the 53 exact bits of an f64"
-    )]
+    // `as` saturates, and a delay needs no more than the 53 exact bits of an f64.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     fn grow(&self, delay: u64) -> u64 {
         (delay as f64 * self.factor) as u64
     }
@@ -161,10 +157,8 @@ pub(crate) struct BackoffState(u64);
 
 /// A number in `low..=high`, drawn by multiplication instead of remainder (Lemire 2019), so that
 /// its bias is below 2⁻⁶⁴ of the range.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the product shifted by 64 is at most `high - low`"
-)]
+// The product shifted by 64 is at most `high - low`.
+#[allow(clippy::cast_possible_truncation)]
 fn pick(low: u64, high: u64, draw: u64) -> u64 {
     let span = u128::from(high - low) + 1;
     low + ((u128::from(draw) * span) >> 64) as u64

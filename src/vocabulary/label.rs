@@ -10,7 +10,8 @@ macro_rules! labels {
         impl $name {
             /// The names of all variants.
             #[cfg(feature = "serde")]
-            #[allow(dead_code, reason = "only those of `Rejection` are read back one by one")]
+            // Only those of `Rejection` are read back one by one.
+            #[allow(dead_code)]
             pub(crate) const LABELS: &'static [&'static str] = &[$($label),+];
 
             /// Returns a stable `snake_case` name, for metrics and logs.

@@ -51,10 +51,8 @@ pub(crate) struct FailureLimit {
 
 /// Everything about a task that is not a user value, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "settings that have nothing to do with each other"
-)]
+// The settings have nothing to do with each other.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Plan {
     pub(crate) restart: RestartPolicy,
     pub(crate) interval: Interval,
@@ -137,7 +135,8 @@ mod tests {
 
     /// Each task has one, unless another has the same.
     #[test]
-    #[allow(unused_qualifications, reason = "the prelude of Rust 1.75 has no size_of")]
+    // The prelude of Rust 1.75 has no size_of.
+    #[allow(unused_qualifications)]
     fn a_plan_stays_small() {
         assert!(core::mem::size_of::<Plan>() <= 272);
     }

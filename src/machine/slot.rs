@@ -36,7 +36,7 @@ impl Slots {
         self.0.entry(key.0).get_or_insert_with(Slot::default)
     }
 
-    // The audits of the tests and of the fuzzer ask.
+    // Only audits ask.
     #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotKey, &Slot)> {
         (0..self.0.end()).filter_map(|key| Some((SlotKey(key), self.0.get(key)?)))

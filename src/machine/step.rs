@@ -236,7 +236,7 @@ impl Machine {
 
     /// When the task's timer is due: the start, the deadline or the next look, the end of the
     /// grace, or the expiry. A start may come later by `timer_slack`.
-    // The audits of the tests and of the fuzzer ask.
+    // Only audits ask.
     #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn due(&self, key: TaskKey) -> Time {
         self.timers.due(key)

@@ -45,15 +45,15 @@ pub(super) struct Belongings {
     pub(super) stall: Option<Box<Stall>>,
 }
 
-/// What is kept of a task's body.
-pub(super) enum Kept {
+/// What there is of a task's body, as long as no worker has it.
+pub(super) enum BodyStore {
     /// The whole spec, until the submission is decided.
     Spec(TaskSpec),
     /// The body, while it is neither in a cell nor with a worker.
     Body(Option<Body>),
 }
 
-impl Kept {
+impl BodyStore {
     fn take_body(&mut self) -> Option<Body> {
         match self {
             Self::Body(body) => body.take(),
@@ -86,20 +86,20 @@ impl Belongings {
     }
 
     /// Passes the decision on. A refused spec goes back with it, if the caller waits for that.
-    pub(super) fn decide(&mut self, kept: &mut Kept, decision: Decision) {
+    pub(super) fn decide(&mut self, kept: &mut BodyStore, decision: Decision) {
         let refused = matches!(decision, Decision::Rejected(_));
         let gives_back = refused && self.on_refusal == OnRefusal::GiveBack;
-        let spec = match std::mem::replace(kept, Kept::Body(None)) {
-            Kept::Spec(spec) => Some(spec),
-            Kept::Body(body) => {
-                *kept = Kept::Body(body);
+        let spec = match std::mem::replace(kept, BodyStore::Body(None)) {
+            BodyStore::Spec(spec) => Some(spec),
+            BodyStore::Body(body) => {
+                *kept = BodyStore::Body(body);
                 None
             }
         };
         let back = match spec {
             Some(mut spec) if !gives_back => {
                 self.dedicated = spec.take_dedicated();
-                *kept = Kept::Body(spec.into_body());
+                *kept = BodyStore::Body(spec.into_body());
                 None
             }
             spec => spec,
@@ -110,7 +110,7 @@ impl Belongings {
     /// Puts the body into the cell of a new attempt.
     pub(super) fn load(
         &mut self,
-        kept: &mut Kept,
+        kept: &mut BodyStore,
         attempt: AttemptAddr,
         class_index: Option<ClassIndex>,
         failures: u32,
@@ -118,7 +118,7 @@ impl Belongings {
         let body = kept.take_body().expect("a body that runs again is kept");
         // A share of it stays for a retry beside this attempt.
         let share = body.share().filter(|_| self.plan.abandon == AbandonPolicy::Release);
-        *kept = Kept::Body(share);
+        *kept = BodyStore::Body(share);
         let Plan { timeout, max_timeout, ready_within, .. } = *self.plan;
         let load = Load {
             body,
@@ -134,10 +134,10 @@ impl Belongings {
     }
 
     /// Takes the attempt back, unless a thread has claimed it.
-    pub(super) fn revoke(&self, kept: &mut Kept) -> Option<RevokeAnswer> {
+    pub(super) fn revoke(&self, kept: &mut BodyStore) -> Option<RevokeAnswer> {
         match self.cell.as_ref()?.revoke() {
             Ok(load) => {
-                *kept = Kept::Body(Some(load.body));
+                *kept = BodyStore::Body(Some(load.body));
                 Some(RevokeAnswer::Revoked)
             }
             Err(claimed_at) => Some(RevokeAnswer::AlreadyClaimed(claimed_at)),
@@ -160,12 +160,12 @@ impl Belongings {
     }
 
     /// Takes the error and the body of a returned attempt back. True if there is no body left.
-    pub(super) fn take_home(&mut self, kept: &mut Kept, returned: &mut Returned) -> bool {
+    pub(super) fn take_home(&mut self, kept: &mut BodyStore, returned: &mut Returned) -> bool {
         self.error = returned.error.take();
         // A share of it may have been kept for a retry beside this attempt.
         let body = returned.body.take().or_else(|| kept.take_body());
         let none = body.is_none();
-        *kept = Kept::Body(body);
+        *kept = BodyStore::Body(body);
         // A waiting task does not keep the cell of its last attempt.
         self.cell = None;
         none
@@ -174,7 +174,7 @@ impl Belongings {
     /// Puts the body into the cell of a closing.
     pub(super) fn close(
         &mut self,
-        kept: &mut Kept,
+        kept: &mut BodyStore,
         attempt: AttemptAddr,
         reason: CancelReason,
     ) -> Option<Arc<Cell>> {
@@ -190,7 +190,7 @@ impl Belongings {
 /// removed without an outcome is lost.
 pub(super) struct Values {
     belongings: SharedTable<Belongings>,
-    bodies: Table<Kept>,
+    bodies: Table<BodyStore>,
     /// The lowest number above all keys in use.
     next: u32,
     free: Vec<u32>,
@@ -222,7 +222,7 @@ impl Values {
         let task = TaskAddr { key: TaskKey(key), id: record.id };
         record.set_key(task.key);
         self.belongings.insert(key, Belongings::new(record, on_refusal, Arc::clone(&plan)));
-        self.bodies.insert(key, Kept::Spec(spec));
+        self.bodies.insert(key, BodyStore::Spec(spec));
         (task, plan)
     }
 
@@ -258,7 +258,7 @@ impl Values {
         self.belongings.get_mut(key.0)
     }
 
-    pub(super) fn with_body(&mut self, key: TaskKey) -> Option<(&mut Belongings, &mut Kept)> {
+    pub(super) fn with_body(&mut self, key: TaskKey) -> Option<(&mut Belongings, &mut BodyStore)> {
         self.belongings.get_mut(key.0).zip(self.bodies.get_mut(key.0))
     }
 

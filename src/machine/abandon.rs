@@ -36,7 +36,8 @@ impl Machine {
 
         // At the limit `Release` acts as `Hold`, or nothing would bound the number of stuck
         // threads.
-        let released = task.plan.abandon == AbandonPolicy::Release && below_cap;
+        let to_release = task.plan.abandon == AbandonPolicy::Release;
+        let (released, at_limit) = (to_release && below_cap, to_release && !below_cap);
         // Whether a retry is left is asked before this failure is counted, as for any other
         // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
         // to retry with.
@@ -49,7 +50,9 @@ impl Machine {
         self.stuck += 1;
 
         let ran = claimed_at.until(now);
-        Self::publish(out, Notice::AttemptAbandoned { attempt, reason: told, ran, released });
+        let reason = told;
+        let notice = Notice::AttemptAbandoned { attempt, reason, ran, released, at_limit };
+        Self::publish(out, notice);
         let cause = FailureCause::Abandoned;
         out.push(Effect::NoteFailure { attempt, cause, last: no_retry });
         out.push(Effect::Examine { attempt });

@@ -168,6 +168,8 @@ pub(crate) enum Notice {
         reason: CancelReason,
         ran: Duration,
         released: bool,
+        /// It was to be released, but too many are stuck.
+        at_limit: bool,
     },
     AttemptReturned {
         attempt: AttemptAddr,

@@ -66,8 +66,8 @@ pub(crate) struct Watch {
     pub(super) next_look: Time,
     /// When the latest sign of life was seen, or the attempt was claimed.
     pub(super) last_sign: Time,
-    /// The number of looks in a row that found no sign of life.
-    pub(super) missed: u8,
+    /// After so many looks in a row without a sign of life, the attempt is silent.
+    pub(super) left: u32,
 }
 
 /// What is known of the health of a running attempt.
@@ -403,8 +403,10 @@ impl Task {
     pub(super) fn watch_from(&mut self, sign: Time) {
         self.watch = self.plan.watchdog.map(|watchdog| {
             let period = watchdog.max_silence / LOOKS;
-            let next_look = sign.after(period).tick_from(Time::ZERO, period);
-            Box::new(Watch { next_look, last_sign: sign, missed: 0 })
+            let next_look = sign.next_tick(Time::ZERO, period);
+            // A look sooner than a period after the sign does not fill its share of the silence.
+            let left = LOOKS + u32::from(next_look < sign.after(period));
+            Box::new(Watch { next_look, last_sign: sign, left })
         });
     }
 

@@ -102,13 +102,13 @@ impl Machine {
         // A single look may fall just before a sign of life. Only looks that fill the whole allowed
         // span make the attempt silent.
         if alive {
-            (watch.missed, watch.last_sign) = (0, now);
+            (watch.left, watch.last_sign) = (LOOKS, now);
             if was_silent {
                 health = young;
             }
         } else {
-            watch.missed = watch.missed.saturating_add(1);
-            if u32::from(watch.missed) >= LOOKS {
+            watch.left = watch.left.saturating_sub(1);
+            if watch.left == 0 {
                 health = Health::Silent;
             }
         }

@@ -25,8 +25,6 @@ pub(super) struct Details<'a> {
     pub(super) not_retried: Option<NotRetried>,
     /// The task whose end is the cause.
     pub(super) culprit: Option<TaskRef>,
-    /// Whether it was to be released, but too many are stuck.
-    pub(super) at_limit: bool,
 }
 
 /// Without a subscriber, the first failure of a streak, every failed outcome, every abandonment,
@@ -115,7 +113,7 @@ pub(super) fn kind_of(
     classes: &ClassNames,
     details: Details<'_>,
 ) -> EventKind {
-    let Details { error, cell, not_retried, culprit, at_limit } = details;
+    let Details { error, cell, not_retried, culprit } = details;
     let thread = || Some(cell?.thread()?.name);
     // The body may have set its mark since this turn began, and an event tells only of the past.
     let mark = || {
@@ -165,7 +163,7 @@ pub(super) fn kind_of(
         Notice::AttemptsTooShort { attempt, runs, within } => {
             EventKind::AttemptsTooShort { attempt: attempt.number, runs, within }
         }
-        Notice::AttemptAbandoned { attempt, reason, ran, released } => {
+        Notice::AttemptAbandoned { attempt, reason, ran, released, at_limit } => {
             let (thread, attempt, mark) = (thread(), attempt.number, mark());
             EventKind::AttemptAbandoned { attempt, reason, ran, thread, mark, released, at_limit }
         }

@@ -166,9 +166,11 @@ impl Names {
             Notice::AttemptsTooShort { attempt, runs, within } => {
                 format!("{}: {runs} runs shorter than {within:?}", self.attempt(attempt))
             }
-            Notice::AttemptAbandoned { attempt, reason, ran, released } => {
+            Notice::AttemptAbandoned { attempt, reason, ran, released, at_limit } => {
                 let released = if released { ", released" } else { "" };
-                format!("{} abandoned after {ran:?}, {reason}{released}", self.attempt(attempt))
+                let limit = if at_limit { ", at the limit" } else { "" };
+                let attempt = self.attempt(attempt);
+                format!("{attempt} abandoned after {ran:?}, {reason}{released}{limit}")
             }
             Notice::AttemptReturned { attempt, late_by, ret } => {
                 let ret = format!("{ret:?}").to_lowercase();

@@ -17,7 +17,6 @@ use crate::task::record::Record;
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, RevokeAnswer, TellAnswer};
 use crate::vocabulary::id::{AttemptAddr, ClassIndex, GroupAddr, TaskAddr};
 use crate::vocabulary::not_retried::NoRetry;
-use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::{CancelReason, Decision, FailureCause, ShutdownCause};
 use crate::vocabulary::time::Time;
 
@@ -249,10 +248,8 @@ impl Controller {
                     Notice::TaskEnded { streak, .. } => it.not_retried(streak),
                     _ => None,
                 };
-                let held = matches!(notice, Notice::AttemptAbandoned { released: false, .. });
-                let at_limit = held && it.plan.abandon == AbandonPolicy::Release;
                 let (error, cell) = (it.error.as_ref(), it.cell.as_ref());
-                let details = Details { error, cell, not_retried, at_limit, ..Details::default() };
+                let details = Details { error, cell, not_retried, ..Details::default() };
                 (About::Task(it.record()), details)
             }
             (None, None) => {
@@ -266,10 +263,9 @@ impl Controller {
                 (About::Supervisor, Details { culprit, ..Details::default() })
             }
         };
-        let at_limit = details.at_limit;
         let kind = kind_of(notice, self.now, &self.door.classes, details);
         self.publisher.publish(self.now, about, kind);
-        if at_limit {
+        if matches!(notice, Notice::AttemptAbandoned { at_limit: true, .. }) {
             self.warn_of_limit();
         }
     }

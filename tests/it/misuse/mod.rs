@@ -16,3 +16,4 @@ mod exits;
 mod inside;
 mod limits;
 mod places;
+mod shared_errors;

@@ -249,7 +249,7 @@ fn at_the_cap_a_release_holds() {
     outlive(&mut rig, "a").has("* a/1 abandoned after 15ms, timeout, released");
     rig.run(short(task("b").release()));
     outlive(&mut rig, "b").gives(
-        "* b/1 abandoned after 15ms, timeout
+        "* b/1 abandoned after 15ms, timeout, at the limit
         examine b/1
         * b slot terminating",
     );

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::machine::tests::rig::{ms, task, Rig, Spec};
+use crate::machine::tests::rig_groups::group;
 use crate::vocabulary::answer::Return::{self, Failed, Panicked};
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::reason::CancelReason;
@@ -375,6 +376,23 @@ fn an_abandonment_says_why_it_is_the_last_failure_unless_it_was_stopped() {
     abandoned(task("t").release_shared(), false).has("note t/1 abandoned");
     abandoned(task("t"), false).has("note t/1 abandoned");
     abandoned(task("t").max_retries(0), true).has("note t/1 abandoned");
+}
+
+#[test]
+fn a_member_is_not_retried_when_its_group_may_not_restart_again() {
+    for spec in [group().one_for_all(), group().rest_for_one()] {
+        let mut rig = Rig::with_notes();
+        rig.run_group(spec.restart_limit(1, ms(1000)).then([task("a")]));
+        rig.returns("a", Failed).has("note a/1 failed");
+        rig.due().has("start a/2");
+        rig.claim("a").whatever();
+        rig.returns("a", Failed).has("note a/2 failed, the last: restart_limit");
+    }
+    // What limits the task itself comes first.
+    let mut rig = Rig::with_notes();
+    let both = task("a").max_retries(0);
+    rig.run_group(group().one_for_all().restart_limit(0, ms(1000)).then([both]));
+    rig.returns("a", Failed).has("note a/1 failed, the last: max_retries");
 }
 
 #[test]

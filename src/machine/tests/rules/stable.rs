@@ -133,7 +133,7 @@ fn silence_puts_the_moment_off_until_after_the_next_sign_of_life() {
     let mut rig = Rig::new();
     rig.run(stated().watched(ms(80)));
     fails(&mut rig, 1);
-    for at in [40, 60, 80] {
+    for at in [20, 40, 60, 80] {
         rig.look_at(ms(at), "t", false).gives("");
     }
     rig.look_at(ms(100), "t", false).has("* t/2 silent for 90ms");

@@ -38,8 +38,7 @@ fn it_looks_four_times_in_the_silence_it_allows_at_the_points_of_a_grid() {
     rig.submit(task("t").watched(ms(40))).whatever();
     rig.idle();
     rig.at(ms(5)).claim("t").gives("* t/1 starting");
-    // The first look is at least a quarter after the claim, which is a sign of life.
-    for at in [20, 30, 40, 50, 60] {
+    for at in [10, 20, 30, 40, 50, 60] {
         rig.look_at(ms(at), "t", true).gives("");
     }
 }
@@ -47,11 +46,11 @@ fn it_looks_four_times_in_the_silence_it_allows_at_the_points_of_a_grid() {
 #[test]
 fn attempts_with_the_same_watchdog_are_looked_at_together() {
     let mut rig = Rig::new();
-    for (at, name) in [(1, "a"), (4, "b"), (10, "c")] {
+    for (at, name) in [(1, "a"), (4, "b"), (9, "c")] {
         rig.at(ms(at));
         rig.run(task(name).watched(ms(40)));
     }
-    for at in [20, 30] {
+    for at in [10, 20, 30] {
         rig.due_at(ms(at)).gives(
             "look at a/1
             look at b/1
@@ -59,6 +58,31 @@ fn attempts_with_the_same_watchdog_are_looked_at_together() {
         );
         for name in ["a", "b", "c"] {
             rig.looked(name, true).gives("");
+        }
+    }
+}
+
+/// The claim is a sign of life. A first look that follows it closely only tells whether there was
+/// another one since.
+#[test]
+fn silence_takes_at_least_its_span_and_at_most_a_quarter_more_whenever_the_last_sign_was() {
+    for claim in [0, 1, 9] {
+        for alive_at_first in [false, true] {
+            let mut rig = Rig::new();
+            rig.submit(task("t").watched(ms(40))).whatever();
+            rig.at(ms(claim)).claim("t").whatever();
+            rig.look_at(ms(10), "t", alive_at_first).gives("");
+            for at in [20, 30] {
+                rig.look_at(ms(at), "t", false).gives("");
+            }
+            if claim == 0 && !alive_at_first {
+                rig.look_at(ms(40), "t", false).has("* t/1 silent for 40ms");
+                continue;
+            }
+            rig.look_at(ms(40), "t", false).gives("");
+            let since = if alive_at_first { 10 } else { claim };
+            let line = format!("* t/1 silent for {}ms", 50 - since);
+            rig.look_at(ms(50), "t", false).has(&line);
         }
     }
 }
@@ -81,6 +105,8 @@ fn a_claim_reported_late_counts_from_when_it_was() {
     rig.submit(task("t").watched(ms(40))).whatever();
     let (attempt, at) = (rig.attempt("t"), rig.at(ms(5)).now());
     rig.at(ms(12)).input(Input::Claimed { attempt, at }).whatever();
+    rig.wake_at(ms(12)).gives("look at t/1");
+    rig.looked("t", false).gives("");
     for at in [20, 30, 40] {
         rig.look_at(ms(at), "t", false).gives("");
     }
@@ -195,7 +221,7 @@ fn unresponsive_is_a_failure_that_is_retried() {
     rig.due_at(ms(70)).gives("start t/2");
     // The next attempt has a watch of its own.
     rig.at(ms(75)).claim("t").whatever();
-    for at in [90, 100, 110] {
+    for at in [80, 90, 100, 110] {
         rig.look_at(ms(at), "t", false).gives("");
     }
     rig.look_at(ms(120), "t", false).has("tell t/2 unresponsive until 220ms");

@@ -47,6 +47,8 @@ pub(super) struct SeenAttempt {
     pub(super) is_released: bool,
     is_forgotten: bool,
     next_look: Option<Time>,
+    /// The next look does not count if it finds nothing.
+    looks_soon: bool,
     misses: u32,
     is_silent: bool,
     /// The latest of its claim and the moment at which it resumed, until it is stable.
@@ -110,6 +112,7 @@ impl SeenAttempt {
         let deadline = [plan.timeout, plan.ready_within].into_iter().flatten().min();
         let deadline = deadline.map_or(Time::NEVER, |span| claimed_at.after(span));
         (self.deadline, self.next_look) = (Some(deadline), first_look(claimed_at, plan));
+        self.looks_soon = self.next_look() < claimed_at.after(period(plan).unwrap_or_default());
         self.young_since = Some(claimed_at);
     }
 
@@ -166,6 +169,7 @@ impl SeenAttempt {
                 assert_eq!(self.told.take(), Some(CancelReason::Timeout));
                 (self.grace_until, self.abandon_ordered) = (None, false);
                 (self.deadline, self.next_look) = (Some(deadline), first_look(now, plan));
+                self.looks_soon = self.next_look() < now.after(period(plan).unwrap_or_default());
                 self.misses = 0;
                 return self.finalized;
             }
@@ -196,7 +200,9 @@ impl SeenAttempt {
         if !self.runs() {
             return Finding::Nothing;
         }
-        self.misses = if alive { 0 } else { self.misses + 1 };
+        // The first look may come sooner than a period after the claim, and does not count then.
+        let counts = !std::mem::take(&mut self.looks_soon);
+        self.misses = if alive { 0 } else { self.misses + u32::from(counts) };
         match (self.is_silent, self.misses) {
             (true, 0) => Finding::Resumed,
             (false, MISSES) => Finding::Silent,
@@ -321,9 +327,9 @@ fn period(plan: &Plan) -> Option<Duration> {
     plan.watchdog.map(|watchdog| watchdog.max_silence / MISSES)
 }
 
-/// The first point, at least a period after a sign of life.
+/// The first point of the grid after a sign of life.
 fn first_look(sign: Time, plan: &Plan) -> Option<Time> {
-    period(plan).map(|period| on_grid(sign.after(period), period))
+    period(plan).map(|period| on_grid(sign.after(Duration::from_nanos(1)), period))
 }
 
 /// The first point of the grid, which begins with the supervisor, from then on.

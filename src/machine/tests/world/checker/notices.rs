@@ -113,10 +113,11 @@ impl Checker {
                     self.sight("unresponsive");
                 }
             }
-            Notice::AttemptAbandoned { attempt, released, .. } => {
+            Notice::AttemptAbandoned { attempt, released, at_limit, .. } => {
                 let record = self.record(attempt.task);
                 record.abandoned(now, attempt.number, released);
                 let to_release = record.plan.abandon == AbandonPolicy::Release;
+                assert_eq!(at_limit, to_release && !released, "{attempt:?}");
                 self.stuck.abandoned(attempt, to_release, released);
                 self.sight(if released {
                     "released"

@@ -125,7 +125,7 @@ impl Painter {
                 pause = BEAT.max(took.saturating_mul(SHARE).min(LONGEST_PAUSE));
             }
         };
-        let is_refused = threads::spawn("console".to_owned(), None, paint).is_err();
+        let is_refused = threads::spawn("console".to_owned(), None, Box::new(paint)).is_err();
         if is_refused {
             painter.shared.screen.lock().leave();
         }

@@ -162,7 +162,7 @@ impl ThreadSetup {
         stack_size: Option<usize>,
         run: impl FnOnce(Arc<str>) + Send + 'static,
     ) -> io::Result<()> {
-        spawn(self.name_of(role), stack_size, run)
+        spawn(self.name_of(role), stack_size, Box::new(run))
     }
 
     /// The name of the thread of this role.
@@ -189,7 +189,7 @@ impl ThreadSetup {
         run: impl FnOnce(Arc<str>) + Send + 'static,
     ) -> io::Result<()> {
         let name = options.name.as_deref().map_or_else(|| self.name_of(role), shown);
-        spawn(name, options.stack_size.or(self.stack_size), run)
+        spawn(name, options.stack_size.or(self.stack_size), Box::new(run))
     }
 }
 
@@ -223,15 +223,15 @@ const MAX_STACK: usize = if usize::BITS > 32 { 1 << (usize::BITS - 17) } else { 
 #[cfg(all(unix, feature = "process"))]
 pub(crate) fn spawn_waiter(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     const STACK: usize = 128 * 1024;
-    spawn("wait-child".to_owned(), Some(STACK), |_| run())
+    spawn("wait-child".to_owned(), Some(STACK), Box::new(|_| run()))
 }
 
-/// The one place where threads are started.
-pub(crate) fn spawn(
-    name: String,
-    stack_size: Option<usize>,
-    run: impl FnOnce(Arc<str>) + Send + 'static,
-) -> io::Result<()> {
+/// What a thread runs, with its name.
+type Run = Box<dyn FnOnce(Arc<str>) + Send>;
+
+/// The one place where threads are started. What they run is boxed, so that a program contains the
+/// code that starts one once.
+pub(crate) fn spawn(name: String, stack_size: Option<usize>, run: Run) -> io::Result<()> {
     let shown: Arc<str> = Arc::from(name.as_str());
     let mut builder = thread::Builder::new().name(name);
     if let Some(size) = stack_size {

@@ -42,12 +42,14 @@ pub(crate) fn take_kept() -> Vec<Kept> {
 
 /// Runs a closure that drops user values, and returns the messages of their panics.
 pub(crate) fn panics_of(drops_values: impl FnOnce()) -> Vec<String> {
-    let note = |panics| {
-        DROPS.try_with(|drops| std::mem::replace(&mut drops.borrow_mut().panics, panics)).ok()
-    };
-    let outer = note(Some(Vec::new())).flatten();
+    let outer = swap_panics(Some(Vec::new()));
     drops_values();
-    note(outer).flatten().unwrap_or_default()
+    swap_panics(outer).unwrap_or_default()
+}
+
+fn swap_panics(panics: Option<Vec<String>>) -> Option<Vec<String>> {
+    let swap = |drops: &RefCell<Drops>| std::mem::replace(&mut drops.borrow_mut().panics, panics);
+    DROPS.try_with(swap).ok().flatten()
 }
 
 impl<T: Send + 'static> UserValue<T> {
@@ -77,26 +79,47 @@ impl<T: Send + 'static> DerefMut for UserValue<T> {
 
 impl<T: Send + 'static> Drop for UserValue<T> {
     fn drop(&mut self) {
-        let Some(value) = self.0.take() else { return };
-        let mut value = Some(value);
-        // A thread without its locals keeps nothing: it is a thread of the user.
-        let _ = DROPS.try_with(|drops| {
-            if let Some(kept) = &mut drops.borrow_mut().kept {
-                let value = value.take().map(|value| Box::new(value) as Box<dyn Send>);
-                kept.push(UserValue(value));
-            }
-        });
-        let Err(message) = catch(|| drop(value)) else { return };
-        let noted = DROPS.try_with(|drops| {
-            let mut drops = drops.borrow_mut();
-            drops.panics.as_mut().map(|panics| panics.push(message.clone())).is_some()
-        });
-        if !noted.unwrap_or(false) {
-            // A logger is user code as well.
-            let text = Escaped(message);
-            let log = || log::warn!(target: "threadvisor", "a destructor panicked: {text}");
-            let _ = catch(log);
+        if self.0.is_some() {
+            dispose(&mut self.0);
         }
+    }
+}
+
+/// A value of any type on its way out.
+trait Leaving {
+    fn keep(&mut self) -> Option<Box<dyn Send>>;
+    fn run_destructor(&mut self);
+}
+
+impl<T: Send + 'static> Leaving for Option<T> {
+    fn keep(&mut self) -> Option<Box<dyn Send>> {
+        self.take().map(|value| Box::new(value) as Box<dyn Send>)
+    }
+
+    fn run_destructor(&mut self) {
+        *self = None;
+    }
+}
+
+fn dispose(value: &mut dyn Leaving) {
+    // A thread without its locals keeps nothing: it is a thread of the user.
+    let kept = DROPS.try_with(|drops| {
+        let mut drops = drops.borrow_mut();
+        drops.kept.as_mut().map(|kept| kept.push(UserValue(value.keep()))).is_some()
+    });
+    if kept.unwrap_or(false) {
+        return;
+    }
+    let Err(message) = catch(|| value.run_destructor()) else { return };
+    let noted = DROPS.try_with(|drops| {
+        let mut drops = drops.borrow_mut();
+        drops.panics.as_mut().map(|panics| panics.push(message.clone())).is_some()
+    });
+    if !noted.unwrap_or(false) {
+        // A logger is user code as well.
+        let text = Escaped(message);
+        let log = || log::warn!(target: "threadvisor", "a destructor panicked: {text}");
+        let _ = catch(log);
     }
 }
 

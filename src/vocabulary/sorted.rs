@@ -19,7 +19,15 @@ impl<K: Ord, V> SortedMap<K, V> {
         match self.place(&key) {
             Ok(at) => Some(core::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
-                self.0.insert(at, (key, value));
+                let last = self.0.len();
+                // The insertion of the library would be most of the code of this map.
+                if at < last / 2 {
+                    self.0.push_front((key, value));
+                    (0..at).for_each(|place| self.0.swap(place, place + 1));
+                } else {
+                    self.0.push_back((key, value));
+                    (at..last).rev().for_each(|place| self.0.swap(place, place + 1));
+                }
                 None
             }
         }
@@ -27,7 +35,15 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.place(key).ok()?;
-        self.0.remove(at).map(|(_, value)| value)
+        let last = self.0.len() - 1;
+        let removed = if at < last / 2 {
+            (0..at).rev().for_each(|place| self.0.swap(place, place + 1));
+            self.0.pop_front()
+        } else {
+            (at..last).for_each(|place| self.0.swap(place, place + 1));
+            self.0.pop_back()
+        };
+        removed.map(|(_, value)| value)
     }
 
     /// Takes the first entry out, if its key is like that.

@@ -16,7 +16,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start, Setup};
-use crate::runtime::{ServiceLink, Subscriber, Subscribers};
+use crate::runtime::{Dedicated, ServiceLink, Subscriber, Subscribers};
 use crate::task::door::Door;
 use crate::task::setters::TaskDefaults;
 use crate::vocabulary::plan::{BodyKind, Limits};
@@ -53,7 +53,7 @@ pub struct SupervisorBuilder {
     pub(super) threads: ThreadSetup,
     pub(super) prespawn: usize,
     shared: Vec<Subscriber>,
-    dedicated: Vec<(Subscriber, usize)>,
+    dedicated: Vec<Dedicated>,
     /// The setting by which SIGINT and SIGTERM mean the end.
     pub(super) signals: Option<&'static str>,
     pub(super) signal_drain: Option<Duration>,
@@ -313,7 +313,8 @@ impl SupervisorBuilder {
         subscriber: impl Subscribe + 'static,
         capacity: usize,
     ) -> Self {
-        self.dedicated.push((UserValue::new(Box::new(subscriber)), capacity));
+        let subscriber = UserValue::new(Box::new(subscriber) as _);
+        self.dedicated.push(Dedicated { subscriber, capacity, copy: Event::clone });
         self
     }
 
@@ -422,7 +423,7 @@ impl SupervisorBuilder {
     fn check(&self) -> Result<(), InvalidSetting> {
         let some = "give at least 1";
         let some_or_none = "give at least 1, or None for no limit";
-        let dedicated = self.dedicated.iter().map(|(_, capacity)| *capacity).min();
+        let dedicated = self.dedicated.iter().map(|it| it.capacity).min();
 
         for (field, value, remedy) in [
             ("max_concurrent", self.max_concurrent, some_or_none),

@@ -33,7 +33,8 @@ impl<T> Table<T> {
     #[cold]
     fn make_room(&mut self, block: usize) {
         self.blocks.resize_with(self.blocks.len().max(block + 1), || None);
-        self.blocks[block] = Some(Box::new([(); BLOCK].map(|()| None)));
+        let empty: Box<[Option<T>]> = (0..BLOCK).map(|_| None).collect();
+        self.blocks[block] = empty.try_into().ok();
     }
 
     pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
@@ -68,7 +69,15 @@ impl<T> Table<T> {
 pub(crate) struct SharedTable<T> {
     own: Table<T>,
     /// Has the blocks that are missing in `own`.
-    shared: Option<Arc<Self>>,
+    shared: Option<Shared<T>>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared<T> {
+    table: Arc<SharedTable<T>>,
+    /// How a block is copied. Whoever shares the table brings it along, so that a program in which
+    /// nobody does contains no copying.
+    copy: fn(&Block<T>) -> Box<Block<T>>,
 }
 
 impl<T> SharedTable<T> {
@@ -98,39 +107,7 @@ impl<T> SharedTable<T> {
     }
 
     fn block(&self, block: usize) -> Option<&Block<T>> {
-        self.own.block(block).or_else(|| self.shared.as_ref()?.block(block))
-    }
-
-    /// Takes back what nobody reads any longer.
-    fn take_back(&mut self) {
-        while let Some(shared) = self.shared.take() {
-            match Arc::try_unwrap(shared) {
-                Ok(back) => {
-                    for (own, back) in self.own.blocks.iter_mut().zip(back.own.blocks) {
-                        if own.is_none() {
-                            *own = back;
-                        }
-                    }
-                    self.shared = back.shared;
-                }
-                Err(shared) => {
-                    self.shared = Some(shared);
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl<T: Clone> SharedTable<T> {
-    /// The table as it is now.
-    pub(crate) fn share(&mut self) -> Arc<Self> {
-        self.take_back();
-        let blocks = self.own.blocks.iter().map(|_| None).collect();
-        let own = core::mem::replace(&mut self.own, Table { blocks });
-        let shared = Arc::new(Self { own, shared: self.shared.take() });
-        self.shared = Some(Arc::clone(&shared));
-        shared
+        self.own.block(block).or_else(|| self.shared.as_ref()?.table.block(block))
     }
 
     pub(crate) fn insert(&mut self, key: u32, value: T) -> Option<T> {
@@ -162,12 +139,43 @@ impl<T: Clone> SharedTable<T> {
     fn own_block(&mut self, key: u32) {
         self.take_back();
         let (block, _) = split(key);
-        if self.own.block(block).is_none() {
-            let copy = self.block(block).cloned().map(Box::new);
-            if let (Some(own), Some(copy)) = (self.own.blocks.get_mut(block), copy) {
-                *own = Some(copy);
+        let Some(Shared { table, copy }) = &self.shared else { return };
+        if let Some(own @ None) = self.own.blocks.get_mut(block) {
+            *own = table.block(block).map(copy);
+        }
+    }
+
+    /// Takes back what nobody reads any longer.
+    fn take_back(&mut self) {
+        while let Some(Shared { table, copy }) = self.shared.take() {
+            match Arc::try_unwrap(table) {
+                Ok(back) => {
+                    for (own, back) in self.own.blocks.iter_mut().zip(back.own.blocks) {
+                        if own.is_none() {
+                            *own = back;
+                        }
+                    }
+                    self.shared = back.shared;
+                }
+                Err(table) => {
+                    self.shared = Some(Shared { table, copy });
+                    return;
+                }
             }
         }
+    }
+}
+
+impl<T: Clone> SharedTable<T> {
+    /// The table as it is now.
+    pub(crate) fn share(&mut self) -> Arc<Self> {
+        self.take_back();
+        let blocks = self.own.blocks.iter().map(|_| None).collect();
+        let own = core::mem::replace(&mut self.own, Table { blocks });
+        let table = Arc::new(Self { own, shared: self.shared.take() });
+        let copy = |block: &Block<T>| Box::new(block.clone());
+        self.shared = Some(Shared { table: Arc::clone(&table), copy });
+        table
     }
 }
 

@@ -45,4 +45,4 @@ pub(crate) mod signals;
 
 pub(crate) use controller::{requests, ServiceLink};
 pub(crate) use lane::{Listen, Subscriber};
-pub(crate) use publish::Subscribers;
+pub(crate) use publish::{Dedicated, Subscribers};

@@ -30,7 +30,7 @@ pub(super) struct Publisher {
     door: Arc<Door>,
     options: ThreadSetup,
     shared: Option<Lane>,
-    dedicated: Vec<Lane>,
+    dedicated: Vec<(Lane, CopyEvent)>,
     /// There is no subscriber: warnings go to `log`, on a lane that the first of them starts.
     nobody: bool,
     seq: u64,
@@ -53,11 +53,22 @@ pub(super) enum About<'a> {
 pub(crate) struct Subscribers {
     pub(crate) shared: Vec<Subscriber>,
     pub(crate) shared_capacity: usize,
-    pub(crate) dedicated: Vec<(Subscriber, usize)>,
+    pub(crate) dedicated: Vec<Dedicated>,
     /// The callback for the lines of processes.
     #[cfg(all(unix, feature = "process"))]
     pub(crate) output: Option<crate::task::out_lane::OnOutput>,
 }
+
+/// A subscriber with a lane of its own.
+pub(crate) struct Dedicated {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) capacity: usize,
+    pub(crate) copy: CopyEvent,
+}
+
+/// How an event is copied for one lane more. Whoever asks for a lane brings it along, so that a
+/// program with one lane contains no copying.
+type CopyEvent = fn(&Event) -> Event;
 
 impl Publisher {
     /// Starts the lanes. A refusal names the role of the thread.
@@ -86,10 +97,11 @@ impl Publisher {
             let lane = publisher.lane("ev", all, capacity);
             publisher.shared = Some(lane.map_err(|error| ("ev".to_owned(), error))?);
         }
-        for (number, (subscriber, capacity)) in (1..).zip(subscribers.dedicated) {
+        for (number, dedicated) in (1..).zip(subscribers.dedicated) {
+            let Dedicated { subscriber, capacity, copy } = dedicated;
             let role = format!("ev{number}");
             let lane = publisher.lane(&role, || vec![subscriber], capacity);
-            publisher.dedicated.push(lane.map_err(|error| (role, error))?);
+            publisher.dedicated.push((lane.map_err(|error| (role, error))?, copy));
         }
         #[cfg(all(unix, feature = "process"))]
         if let Some(on_output) = subscribers.output {
@@ -160,13 +172,15 @@ impl Publisher {
             About::Group(name) => (None, Some(Arc::clone(name))),
         };
         let event = Event { seq, at: self.wall.1, since_start, task, group, kind };
-        let mut lanes = self.shared.iter().chain(&self.dedicated).peekable();
-        while let Some(lane) = lanes.next() {
-            if lanes.peek().is_none() {
-                return lane.push(event);
-            }
-            lane.push(event.clone());
+        let (last, others) = match (&self.shared, self.dedicated.split_last()) {
+            (Some(shared), _) => (shared, &self.dedicated[..]),
+            (None, Some(((last, _), others))) => (last, others),
+            (None, None) => return,
+        };
+        for (lane, copy) in others {
+            lane.push(copy(&event));
         }
+        last.push(event);
     }
 
     /// Logging is user code, so it happens on a lane. False if the log takes no warnings, or the
@@ -191,16 +205,20 @@ impl Publisher {
         self.shared.as_ref().and_then(Lane::flush)
     }
 
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.shared.iter().chain(self.dedicated.iter().map(|(lane, _)| lane))
+    }
+
     /// How many lanes have not called back all their events.
     pub(super) fn lanes_at_work(&self) -> usize {
-        self.shared.iter().chain(&self.dedicated).filter(|lane| !lane.is_at_rest()).count()
+        self.lanes().filter(|lane| !lane.is_at_rest()).count()
     }
 
     /// No further event follows. Each lane reports when it has served its last one; returns how
     /// many will.
     pub(super) fn close(&mut self) -> usize {
         self.closed = true;
-        let lanes = self.shared.iter().chain(&self.dedicated).map(Lane::close).count();
+        let lanes = self.lanes().map(Lane::close).count();
         #[cfg(all(unix, feature = "process"))]
         let lanes = lanes + self.door.output.get().map(OutLane::close).iter().count();
         lanes
@@ -208,6 +226,6 @@ impl Publisher {
 
     /// The lanes are no longer awaited. Returns how many events subscribers did not get.
     pub(super) fn give_up(&self) -> u64 {
-        self.dropped + self.shared.iter().chain(&self.dedicated).map(Lane::give_up).sum::<u64>()
+        self.dropped + self.lanes().map(Lane::give_up).sum::<u64>()
     }
 }

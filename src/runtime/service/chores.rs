@@ -14,6 +14,8 @@ pub(in crate::runtime) struct Chores {
     state: Mutex<State>,
     /// Locked by the worker alone.
     files: Mutex<Files>,
+    /// How one is done. Here, so that a program without a service manager does not contain it.
+    serve: fn(&mut Files, Chore, &mut dyn FnMut(io::Error)),
 }
 
 #[derive(Default)]
@@ -49,7 +51,8 @@ pub(super) enum Chore {
 
 impl Chores {
     pub(super) fn new(files: Files) -> Self {
-        Self { state: Mutex::new(State::default()), files: Mutex::new(files) }
+        let state = Mutex::new(State::default());
+        Self { state, files: Mutex::new(files), serve: Files::serve }
     }
 
     /// True if a worker must be sent for it.
@@ -65,7 +68,7 @@ impl Chores {
     /// Does what waits. Called by a worker.
     pub(in crate::runtime) fn work_off(&self, mut failed: impl FnMut(io::Error)) {
         while let Some(chore) = self.next() {
-            self.files.lock().serve(chore, &mut failed);
+            (self.serve)(&mut self.files.lock(), chore, &mut failed);
         }
     }
 
@@ -78,7 +81,7 @@ impl Chores {
 }
 
 impl Files {
-    fn serve(&mut self, chore: Chore, failed: &mut impl FnMut(io::Error)) {
+    fn serve(&mut self, chore: Chore, failed: &mut dyn FnMut(io::Error)) {
         match chore {
             Chore::Ready => {
                 if let Some(mut fd) = self.ready_fd.take() {

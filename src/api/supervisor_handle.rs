@@ -1,5 +1,6 @@
 //! [`SupervisorHandle`]: the part of a supervisor that other threads, bodies and subscribers use.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +10,20 @@ use crate::api::group_spec::GroupSpec;
 use crate::api::refused::{reclaim, refusal, AddError, Refusal, SubmitError};
 use crate::api::task_handle::TaskHandle;
 use crate::output::error::WaitError;
-use crate::platform::sync::channel::{self, select};
+use crate::platform::sync::channel::{self, select, Sender, TryRecvError};
 use crate::runtime::requests;
+use crate::task::cell::Waiting;
 use crate::task::context::TaskContext;
 use crate::task::current;
 use crate::task::door::{Door, NotTaken, WhenFull};
-use crate::task::envelope::OnRefusal;
+use crate::task::envelope::{OnRefusal, Serve};
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
 use crate::task::request::Until;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
+use crate::vocabulary::time::Time;
 
 /// Adds, finds and stops tasks, and observes the supervisor. It is cheap to clone and can be used
 /// from any thread, including in bodies, hooks and subscribers.
@@ -162,7 +165,7 @@ impl SupervisorHandle {
     fn admit(
         &self,
         specs: Vec<TaskSpec>,
-        group: Option<GroupEntry>,
+        group: Option<(GroupEntry, Serve)>,
     ) -> Result<Vec<Arc<Record>>, AddError<Vec<TaskSpec>>> {
         let policy = AdmissionPolicy::DropIfRunning;
         let records = match self.door.hand_over_batch(specs, group, policy, current::runs_body_of) {
@@ -213,7 +216,7 @@ impl SupervisorHandle {
         let (rest, members, entry) =
             parts.map_err(|(error, spec)| AddError::Invalid { error, spec })?;
         let record = Arc::clone(&entry.record);
-        match self.admit(members, Some(entry)) {
+        match self.admit(members, Some((entry, requests::serve_group))) {
             Ok(members) => Ok(GroupHandle::new(record, members)),
             Err(error) => Err(error.map(|members| rest.with_members(members))),
         }
@@ -436,18 +439,31 @@ impl SupervisorHandle {
         if self.door.is_forked() {
             return Err(WaitError::Closed);
         }
-        let (reply, come) = channel::bounded(0);
-        requests::wait_until(&self.door, until, reply);
-
+        // The channel disconnects also when the supervisor has ended, and every task with it.
+        let (reply, come) = channel::bounded::<Infallible>(0);
         let Some(token) = current::token() else {
-            // It disconnects also when the supervisor has ended, and every task with it.
+            requests::wait_until(&self.door, until, reply);
             let _ = come.recv();
             return Ok(());
         };
-        select! {
-            recv(come) -> _ => Ok(()),
-            recv(token.cancelled()) -> _ => token.check().map_err(WaitError::Cancelled),
-        }
+        let mut body = Waiting::default();
+        body.add(&token.0);
+        requests::wait_until(&self.door, until, WakesBody { reply: Some(reply), body });
+        let has_come = || come.try_recv() == Err(TryRecvError::Disconnected);
+        token.0.wait_until(Time::NEVER, has_come).map_err(WaitError::Cancelled)
+    }
+}
+
+/// A reply that wakes a body once it is dropped.
+struct WakesBody {
+    reply: Option<Sender<Infallible>>,
+    body: Waiting,
+}
+
+impl Drop for WakesBody {
+    fn drop(&mut self) {
+        self.reply = None;
+        std::mem::take(&mut self.body).wake_all();
     }
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::effect::{Effect, Notice};
 use super::ending::End;
+use super::roster::GroupAct;
 use super::step::{Machine, Released};
 use super::task::{State, Stop};
 use crate::vocabulary::answer::{AbandonAnswer, Return};
@@ -68,7 +69,7 @@ impl Machine {
         if over {
             self.conclude_abandoned(key, out);
         } else {
-            self.restart_others(key, true, out);
+            self.by_group_rules(GroupAct::RestartOthers { culprit: key, counts: true }, out);
         }
     }
 
@@ -105,7 +106,7 @@ impl Machine {
         out.push(Effect::Release { attempt, reason: told });
 
         if can_follow {
-            self.restart_others(key, true, out);
+            self.by_group_rules(GroupAct::RestartOthers { culprit: key, counts: true }, out);
             self.retry(key, self.now, FailureCause::Abandoned, None, out);
         } else {
             // The body is left to the thread that is stuck in it.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::effect::{Effect, Notice};
 use super::ending::End;
 use super::input::Submission;
+use super::roster::GroupAct;
 use super::step::Machine;
 use super::task::{State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
@@ -321,7 +322,7 @@ impl Machine {
         );
         // If it has closed, its group learned of the end before.
         if is_member && !matches!(self.tasks[key].state, State::Closing(_)) {
-            self.member_over(key, end, out);
+            self.by_group_rules(GroupAct::MemberOver(key, end), out);
         }
     }
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::effect::{Effect, Notice};
 use super::ending::{judge, End, Ending, Next};
+use super::roster::GroupAct;
 use super::step::Machine;
 use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
@@ -242,7 +243,7 @@ impl Machine {
                 if let Some(end) = asked {
                     return self.end(key, end, out);
                 }
-                self.restart_others(key, false, out);
+                self.by_group_rules(GroupAct::RestartOthers { culprit: key, counts: false }, out);
                 self.start_again(key, at, Start::AtOnce, out);
             }
             Next::Success => self.succeeded(key, at, ran, asked, out),
@@ -282,7 +283,10 @@ impl Machine {
                     Self::publish(out, Notice::AttemptsTooShort { attempt, runs, within });
                 }
                 if self.tasks[key].plan.interval == Interval::None {
-                    self.restart_others(key, false, out);
+                    self.by_group_rules(
+                        GroupAct::RestartOthers { culprit: key, counts: false },
+                        out,
+                    );
                 }
                 self.start_again(key, at, Start::AfterSuccess, out);
             }
@@ -312,7 +316,10 @@ impl Machine {
             (Some(end), _) => self.end(key, end, out),
             (None, _) => {
                 if is_member {
-                    self.restart_others(key, true, out);
+                    self.by_group_rules(
+                        GroupAct::RestartOthers { culprit: key, counts: true },
+                        out,
+                    );
                 }
                 self.retry(key, at, cause, retry_after, out);
             }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::effect::{Effect, Notice};
 use super::ending::End;
+use super::roster::GroupAct;
 use super::step::{Machine, Released};
 use super::task::{Closing, State};
 use crate::vocabulary::answer::ClosingAnswer;
@@ -32,7 +33,7 @@ impl Machine {
             stuck: false,
         };
 
-        self.member_over(key, end, out);
+        self.by_group_rules(GroupAct::MemberOver(key, end), out);
         Self::publish(out, Notice::TaskClosing { attempt });
         if terminating.is_none() && self.owned_slot(key).is_some() {
             self.publish_slot(key, true, out);

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::effect::{Effect, GroupNotice};
 use super::ending::End;
 use super::input::GroupSubmission;
-use super::roster::{Group, Member, Mode};
+use super::roster::{Group, GroupAct, Member, Mode};
 use super::step::Machine;
 use super::task::{Closing, State, Task, Wait};
 use crate::vocabulary::group::Strategy;
@@ -177,7 +177,7 @@ impl Machine {
     /// A member gives its permit back: it passes to none of those that go back with it.
     pub(super) fn hold_others_back(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
         if let Some(group) = self.groups.key_of(&self.tasks[key]) {
-            self.pull_back(group, out);
+            self.by_group_rules(GroupAct::PullBack(group), out);
         }
     }
 
@@ -375,7 +375,7 @@ impl Machine {
 
     /// Lets those that go back or stop wait for their phase, of which no body runs. A retry comes
     /// first when it is due, if the group does not stop. Once is enough: they start nothing then.
-    fn pull_back(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
+    pub(super) fn pull_back(&mut self, key: GroupKey, out: &mut Vec<Effect>) {
         let now = self.now;
         let Some(group) = self.groups.get_mut(key) else { return };
         if core::mem::replace(&mut group.held, true) {

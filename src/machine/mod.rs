@@ -48,6 +48,7 @@ mod class;
 mod closing;
 mod drain;
 mod group;
+mod group_rules;
 mod group_view;
 mod stop;
 mod view;

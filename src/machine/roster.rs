@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::ending::End;
+use super::input::GroupSubmission;
 use super::table::Table;
 use super::task::{State, Task, Wait};
 use crate::vocabulary::group::{RestartLimit, Strategy};
@@ -193,6 +195,25 @@ impl Task {
             self.expires_at = self.expires_at.after(self.since.until(now));
         }
     }
+}
+
+/// What the other rules ask of those for groups.
+pub(super) enum GroupAct {
+    Submit(GroupSubmission),
+    Stop(GroupAddr),
+    Restart(GroupAddr),
+    StopAll,
+    /// Let those that go back or stop wait for their phase.
+    PullBack(GroupKey),
+    /// A member will start again.
+    RestartOthers {
+        culprit: TaskKey,
+        counts: bool,
+    },
+    /// A member has ended.
+    MemberOver(TaskKey, End),
+    /// Advance those of which something has changed.
+    Advance,
 }
 
 /// All groups, and those that are to be advanced before the step ends.

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::line::{Class, Line};
 use super::phase::Phase;
 use super::rng::Rng;
-use super::roster::Groups;
+use super::roster::{GroupAct, Groups};
 use super::slot::Slots;
 use super::task::{State, Task, Wait};
 use super::tasks::Tasks;
@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     pub(super) runnable: Line,
     pub(super) classes: Vec<Class>,
     pub(super) groups: Groups,
+    /// `None` if there was never a group.
+    pub(super) group_rules: Option<GroupRules>,
     /// The tasks in the queues of slots that bodies wait for.
     pub(super) awaited: SortedMap<(SlotKey, TaskKey), ()>,
     /// The number of tasks without an outcome.
@@ -49,6 +51,9 @@ pub(crate) struct Machine {
     pub(super) stale: u64,
 }
 
+/// The rules for groups; says whether they did what was asked.
+type GroupRules = fn(&mut Machine, GroupAct, &mut Vec<Effect>) -> bool;
+
 /// An abandoned attempt, or the closing after it, that its task does not wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Released {
@@ -58,8 +63,9 @@ pub(super) struct Released {
 }
 
 impl Machine {
-    /// A machine without tasks. The seed affects only the jitter.
-    pub(crate) fn new(limits: Limits, seed: u64) -> Self {
+    /// A machine without tasks that does not know the rules for groups yet. The seed affects only
+    /// the jitter.
+    pub(crate) fn without_groups(limits: Limits, seed: u64) -> Self {
         Self {
             now: Time::ZERO,
             classes: limits.classes.iter().map(|&limit| Class::new(limit)).collect(),
@@ -72,6 +78,7 @@ impl Machine {
             permits: 0,
             runnable: Line::default(),
             groups: Groups::default(),
+            group_rules: None,
             awaited: SortedMap::default(),
             open: 0,
             phase: Phase::Running,
@@ -98,10 +105,14 @@ impl Machine {
             // Requests of users.
             Input::Submitted(submission) => self.submit(submission, out),
             Input::BatchSubmitted(batch) => self.submit_batch(batch, out),
-            Input::GroupSubmitted(submission) => self.submit_group(submission, out),
-            Input::GroupStopRequested(group) => self.stop_group(group, out),
+            Input::GroupSubmitted(submission) => {
+                self.by_group_rules(GroupAct::Submit(submission), out);
+            }
+            Input::GroupStopRequested(group) => {
+                self.by_group_rules(GroupAct::Stop(group), out);
+            }
             Input::GroupRestartRequested(group) => {
-                let taken = self.restart_group(group, out);
+                let taken = self.by_group_rules(GroupAct::Restart(group), out);
                 out.push(Effect::Answer(Answer::Taken(taken)));
             }
             Input::StopRequested(task) => {
@@ -181,7 +192,9 @@ impl Machine {
         }
 
         // Any input may have changed something about a group, or led to the last outcome.
-        self.advance_groups(out);
+        if !self.groups.touched.is_empty() {
+            self.by_group_rules(GroupAct::Advance, out);
+        }
         self.advance_shutdown(out);
     }
 
@@ -245,6 +258,12 @@ impl Machine {
     /// Whether fewer attempts, hooks and closings are stuck than `max_abandoned` allows.
     pub(crate) const fn is_below_cap(&self) -> bool {
         self.stuck < self.limits.max_abandoned
+    }
+
+    /// Has the rules for groups do something; says whether they did.
+    pub(super) fn by_group_rules(&mut self, act: GroupAct, out: &mut Vec<Effect>) -> bool {
+        debug_assert!(self.group_rules.is_some() || !matches!(act, GroupAct::Submit(_)));
+        self.group_rules.is_some_and(|rules| rules(self, act, out))
     }
 
     /// The one place where a message about a task that no longer exists is dropped.

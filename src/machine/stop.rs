@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::effect::{Answer, Effect, Notice};
 use super::ending::End;
 use super::phase::Phase;
+use super::roster::GroupAct;
 use super::step::Machine;
 use super::task::{State, Stop};
 use crate::vocabulary::id::{SlotKey, TaskKey};
@@ -158,7 +159,7 @@ impl Machine {
         for &(_, key) in queued.chain(owners) {
             self.stop(key, StopReason::Shutdown, out);
         }
-        self.stop_groups(out);
+        self.by_group_rules(GroupAct::StopAll, out);
         for &(_, key) in running {
             self.stop(key, StopReason::Shutdown, out);
         }

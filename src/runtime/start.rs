@@ -80,7 +80,7 @@ pub(super) fn start_with(
     };
     let started = started.map_err(|error| (pool.role(), error));
     let Setup { limits, seed, defaults, signals, signal_hooks, service, sick_after, .. } = setup;
-    let mut machine = Machine::new(limits, seed);
+    let mut machine = Machine::without_groups(limits, seed);
     if !publisher.has_subscribers() {
         machine.leave_unheard();
     }

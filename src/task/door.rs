@@ -15,7 +15,7 @@ use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
 use crate::platform::sync::{Condvar, Mutex};
 use crate::task::class_names::ClassNames;
-use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
+use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest, Serve};
 use crate::task::fact::Fact;
 use crate::task::group::GroupEntry;
 use crate::task::record::Record;
@@ -186,7 +186,8 @@ impl Door {
         let Some(id) = self.draw_ids(1, is_own) else { return Err(NotTaken::Closed(spec)) };
         let first = Entry::new(self, id, spec, refused);
         let record = Arc::clone(first.promise.record());
-        self.put(first, None, policy, when_full)
+        let envelope = Envelope { first, rest: None, policy, submitted_at: self.clock.now() };
+        self.put(envelope, when_full)
             .map(|()| record)
             .map_err(|not_taken| not_taken.map(|envelope| envelope.first.spec))
     }
@@ -196,36 +197,29 @@ impl Door {
     pub(crate) fn hand_over_batch(
         self: &Arc<Self>,
         specs: Vec<TaskSpec>,
-        group: Option<GroupEntry>,
+        group: Option<(GroupEntry, Serve)>,
         policy: AdmissionPolicy,
         is_own: IsOwnBody,
     ) -> Result<Vec<Arc<Record>>, NotTaken<Vec<TaskSpec>>> {
         let count = specs.len();
         let first_id = if self.is_forked() { None } else { self.draw_ids(count, is_own) };
         let Some(first_id) = first_id else { return Err(NotTaken::Closed(specs)) };
-        let name = group.as_ref().map(|group| Arc::clone(&group.record.name));
+        let name = group.as_ref().map(|(group, _)| Arc::clone(&group.record.name));
         let back = OnRefusal::GiveBack;
         let entry = |(id, spec)| Entry::in_group(self, id, spec, back, name.as_ref());
         let mut entries = (first_id..).zip(specs).map(entry);
         let Some(first) = entries.next() else { return Ok(Vec::new()) };
         let rest: Vec<_> = entries.collect();
 
-        let all = std::iter::once(&first).chain(&rest);
-        let records = all.map(|entry| Arc::clone(entry.promise.record())).collect();
         let rest = Some(Box::new(Rest { entries: rest, group }));
-        self.put(first, rest, policy, WhenFull::Wait)
+        let envelope = Envelope { first, rest, policy, submitted_at: self.clock.now() };
+        let records = envelope.records();
+        self.put(envelope, WhenFull::Wait)
             .map(|()| records)
             .map_err(|not_taken| not_taken.map(Envelope::into_specs))
     }
 
-    fn put(
-        &self,
-        first: Entry,
-        rest: Option<Box<Rest>>,
-        policy: AdmissionPolicy,
-        when_full: WhenFull,
-    ) -> Result<(), NotTaken<Envelope>> {
-        let envelope = Envelope { first, rest, policy, submitted_at: self.clock.now() };
+    fn put(&self, envelope: Envelope, when_full: WhenFull) -> Result<(), NotTaken<Envelope>> {
         let first_id = envelope.first_id();
         if let Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) =
             self.intake.try_send(envelope)

@@ -1,5 +1,6 @@
 //! A submission on its way through the intake, with the promise of its outcome.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::output::outcome::Outcome;
@@ -24,9 +25,13 @@ pub(crate) struct Envelope {
 /// What a batch has in addition.
 pub(crate) struct Rest {
     pub(crate) entries: Vec<Entry>,
-    /// The group of which all of them are members.
-    pub(crate) group: Option<GroupEntry>,
+    /// The group of which all of them are members, and how it is served: whoever hands one over
+    /// brings that along, so that a program without groups does not contain it.
+    pub(crate) group: Option<(GroupEntry, Serve)>,
 }
+
+/// What the controller does with an envelope, with itself.
+pub(crate) type Serve = fn(&mut dyn Any, Envelope);
 
 /// One submission.
 pub(crate) struct Entry {
@@ -91,6 +96,10 @@ impl Envelope {
 
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         self.entries().map(|entry| Arc::clone(&entry.promise.record().name)).collect()
+    }
+
+    pub(crate) fn records(&self) -> Vec<Arc<Record>> {
+        self.entries().map(|entry| Arc::clone(entry.promise.record())).collect()
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

@@ -1,7 +1,7 @@
 //! What callers ask of the controller. Each request is a function here and travels as a closure, so
 //! that a program contains only those that it makes. None of them blocks the controller.
 
-use std::convert::Infallible;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::output::error::Closed;
 use crate::output::snapshot::Snapshot;
 use crate::platform::sync::channel::{self, Receiver, Sender};
 use crate::task::door::Door;
+use crate::task::envelope::Envelope;
 use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::task::request::{FoundGroup, Request, ServiceRequest, Settled, Unsettled, Until};
@@ -153,6 +154,13 @@ pub(crate) fn group_state(door: &Door, group: &Arc<GroupRecord>) -> GroupState {
     state.unwrap_or(GroupState::Over)
 }
 
+/// Takes in a group that is handed over.
+pub(crate) fn serve_group(controller: &mut dyn Any, envelope: Envelope) {
+    if let Some(controller) = controller.downcast_mut::<Controller>() {
+        controller.serve_group(envelope);
+    }
+}
+
 /// Stops this group.
 pub(crate) fn cancel_group(door: &Door, group: &Arc<GroupRecord>) {
     let group = Arc::clone(group);
@@ -174,7 +182,7 @@ pub(crate) fn restart_group(door: &Door, group: &Arc<GroupRecord>) -> bool {
 }
 
 /// Has the reply dropped when this is so, or the supervisor has ended.
-pub(crate) fn wait_until(door: &Door, until: Until, reply: Sender<Infallible>) {
+pub(crate) fn wait_until(door: &Door, until: Until, reply: impl Send + 'static) {
     tell(door, move |controller| {
         if until != Until::Idle {
             controller.serve_service_request(ServiceRequest::Announce);

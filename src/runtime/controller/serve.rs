@@ -10,10 +10,9 @@ use crate::platform::stall::Stall;
 use crate::runtime::groups::too_large;
 use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
-use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest};
+use crate::task::envelope::{Entry, Envelope, OnRefusal};
 use crate::task::fact::{Fact, HookOwner, Returned};
 use crate::task::group::GroupEntry;
-use crate::task::record::Record;
 use crate::task::request::Request;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
@@ -139,43 +138,38 @@ impl Controller {
         if !self.machine.is_running() {
             return self.refuse(envelope);
         }
-        let Envelope { first, rest, policy, submitted_at } = envelope;
-        let Some(rest) = rest else {
-            let first = self.submission(first, policy, submitted_at);
-            return self.feed(Input::Submitted(first));
-        };
-        let Rest { entries, group } = *rest;
-        let all = std::iter::once(first).chain(entries);
-        let (records, batch) = all
-            .map(|entry| {
-                let record = Arc::clone(entry.promise.record());
-                (record, self.submission(entry, policy, submitted_at))
-            })
-            .unzip();
-        match group {
-            Some(group) => self.serve_group(group, records, batch),
-            None => self.feed(Input::BatchSubmitted(batch)),
+        let group = envelope.rest.as_ref().and_then(|rest| rest.group.as_ref());
+        if let Some((_, serve)) = group {
+            return serve(self, envelope);
         }
+        if envelope.rest.is_some() {
+            let batch = self.submissions(envelope);
+            return self.feed(Input::BatchSubmitted(batch));
+        }
+        let Envelope { first, policy, submitted_at, .. } = envelope;
+        let first = self.submission(first, policy, submitted_at);
+        self.feed(Input::Submitted(first));
     }
 
-    fn serve_group(
-        &mut self,
-        entry: GroupEntry,
-        records: Vec<Arc<Record>>,
-        members: Vec<Submission>,
-    ) {
+    /// Takes in all submissions of a hand-over.
+    fn submissions(&mut self, envelope: Envelope) -> Vec<Submission> {
+        let (policy, at) = (envelope.policy, envelope.submitted_at);
+        envelope.into_entries().map(|entry| self.submission(entry, policy, at)).collect()
+    }
+
+    pub(super) fn serve_group(&mut self, mut envelope: Envelope) {
+        let group = envelope.rest.as_mut().and_then(|rest| rest.group.take());
+        let Some((entry, _)) = group else { return };
+        let records = envelope.records();
+        let members = self.submissions(envelope);
         let GroupEntry { strategy, restart_limit, .. } = entry;
         let phases = entry.phases.clone();
         let (group, in_use) = self.groups.insert(entry, records);
         let refused = in_use.or_else(|| too_large(self.machine.limits(), &phases, &members));
-        self.feed(Input::GroupSubmitted(GroupSubmission {
-            group,
-            strategy,
-            restart_limit,
-            phases,
-            members,
-            refused,
-        }));
+        let submission =
+            GroupSubmission { group, strategy, restart_limit, phases, members, refused };
+        self.machine.learn_groups();
+        self.feed(Input::GroupSubmitted(submission));
     }
 
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {

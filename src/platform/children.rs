@@ -140,6 +140,13 @@ impl Children {
         state.living.iter().map(|child| (child.attempt.task.id, child.number())).collect()
     }
 
+    /// The number of each process that is not reaped.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn numbers(&self) -> Vec<i32> {
+        let state = self.state.lock();
+        state.living.iter().map(|child| child.pid.as_raw_nonzero().get()).collect()
+    }
+
     /// Sends the leader of the oldest process of a task this signal, or the one that asks it to
     /// read its configuration anew. False if there is none, or if the signal cannot be sent.
     pub(crate) fn signal_oldest_of(&self, task: TaskId, signal: Option<Signal>) -> bool {

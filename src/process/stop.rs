@@ -39,7 +39,7 @@ impl Running<'_> {
                 Stage::Killed
             }
             Stage::Helpers { told_at, kill_at, look_at, pause } if kill_at.min(look_at) <= now => {
-                if !group::has_living_members(self.child.pid) {
+                if !group::has_living_members(self.child.pid, self.children) {
                     return self.draining();
                 }
                 if kill_at <= now {
@@ -80,7 +80,7 @@ impl Running<'_> {
     fn kill_left_over(&self) {
         let is_quick = self.end.is_some_and(|(_, ran)| ran < QUICK);
         let is_first = is_quick && self.settings.is_new.take();
-        let has_left_others = group::has_left_others(self.child.pid);
+        let has_left_others = group::has_left_others(self.child.pid, self.children);
         if self.children.kill(self.child.pid) && has_left_others {
             self.post_killed("it has ended, and has left a process behind".to_owned());
         }

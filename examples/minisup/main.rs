@@ -75,9 +75,9 @@ pub(crate) fn tool(words: &[String], directory: &Path) -> u8 {
     })
 }
 
-/// Tells what is going on. A full disk or a closed terminal is no reason to end.
+/// Tells what is going on, in one call. A full disk or a closed terminal is no reason to end.
 fn say(text: impl Display) {
-    let _ = writeln!(io::stderr(), "minisup: {text}");
+    let _ = io::stderr().write_all(format!("minisup: {text}\n").as_bytes());
 }
 
 /// Runs a shell that uses this program.

@@ -11,7 +11,7 @@ use threadvisor::crossbeam_channel::after;
 use threadvisor::prelude::*;
 use threadvisor::Program;
 
-use super::{children, heard, run_once, sh, MS};
+use super::{children, heard, run_once, sh, until_so, MS};
 use crate::program::{is_child, say, Program as TestProgram};
 use crate::support::{next, on_thread, outcome_of};
 
@@ -132,6 +132,8 @@ fn what_a_service_manager_told_us_is_not_passed_on() {
 fn without_descriptors_there_is_an_error_and_no_process() {
     if is_child() {
         let run = || heard(Program::new("true").merge_stderr()).0;
+        let count = |of: &str| fs::read_dir(format!("/proc/self/{of}")).unwrap().count();
+        let threads = count("task");
         let mut held = Vec::new();
         while let Ok(file) = File::open("/dev/null") {
             held.push(file);
@@ -148,8 +150,12 @@ fn without_descriptors_there_is_an_error_and_no_process() {
         say(&format!("refused: {}", refused > 3));
         let children = fs::read_to_string("/proc/thread-self/children").unwrap();
         say(&format!("left: {}.", children.trim()));
-        // Nor are descriptors left, also while the programs are kept.
-        let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+        // Nor are descriptors left, also while the programs are kept. A thread that waits for a
+        // process closes its own when it ends.
+        let open = || {
+            until_so(|| count("task") <= threads);
+            count("fd")
+        };
         let (before, mut programs) = (open(), [run(), run(), run()]);
         for program in &mut programs {
             program.run(&ctx).unwrap();

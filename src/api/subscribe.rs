@@ -63,7 +63,7 @@ pub trait Subscribe: Send {
 
     /// Called for each event, one at a time, in the order of [`Event::seq`], except that
     /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow) comes as soon as the lane moves
-    /// again.
+    /// again. Between two of these comes at least one event that was kept.
     fn on_event(&mut self, event: &Event);
 
     /// Returns the name that events about this subscriber show. It is read once, at the start.

@@ -158,6 +158,12 @@ pub struct TaskSnapshot {
     /// The phase of its group that it is in, from 0. A member that is `Waiting` without a
     /// `next_wake` waits for the phases before it.
     pub phase: Option<usize>,
+    /// The name of its [class](crate::TaskSpec::class); `None` if it is in none.
+    pub class: Option<Arc<str>>,
+    /// Which permit of its class it holds, from 0. A task that is `Runnable` waits for a permit of
+    /// its class if it has a class and holds none; otherwise it waits for one of
+    /// [`max_concurrent`](crate::SupervisorBuilder::max_concurrent).
+    pub class_index: Option<usize>,
     /// Whether the task is [paused](crate::TaskHandle::pause). An attempt may still run.
     pub paused: bool,
     /// The number of the latest attempt; 0 before the first.

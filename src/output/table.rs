@@ -18,8 +18,9 @@ impl Snapshot {
     /// stuck, with the call that each is in.
     ///
     /// Of a task it says its state and how long that has lasted (SINCE), the number of its latest
-    /// attempt, how many attempts have failed in a row (FAIL), what comes NEXT and when, and what
-    /// the body said last or why it failed. The error of an earlier attempt begins with `last:`.
+    /// attempt, how many attempts have failed in a row (FAIL), what comes NEXT and when or what it
+    /// waits for (the owner of its slot, or a permit), and what the body said last or why it
+    /// failed. The error of an earlier attempt begins with `last:`.
     ///
     /// No line is longer than `width`, and each row is one line. A cell that is cut ends with `~`.
     /// If there is too little room, the columns that say the least are left out. Characters of East
@@ -67,7 +68,7 @@ impl Snapshot {
             tasks.sort_by_key(|task| std::cmp::Reverse((task.tint(), runs(task.state))));
             tasks.truncate(tasks.len() - hidden);
         }
-        task_rows(&tasks).write(&mut out);
+        self.task_rows(&tasks).write(&mut out);
         if hidden > 0 {
             out.line(&format!("and {hidden} more tasks"));
         }
@@ -110,6 +111,65 @@ impl Snapshot {
             let _ = write!(text, ", waiting {}", permits.waiting);
         }
         text
+    }
+
+    fn task_rows(&self, tasks: &[&TaskSnapshot]) -> Section<7> {
+        let rows = tasks.iter().map(|task| {
+            let failures =
+                if task.failures > 0 { task.failures.to_string() } else { String::new() };
+            let cells = [
+                task.task.to_string(),
+                task.state.to_string(),
+                task.attempt.to_string(),
+                failures,
+                Short(task.age()).to_string(),
+                self.next(task),
+                task.news(),
+            ];
+            (cells, task.tint())
+        });
+        let columns = [
+            Column("TASK", Left, NEVER_HIDDEN),
+            Column("STATE", Left, 6),
+            Column("ATTEMPT", Right, 1),
+            Column("FAIL", Right, 4),
+            Column("SINCE", Right, 2),
+            Column("NEXT", Left, 3),
+            Column("MARK, ERROR", Left, 5),
+        ];
+        Section { columns, rows: rows.collect() }
+    }
+
+    /// What comes next, and when; or what the task waits for.
+    fn next(&self, task: &TaskSnapshot) -> String {
+        let what = match task.state {
+            _ if task.paused => return "paused".to_owned(),
+            TaskState::Waiting if task.group.is_some() && task.next_wake.is_none() => {
+                return "its turn".to_owned();
+            }
+            TaskState::Waiting => "run in",
+            TaskState::Running => "limit in",
+            TaskState::Stopping | TaskState::Closing => "grace for",
+            _ => "expires in",
+        };
+        let due =
+            task.next_wake.map(|next| format!("{what} {}", Short(next.saturating_sub(task.at))));
+        [self.waits_for(task), due].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// For whom or for what it is held back.
+    fn waits_for(&self, task: &TaskSnapshot) -> Option<String> {
+        match (task.state, &task.class) {
+            (TaskState::Queued, _) => {
+                let owner = self.slot(task.task.slot.as_deref()?)?.owner?;
+                Some(format!("after {}", self.task(owner)?.task))
+            }
+            (TaskState::Runnable, Some(class)) if task.class_index.is_none() => {
+                Some(format!("permit of {}", Escaped(class)))
+            }
+            (TaskState::Runnable, _) => Some("permit".to_owned()),
+            _ => None,
+        }
     }
 
     fn group_rows(&self) -> Section<4> {
@@ -187,32 +247,6 @@ impl Snapshot {
     }
 }
 
-fn task_rows(tasks: &[&TaskSnapshot]) -> Section<7> {
-    let rows = tasks.iter().map(|task| {
-        let failures = if task.failures > 0 { task.failures.to_string() } else { String::new() };
-        let cells = [
-            task.task.to_string(),
-            task.state.to_string(),
-            task.attempt.to_string(),
-            failures,
-            Short(task.age()).to_string(),
-            task.next(),
-            task.news(),
-        ];
-        (cells, task.tint())
-    });
-    let columns = [
-        Column("TASK", Left, NEVER_HIDDEN),
-        Column("STATE", Left, 6),
-        Column("ATTEMPT", Right, 1),
-        Column("FAIL", Right, 4),
-        Column("SINCE", Right, 2),
-        Column("NEXT", Left, 3),
-        Column("MARK, ERROR", Left, 5),
-    ];
-    Section { columns, rows: rows.collect() }
-}
-
 /// The first ones are still seen where a line is cut.
 const STATES: [TaskState; 10] = [
     TaskState::Abandoned,
@@ -238,24 +272,6 @@ fn part(stuck: &AbandonedAttempt) -> String {
 }
 
 impl TaskSnapshot {
-    fn next(&self) -> String {
-        if self.paused {
-            return "paused".to_owned();
-        }
-        let what = match self.state {
-            TaskState::Waiting if self.group.is_some() && self.next_wake.is_none() => {
-                return "its turn".to_owned();
-            }
-            TaskState::Waiting => "run in",
-            TaskState::Running => "limit in",
-            TaskState::Stopping | TaskState::Closing => "grace for",
-            _ => "expires in",
-        };
-        self.next_wake.map_or_else(String::new, |next| {
-            format!("{what} {}", Short(next.saturating_sub(self.at)))
-        })
-    }
-
     /// Which process runs, what the body says of itself, and what went wrong last. While it waits,
     /// that is why.
     fn news(&self) -> String {

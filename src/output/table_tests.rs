@@ -29,6 +29,8 @@ pub(crate) fn task(id: u64, name: &str, state: TaskState) -> TaskSnapshot {
         state,
         group: None,
         phase: None,
+        class: None,
+        class_index: None,
         paused: false,
         attempt: 1,
         failures: 0,
@@ -282,9 +284,35 @@ fn without_room_for_all_what_needs_attention_comes_first_and_then_what_runs() {
 fn a_member_waits_for_its_turn_or_for_a_time() {
     let waits = task(1, "reader", TaskState::Waiting);
     let member = TaskSnapshot { group: Some("line".into()), phase: Some(1), ..waits };
-    assert_eq!(member.next(), "its turn");
+    assert_eq!(empty().next(&member), "its turn");
     let soon = Some(AT + Duration::from_secs(1));
-    assert_eq!(TaskSnapshot { next_wake: soon, ..member }.next(), "run in 1.0s");
+    assert_eq!(empty().next(&TaskSnapshot { next_wake: soon, ..member }), "run in 1.0s");
+}
+
+#[test]
+fn whoever_is_held_back_says_by_what() {
+    let mut snapshot = empty();
+    let slot = |id, name, state| TaskSnapshot {
+        task: TaskRef { slot: Some("port".into()), ..named(id, name) },
+        ..task(id, name, state)
+    };
+    snapshot.tasks = vec![slot(1, "owner", TaskState::Running), slot(2, "next", TaskState::Queued)];
+    snapshot.slots = vec![SlotSnapshot {
+        key: "port".into(),
+        owner: Some(TaskId::new(1)),
+        status: SlotStatus::Running { since: AT },
+        queued: 1,
+    }];
+    assert_eq!(snapshot.next(&snapshot.tasks[1]), "after owner#1");
+    let expires = Some(AT + Duration::from_secs(1));
+    let queued = TaskSnapshot { next_wake: expires, ..snapshot.tasks[1].clone() };
+    assert_eq!(snapshot.next(&queued), "after owner#1, expires in 1.0s");
+
+    let upload =
+        TaskSnapshot { class: Some("up\tload".into()), ..task(3, "a", TaskState::Runnable) };
+    assert_eq!(snapshot.next(&upload), "permit of up\\tload");
+    assert_eq!(snapshot.next(&TaskSnapshot { class_index: Some(0), ..upload }), "permit");
+    assert_eq!(snapshot.next(&task(4, "b", TaskState::Runnable)), "permit");
 }
 
 #[test]

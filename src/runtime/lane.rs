@@ -188,19 +188,24 @@ impl Shared {
             }
         }
         let mut hand = VecDeque::new();
+        let mut heard_of_loss = false;
         loop {
-            match self.next(&mut hand, door) {
+            match self.next(&mut hand, heard_of_loss, door) {
                 Next::Events => {
-                    // A loss comes before the next event, and a lane that was given up serves no
-                    // more.
-                    while !self.is_given_up() && !self.lossy.load(Ordering::Relaxed) {
-                        let Some(event) = hand.pop_front() else { break };
+                    heard_of_loss = false;
+                    while let Some(event) = hand.pop_front() {
                         call_all(&mut subscribers, &event, door);
                         drop(event);
                         self.in_hand.fetch_sub(1, Ordering::Release);
+                        // A loss comes before the next event, and a lane that was given up serves
+                        // no more.
+                        if self.is_given_up() || self.lossy.load(Ordering::Relaxed) {
+                            break;
+                        }
                     }
                 }
                 Next::Lost(lost) => {
+                    heard_of_loss = true;
                     call_all(&mut subscribers, &overflow(lost, &door.clock), door);
                 }
                 Next::End => break,
@@ -213,8 +218,9 @@ impl Shared {
         door.post(Fact::LaneFlushed);
     }
 
-    /// Waits for something to do.
-    fn next(&self, hand: &mut VecDeque<Event>, door: &Door) -> Next {
+    /// Waits for something to do. Between two losses comes an event that was kept, or a subscriber
+    /// that stays too slow would hear of losses only.
+    fn next(&self, hand: &mut VecDeque<Event>, heard_of_loss: bool, door: &Door) -> Next {
         let mut state = self.state.lock();
         if hand.is_empty() && self.news(&state) == 0 {
             // A thread that has just served may be needed again in a moment.
@@ -228,7 +234,9 @@ impl Shared {
             if self.is_given_up() {
                 return Next::End;
             }
-            if let Some(lost) = state.lost.take() {
+            let has_events = !hand.is_empty() || !state.queue.is_empty();
+            let lost = if heard_of_loss && has_events { None } else { state.lost.take() };
+            if let Some(lost) = lost {
                 self.lossy.store(false, Ordering::Relaxed);
                 return Next::Lost(lost);
             }

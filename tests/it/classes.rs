@@ -82,6 +82,11 @@ fn as_many_of_a_class_run_as_it_allows_and_a_full_one_holds_up_no_other() {
     assert_eq!((snapshot.permits.held, snapshot.permits.waiting), (3, 0));
     assert_eq!(snapshot.class("net"), Some(net));
     assert_eq!(snapshot.class("none"), None);
+    let mut of_class: Vec<_> = held.iter().map(|held| snapshot.task(held.id()).unwrap()).collect();
+    assert!(of_class.iter().all(|task| task.class.as_deref() == Some("net")));
+    of_class.sort_by_key(|task| task.class_index);
+    let indices: Vec<_> = of_class.iter().map(|task| task.class_index).collect();
+    assert_eq!(indices, [None, None, Some(0), Some(1), Some(2)]);
     gate.open();
     assert!(held.iter().all(|task| outcome_of(task).is_success()));
 }

@@ -22,6 +22,7 @@ mod idle;
 #[cfg(feature = "serde")]
 mod json;
 mod lifecycle;
+mod losses;
 mod messages;
 mod minisup;
 mod misuse;

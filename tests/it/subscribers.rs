@@ -1,4 +1,5 @@
-//! Subscribers: events in one order, losses counted, panics contained, and nobody waits for them.
+//! Subscribers: events in one order, panics contained, and nobody waits for them. Losses are in
+//! `losses`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +14,13 @@ use crate::support::{
     in_time, next, no_op, on_thread, outcome_of, resident, thread_name, Gate, Trace,
 };
 
-fn run_tasks(handle: &SupervisorHandle, count: usize) {
+pub(crate) fn run_tasks(handle: &SupervisorHandle, count: usize) {
     for n in 0..count {
         assert!(outcome_of(&handle.add(no_op(&format!("task {n}"))).unwrap()).is_success());
     }
 }
 
-fn is_overflow(event: &Event) -> bool {
+pub(crate) fn is_overflow(event: &Event) -> bool {
     matches!(event.kind, EventKind::SubscriberOverflow { .. })
 }
 
@@ -68,56 +69,6 @@ fn events_come_in_one_causal_order_without_gaps() {
     assert_eq!(told.iter().collect::<Vec<_>>(), seqs);
     assert_eq!(other.labels(None), trace.labels(None));
     assert_eq!(trace.labels(None).last(), Some(&"shutdown_ended"));
-}
-
-/// All that is heard of 21 tasks with five events each, while a subscriber holds up the lane at
-/// each of the events numbered `stops`: one more task runs at each, at the last all the others.
-fn heard_through_a_lane_of(capacity: usize, stops: &[u64]) -> (Supervisor, Vec<Event>) {
-    let mut gates: Vec<_> = stops.iter().map(|_| Gate::new()).collect();
-    let holds: HashMap<_, _> = stops.iter().copied().zip(gates.iter().map(Gate::hold)).collect();
-    let trace = Trace::default();
-    let supervisor = Supervisor::builder()
-        .event_capacity(capacity)
-        .on_event(move |event| holds.get(&event.seq).into_iter().for_each(|hold| hold()))
-        .subscriber(trace.clone())
-        .start()
-        .unwrap();
-    let handle = supervisor.handle();
-    // Five events, which fit whether or not the first of them has left the lane.
-    run_tasks(&handle, 1);
-    for (ran, gate) in (1..).zip(&mut gates) {
-        gate.wait_entered();
-        run_tasks(&handle, if ran == stops.len() { 21 - ran } else { 1 });
-        gate.open();
-    }
-    handle.flush_events().unwrap();
-    (supervisor, trace.events())
-}
-
-#[test]
-fn a_full_lane_drops_counts_and_reports_once() {
-    const CAPACITY: u32 = 8;
-    let (supervisor, events) = heard_through_a_lane_of(CAPACITY as usize, &[1]);
-    // Flushed are the events; the report of the loss came before those that waited behind it.
-    let seqs: Vec<_> = events.iter().filter(|e| !is_overflow(e)).map(|e| e.seq).collect();
-    let reports: Vec<_> = events.iter().filter(|e| is_overflow(e)).collect();
-    let [report] = reports[..] else { panic!("{reports:?}") };
-    let EventKind::SubscriberOverflow { dropped, first, last } = report.kind else { panic!() };
-    assert_eq!(seqs, (1..=u64::from(CAPACITY) + 1).collect::<Vec<_>>());
-    assert_eq!(report.seq, first);
-    assert_eq!(dropped, last - first + 1);
-    // No gap: nothing is missing without being counted.
-    assert_eq!((first, last), (u64::from(CAPACITY) + 2, 21 * 5));
-    let report = supervisor.shutdown().unwrap().shutdown;
-    assert_eq!(report.events_dropped, dropped);
-}
-
-/// However many events wait in front of those that were lost.
-#[test]
-fn a_loss_is_reported_as_soon_as_the_lane_moves_again() {
-    // The events of the second task come while the lane is held up, so it takes them all at once.
-    let (_supervisor, events) = heard_through_a_lane_of(10, &[1, 6]);
-    assert_eq!(events.iter().position(is_overflow), Some(6), "{events:?}");
 }
 
 /// Panics at every event with a payload whose destructor panics as well.

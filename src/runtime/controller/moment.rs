@@ -13,7 +13,7 @@ use crate::output::snapshot::{
 };
 use crate::runtime::values::Belongings;
 use crate::task::door::Door;
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{ClassIndex, TaskId};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -70,7 +70,8 @@ impl Moment {
         let mut at = self.snapshot.at;
         for (task, due, phase) in self.machine.tasks() {
             let Some(belongings) = self.belongings.get(task.addr.key.0) else { continue };
-            let entry = self.task_snapshot(task, due, phase, belongings);
+            let mut entry = self.task_snapshot(task, due, phase, belongings);
+            entry.class = task.plan.class.and_then(|class| door.classes.name(class)).cloned();
             // Bodies claim and set marks meanwhile.
             let mark = entry.mark.as_ref().map_or(Duration::ZERO, |mark| mark.at);
             at = at.max(entry.since).max(mark);
@@ -84,8 +85,6 @@ impl Moment {
                 tasks[place].pid.get_or_insert(pid);
             }
         }
-        #[cfg(not(all(unix, feature = "process")))]
-        let _ = door;
         for task in &mut tasks {
             task.at = at;
         }
@@ -151,6 +150,8 @@ impl Moment {
             state: task.state.name(),
             group: belongings.record().group().cloned(),
             phase,
+            class: None,
+            class_index: task.class_index.map(ClassIndex::get),
             paused: task.is_paused(),
             attempt: task.attempt,
             failures: task.streak,

@@ -25,13 +25,16 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct ServiceLink {
     /// Boxed, because few supervisors have one.
     pub(super) service: Box<Service>,
-    look: fn(&mut Controller, &mut Service),
+    /// All required tasks were ready at one moment.
+    were_ready: bool,
+    look: fn(&mut Controller, &mut Self),
 }
 
 impl ServiceLink {
     /// `None` if nobody is to be told anything.
     pub(crate) fn new(setup: ServiceSetup) -> Option<Self> {
-        Some(Self { service: Service::new(setup)?, look: Controller::look_for })
+        let service = Service::new(setup)?;
+        Some(Self { service, were_ready: false, look: Controller::look_for })
     }
 }
 
@@ -46,7 +49,7 @@ impl Controller {
     pub(super) fn serve_service(&mut self) {
         let Some(mut link) = self.service.take() else { return };
         if link.service.deadline() <= self.real {
-            (link.look)(self, &mut link.service);
+            (link.look)(self, &mut link);
         }
         if let Some(chores) = link.service.take_chores() {
             self.pool.push(Work::Chores(chores));
@@ -54,9 +57,10 @@ impl Controller {
         self.service = Some(link);
     }
 
-    fn look_for(&mut self, service: &mut Service) {
+    fn look_for(&mut self, link: &mut ServiceLink) {
+        let service = &mut link.service;
         let (ready, start_bound) = if service.awaits_ready() {
-            (self.is_ready(), self.start_bound())
+            (link.were_ready || self.is_ready(), self.start_bound())
         } else {
             (false, None)
         };
@@ -144,6 +148,15 @@ impl Controller {
             Some((self.values.get(required.key)?.task_ref(), what))
         });
         failed.chain(others).collect()
+    }
+
+    /// A required task may just have become ready. This is asked at once: it may fail before the
+    /// service manager is told of anything.
+    pub(super) fn note_may_be_ready(&mut self) {
+        let asks = |link: &ServiceLink| !link.were_ready && link.service.awaits_ready();
+        if self.service.as_ref().is_some_and(asks) && self.is_ready() {
+            self.service.as_mut().expect("it was there").were_ready = true;
+        }
     }
 
     fn is_ready(&self) -> bool {

@@ -4,6 +4,7 @@
 
 mod files;
 mod pages;
+mod ready;
 mod well;
 
 use std::fs;
@@ -126,21 +127,6 @@ fn a_service_is_ready_once_its_last_required_task_is() {
     drop(supervisor);
     let said = manager.so_far();
     assert!(said.iter().all(|text| !text.contains("READY")), "{said:?}");
-}
-
-#[test]
-fn what_has_said_that_it_is_ready_and_succeeded_is_ready() {
-    let manager = Manager::new();
-    let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();
-    let handle = supervisor.handle();
-    let gauge = TaskSpec::new("gauge", |ctx| {
-        ctx.ready();
-        Ok(())
-    });
-    let gauge = handle.add(gauge.every(LONG).ready_within(LONG).required()).unwrap();
-    while handle.snapshot().unwrap().task(gauge.id()).unwrap().state != TaskState::Waiting {}
-    handle.announce_ready();
-    assert_eq!(manager.next(), "READY=1\nSTATUS=1 task");
 }
 
 #[test]

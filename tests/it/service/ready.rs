@@ -1,0 +1,39 @@
+//! When the service manager is told that the service is ready, by what the required tasks say.
+
+use threadvisor::prelude::*;
+
+use super::{Manager, LONG};
+
+#[test]
+fn what_has_said_that_it_is_ready_and_succeeded_is_ready() {
+    let manager = Manager::new();
+    let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();
+    let handle = supervisor.handle();
+    let gauge = TaskSpec::new("gauge", |ctx| {
+        ctx.ready();
+        Ok(())
+    });
+    let gauge = handle.add(gauge.every(LONG).ready_within(LONG).required()).unwrap();
+    while handle.snapshot().unwrap().task(gauge.id()).unwrap().state != TaskState::Waiting {}
+    handle.announce_ready();
+    assert_eq!(manager.next(), "READY=1\nSTATUS=1 task");
+}
+
+/// However soon it fails after that.
+#[test]
+fn what_says_that_it_is_ready_and_fails_was_ready() {
+    for _ in 0..20 {
+        let manager = Manager::new();
+        let builder = Supervisor::builder().service_manager(manager.service(None));
+        let supervisor = builder.start().unwrap();
+        let handle = supervisor.handle();
+        handle.announce_ready();
+        let port = TaskSpec::new("port", |ctx| {
+            ctx.ready();
+            Err("no such device".into())
+        });
+        let port = port.backoff(BackoffPolicy::constant(LONG)).ready_within(LONG).required();
+        handle.add(port).unwrap();
+        while !manager.next().starts_with("READY=1") {}
+    }
+}

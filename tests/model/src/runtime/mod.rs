@@ -37,4 +37,4 @@ mod values;
 
 pub(crate) use controller::{requests, ServiceLink};
 pub(crate) use lane::{Listen, Subscriber};
-pub(crate) use publish::Subscribers;
+pub(crate) use publish::{Dedicated, Subscribers};

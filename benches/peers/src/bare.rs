@@ -69,7 +69,7 @@ impl Drop for Pool {
 
 impl Peer for Bare {
     fn name(&self) -> &'static str {
-        "bare pool, mutex and condvar"
+        "a bare pool of mutex and condvar"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {

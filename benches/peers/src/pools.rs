@@ -19,7 +19,7 @@ pub struct Threadpool;
 
 impl Peer for Threadpool {
     fn name(&self) -> &'static str {
-        "threadpool 1.8, a cell each"
+        "`threadpool`, one cell per job"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {
@@ -42,7 +42,7 @@ pub struct Rayon;
 
 impl Peer for Rayon {
     fn name(&self) -> &'static str {
-        "rayon 1, a cell each"
+        "`rayon`, one cell per job"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {
@@ -69,7 +69,7 @@ pub struct Scheduled;
 
 impl Peer for Scheduled {
     fn name(&self) -> &'static str {
-        "scheduled-thread-pool 0.2, a cell each"
+        "`scheduled-thread-pool`, one cell per job"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {
@@ -94,7 +94,7 @@ pub struct RustyPool;
 
 impl Peer for RustyPool {
     fn name(&self) -> &'static str {
-        "rusty_pool 1.0, its own handle each"
+        "`rusty_pool`, its own handle per job"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {
@@ -144,7 +144,7 @@ pub struct ThreadpoolCounter;
 
 impl Peer for ThreadpoolCounter {
     fn name(&self) -> &'static str {
-        "threadpool, one counter for all"
+        "`threadpool`, one counter for all jobs"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {
@@ -166,7 +166,7 @@ pub struct RayonCounter;
 
 impl Peer for RayonCounter {
     fn name(&self) -> &'static str {
-        "rayon, one counter for all"
+        "`rayon`, one counter for all jobs"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {

@@ -12,7 +12,7 @@ pub struct Threads;
 
 impl Peer for Threads {
     fn name(&self) -> &'static str {
-        "thread::spawn and join"
+        "`thread::spawn`, `join`"
     }
 
     fn burst_size(&self) -> usize {

@@ -11,7 +11,7 @@ pub struct SpawnBlocking;
 
 impl Peer for SpawnBlocking {
     fn name(&self) -> &'static str {
-        "tokio 1 spawn_blocking"
+        "tokio `spawn_blocking`"
     }
 
     fn burst(&self, n: usize) -> Option<Duration> {

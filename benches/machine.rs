@@ -24,7 +24,7 @@ mod vocabulary;
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
-use harness::Harness;
+use harness::{show, Harness};
 use machine::{Effect, Input, Machine, Submission};
 use vocabulary::answer::Return;
 use vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
@@ -40,11 +40,13 @@ const RUNS: usize = 21;
 fn main() {
     let harness = Harness::from_args();
     let nothing = |_: &mut Stepper, _: u32| {};
-    for tasks in if harness.quick { vec![10] } else { vec![10, 1000, 100_000] } {
-        let bench = |name: &str, prepare: Step, step: Step, restore: Step| {
+    let mut medians = Vec::new();
+    for &tasks in sizes(&harness) {
+        let mut bench = |name: &str, prepare: Step, step: Step, restore: Step| {
             let name = format!("machine/{name}, {tasks} tasks");
             if harness.wants(&name) {
-                run(&harness, &name, Stepper::new(tasks), [prepare, step, restore]);
+                let stepper = Stepper::new(tasks);
+                medians.push(run(&harness, &name, stepper, [prepare, step, restore]));
             }
         };
         bench(
@@ -98,15 +100,25 @@ fn main() {
             |it, n| it.submit_waiting(it.scattered(n)),
         );
     }
+    if harness.budgets {
+        medians.sort_unstable();
+        let [least, most] = [0, medians.len() - 1].map(|at| show(medians[at], 1));
+        harness.tell("machine/", format!("{least} to {most}"));
+    }
+}
+
+fn sizes(harness: &Harness) -> &'static [u32] {
+    match (harness.quick, harness.budgets) {
+        (true, _) => &[10],
+        (false, true) => &[100_000],
+        (false, false) => &[10, 1000, 100_000],
+    }
 }
 
 type Step = fn(&mut Stepper, u32);
 
 /// Only the middle one of the three is timed; the others bring the machine where it was.
-fn run(harness: &Harness, name: &str, mut stepper: Stepper, steps: [Step; 3]) {
-    if !harness.wants(name) {
-        return;
-    }
+fn run(harness: &Harness, name: &str, mut stepper: Stepper, steps: [Step; 3]) -> Duration {
     let [prepare, step, restore] = steps;
     let each = stepper.tasks.min(STEPS);
     let rounds = if harness.quick { 1 } else { STEPS / each };
@@ -121,8 +133,8 @@ fn run(harness: &Harness, name: &str, mut stepper: Stepper, steps: [Step; 3]) {
     };
     // The first run lets the tables grow.
     run();
-    let times = (0..if harness.quick { 1 } else { RUNS }).map(|_| run()).collect();
-    harness::report(name, (rounds * each) as usize, times);
+    let times = (0..harness.runs(RUNS)).map(|_| run()).collect();
+    harness.report(name, (rounds * each) as usize, times)
 }
 
 /// A machine whose tasks own a slot each and wait for a moment of their own, an hour and more away.

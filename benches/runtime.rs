@@ -9,6 +9,11 @@
 #[path = "harness/busy.rs"]
 mod busy;
 mod harness;
+#[allow(dead_code, reason = "the footprint needs the rest")]
+#[path = "harness/proc.rs"]
+mod proc;
+#[path = "harness/saturation.rs"]
+mod saturation;
 #[path = "harness/work.rs"]
 mod work;
 
@@ -16,22 +21,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{timed, Harness};
+use harness::{float, timed, Harness};
 use threadvisor::crossbeam_channel::unbounded;
 use threadvisor::prelude::*;
-use work::{all_completed, no_op, owning, sleeper, started, submit, waiting, Blocked};
+use work::{
+    all_completed, later, no_op, on_one_core, owning, sleeper, started, submit, waiting, Blocked,
+};
 
 fn main() {
     let harness = Harness::from_args();
+    lifetimes(&harness);
     bursts(&harness);
     latencies(&harness);
-    busy::round_trips(&harness);
     admission(&harness);
     fan_out(&harness);
     subscribers(&harness);
     snapshots(&harness);
     shutdowns(&harness);
     blocking(&harness);
+    busy::round_trips(&harness);
+    saturation::table(&harness);
+}
+
+fn lifetimes(harness: &Harness) {
+    harness.bench(
+        "started, one task, shut down",
+        1,
+        501,
+        || (),
+        |()| {
+            let supervisor = started();
+            all_completed(vec![submit(&supervisor.handle(), no_op(&"only".into()))]);
+            supervisor.shutdown().expect("this is no thread of the supervisor")
+        },
+    );
 }
 
 fn bursts(harness: &Harness) {
@@ -116,6 +139,7 @@ fn latencies(harness: &Harness) {
 fn round_trips(harness: &Harness, handle: &SupervisorHandle) {
     let name: Arc<str> = Arc::from("no-op");
     all_completed(vec![submit(handle, no_op(&name))]);
+    on_one_core(|| switches(harness));
     harness.bench(
         "round trip: submit to outcome",
         1,
@@ -137,6 +161,26 @@ fn round_trips(harness: &Harness, handle: &SupervisorHandle) {
             assert_eq!(thread.join().expect("it does not panic"), 7);
         },
     );
+}
+
+/// Those of all threads, from the submission to the outcome. To yield is one, too, as long as
+/// another thread wants the core.
+fn switches(harness: &Harness) {
+    let name = "switches of a round trip";
+    if !harness.wants(name) {
+        return;
+    }
+    let (supervisor, n) = (started(), harness.scaled(2000));
+    let handle = supervisor.handle();
+    let trip = || all_completed(vec![submit(&handle, no_op(&"no-op".into()))]);
+    trip();
+    let before = proc::switches();
+    (0..n).for_each(|_| trip());
+    let after = proc::switches();
+    let each = [0, 1].map(|at| float(after[at] - before[at]) / float(n));
+    let switches = format!("{:.1} + {:.1}", each[0], each[1]);
+    println!("{name}, one core: {switches}");
+    harness.tell(name, switches);
 }
 
 /// A task that is waited for outside the timer, so that it does not disturb the next run.
@@ -174,7 +218,7 @@ fn cancel_to_awake(harness: &Harness, handle: &SupervisorHandle) {
         woke - asked
     });
     let times = times.collect();
-    harness::report(name, 1, times);
+    harness.report(name, 1, times);
 }
 
 fn admission(harness: &Harness) {
@@ -240,7 +284,7 @@ impl Drop for Cancelled {
 fn fan_out(harness: &Harness) {
     const EVENTS: usize = 5;
     let n = harness.scaled(20_000);
-    for subscribers in [0, 1, 4, 8] {
+    let medians = [0, 1, 4, 8].map(|subscribers| {
         let seen = Arc::new(AtomicUsize::new(0));
         let mut builder = Supervisor::builder().max_concurrent(None).event_capacity(EVENTS * n + 1);
         for _ in 0..subscribers {
@@ -253,7 +297,7 @@ fn fan_out(harness: &Harness) {
         let handle = supervisor.handle();
         let name: Arc<str> = Arc::from("no-op");
         let mut runs = 0;
-        harness.bench(
+        let median = harness.bench(
             &format!("fan-out to {subscribers} subscribers, {n} tasks"),
             n,
             11,
@@ -267,6 +311,11 @@ fn fan_out(harness: &Harness) {
         );
         let report = supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
         assert_eq!(report.events_dropped, 0, "the lane is large enough");
+        median
+    });
+    if let [Some(without), .., Some(with)] = medians {
+        let ratio = with.as_secs_f64() / without.as_secs_f64();
+        harness.tell("fan-out to", format!("{ratio:.2} ×"));
     }
 }
 
@@ -298,7 +347,7 @@ fn subscribers(harness: &Harness) {
     }
     let name: Arc<str> = Arc::from("no-op");
     let mut times = vec![Vec::new(); kinds.len()];
-    for _ in 0..if harness.quick { 1 } else { 21 } {
+    for _ in 0..harness.runs(21) {
         for ((_, supervisor), times) in kinds.iter().zip(&mut times) {
             let handle = supervisor.handle();
             let specs: Vec<_> = (0..n).map(|_| no_op(&name).no_slot()).collect();
@@ -310,10 +359,8 @@ fn subscribers(harness: &Harness) {
         }
     }
     let mut base = None;
-    for ((kind, supervisor), mut times) in kinds.into_iter().zip(times) {
-        harness::report(&title(kind), n, times.clone());
-        times.sort_unstable();
-        let median = times[(times.len() - 1) / 2].as_secs_f64();
+    for ((kind, supervisor), times) in kinds.into_iter().zip(times) {
+        let median = harness.report(&title(kind), n, times).as_secs_f64();
         println!("  {:.2} times {NO_OP}", median / *base.get_or_insert(median));
         let report = supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
         assert_eq!(report.events_dropped, 0, "the lane is large enough");
@@ -323,7 +370,8 @@ fn subscribers(harness: &Harness) {
 fn snapshots(harness: &Harness) {
     for n in [32, 256, 1024, 100_000].map(|n| harness.scaled(n)) {
         let name = format!("snapshot of {n} tasks");
-        if !harness.wants(&name) {
+        let controller = format!("{name}, controller busy"); // where the system tells it
+        if !harness.wants(&controller) {
             continue;
         }
         let supervisor = started();
@@ -342,14 +390,14 @@ fn snapshots(harness: &Harness) {
         );
         let busy = (0..harness.scaled(51)).filter_map(|_| {
             work::settle();
-            let before = work::time_on_core("ctl-")?;
+            let before = proc::time_on_core("ctl-")?;
             drop(handle.snapshot().expect("it runs"));
             work::settle();
-            work::time_on_core("ctl-")?.checked_sub(before)
+            proc::time_on_core("ctl-")?.checked_sub(before)
         });
         let busy: Vec<_> = busy.collect();
         if !busy.is_empty() {
-            harness::report("  the controller is busy (Linux)", 1, busy);
+            harness.report(&controller, 1, busy);
         }
     }
 }
@@ -394,6 +442,29 @@ fn shutdowns(harness: &Harness) {
             (supervisor, tasks)
         },
     );
+
+    let n = harness.scaled(1_000_000);
+    let grace = Duration::from_millis(50);
+    harness.bench(
+        &format!("shutdown, {n} waiting, grace of 50 ms"),
+        1,
+        3,
+        || {
+            let supervisor = Supervisor::builder().grace(grace).start().expect("it starts");
+            let handle = supervisor.handle();
+            let spec = || later("later").no_slot();
+            (1..n).for_each(|_| drop(submit(&handle, spec())));
+            let last = submit(&handle, spec());
+            assert!(matches!(last.wait_decided(), Ok(Decision::Admitted)));
+            supervisor
+        },
+        |supervisor| {
+            let report =
+                supervisor.shutdown().expect("this is no thread of the supervisor").shutdown;
+            assert_eq!((report.stopped, report.values_leaked), (n, 0));
+            supervisor
+        },
+    );
 }
 
 /// A supervisor that has run one task gets `n` bodies that block for 100 ms each.
@@ -406,7 +477,7 @@ fn blocking(harness: &Harness) {
     }
     let mut threads = Vec::new();
     let mut times = Vec::new();
-    for _ in 0..if harness.quick { 1 } else { 7 } {
+    for _ in 0..harness.runs(7) {
         let supervisor = started();
         let handle = supervisor.handle();
         all_completed(vec![submit(&handle, no_op(&"first".into()))]);
@@ -419,6 +490,6 @@ fn blocking(harness: &Harness) {
         threads.push(blocked.threads());
     }
     threads.sort_unstable();
-    harness::report(&name, 1, times);
+    harness.report(&name, 1, times);
     println!("  threads that ran them: {threads:?}");
 }

@@ -9,31 +9,20 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::never;
 
 use crate::harness::{show, timed, Harness};
-use crate::work::{no_op, on_busy_cores, started, submit};
+use crate::work::{no_op, on_busy_cores, on_one_core, started, submit};
 
 const PAUSES: [(&str, Duration, usize); 5] = [
     ("none", Duration::ZERO, 4000),
-    ("20 us", Duration::from_micros(20), 4000),
-    ("100 us", Duration::from_micros(100), 4000),
+    ("20 µs", Duration::from_micros(20), 4000),
+    ("100 µs", Duration::from_micros(100), 4000),
     ("1 ms", Duration::from_millis(1), 2000),
     ("10 ms", Duration::from_millis(10), 1000),
 ];
 
 /// A thread computes on each core that this one may use.
 pub(crate) fn round_trips(harness: &Harness) {
-    cells(harness, "busy");
-    #[cfg(target_os = "linux")]
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            // What this thread starts is pinned like itself.
-            let mut one = rustix::thread::CpuSet::new();
-            one.set(0);
-            match rustix::thread::sched_setaffinity(None, &one) {
-                Ok(()) => cells(harness, "busy, on one core"),
-                Err(error) => println!("busy, on one core: {error}"),
-            }
-        });
-    });
+    cells(harness, "busy cores");
+    on_one_core(|| cells(harness, "busy core, pinned"));
 }
 
 fn cells(harness: &Harness, place: &str) {
@@ -45,6 +34,7 @@ fn cells(harness: &Harness, place: &str) {
     let handle = supervisor.handle();
     let chain = Chain::new();
     let name: Arc<str> = Arc::from("no-op");
+    let mut ratios = Vec::new();
     on_busy_cores(|| {
         for (pause_name, pause, n) in PAUSES {
             let (mut ours, mut chains) = (Vec::new(), Vec::new());
@@ -67,11 +57,14 @@ fn cells(harness: &Harness, place: &str) {
                 let at = (ours.len() - 1) * share / 100;
                 let ratio = ours[at].as_secs_f64() / chains[at].as_secs_f64();
                 let (ours, chain) = (show(ours[at], 1), show(chains[at], 1));
-                format!("{ours:>9} /{chain:>9} = {ratio:5.2}")
+                (ratio, format!("{ours:>9} /{chain:>9} = {ratio:5.2}"))
             };
-            println!("  pause {pause_name:8}{:>34}{:>34}", cell(50), cell(99));
+            let ((median, typical), (worst, rare)) = (cell(50), cell(99));
+            println!("  pause {pause_name:8}{typical:>34}{rare:>34}");
+            ratios.push(format!("{median:.1} ({worst:.1})"));
         }
     });
+    harness.tell(place, ratios.join(", "));
 }
 
 fn rest(pause: Duration) {

@@ -43,10 +43,13 @@ pub(crate) fn sleeper(handle: &SupervisorHandle, name: &str) -> TaskHandle {
     task
 }
 
-/// A task that has run and waits for its interval of an hour.
+/// A task that waits for an hour.
+pub(crate) fn later(name: &str) -> TaskSpec {
+    TaskSpec::new(name, |_| Ok(())).repeat_after(HOUR).initial_delay(HOUR)
+}
+
 pub(crate) fn waiting(handle: &SupervisorHandle, name: &str) -> TaskHandle {
-    let spec = TaskSpec::new(name, |_| Ok(())).repeat_after(HOUR).initial_delay(HOUR);
-    handle.add(spec).expect("the slot is free")
+    handle.add(later(name)).expect("the slot is free")
 }
 
 /// As [`waiting`], with a body that needs a drop.
@@ -105,23 +108,27 @@ pub(crate) fn on_busy_cores(work: impl FnOnce()) {
     });
 }
 
+/// On a thread that is pinned to one core, like all threads that it starts. Where that cannot be
+/// had, it says so and does nothing.
+pub(crate) fn on_one_core(work: impl FnOnce() + Send) {
+    #[cfg(target_os = "linux")]
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut one = rustix::thread::CpuSet::new();
+            one.set(0);
+            match rustix::thread::sched_setaffinity(None, &one) {
+                Ok(()) => work(),
+                Err(error) => println!("not pinned to one core: {error}"),
+            }
+        });
+    });
+    #[cfg(not(target_os = "linux"))]
+    drop(work);
+}
+
 /// Long enough for a body that has just announced itself to be asleep.
 pub(crate) fn settle() {
     let _ = never::<()>().recv_timeout(Duration::from_micros(200));
-}
-
-/// How long the threads whose names begin like this have run; `None` if the system does not say.
-pub(crate) fn time_on_core(name: &str) -> Option<Duration> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?.flatten().map(|it| it.path());
-    let is_named = |path: &std::path::Path| {
-        let found = std::fs::read_to_string(path.join("comm"));
-        found.is_ok_and(|found| found.starts_with(name))
-    };
-    let ran = threads.filter(|path| is_named(path)).filter_map(|path| {
-        let times = std::fs::read_to_string(path.join("schedstat")).ok()?;
-        times.split(' ').next()?.parse().ok()
-    });
-    Some(ran.map(Duration::from_nanos).sum())
 }
 
 /// Wants all spans and events of the crate `tracing`, and does nothing with them.

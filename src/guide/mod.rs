@@ -37,6 +37,7 @@
 //! | `process` | programs as tasks, with helpers, output and a sign that they are ready (`--features process`) |
 //! | `minisup` | a process supervisor with a configuration file, as a tool (`--features poll,process`) |
 //! | `watchdog`, `stuck` | a hang that is noticed; a body that ignores every request to return |
+//! | `sharded` | several supervisors by key, for more tasks than one controller can decide |
 //! | `timeline` | what ran when, drawn (`--features timeline`) |
 //! | `priority` | threads with a priority and processors of their own, shown by the name of their task (`--features poll`) |
 

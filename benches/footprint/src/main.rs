@@ -2,7 +2,12 @@
 //! `cargo run --release --manifest-path benches/footprint/Cargo.toml` (Linux). Each row is measured
 //! in a process of its own.
 
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
+#[path = "../../harness/budget.rs"]
+mod budget;
 mod counting;
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
+#[path = "../../harness/proc.rs"]
 mod proc;
 mod states;
 
@@ -18,11 +23,12 @@ fn main() {
     let args: Vec<_> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => all(),
+        ["budgets"] => budgets(),
         ["heap", state, n] => heap(state, n.parse().expect("a number")),
         ["burst", n] => burst(n.parse().expect("a number")),
         ["wakeups", state, n] => wakeups(state, n.parse().expect("a number")),
         ["resident", n] => resident(n.parse().expect("a number")),
-        _ => panic!("heap STATE N | burst N | wakeups STATE N | resident N"),
+        _ => panic!("budgets | heap STATE N | burst N | wakeups STATE N | resident N"),
     }
 }
 
@@ -56,6 +62,15 @@ fn all() {
     run(&["resident", "1000"]);
 }
 
+/// What the table of budgets needs.
+fn budgets() {
+    run(&["heap", "interval", "1000"]);
+    run(&["heap", "interval", "100000"]);
+    run(&["wakeups", "nothing", "0"]);
+    run(&["wakeups", "interval", "1000"]);
+    run(&["wakeups", "running, with a watchdog of 1 s", "1000"]);
+}
+
 fn run(args: &[&str]) {
     let program = std::env::current_exe().expect("it is known");
     let status = Command::new(program).args(args).status().expect("it starts");
@@ -70,13 +85,15 @@ fn heap(state: &str, n: usize) {
     let filled = Filled::new(&supervisor, state, n);
     let (live, made) = (counting::live(), counting::made());
     let per = |now: usize, then: usize| ratio(now.saturating_sub(then), n);
+    let bytes = per(live.bytes, before.bytes);
     println!(
-        "| {state} | {n} | {:.0} | {:.2} | {:.2} | {} |",
-        per(live.bytes, before.bytes),
+        "| {state} | {n} | {bytes:.0} | {:.2} | {:.2} | {} |",
         per(live.blocks, before.blocks),
         per(made.blocks, made_before.blocks),
         proc::threads()
     );
+    let name = format!("heap, {state}");
+    budget::tell(&name, format!("{bytes:.0} B ({n} tasks), {} threads in all", proc::threads()));
     drop(filled);
 }
 
@@ -99,13 +116,16 @@ fn wakeups(state: &str, n: usize) {
     let supervisor = started();
     let filled = (n > 0).then(|| Filled::new(&supervisor, state, n));
     std::thread::sleep(Duration::from_millis(500));
-    let (switches, cpu) = (proc::switches(), proc::cpu_ticks());
+    let switches = || proc::switches().iter().sum::<usize>();
+    let (before, cpu) = (switches(), proc::cpu_ticks());
     std::thread::sleep(WATCHED);
     // One of them is our own, from the sleep.
-    let woken = proc::switches().saturating_sub(switches).saturating_sub(1);
+    let woken = switches().saturating_sub(before).saturating_sub(1);
     let cpu = proc::cpu_ticks().saturating_sub(cpu) * 10;
     let seconds = usize::try_from(WATCHED.as_secs()).expect("it is short");
-    println!("| {state} | {:.1} | {cpu} ms | {} |", ratio(woken, seconds), proc::threads());
+    let rate = ratio(woken, seconds);
+    println!("| {state} | {rate:.1} | {cpu} ms | {} |", proc::threads());
+    budget::tell(&format!("wake-ups, {state}"), format!("{rate:.1}/s, {cpu} ms in {seconds} s"));
     drop(filled);
 }
 

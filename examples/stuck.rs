@@ -17,7 +17,7 @@ const fn ms(n: u64) -> Duration {
 
 fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder()
-        .max_abandoned(4) // four threads may be lost; after that `Release` acts as `Hold`
+        .max_abandoned(4) // once four attempts are stuck, `Release` acts as `Hold`
         .on_event(|event| println!("{event}"))
         .start()?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;

@@ -79,7 +79,7 @@
 //! # Features
 //! | feature | provides |
 //! |---|---|
-//! | `signals`, on by default | [`shutdown_on_signals`](SupervisorBuilder::shutdown_on_signals) and `drain_on_signals` for SIGINT and SIGTERM, `on_signal` for other signals (Unix; depends on `signal-hook`); on Windows, the first two for Ctrl-C (depends on `ctrlc`) |
+//! | `signals`, on by default | [`shutdown_on_signals`](SupervisorBuilder::shutdown_on_signals) and `drain_on_signals` for SIGINT and SIGTERM, `on_signal` for any signal (Unix; depends on `signal-hook`); on Windows, the first two for Ctrl-C (depends on `ctrlc`) |
 //! | `poll` | `ctx.wait_readable`, `ctx.wait_writable` and `ctx.accept`: waits that a cancel ends (Unix; depends on `rustix`); `name_threads_by_task`, so that `top -H` shows which task a thread runs (Linux); the time that systemd's `notify-reload` wants |
 //! | `process` | `TaskSpec::process` and `Program`: processes as tasks, stopped with their helpers (Unix; depends on `rustix`) |
 //! | `console` | `Console`: on a terminal, the tasks as a table that is drawn in place, below what the program prints; elsewhere, lines (on Unix depends on `rustix`) |

@@ -152,10 +152,13 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many attempts and cancel hooks may be stuck, that is, outlive their grace and still
-    /// run. While that many are stuck, [`AbandonPolicy::Release`](crate::AbandonPolicy::Release)
-    /// acts as `Hold`. While more are stuck, submissions are rejected as
-    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). Default: 16. See the example of
+    /// Sets up to how many stuck attempts and cancel hooks, which have outlived their grace and
+    /// still run, attempts are released. While that many are stuck,
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While more are
+    /// stuck, submissions are rejected as
+    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). The number of threads that hang is
+    /// not limited by this, because admitted tasks still start attempts, but by a
+    /// [class](Self::class_limit) under `Hold`. Default: 16. See the example of
     /// [`AbandonPolicy`](crate::AbandonPolicy).
     pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_abandoned = attempts.into();

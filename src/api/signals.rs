@@ -79,7 +79,11 @@ impl SupervisorBuilder {
     }
 
     /// Calls `callback` when the process gets this signal: for example to reload the configuration.
-    /// The signal can also be given as a number, such as `libc::SIGHUP`.
+    /// The signal can also be given as a number, such as `libc::SIGHUP`. Each signal can have one
+    /// callback. A second one is an error of [`start`](Self::start), and so is one for SIGINT or
+    /// SIGTERM beside [`shutdown_on_signals`](Self::shutdown_on_signals) or
+    /// [`drain_on_signals`](Self::drain_on_signals). Without these two settings, the callbacks of
+    /// SIGINT and SIGTERM decide what happens, as in the second example.
     ///
     /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
     /// it panicked or takes over 100 ms, and one that outlives the supervisor's
@@ -107,6 +111,25 @@ impl SupervisorBuilder {
     ///     })
     ///     .start()?;
     /// assert!(supervisor.handle().snapshot()?.stuck_hooks.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Here, the first Ctrl-C or SIGTERM begins a drain, and the second one stops at once. No signal
+    /// is ignored because it comes soon after another, no signal makes the grace zero, and the
+    /// cause of the shutdown is `Requested`, so the exit code is not 130:
+    /// ```
+    /// # use threadvisor::{prelude::*, Signal};
+    /// # if cfg!(not(all(unix, feature = "signals"))) { return Ok(()); }
+    /// let end = |supervisor: &SupervisorHandle| match supervisor.is_draining() {
+    ///     false => supervisor.request_drain(None),
+    ///     true => supervisor.request_shutdown(),
+    /// };
+    /// let builder = Supervisor::builder().on_signal(Signal::INT, end);
+    /// let supervisor = builder.on_signal(Signal::TERM, end).start()?;
+    /// # let own = std::process::id().to_string();
+    /// # assert!(std::process::Command::new("kill").args(["-TERM", &own]).status()?.success());
+    /// let report = supervisor.wait_shutdown()?; // once a signal has come
+    /// assert!(report.shutdown.drain.is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "SIGHUP")]

@@ -441,7 +441,8 @@ impl TaskContext {
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
     /// other threads to which the body has lent its context. When this attempt is told to return,
     /// the other task goes on, unless the body cancels it. A hook would not do: the wait ends by
-    /// itself, and the hook of a body that has returned does not run.
+    /// itself, and the hook of a body that has returned does not run. Every further wait of a told
+    /// body for a task ends at once, too; [`ended`](TaskHandle::ended) has a channel for it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -454,14 +455,16 @@ impl TaskContext {
     ///     tell.send(child.clone())?;
     ///     let outcome = ctx.wait_for(&child); // the child runs without a permit
     ///     if outcome.is_err() {
-    ///         child.cancel(); // who stops the parent stops both
+    ///         child.cancel(); // who stops the parent stops both, and the child ends first
+    ///         let _ = child.ended().recv_timeout(ctx.io_timeout(Duration::from_secs(2)));
     ///     }
     ///     Ok(outcome?.into_result()?)
     /// });
     /// let parent = supervisor.handle().add(parent)?;
     /// let child = told.recv()?;
     /// parent.cancel();
-    /// assert!(matches!(child.wait()?, Outcome::Cancelled { .. }));
+    /// parent.wait()?;
+    /// assert!(child.outcome().is_some_and(|child| child.is_cancelled()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

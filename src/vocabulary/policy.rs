@@ -143,7 +143,7 @@ pub enum AbandonPolicy {
     /// Both are given back, and the attempt counts as a failure. A task with a `TaskSpec::shared`
     /// body may then be retried beside the stuck thread. Any other task ends, and its slot passes
     /// on while the old body still runs. While `max_abandoned` attempts and hooks are stuck, this
-    /// policy acts as `Hold`.
+    /// policy acts as `Hold`; attempts still start then, and may hang as well.
     Release,
 }
 

@@ -105,8 +105,8 @@ pub(crate) fn show(time: Duration, units: usize) -> String {
     let nanos = time.as_secs_f64() * 1e9 / float(units);
     match nanos {
         _ if nanos < 1e4 => format!("{nanos:.0} ns"),
-        _ if nanos < 1e7 => format!("{:.1} µs", nanos / 1e3),
-        _ => format!("{:.1} ms", nanos / 1e6),
+        _ if nanos < 1e6 => format!("{:.1} µs", nanos / 1e3),
+        _ => format!("{:.2} ms", nanos / 1e6),
     }
 }
 

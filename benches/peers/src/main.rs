@@ -171,7 +171,7 @@ fn print(peers: &[Box<dyn Peer>], rows: &[Row], rounds: usize) {
             row.round_trip.cells(&ours.round_trip, MICRO, 1),
             row.cancel.cells(&ours.cancel, MICRO, 1),
             row.blocking.cells(&ours.blocking, 1000.0 * MICRO, 0),
-            row.threads
+            if row.threads == 0 { "–".to_owned() } else { row.threads.to_string() }
         );
     }
     println!();

@@ -7,7 +7,7 @@ use super::ending::End;
 use super::input::Submission;
 use super::roster::GroupAct;
 use super::step::Machine;
-use super::task::{State, Task, Wait};
+use super::task::{Links, Started, State, Task, Wait};
 use crate::vocabulary::backoff::BackoffState;
 use crate::vocabulary::id::{SlotKey, TaskId, TaskKey};
 use crate::vocabulary::policy::AdmissionPolicy;
@@ -154,7 +154,7 @@ impl Machine {
         Task {
             addr: submission.addr,
             slot: submission.slot,
-            expires_at: submission.expires_at(),
+            started: Started::Ahead { expires_at: submission.expires_at() },
             holds_body: submission.plan.needs_drop,
             plan: submission.plan,
             state: State::Intake,
@@ -168,13 +168,9 @@ impl Machine {
             is_member,
             class_index: None,
             backoff: BackoffState::default(),
-            failures: None,
-            watch: None,
-            has_started: false,
+            rare: None,
             anchor: Time::NEVER,
-            last_start: Time::ZERO,
-            before: None,
-            after: None,
+            links: Links::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::effect::{Effect, Notice};
 use super::ending::{judge, End, Ending, Next};
 use super::roster::GroupAct;
 use super::step::Machine;
-use super::task::{Health, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
+use super::task::{Health, Started, State, Stop, Wait, SHORT_RUN, SHORT_RUNS};
 use crate::vocabulary::answer::{Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::TaskKey;
@@ -51,7 +51,7 @@ impl Machine {
         if task.anchor.is_never() {
             task.anchor = at;
         }
-        (task.has_started, task.last_start) = (true, at);
+        task.started = Started::At(at);
         if heard {
             Self::publish(out, Notice::AttemptStarting { attempt: task.attempt_addr() });
         }
@@ -190,7 +190,7 @@ impl Machine {
         retry_after: Option<Duration>,
         out: &mut Vec<Effect>,
     ) {
-        let claimed_at = self.tasks[key].last_start;
+        let claimed_at = self.tasks[key].last_start();
         let mut has_recovered = false;
         let (stop, overdue_since) = match self.tasks[key].state {
             State::Running { health, .. } => {

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::effect::{Answer, Effect, Notice};
 use super::step::Machine;
-use super::task::{State, Wait};
+use super::task::{Started, State, Wait};
 use crate::vocabulary::id::{TaskAddr, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Interval};
 use crate::vocabulary::reason::CancelReason;
@@ -75,11 +75,11 @@ impl Machine {
         if task.paused || task.is_member() || !task.state.may_go_on() {
             return false;
         }
-        if !task.has_started {
+        if let Started::Ahead { expires_at } = &mut task.started {
             // Its expiry stands still. An initial delay does not count either.
             let initial = task.state == State::Waiting(Wait::InitialDelay);
             let since = if initial { task.since } else { now };
-            task.expires_at = Time::ZERO.after(since.until(task.expires_at));
+            *expires_at = Time::ZERO.after(since.until(*expires_at));
         }
         task.paused = true;
 
@@ -117,15 +117,15 @@ impl Machine {
         task.paused = false;
         task.begin_delays_anew();
         task.begin_patience_anew();
-        if !task.has_started {
-            task.expires_at = now.after(task.expires_at.since_start());
+        if let Started::Ahead { expires_at } = &mut task.started {
+            *expires_at = now.after(expires_at.since_start());
         }
 
         Self::publish(out, Notice::TaskResumed { task: task.addr });
         match task.state {
             State::Waiting(_) => {
                 let (wait, due) = match task.plan.interval {
-                    Interval::Rate(_) if task.has_started => {
+                    Interval::Rate(_) if task.has_started() => {
                         (Wait::Interval, task.next_run_at(now))
                     }
                     Interval::None | Interval::Delay(_) | Interval::Rate(_) => (Wait::Spacing, now),

@@ -1,6 +1,6 @@
 //! When the next attempt of a task is due.
 
-use super::task::Task;
+use super::task::{Started, Task};
 use crate::vocabulary::plan::Interval;
 use crate::vocabulary::time::Time;
 
@@ -29,10 +29,10 @@ impl Task {
 
     /// A point of the grid of `every`, for an attempt that ended at `at`.
     fn grid_from(&self, at: Time) -> Time {
-        match self.anchor {
-            _ if !self.has_started => at,
-            Time::NEVER => self.last_start,
-            anchor => anchor,
+        match (self.started, self.anchor) {
+            (Started::Ahead { .. }, _) => at,
+            (Started::At(last), Time::NEVER) => last,
+            (Started::At(_), anchor) => anchor,
         }
     }
 }

@@ -27,7 +27,7 @@ impl Line {
     pub(super) fn first(&self, tasks: &Tasks) -> Option<TaskKey> {
         let mut first = self.list.first;
         while let Some(key) = first.filter(|&key| tasks[key].state != State::Runnable) {
-            first = tasks[key].after;
+            first = tasks[key].links.after();
         }
         first
     }

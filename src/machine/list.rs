@@ -22,18 +22,19 @@ impl List {
     }
 
     pub(super) fn insert_before(&mut self, tasks: &mut Tasks, next: TaskKey, key: TaskKey) {
-        self.link(tasks, tasks[next].before, key, Some(next));
+        self.link(tasks, tasks[next].links.before(), key, Some(next));
     }
 
     /// Takes a task out from any position. The task must be in this queue.
     pub(super) fn remove(&mut self, tasks: &mut Tasks, key: TaskKey) {
-        let (before, after) = (tasks[key].before.take(), tasks[key].after.take());
+        let links = core::mem::take(&mut tasks[key].links);
+        let (before, after) = (links.before(), links.after());
         match before {
-            Some(before) => tasks[before].after = after,
+            Some(before) => tasks[before].links.set_after(after),
             None => self.first = after,
         }
         match after {
-            Some(after) => tasks[after].before = before,
+            Some(after) => tasks[after].links.set_before(before),
             None => self.last = before,
         }
         self.len -= 1;
@@ -47,16 +48,17 @@ impl List {
         key: TaskKey,
         after: Option<TaskKey>,
     ) {
-        tasks[key].before = before;
-        tasks[key].after = after;
+        let links = &mut tasks[key].links;
+        links.set_before(before);
+        links.set_after(after);
 
         match before {
-            Some(before) => tasks[before].after = Some(key),
+            Some(before) => tasks[before].links.set_after(Some(key)),
             None => self.first = Some(key),
         }
 
         match after {
-            Some(after) => tasks[after].before = Some(key),
+            Some(after) => tasks[after].links.set_before(Some(key)),
             None => self.last = Some(key),
         }
         self.len += 1;

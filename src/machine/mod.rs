@@ -80,6 +80,8 @@ pub(crate) use ending::{End, Ending, Finality};
 pub(crate) use input::{GroupSubmission, Input, Submission};
 pub(crate) use step::Machine;
 pub(crate) use task::{Health, State, Task};
+#[cfg(test)]
+pub(crate) use timer::BYTES as TIMER_BYTES;
 pub(crate) use view::View;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::ending::End;
 use super::input::GroupSubmission;
 use super::table::Table;
-use super::task::{State, Task, Wait};
+use super::task::{Started, State, Task, Wait};
 use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::{GroupAddr, GroupKey, TaskAddr, TaskKey};
 use crate::vocabulary::reason::StopReason;
@@ -192,7 +192,9 @@ impl Task {
         if let State::Waiting(Wait::InitialDelay | Wait::Phase)
         | State::Starting { sent_back: true, .. } = self.state
         {
-            self.expires_at = self.expires_at.after(self.since.until(now));
+            if let Started::Ahead { expires_at } = &mut self.started {
+                *expires_at = expires_at.after(self.since.until(now));
+            }
         }
     }
 }

@@ -194,8 +194,6 @@ pub(super) const SHORT_RUNS: u8 = 100;
 pub(super) const SHORT_RUN: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Debug)]
-// They are independent facts about one moment.
-#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Task {
     pub(crate) addr: TaskAddr,
     pub(crate) slot: Option<SlotKey>,
@@ -209,9 +207,6 @@ pub(crate) struct Task {
     pub(crate) since: Time,
     /// When the task became the owner of its slot, or was admitted without one.
     pub(crate) owner_since: Time,
-    /// When the submission expires, or while it is paused, how much time is left until then; has
-    /// no meaning after the first claim.
-    pub(super) expires_at: Time,
     /// No attempt is offered to a thread until a caller resumes the task.
     pub(super) paused: bool,
     /// The number of the latest attempt; 0 before the first.
@@ -227,20 +222,66 @@ pub(crate) struct Task {
     /// Which permit of its class it holds.
     pub(crate) class_index: Option<ClassIndex>,
     pub(super) backoff: BackoffState,
-    /// The watch over the attempt that runs, or what is left of an earlier one. Boxed, like what
-    /// follows, because few tasks need it, and each has this field.
-    pub(super) watch: Option<Box<Watch>>,
-    pub(super) failures: Option<Box<Failures>>,
-    /// Whether the first attempt was claimed, so that the submission can no longer expire.
-    pub(super) has_started: bool,
+    /// Boxed, because few tasks need it, and each has this field.
+    pub(super) rare: Option<Box<Rare>>,
+    pub(super) started: Started,
     /// The first start, from which the grid of `every` is counted; `NEVER` if the next start is to
     /// be that.
     pub(super) anchor: Time,
-    pub(super) last_start: Time,
     /// Neighbours in the one list a task may be in: its slot's queue, the line of its class, or the
     /// line for permits.
-    pub(super) before: Option<TaskKey>,
-    pub(super) after: Option<TaskKey>,
+    pub(super) links: Links,
+}
+
+/// Whether the first attempt was claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Started {
+    /// Not yet: the submission expires then, or while it is paused, when so much time has passed.
+    Ahead { expires_at: Time },
+    /// The latest attempt was claimed then.
+    At(Time),
+}
+
+/// What a task has only if its settings ask for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rare {
+    /// The watch over the attempt that runs, or what is left of an earlier one.
+    watch: Option<Watch>,
+    pub(super) failures: Failures,
+}
+
+/// The neighbours of a task in a list, in half the room that two options would take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links {
+    before: u32,
+    after: u32,
+}
+
+/// No task has this key.
+const NOBODY: u32 = u32::MAX;
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { before: NOBODY, after: NOBODY }
+    }
+}
+
+impl Links {
+    pub(super) fn before(self) -> Option<TaskKey> {
+        Some(TaskKey(self.before)).filter(|key| key.0 != NOBODY)
+    }
+
+    pub(super) fn after(self) -> Option<TaskKey> {
+        Some(TaskKey(self.after)).filter(|key| key.0 != NOBODY)
+    }
+
+    pub(super) fn set_before(&mut self, key: Option<TaskKey>) {
+        self.before = key.map_or(NOBODY, |key| key.0);
+    }
+
+    pub(super) fn set_after(&mut self, key: Option<TaskKey>) {
+        self.after = key.map_or(NOBODY, |key| key.0);
+    }
 }
 
 /// When a task has failed, as far as its limits need to know.
@@ -267,21 +308,31 @@ impl Task {
         self.paused && self.state.may_go_on()
     }
 
+    pub(super) const fn has_started(&self) -> bool {
+        matches!(self.started, Started::At(_))
+    }
+
     /// When the submission expires; `NEVER` if it no longer can, or not while it is paused.
     pub(super) const fn expiry(&self) -> Time {
-        if self.has_started || self.paused {
-            Time::NEVER
-        } else {
-            self.expires_at
+        match self.started {
+            Started::Ahead { expires_at } if !self.paused => expires_at,
+            Started::Ahead { .. } | Started::At(_) => Time::NEVER,
+        }
+    }
+
+    /// When the latest attempt was claimed, if one was.
+    pub(super) const fn last_start(&self) -> Time {
+        match self.started {
+            Started::At(last) => last,
+            Started::Ahead { .. } => Time::ZERO,
         }
     }
 
     /// The earliest time for the next start.
     pub(super) fn spacing_until(&self) -> Time {
-        if self.has_started {
-            self.last_start.after(MIN_SPACING)
-        } else {
-            Time::ZERO
+        match self.started {
+            Started::At(last) => last.after(MIN_SPACING),
+            Started::Ahead { .. } => Time::ZERO,
         }
     }
 
@@ -315,7 +366,7 @@ impl Task {
         if self.finality().failure {
             return Some(if runs_once { NoRetry::Policy } else { NoRetry::MaxRetries });
         }
-        let failures = self.failures.as_deref();
+        let failures = self.rare.as_ref().map(|rare| &rare.failures);
         // With as many failures as the limit allows, one more is final until the oldest drops out.
         let exhausted = plan.failure_limit.filter(|limit| {
             let latest = failures.map(|failures| &failures.latest);
@@ -340,8 +391,16 @@ impl Task {
         Health::Young { stable_at: from.after(self.plan.stable_after) }
     }
 
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.rare.as_ref()?.watch.as_ref()
+    }
+
+    pub(super) fn watch_mut(&mut self) -> Option<&mut Watch> {
+        self.rare.as_mut()?.watch.as_mut()
+    }
+
     pub(crate) fn next_look(&self) -> Time {
-        self.watch.as_ref().map_or(Time::NEVER, |watch| watch.next_look)
+        self.watch().map_or(Time::NEVER, |watch| watch.next_look)
     }
 
     /// When a running attempt needs attention next.
@@ -368,8 +427,8 @@ impl Task {
 
     /// The next failure counts as the first for `give_up_after`.
     pub(super) fn begin_patience_anew(&mut self) {
-        if let Some(failures) = &mut self.failures {
-            failures.first = None;
+        if let Some(rare) = &mut self.rare {
+            rare.failures.first = None;
         }
     }
 
@@ -384,7 +443,7 @@ impl Task {
             return;
         }
 
-        let failures = self.failures.get_or_insert_with(Box::default);
+        let failures = &mut self.rare.get_or_insert_with(Box::default).failures;
         if is_first || failures.first.is_none() {
             failures.first = Some(at);
         }
@@ -401,13 +460,14 @@ impl Task {
 
     /// Begins the watch over an attempt, with a sign of life.
     pub(super) fn watch_from(&mut self, sign: Time) {
-        self.watch = self.plan.watchdog.map(|watchdog| {
+        if let Some(watchdog) = self.plan.watchdog {
             let period = watchdog.max_silence / LOOKS;
             let next_look = sign.next_tick(Time::ZERO, period);
             // A look sooner than a period after the sign does not fill its share of the silence.
             let left = LOOKS + u32::from(next_look < sign.after(period));
-            Box::new(Watch { next_look, last_sign: sign, left })
-        });
+            let watch = Watch { next_look, last_sign: sign, left };
+            self.rare.get_or_insert_with(Box::default).watch = Some(watch);
+        }
     }
 
     /// Counts a success, which ends the streak and makes the delays start over.

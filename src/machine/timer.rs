@@ -3,6 +3,8 @@
 //! in which they were set.
 
 use alloc::vec::Vec;
+#[cfg(test)]
+use core::mem::size_of;
 use core::time::Duration;
 
 use crate::vocabulary::id::TaskKey;
@@ -14,8 +16,8 @@ const ABSENT: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 struct Timer {
     due: Time,
-    /// Orders equal deadlines.
-    sequence: u64,
+    /// Orders equal deadlines; wraps around.
+    sequence: u32,
     key: TaskKey,
 }
 
@@ -91,7 +93,7 @@ struct Heap {
     /// The position of each task's timer in the heap. It is not in the task's entry, so that a sift
     /// touches few cache lines.
     positions: Vec<u32>,
-    sequence: u64,
+    sequence: u32,
 }
 
 impl Heap {
@@ -115,7 +117,7 @@ impl Heap {
         }
 
         // A timer that is set again goes behind those that were already set for the same time.
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         let timer = Timer { due, sequence: self.sequence, key };
         if let Some(at) = self.position(key) {
             self.heap[at] = timer;
@@ -162,7 +164,7 @@ impl Heap {
         let timer = self.heap[at];
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            if self.heap[parent].order() < timer.order() {
+            if self.heap[parent].is_before(&timer) {
                 break;
             }
             self.place(at, self.heap[parent]);
@@ -177,8 +179,10 @@ impl Heap {
         let timer = self.heap[at];
         loop {
             let children = at * ARITY + 1..(at * ARITY + 1 + ARITY).min(self.heap.len());
-            let Some(child) = children.min_by_key(|&child| self.heap[child].order()) else { break };
-            if timer.order() < self.heap[child].order() {
+            let earlier =
+                |a: usize, b: usize| if self.heap[b].is_before(&self.heap[a]) { b } else { a };
+            let Some(child) = children.reduce(earlier) else { break };
+            if timer.is_before(&self.heap[child]) {
                 break;
             }
             self.place(at, self.heap[child]);
@@ -194,11 +198,17 @@ impl Heap {
 }
 
 impl Timer {
-    /// One number, because a sift compares it often.
-    const fn order(&self) -> u128 {
-        (self.due.as_nanos() as u128) << 64 | self.sequence as u128
+    /// Of two with the same deadline, the one that was set first, unless half of all numbers lie
+    /// between them.
+    fn is_before(&self, other: &Self) -> bool {
+        let first = self.sequence.wrapping_sub(other.sequence) > u32::MAX / 2;
+        self.due < other.due || (self.due == other.due && first)
     }
 }
+
+/// The timer of a task, and where that lies in the heap.
+#[cfg(test)]
+pub(crate) const BYTES: usize = size_of::<Timer>() + size_of::<u32>();
 
 #[cfg(test)]
 mod tests {

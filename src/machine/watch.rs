@@ -56,7 +56,8 @@ impl Machine {
 
         let (now, task) = (self.now, self.task_mut(key));
         let attempt = task.attempt_addr();
-        if let (Some(watch), Some(watchdog)) = (&mut task.watch, task.plan.watchdog) {
+        let watchdog = task.plan.watchdog;
+        if let (Some(watch), Some(watchdog)) = (task.watch_mut(), watchdog) {
             if watch.next_look <= now {
                 // Counted from now: looks that a suspended machine missed are not made up for. The
                 // nearest point of the grid is one period from the last, unless this look is late.
@@ -97,7 +98,7 @@ impl Machine {
         let (attempt, young) = (task.attempt_addr(), task.young(now));
         let cancels = task.plan.watchdog.is_some_and(|it| it.policy == WatchdogPolicy::Cancel);
         let was_silent = health == Health::Silent;
-        let Some(watch) = &mut task.watch else { return };
+        let Some(watch) = task.watch_mut() else { return };
 
         // A single look may fall just before a sign of life. Only looks that fill the whole allowed
         // span make the attempt silent.

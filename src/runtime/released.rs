@@ -19,7 +19,7 @@ pub(super) struct Released {
     /// What it was told, as the machine knows it: one that was about to return may not have heard.
     pub(super) told: CancelReason,
     pub(super) since: Time,
-    pub(super) stall: Option<Box<Stall>>,
+    pub(super) stall: Option<Stall>,
     /// The error that it returned, if it has returned one.
     pub(super) error: Option<TaskError>,
 }
@@ -45,7 +45,7 @@ impl ReleasedAttempts {
         since: Time,
     ) {
         let Some(cell) = belongings.cell.take() else { return };
-        let (task, stall) = (belongings.task_ref(), belongings.stall.take());
+        let (task, stall) = (belongings.task_ref(), belongings.stall().cloned());
         self.0.push(Released { attempt, task, cell, told, since, stall, error: None });
     }
 

@@ -7,7 +7,6 @@ use crate::output::counts::{OutcomeCounts, RejectionCount};
 use crate::output::group::EndedGroup;
 use crate::output::outcome::Outcome;
 use crate::output::report::{ExitFacts, FailedTask, RunReport, ShutdownReport, TroubledTask};
-use crate::task::envelope::OnRefusal;
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{Rejection, StopReason};
 
@@ -44,7 +43,7 @@ impl Tally {
     ) {
         self.outcomes.count(outcome);
         let task = || belongings.task_ref();
-        let is_lost = belongings.on_refusal == OnRefusal::Drop;
+        let is_lost = !belongings.record().gives_back();
         let ends_by_itself = belongings.plan.restart != RestartPolicy::Always;
 
         match outcome {

@@ -13,7 +13,7 @@ use crate::platform::threads::ThreadOptions;
 use crate::task::body::Body;
 use crate::task::cell::{Allowance, Cell, Load};
 use crate::task::class_names::ClassNames;
-use crate::task::envelope::{Entry, OnRefusal};
+use crate::task::envelope::Entry;
 use crate::task::fact::Returned;
 use crate::task::record::Record;
 use crate::task::settings::Settings;
@@ -29,9 +29,6 @@ use crate::vocabulary::reason::{CancelReason, Decision, FailureCause};
 #[derive(Clone)]
 pub(super) struct Belongings {
     record: Arc<Record>,
-    pub(super) on_refusal: OnRefusal,
-    /// Why its latest failure is its last.
-    no_retry: Option<NoRetry>,
     pub(super) plan: Arc<Plan>,
     /// The cell of the latest attempt.
     pub(super) cell: Option<Arc<Cell>>,
@@ -39,10 +36,18 @@ pub(super) struct Belongings {
     pub(super) error: Option<TaskError>,
     /// The latest failure, for the attempts that retry it.
     pub(super) last_failure: Option<TaskError>,
+    /// Boxed, because few tasks need it, and each has this field.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Default)]
+struct Rare {
     /// The options of its dedicated threads, if it asks for them.
-    pub(super) dedicated: Option<Box<ThreadOptions>>,
+    dedicated: Option<Box<ThreadOptions>>,
     /// What the kernel knew about the latest attempt, if that was examined.
-    pub(super) stall: Option<Box<Stall>>,
+    stall: Option<Stall>,
+    /// Why its latest failure is its last.
+    no_retry: Option<NoRetry>,
 }
 
 /// What there is of a task's body, as long as no worker has it.
@@ -63,18 +68,8 @@ impl BodyStore {
 }
 
 impl Belongings {
-    fn new(record: Arc<Record>, on_refusal: OnRefusal, plan: Arc<Plan>) -> Self {
-        Self {
-            record,
-            on_refusal,
-            no_retry: None,
-            plan,
-            cell: None,
-            error: None,
-            last_failure: None,
-            dedicated: None,
-            stall: None,
-        }
+    fn new(record: Arc<Record>, plan: Arc<Plan>) -> Self {
+        Self { record, plan, cell: None, error: None, last_failure: None, rare: None }
     }
 
     pub(super) fn record(&self) -> &Arc<Record> {
@@ -85,10 +80,24 @@ impl Belongings {
         self.record().task_ref()
     }
 
+    pub(super) fn dedicated(&self) -> Option<&ThreadOptions> {
+        self.rare.as_ref()?.dedicated.as_deref()
+    }
+
+    pub(super) fn stall(&self) -> Option<&Stall> {
+        self.rare.as_ref()?.stall.as_ref()
+    }
+
+    pub(super) fn set_stall(&mut self, stall: Option<Stall>) {
+        if stall.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_with(Box::default).stall = stall;
+        }
+    }
+
     /// Passes the decision on. A refused spec goes back with it, if the caller waits for that.
     pub(super) fn decide(&mut self, kept: &mut BodyStore, decision: Decision) {
         let refused = matches!(decision, Decision::Rejected(_));
-        let gives_back = refused && self.on_refusal == OnRefusal::GiveBack;
+        let gives_back = refused && self.record.gives_back();
         let spec = match std::mem::replace(kept, BodyStore::Body(None)) {
             BodyStore::Spec(spec) => Some(spec),
             BodyStore::Body(body) => {
@@ -98,7 +107,9 @@ impl Belongings {
         };
         let back = match spec {
             Some(mut spec) if !gives_back => {
-                self.dedicated = spec.take_dedicated();
+                if let Some(dedicated) = spec.take_dedicated() {
+                    self.rare.get_or_insert_with(Box::default).dedicated = Some(dedicated);
+                }
                 *kept = BodyStore::Body(spec.into_body());
                 None
             }
@@ -129,7 +140,7 @@ impl Belongings {
         };
         let cell = Arc::new(Cell::offer(Arc::clone(self.record()), attempt, load));
         self.cell = Some(Arc::clone(&cell));
-        self.stall = None;
+        self.set_stall(None);
         cell
     }
 
@@ -148,12 +159,14 @@ impl Belongings {
     pub(super) fn note_failure(&mut self, cause: FailureCause, last: Option<NoRetry>) {
         let returned = self.error.clone().filter(|_| cause != FailureCause::Abandoned);
         self.last_failure = Some(error_or_text(returned, cause));
-        self.no_retry = last;
+        if last.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_with(Box::default).no_retry = last;
+        }
     }
 
     /// Why the failure that has ended the task was not retried, after a streak of this length.
     pub(super) fn not_retried(&self, streak: u32) -> Option<NotRetried> {
-        let why = self.no_retry?;
+        let why = self.rare.as_ref()?.no_retry?;
         let in_window = self.plan.failure_limit.filter(|_| why == NoRetry::FailureLimit);
         let failures = in_window.map_or(streak, |limit| limit.failures.saturating_add(1));
         Some(NotRetried { why, failures })
@@ -181,7 +194,7 @@ impl Belongings {
         let record = Arc::clone(&self.record);
         let cell = Arc::new(Cell::closing(record, attempt, kept.take_body()?, reason));
         self.cell = Some(Arc::clone(&cell));
-        self.stall = None;
+        self.set_stall(None);
         Some(cell)
     }
 }
@@ -212,7 +225,7 @@ impl Values {
 
     /// Takes a submission in, and gives it a key.
     pub(super) fn insert(&mut self, entry: Entry) -> (TaskAddr, Arc<Plan>) {
-        let Entry { spec, promise, on_refusal } = entry;
+        let Entry { spec, promise } = entry;
         let record = promise.take_over();
         let plan = self.plans.of(&spec, &record.door.classes);
         let key = self.free.pop().unwrap_or_else(|| {
@@ -221,7 +234,7 @@ impl Values {
         });
         let task = TaskAddr { key: TaskKey(key), id: record.id };
         record.set_key(task.key);
-        self.belongings.insert(key, Belongings::new(record, on_refusal, Arc::clone(&plan)));
+        self.belongings.insert(key, Belongings::new(record, Arc::clone(&plan)));
         self.bodies.insert(key, BodyStore::Spec(spec));
         (task, plan)
     }
@@ -264,6 +277,19 @@ impl Values {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Belongings> {
         self.belongings.iter()
+    }
+
+    /// Notes what the kernel knew about an attempt or a closing, if that is its task's latest.
+    pub(super) fn note_stall(
+        &mut self,
+        attempt: AttemptAddr,
+        closing: bool,
+        stall: &Stall,
+    ) -> Option<&Arc<Record>> {
+        let belongings = self.get_mut(attempt.task.key)?;
+        belongings.cell.as_ref().filter(|it| it.attempt == attempt && it.closing == closing)?;
+        belongings.set_stall(Some(stall.clone()));
+        Some(&belongings.record)
     }
 
     /// The cell of an attempt, if that is its task's latest.
@@ -330,5 +356,33 @@ impl Names {
 
     pub(super) fn key(&self, name: &str) -> Option<u32> {
         self.keys.get(name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+    use crate::machine::{Task, TIMER_BYTES};
+
+    /// What the guide says of the bytes of a waiting task.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn the_bytes_of_a_waiting_task_are_what_the_page_says() {
+        let page = include_str!("../guide/performance.md");
+        let counts = 2 * size_of::<usize>();
+        let parts = [
+            ("state", size_of::<Option<Task>>()),
+            ("record", size_of::<Record>() + counts),
+            ("belongings", size_of::<Option<Belongings>>()),
+            ("body", size_of::<Option<BodyStore>>()),
+            ("timer", TIMER_BYTES),
+        ];
+        for (part, bytes) in parts {
+            assert!(page.contains(&format!("| {part} | {bytes} |")), "{part}: {bytes}");
+        }
+        let all: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+        assert!(page.contains(&format!("| in all | {all} |")), "in all: {all}");
     }
 }

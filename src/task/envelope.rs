@@ -37,7 +37,6 @@ pub(crate) type Serve = fn(&mut dyn Any, Envelope);
 pub(crate) struct Entry {
     pub(crate) spec: TaskSpec,
     pub(crate) promise: Promise,
-    pub(crate) on_refusal: OnRefusal,
 }
 
 /// What happens to the spec of a submission that is refused.
@@ -62,18 +61,19 @@ impl Entry {
     ) -> Self {
         let (door, id) = (Arc::clone(door), TaskId::new(id));
         let record = Record::new(door, id, spec.shared_name(), spec.shared_slot());
+        let record = record.given_back(on_refusal == OnRefusal::GiveBack);
         let record = match group {
             Some(group) => record.in_group(group),
             None => record,
         };
-        Self { spec, promise: Promise::new(Arc::new(record)), on_refusal }
+        Self { spec, promise: Promise::new(Arc::new(record)) }
     }
 
     /// Refuses the submission, because the door was closed.
     fn refuse(self) {
-        let Self { spec, promise, on_refusal } = self;
+        let Self { spec, promise } = self;
         let why = Rejection::ShuttingDown;
-        let back = (on_refusal == OnRefusal::GiveBack).then_some(spec);
+        let back = promise.record().gives_back().then_some(spec);
         promise.record().decide(Decision::Rejected(why), back);
         promise.record().end(Outcome::Rejected(why));
     }
@@ -91,7 +91,7 @@ impl Envelope {
 
     /// The number of submissions whose specs nobody gets back if they are refused.
     pub(crate) fn lost(&self) -> usize {
-        self.entries().filter(|entry| entry.on_refusal == OnRefusal::Drop).count()
+        self.entries().filter(|entry| !entry.promise.record().gives_back()).count()
     }
 
     pub(crate) fn names(&self) -> Vec<Arc<str>> {

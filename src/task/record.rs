@@ -32,6 +32,8 @@ pub(crate) struct Record {
     cancel_asked: AtomicBool,
     /// A manual clock does not wait for it.
     ignored: AtomicBool,
+    /// Whether the caller waits for the decision, and gets a refused spec back with it.
+    gives_back: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -51,24 +53,31 @@ struct Membership {
 
 #[derive(Default)]
 struct State {
+    outcome: Option<Outcome>,
+    /// Boxed, because many records are kept and few need it.
+    rare: Option<Box<Rare>>,
     decision: Option<Decided>,
+    /// How many were ahead of it, if it was queued.
+    ahead: u32,
     /// Whether somebody sleeps until there is a decision.
     decision_awaited: bool,
-    outcome: Option<Outcome>,
     /// Whether a thread has taken up the first attempt.
     started: bool,
-    /// Boxed, because few are refused.
-    refused: Option<Box<Refused>>,
-    /// In a box, because many records are kept and few are asked for it.
-    ended: Option<Box<Waiters>>,
 }
 
 /// A decision in less room.
 #[derive(Clone, Copy)]
 enum Decided {
     Admitted,
-    Queued { ahead: u32 },
+    Queued,
     Rejected,
+}
+
+#[derive(Default)]
+struct Rare {
+    refused: Option<Refused>,
+    waiters: Waiters,
+    calls: EndCalls,
 }
 
 struct Refused {
@@ -84,7 +93,12 @@ struct Waiters {
     waiting: Waiting,
     /// Those that wait only for the first attempt.
     waiting_for_start: Waiting,
-    calls: EndCalls,
+}
+
+impl State {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(Box::default)
+    }
 }
 
 const NO_KEY: u32 = u32::MAX;
@@ -99,9 +113,20 @@ impl Record {
             key: AtomicU32::new(NO_KEY),
             cancel_asked: AtomicBool::new(false),
             ignored: AtomicBool::new(false),
+            gives_back: false,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
+    }
+
+    /// The record of a submission whose spec is given back if it is refused, or not.
+    pub(super) fn given_back(mut self, gives_back: bool) -> Self {
+        self.gives_back = gives_back;
+        self
+    }
+
+    pub(crate) const fn gives_back(&self) -> bool {
+        self.gives_back
     }
 
     /// The record of a member of that group.
@@ -156,10 +181,11 @@ impl Record {
             state.decision = Some(match decision {
                 Decision::Admitted => Decided::Admitted,
                 Decision::Queued { ahead } => {
-                    Decided::Queued { ahead: u32::try_from(ahead).unwrap_or(u32::MAX) }
+                    state.ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+                    Decided::Queued
                 }
                 Decision::Rejected(why) => {
-                    state.refused = Some(Box::new(Refused { why, spec: refused }));
+                    state.rare().refused = Some(Refused { why, spec: refused });
                     Decided::Rejected
                 }
             });
@@ -176,21 +202,19 @@ impl Record {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
             state.outcome = Some(outcome);
-            let mut ended = state.ended.take();
-            let calls = ended.as_mut().map(|it| std::mem::take(&mut it.calls));
-            let calls = calls.and_then(|mut calls| calls.fall_due().then_some(calls));
-            let due = calls.is_some();
-            state.ended = calls.map(|calls| Box::new(Waiters { calls, ..Waiters::default() }));
+            let rare = state.rare.as_mut();
+            let rare = rare.map(|it| (std::mem::take(&mut it.waiters), it.calls.fall_due()));
+            let (waiters, due) = rare.unzip();
             // Nobody who wakes up is to wait for this lock. A cell has a lock of its own, under
             // which this one is taken.
             drop(state);
             self.changed.notify_all();
-            if let Some(mut ended) = ended {
-                ended.channel.disconnect();
-                ended.waiting.wake_all();
-                ended.waiting_for_start.wake_all();
+            if let Some(mut waiters) = waiters {
+                waiters.channel.disconnect();
+                waiters.waiting.wake_all();
+                waiters.waiting_for_start.wake_all();
             }
-            if due {
+            if due == Some(true) {
                 self.see_to_end_calls();
             }
         }
@@ -201,7 +225,7 @@ impl Record {
         self.door.want_last_resort();
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
-        let calls = &mut state.ended.get_or_insert_with(Box::default).calls;
+        let calls = &mut state.rare().calls;
         calls.push(call);
         let due = over && calls.fall_due();
         drop(state);
@@ -217,7 +241,7 @@ impl Record {
 
     /// Runs the callbacks of `on_end` on this thread, also those that come meanwhile.
     pub(crate) fn run_end_calls(&self, mut tell_panic: impl FnMut(String)) {
-        let next = || self.state.lock().ended.as_mut()?.calls.next()?.take();
+        let next = || self.state.lock().rare.as_mut()?.calls.next()?.take();
         let Some(outcome) = self.outcome() else { return };
         while let Some(call) = next() {
             unwind::catch(|| call(&outcome)).unwrap_or_else(&mut tell_panic);
@@ -228,8 +252,8 @@ impl Record {
     pub(crate) fn note_started(&self) {
         let mut state = self.state.lock();
         state.started = true;
-        let waiters = state.ended.as_mut();
-        let waiting = waiters.map(|waiters| std::mem::take(&mut waiters.waiting_for_start));
+        let rare = state.rare.as_mut();
+        let waiting = rare.map(|rare| std::mem::take(&mut rare.waiters.waiting_for_start));
         // A cell has a lock of its own, under which this one is taken.
         drop(state);
         if let Some(waiting) = waiting {
@@ -245,7 +269,7 @@ impl Record {
 
     /// Waits until that is known, or the token of the cell is cancelled.
     pub(crate) fn wait_started(&self, cell: &Arc<Cell>) -> Result<(), Cancelled> {
-        self.state.lock().ended.get_or_insert_with(Box::default).waiting_for_start.add(cell);
+        self.state.lock().rare().waiters.waiting_for_start.add(cell);
         cell.wait_until(Time::NEVER, || self.started().is_some())
     }
 
@@ -261,13 +285,13 @@ impl Record {
         }
         Some(match state.decision? {
             Decided::Admitted => Decision::Admitted,
-            Decided::Queued { ahead } => Decision::Queued { ahead: ahead as usize },
-            Decided::Rejected => Decision::Rejected(state.refused.as_ref()?.why),
+            Decided::Queued => Decision::Queued { ahead: state.ahead as usize },
+            Decided::Rejected => Decision::Rejected(state.rare.as_ref()?.refused.as_ref()?.why),
         })
     }
 
     pub(crate) fn take_refused(&self) -> Option<TaskSpec> {
-        self.state.lock().refused.as_mut()?.spec.take()
+        self.state.lock().rare.as_mut()?.refused.as_mut()?.spec.take()
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
@@ -299,7 +323,7 @@ impl Record {
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
-        state.ended.get_or_insert_with(Box::default).channel.receiver(over)
+        state.rare().waiters.channel.receiver(over)
     }
 
     /// Body: waits for the outcome, at most for `span`, or until the token of its cell is
@@ -309,7 +333,7 @@ impl Record {
         cell: &Arc<Cell>,
         span: Duration,
     ) -> Result<Option<Outcome>, Cancelled> {
-        self.state.lock().ended.get_or_insert_with(Box::default).waiting.add(cell);
+        self.state.lock().rare().waiters.waiting.add(cell);
         let due = cell.clock().now().after(span);
         cell.wait_until(due, || self.state.lock().outcome.is_some())?;
         Ok(self.outcome())
@@ -372,6 +396,6 @@ mod tests {
     #[allow(unused_qualifications)]
     fn a_task_without_a_group_has_no_room_for_one() {
         assert_eq!(std::mem::size_of::<Place>(), std::mem::size_of::<Option<Arc<str>>>());
-        assert!(std::mem::size_of::<Record>() <= 144, "{}", std::mem::size_of::<Record>());
+        assert!(std::mem::size_of::<Record>() <= 120, "{}", std::mem::size_of::<Record>());
     }
 }

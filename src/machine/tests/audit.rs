@@ -197,20 +197,23 @@ fn audit_task(machine: &Machine, task: &Task) {
     };
     assert!(right, "the timer of {task:?} is set to {due:?}");
     assert!(task.state != State::Queued || task.attempt == 0, "an owner went back to the queue");
-    assert!(!task.has_started || task.attempt > 0, "{task:?} started without an attempt");
-    assert!(task.since <= machine.now && task.last_start <= machine.now);
+    assert!(!task.has_started() || task.attempt > 0, "{task:?} started without an attempt");
+    assert!(task.since <= machine.now && task.last_start() <= machine.now);
     let window = task.plan.failure_limit.map_or(0, |limit| limit.failures as usize);
-    assert!(
-        task.failures.as_ref().map_or(0, |it| it.latest.len()) <= window,
-        "the window of failures outgrew its limit"
-    );
+    assert!(task.n_failures() <= window, "the window of failures outgrew its limit");
     if let State::Abandoned { stop: Some(_), over, .. } = task.state {
         assert!(over, "a stopped and abandoned task has no outcome");
     }
 }
 
+impl Task {
+    fn n_failures(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.failures.latest.len())
+    }
+}
+
 fn audit_watch(machine: &Machine, task: &Task, health: Health) {
-    let (watch, watchdog) = (task.watch.as_ref(), task.plan.watchdog);
+    let (watch, watchdog) = (task.watch(), task.plan.watchdog);
     assert_eq!(watch.is_some(), watchdog.is_some(), "{task:?} is watched, or is not");
     let (Some(watch), Some(watchdog)) = (watch, watchdog) else { return };
     let span = watchdog.max_silence / LOOKS;
@@ -254,9 +257,9 @@ pub(super) fn members(machine: &Machine, list: List) -> Vec<TaskKey> {
     while let Some(key) = next {
         assert!(seen.insert(key), "a list is a ring");
         let task = machine.tasks.get(key).expect("a list holds tasks");
-        assert_eq!(task.before, before, "a list is broken at {task:?}");
+        assert_eq!(task.links.before(), before, "a list is broken at {task:?}");
         members.push(key);
-        (before, next) = (Some(key), task.after);
+        (before, next) = (Some(key), task.links.after());
     }
     assert_eq!(members.len(), list.len as usize, "a list is miscounted");
     members

@@ -151,13 +151,13 @@ impl Controller {
 
 /// The attempt of a task, or the drop of its body, if that outlived its grace.
 pub(super) fn abandoned(task: &Task, belongings: &Belongings) -> Option<AbandonedAttempt> {
-    let (cell, stall) = (belongings.cell.as_ref()?, &belongings.stall);
+    let (cell, stall) = (belongings.cell.as_ref()?, belongings.stall());
     let told = match task.state {
         State::Abandoned { told, .. } => told,
         State::Closing(closing) if closing.stuck => cell.reason()?,
         _ => return None,
     };
-    Some(entry(belongings.task_ref(), cell, told, task.since, stall.clone()))
+    Some(entry(belongings.task_ref(), cell, told, task.since, stall.cloned()))
 }
 
 fn entry(
@@ -165,7 +165,7 @@ fn entry(
     cell: &Cell,
     told: CancelReason,
     since: Time,
-    stall: Option<Box<Stall>>,
+    stall: Option<Stall>,
 ) -> AbandonedAttempt {
     let thread = cell.thread();
     AbandonedAttempt {
@@ -176,7 +176,7 @@ fn entry(
         tid: thread.as_ref().and_then(|thread| thread.tid),
         thread: thread.map(|thread| thread.name),
         mark: cell.pulse.last_mark(),
-        stall: stall.map(|stall| *stall),
+        stall,
         released: false,
         hook: false,
         closing: cell.closing,

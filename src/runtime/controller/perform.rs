@@ -135,7 +135,7 @@ impl Controller {
         let is_member = belongings.record().group().is_some();
         let reports_claim = watched || plan.watchdog.is_some() || plan.has_deadline() || is_member;
         let attempt = Attempt { cell, finality, reports_claim, no_thread: None };
-        match belongings.dedicated.clone() {
+        match belongings.dedicated().cloned().map(Box::new) {
             Some(options) => {
                 let offered_at = self.real;
                 self.pool.push_dedicated(Dedicated { attempt, options, offered_at });
@@ -148,7 +148,7 @@ impl Controller {
         let Some((belongings, kept)) = self.values.with_body(attempt.task.key) else { return };
         let Some(answer) = belongings.revoke(kept) else { return };
         // Of an attempt with a thread of its own, nothing lies in the queue.
-        if answer == RevokeAnswer::Revoked && belongings.dedicated.is_none() {
+        if answer == RevokeAnswer::Revoked && belongings.dedicated().is_none() {
             self.pool.note_revoked();
         }
         self.feedback.push_back(Input::RevokeAnswered { attempt, answer });

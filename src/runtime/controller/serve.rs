@@ -10,7 +10,7 @@ use crate::platform::stall::Stall;
 use crate::runtime::groups::too_large;
 use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
-use crate::task::envelope::{Entry, Envelope, OnRefusal};
+use crate::task::envelope::{Entry, Envelope};
 use crate::task::fact::{Fact, HookOwner, Returned};
 use crate::task::group::GroupEntry;
 use crate::task::request::Request;
@@ -116,18 +116,18 @@ impl Controller {
     /// A thread was examined: the result belongs to the attempt that it runs.
     fn note_examined(&mut self, attempt: AttemptAddr, closing: bool, stall: Option<Stall>) {
         self.examiner.note_examined();
-        let released = self.released.find_mut(attempt, closing);
-        let released = released.map(|it| (&it.cell, &mut it.stall));
-        let known = released.or_else(|| {
-            let belongings = self.values.get_mut(attempt.task.key)?;
-            let cell = belongings.cell.as_ref()?;
-            let latest = cell.attempt == attempt && cell.closing == closing;
-            latest.then_some((cell, &mut belongings.stall))
-        });
-        if let (Some(stall), Some((cell, place))) = (stall, known) {
-            *place = Some(Box::new(stall.clone()));
-            let kind = EventKind::StallReport { attempt: attempt.number, stall };
-            self.publisher.publish(self.now, About::Task(&cell.record), kind);
+        if let Some(stall) = stall {
+            let released = self.released.find_mut(attempt, closing);
+            let record = if let Some(released) = released {
+                released.stall = Some(stall.clone());
+                Some(&released.cell.record)
+            } else {
+                self.values.note_stall(attempt, closing, &stall)
+            };
+            if let Some(record) = record {
+                let kind = EventKind::StallReport { attempt: attempt.number, stall };
+                self.publisher.publish(self.now, About::Task(record), kind);
+            }
         }
         self.close_lanes();
         self.feed_pending();
@@ -175,7 +175,7 @@ impl Controller {
     fn submission(&mut self, entry: Entry, policy: AdmissionPolicy, at: Time) -> Submission {
         let record = entry.promise.record();
         let cancelled = record.cancel_asked();
-        let gives_back = entry.on_refusal == OnRefusal::GiveBack;
+        let gives_back = record.gives_back();
         let slot = record.slot().map(|name| SlotKey(self.values.slots.intern(name)));
         let required = entry.spec.is_required();
         let (task, plan) = self.values.insert(entry);

@@ -1,5 +1,6 @@
 //! The life of a pooled thread, which takes work from the shared queue and runs user code.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use crate::platform::{stall, unwind, user_value};
 use crate::task::cell::Thread;
 use crate::task::current;
 use crate::task::fact::{Fact, Role};
+
+/// The number of attempts for which an idle pool keeps room.
+const KEPT: usize = 64;
 
 /// The work that a worker found.
 enum Found {
@@ -106,6 +110,10 @@ impl Shared {
             }
             if state.closed {
                 return None;
+            }
+            // Room for a flood is not kept.
+            if state.queue.capacity() > KEPT {
+                state.queue = VecDeque::new();
             }
             state.idle.push(Arc::clone(seat));
             if seat.wait(&mut state) == Call::Leave {

@@ -264,5 +264,5 @@ fn a_thousand_watched_attempts_cost_four_wake_ups_a_second() {
 /// A task pays nothing for what only others use: a group, a watch, limits of failures.
 #[test]
 fn a_task_stays_small() {
-    assert!(size_of::<Task>() <= 192, "{} bytes", size_of::<Task>());
+    assert!(size_of::<Task>() <= 168, "{} bytes", size_of::<Task>());
 }

@@ -229,6 +229,11 @@ impl<'a, 'b> Line<'a, 'b> {
 
     /// A value that never needs quotes.
     fn plain(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
+        self.write(key, &value)
+    }
+
+    // Not generic, so that a program contains it once, like `quote`.
+    fn write(&mut self, key: &str, value: &dyn fmt::Display) -> &mut Self {
         if self.result.is_ok() {
             self.result = write!(self.f, " {key}={value}");
         }
@@ -249,12 +254,17 @@ impl<'a, 'b> Line<'a, 'b> {
 
     /// A value that gets quotes if it contains anything except letters, digits and a few signs.
     fn text(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
+        self.quote(key, &value)
+    }
+
+    fn quote(&mut self, key: &str, value: &dyn fmt::Display) -> &mut Self {
         let text = value.to_string();
-        let plain = |c: char| c.is_alphanumeric() || "-_./:@#+".contains(c);
+        let sign = |c| matches!(c, '-' | '_' | '.' | '/' | ':' | '@' | '#' | '+');
+        let plain = |c: char| c.is_alphanumeric() || sign(c);
         if !text.is_empty() && text.chars().all(plain) {
-            self.plain(key, text)
+            self.write(key, &text)
         } else {
-            self.plain(key, format_args!("{text:?}"))
+            self.write(key, &format_args!("{text:?}"))
         }
     }
 

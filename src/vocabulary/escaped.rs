@@ -19,7 +19,9 @@ impl Write for Writer<'_, '_> {
         for part in text.split_inclusive(has_effects) {
             let plain = part.trim_end_matches(has_effects);
             self.0.write_str(plain)?;
-            write!(self.0, "{}", part[plain.len()..].escape_default())?;
+            for odd in part[plain.len()..].chars() {
+                write!(self.0, "{}", odd.escape_default())?;
+            }
         }
         Ok(())
     }

@@ -125,7 +125,11 @@ impl Shared {
 
     /// Drops a value that holds user values, and reports their panics.
     pub(super) fn drop_value<T>(&self, value: T) {
-        for message in user_value::panics_of(|| drop(value)) {
+        self.tell_of(user_value::panics_of(|| drop(value)));
+    }
+
+    fn tell_of(&self, panics: Vec<String>) {
+        for message in panics {
             self.door.post(Fact::DropPanicked { message });
         }
     }

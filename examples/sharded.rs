@@ -1,5 +1,5 @@
-//! Several supervisors that share the work by key: the way past the one controller of a supervisor
-//! on a machine with more cores than it can keep busy.
+//! Several supervisors that share the work by key: the way past the one controller of a supervisor,
+//! on a machine with more cores than one controller can keep busy.
 //!
 //! `cargo run --example sharded` ends after about 2 s; with `--release` its rates mean something.
 //! The hash of a key picks the supervisor, so that tasks with the same key have the same slot, run
@@ -11,7 +11,7 @@
 //!
 //! On two idle cores you will see that several supervisors do less than one (0.8 to 0.9 times):
 //! threads that submit and run tasks have the cores busy already. The page about performance has a
-//! model that says from how many cores on two do more: 7 with bodies that compute for 1 µs, 17 with
+//! model that says from how many cores on two do more: 5 with bodies that compute for 1 µs, 15 with
 //! 10 µs, more than 64 with 100 µs.
 
 use std::collections::hash_map::RandomState;

@@ -73,6 +73,21 @@ impl Model {
     }
 }
 
+/// That it says what can be told without it.
+pub(super) fn check() {
+    let (none, us) = (Duration::ZERO, Duration::from_micros(1));
+    let free = Costs { message: none, call: none, caller: none, other: none };
+    let bodies = Model { costs: free, cores: 4, supervisors: 1, body: us };
+    assert_eq!(bodies.at_once(400), us / 4, "the cores are the limit");
+
+    let slow = Model { costs: Costs { message: us, ..free }, cores: 64, ..bodies };
+    for (supervisors, expected) in [(1, 2 * us), (2, us)] {
+        let said = Model { supervisors, ..slow }.at_once(20_000).as_secs_f64();
+        let off = (said / expected.as_secs_f64() - 1.0).abs();
+        assert!(off < 0.05, "the controllers are the limit: off by {off}");
+    }
+}
+
 /// Without memory: the gaps are distributed exponentially.
 fn arrivals(rate: f64, n: usize) -> Vec<Duration> {
     let mean = Duration::from_secs_f64(1.0 / rate);
@@ -109,8 +124,28 @@ struct Controller {
     reports: usize,
     /// Until when, and how many bodies may begin then.
     turn: Option<(Duration, usize)>,
+    awake: Awake,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Awake {
     /// It has looked and found nothing.
-    sleeps: bool,
+    #[default]
+    No,
+    /// Since it was called, it waits for a core.
+    Called,
+    Yes,
+}
+
+impl Controller {
+    /// Whether it has to be called.
+    fn call(&mut self) -> bool {
+        let sleeps = self.awake == Awake::No;
+        if sleeps {
+            self.awake = Awake::Called;
+        }
+        sleeps
+    }
 }
 
 struct Run {
@@ -127,12 +162,11 @@ struct Run {
 
 impl Run {
     fn new(model: Model, arrivals: Vec<Duration>) -> Self {
-        let controller = Controller { sleeps: true, ..Controller::default() };
         Self {
             model,
             arrivals: arrivals.into_iter(),
             now: Duration::ZERO,
-            controllers: vec![controller; model.supervisors],
+            controllers: vec![Controller::default(); model.supervisors],
             ready: VecDeque::new(),
             working: BinaryHeap::new(),
             busy: Duration::ZERO,
@@ -141,7 +175,7 @@ impl Run {
 
     /// When the last task has ended, and how long the controllers were busy.
     fn finish(mut self) -> (Duration, Duration) {
-        let mut keys = random();
+        let mut keys = random().skip(1); // those of the gaps would go together with them
         loop {
             let turn = (0..).zip(&self.controllers).filter_map(|(at, it)| Some((it.turn?.0, at)));
             let turn = turn.min();
@@ -160,7 +194,9 @@ impl Run {
                     while key > float(at + 1) / float(self.controllers.len()) {
                         at += 1;
                     }
-                    self.controllers[at].submissions += 1;
+                    let it = &mut self.controllers[at];
+                    it.submissions += 1;
+                    it.call();
                 }
             }
             self.begin_turns();
@@ -172,7 +208,9 @@ impl Run {
     fn end_turn(&mut self, at: usize) {
         let it = &mut self.controllers[at];
         let (_, begin) = it.turn.take().expect("it has a turn");
-        it.sleeps = it.submissions + it.reports == 0;
+        if it.submissions + it.reports == 0 {
+            it.awake = Awake::No;
+        }
         self.ready.extend((0..begin).map(|_| at));
     }
 
@@ -181,47 +219,42 @@ impl Run {
         let it = &mut self.controllers[at];
         if work == Work::Body {
             it.reports += 1;
-            if it.sleeps {
+            if it.call() {
                 self.working.push(Reverse((self.now + self.model.costs.caller, Work::Call, at)));
             }
         }
     }
 
-    /// A controller is called from its sleep, so that it gets a core before those that compute; the
-    /// body that it displaces ends later.
+    /// Before bodies: who has slept gets a core before who computes. But it waits for one.
     fn begin_turns(&mut self) {
         let Costs { message, call, .. } = self.model.costs;
         for at in 0..self.controllers.len() {
-            let turns = self.turns();
+            let is_room = self.is_room();
             let it = &mut self.controllers[at];
             let begin = it.submissions.min(64);
             let messages = begin + it.reports;
-            if it.turn.is_some() || messages == 0 || turns == self.model.cores {
+            if it.turn.is_some() || messages == 0 || !is_room {
                 continue;
             }
-            let called = if it.sleeps { call } else { Duration::ZERO };
+            let called = if it.awake == Awake::Called { call } else { Duration::ZERO };
             let span = message.mul_f64(float(messages)) + called;
             it.turn = Some((self.now + span, begin));
             (it.submissions, it.reports) = (it.submissions - begin, 0);
-            it.sleeps = false;
+            it.awake = Awake::Yes;
             self.busy += span;
-            if turns + self.working.len() >= self.model.cores {
-                if let Some(Reverse((end, work, of))) = self.working.pop() {
-                    self.working.push(Reverse((end + span, work, of)));
-                }
-            }
         }
     }
 
     fn begin_bodies(&mut self) {
-        while self.turns() + self.working.len() < self.model.cores {
+        while self.is_room() {
             let Some(at) = self.ready.pop_front() else { break };
             let end = self.now + self.model.costs.other + self.model.body;
             self.working.push(Reverse((end, Work::Body, at)));
         }
     }
 
-    fn turns(&self) -> usize {
-        self.controllers.iter().filter(|it| it.turn.is_some()).count()
+    fn is_room(&self) -> bool {
+        let turns = self.controllers.iter().filter(|it| it.turn.is_some()).count();
+        turns + self.working.len() < self.model.cores
     }
 }

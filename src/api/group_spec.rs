@@ -138,7 +138,9 @@ impl GroupSpec {
     /// group within a sliding window of `within`. Restarts are counted no matter which member
     /// failed, also if it is in the last phase and no other member goes back. A restart by
     /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not count, nor does one because a
-    /// member under [`Always`](crate::RestartPolicy::Always) returned `Ok`. Default: no limit.
+    /// member under [`Always`](crate::RestartPolicy::Always) returned `Ok`. To limit only the
+    /// restarts that one member causes, set [`failure_limit`](TaskSpec::failure_limit) on that
+    /// member. Default: no limit.
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
         self.0.restart_limit = Some(RestartLimit { restarts, within });
         self

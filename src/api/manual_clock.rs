@@ -265,7 +265,8 @@ impl ManualClock {
     }
 
     /// Stops waiting for this task, because its body, hook or destructor blocks for a good reason.
-    /// From then on, it is undetermined at which moment the task does something.
+    /// From then on, it is undetermined at which moment the task does something. A body may call
+    /// this, also for its own task: `clock.ignore(&ctx.handle().task(ctx.id()).unwrap())`.
     ///
     /// ```
     /// # use std::time::Duration;

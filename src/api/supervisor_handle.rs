@@ -294,6 +294,14 @@ impl SupervisorHandle {
 
     /// Submits a task like [`submit`](Self::submit), but never blocks.
     ///
+    /// `Full` says something about the intake, which the controller empties at once, and not about
+    /// how many tasks wait. That is limited for each slot
+    /// ([`max_slot_queue`](crate::SupervisorBuilder::max_slot_queue)) and as a whole
+    /// ([`max_tasks`](crate::SupervisorBuilder::max_tasks)), but not for a class, nor for those
+    /// that wait for a permit. To limit these, take a seat from a bounded channel for each, which
+    /// [`on_end`](TaskHandle::on_end) gives back, as in
+    /// [`guide::from_threads`](crate::guide::from_threads#urgent-work).
+    ///
     /// ```
     /// # use threadvisor::prelude::*;
     /// # let supervisor = Supervisor::builder().start()?;

@@ -249,14 +249,14 @@ impl TaskHandle {
 
     /// Registers `callback`, which is called once with the outcome: when the task has ended, or now
     /// if it is over. Returns immediately, unless the supervisor has ended. Unlike an event, the
-    /// call is never lost, and dropping the handle does not take it back.
+    /// call is never lost, and dropping the handle does not take it back. It may come before the
+    /// subscribers get the last events of the task.
     ///
     /// The callback runs on a worker, as a hook: it needs no permit and should return soon. The
-    /// callbacks of one task run one at a time, in the order of their registration. An event
-    /// reports those that panic or take over 100 ms. A callback that outlives the supervisor's
-    /// grace counts as stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It may use the
-    /// supervisor, but calls such as `shutdown`, which would wait for the callback itself, return
-    /// `WouldDeadlock` in it. It is no body: during a drain it cannot add tasks.
+    /// callbacks of one task run one at a time, in the order of registration. An event reports
+    /// those that panic or take over 100 ms. One that outlives the supervisor's grace counts as
+    /// stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). In it, calls such as `shutdown` return
+    /// `WouldDeadlock`, and during a drain it cannot add tasks, because it is no body.
     ///
     /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
     /// the event flush; one that takes longer may end with the process. The report counts it
@@ -441,8 +441,8 @@ impl TaskContext {
     /// On the body's own thread, [`TaskHandle::wait`] does the same. This method also works on
     /// other threads to which the body has lent its context. When this attempt is told to return,
     /// the other task goes on, unless the body cancels it. A hook would not do: the wait ends by
-    /// itself, and the hook of a body that has returned does not run. Every further wait of a told
-    /// body for a task ends at once, too; [`ended`](TaskHandle::ended) has a channel for it.
+    /// itself, and the hook of a body that has returned does not run. All further waits of a told
+    /// body end at once, too, but not that for [`ended`](TaskHandle::ended).
     ///
     /// ```
     /// # use std::time::Duration;

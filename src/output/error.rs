@@ -131,7 +131,8 @@ impl TaskError {
     }
 
     /// Creates a failure that ends the task as [`Outcome::Fatal`](crate::Outcome::Fatal), under
-    /// every restart policy.
+    /// every restart policy. `TaskError::fatal(error.into_error())` makes one of a `TaskError`: see
+    /// the example of [`max_retries`](crate::TaskSpec::max_retries).
     pub fn fatal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Fatal, Some(error.into()))
     }

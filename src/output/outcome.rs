@@ -46,7 +46,9 @@ use crate::vocabulary::reason::{CancelReason, Rejection, StopReason};
 pub enum Outcome {
     /// The body returned `Ok`, and the restart policy asks for no further attempt.
     Completed,
-    /// The task was stopped.
+    /// The task was stopped. Why it had failed before, if it had, is in
+    /// [`RunReport::troubled`](crate::RunReport::troubled) and, until it is stopped, in
+    /// [`TaskSnapshot::last_failure`](crate::TaskSnapshot::last_failure).
     Cancelled {
         /// The first stop that was requested.
         reason: StopReason,
@@ -85,7 +87,10 @@ pub enum Outcome {
     },
     /// The body outlived its grace and may still run. Until it returns, its slot and permit stay
     /// held, unless they were given back under
-    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release). Where it hangs is in
+    /// [`Snapshot::abandoned`](crate::Snapshot::abandoned) and in two events:
+    /// [`AttemptAbandoned`](crate::EventKind::AttemptAbandoned) has its last mark,
+    /// [`StallReport`](crate::EventKind::StallReport) its system call.
     Abandoned {
         /// Why the body had been told to return.
         reason: CancelReason,

@@ -34,7 +34,7 @@ use crate::vocabulary::reason::CancelReason;
 /// | blocks in a call | [`on_cancel`](Self::on_cancel), [`on_cancel_every`](Self::on_cancel_every), [`interruptible`](Self::interruptible) |
 /// | polls descriptors | [`cancel_fd`](Self::cancel_fd) |
 /// | needs a timeout | [`io_timeout`](Self::io_timeout), [`extend_deadline`](Self::extend_deadline) |
-/// | must hear of a drain | [`is_draining`](crate::SupervisorHandle::is_draining), or what [a server that drains](crate::guide::waking#a-server-that-drains) does |
+/// | must hear of a drain | [`handle().is_draining()`](crate::SupervisorHandle::is_draining), or what [a server that drains](crate::guide::waking#a-server-that-drains) does |
 /// | has a watchdog | [`heartbeat`](Self::heartbeat), [`allow_silence`](Self::allow_silence) |
 /// | tells others where it is | [`ready`](Self::ready), [`mark`](Self::mark), [`progress`](Self::progress) |
 ///

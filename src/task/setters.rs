@@ -93,7 +93,9 @@ macro_rules! setters {
             ///
             /// An attempt that hangs keeps its permit, also under `Release` once
             /// [`max_abandoned`](crate::SupervisorBuilder::max_abandoned) are stuck. So do not put
-            /// a task that may hang into the class of tasks that must go on. See the example of
+            /// a task that may hang into the class of tasks that must go on. How many tasks wait
+            /// for a class is not limited: see
+            /// [`try_submit`](crate::SupervisorHandle::try_submit). See the example of
             /// [`class_limit`](crate::SupervisorBuilder::class_limit).
             #[doc(alias = "semaphore")]
             #[doc(alias = "bulkhead")]
@@ -107,7 +109,8 @@ macro_rules! setters {
             /// ends its streak. A task with an interval ends as well; to skip the rest of a run and
             /// go on with the next, let the body count its tries and return `Ok` after the last
             /// one. To count failures of one kind only, count them in the body and return
-            /// [`fatal`](crate::TaskError::fatal). Default: `None`, no limit.
+            /// [`fatal`](crate::TaskError::fatal); the second example makes a fatal error of one
+            /// that may be retried. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -120,6 +123,17 @@ macro_rules! setters {
             /// let outcome = supervisor.handle().add(probe)?.wait()?;
             /// assert_eq!(outcome.to_string(), "failed: try 3");
             /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// ```
+            /// # use threadvisor::prelude::*;
+            /// fn give_up(error: TaskError) -> TaskError {
+            ///     let code = error.exit_code().unwrap_or(1);
+            ///     TaskError::fatal(error.into_error()).with_exit_code(code) // with the same text
+            /// }
+            /// let error = give_up(TaskError::fail("wrong password").with_exit_code(77));
+            /// assert_eq!((error.is_fatal(), error.exit_code()), (true, Some(77)));
+            /// assert_eq!(error.to_string(), "wrong password");
             /// ```
             #[doc(alias = "attempts")]
             pub fn max_retries(self, most: impl Into<Option<u32>>) -> Self {

@@ -48,7 +48,9 @@ pub enum GroupState {
     },
     /// Every phase is ready.
     Up,
-    /// Members go back, the last phase first, before they start again in order.
+    /// Members go back, the last phase first, before they start again in order. Under
+    /// [`rest_for_one`](crate::GroupSpec::rest_for_one), this includes a member of the last phase
+    /// that waits for its retry, with which no other goes back.
     Restarting {
         /// The phase that goes back, or the one from which the group starts again.
         phase: usize,

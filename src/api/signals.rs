@@ -114,8 +114,8 @@ impl SupervisorBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Here, the first Ctrl-C or SIGTERM begins a drain, and the second one stops at once. No signal
-    /// is ignored because it comes soon after another, no signal makes the grace zero, and the
+    /// Here, the first Ctrl-C or SIGTERM begins a drain, and the second one stops at once. No
+    /// signal is ignored because it comes soon after another, none makes the grace zero, and the
     /// cause of the shutdown is `Requested`, so the exit code is not 130:
     /// ```
     /// # use threadvisor::{prelude::*, Signal};

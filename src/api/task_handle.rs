@@ -255,8 +255,8 @@ impl TaskHandle {
     /// The callback runs on a worker, as a hook: it needs no permit and should return soon. The
     /// callbacks of one task run one at a time, in the order of registration. An event reports
     /// those that panic or take over 100 ms. One that outlives the supervisor's grace counts as
-    /// stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). In it, calls such as `shutdown` return
-    /// `WouldDeadlock`, and during a drain it cannot add tasks, because it is no body.
+    /// stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It is no body: calls such as
+    /// `shutdown` return `WouldDeadlock` in it, and during a drain it cannot add tasks.
     ///
     /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
     /// the event flush; one that takes longer may end with the process. The report counts it

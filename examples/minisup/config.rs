@@ -89,56 +89,44 @@ pub(crate) type Phases = Vec<Vec<Settings>>;
 pub(crate) fn read(path: &str) -> Result<Phases, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{path}: {error}: name a file that minisup may read"))?;
-    let sections: BTreeMap<String, Settings> =
-        basic_toml::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
-    if sections.is_empty() {
-        return Err(format!("{path}: there is no program: write a section for each"));
-    }
-    let mut places = BTreeMap::new();
-    for name in sections.keys() {
-        place(name, &sections, &mut Vec::new(), &mut places)
-            .map_err(|error| format!("{path}: {error}"))?;
-    }
-    let places: Vec<_> = places.into_values().collect();
-    let mut phases = Phases::new();
-    phases.resize_with(places.iter().max().map_or(0, |last| last + 1), Vec::new);
-    for ((name, settings), place) in sections.into_iter().zip(places) {
-        phases[place].push(Settings { name, ..settings });
-    }
-    Ok(phases)
+    let sections = basic_toml::from_str(&text).map_err(|error| error.to_string());
+    sections.and_then(sorted).map_err(|error| format!("{path}: {error}"))
 }
 
-/// Finds the first phase that comes after all that a program names. The way to it is one by
-/// `after`.
-fn place<'a>(
-    name: &'a str,
-    sections: &'a BTreeMap<String, Settings>,
-    way: &mut Vec<&'a str>,
-    places: &mut BTreeMap<&'a str, usize>,
-) -> Result<usize, String> {
-    if let Some(place) = places.get(name) {
-        return Ok(*place);
+/// Puts each into the first phase that comes after all that it names.
+fn sorted(mut left: BTreeMap<String, Settings>) -> Result<Phases, String> {
+    let names = left.keys().cloned().collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        return Err("there is no program: write a section for each".to_owned());
     }
-    if let Some(begin) = way.iter().position(|before| *before == name) {
-        let cycle = way[begin..].join(" after ");
-        return Err(format!("[{name}]: after is a cycle, {cycle} after {name}: take one out"));
+    for (name, Settings { command, after, .. }) in &left {
+        if command.first().map_or(true, String::is_empty) || name.contains(char::is_whitespace) {
+            return Err(format!("[{name}]: give it a name without spaces, and a command"));
+        }
+        if let Some(other) = after.iter().find(|other| !left.contains_key(*other)) {
+            return Err(format!(
+                "[{name}]: after: there is no section {other:?}: there are {names}"
+            ));
+        }
     }
-    let Some(Settings { command, after, .. }) = sections.get(name) else {
-        let names = sections.keys().cloned().collect::<Vec<_>>().join(", ");
-        let last = way.last().unwrap_or(&name);
-        return Err(format!("[{last}]: after: there is no section {name:?}: there are {names}"));
-    };
-    if command.first().map_or(true, String::is_empty) || name.contains(char::is_whitespace) {
-        return Err(format!("[{name}]: give it a name without spaces, and a command"));
+    let mut phases = Phases::new();
+    while let Some(first) = left.keys().next() {
+        let waits_for = |name: &str| left[name].after.iter().find(|it| left.contains_key(*it));
+        let next: Vec<_> = left.keys().filter(|it| waits_for(it).is_none()).cloned().collect();
+        let mut way = vec![first];
+        while let (true, Some(other)) = (next.is_empty(), waits_for(way[way.len() - 1])) {
+            if let Some(begin) = way.iter().position(|name| *name == other) {
+                way.push(other);
+                let cycle = way[begin..].iter().map(|it| it.as_str()).collect::<Vec<_>>();
+                let cycle = cycle.join(" after ");
+                return Err(format!("[{other}]: after is a cycle, {cycle}: take one out"));
+            }
+            way.push(other);
+        }
+        let take = |name: String| left.remove(&name).map(|it| Settings { name, ..it });
+        phases.push(next.into_iter().filter_map(take).collect());
     }
-    way.push(name);
-    let mut place = 0;
-    for other in after {
-        place = place.max(self::place(other, sections, way, places)? + 1);
-    }
-    way.pop();
-    places.insert(name, place);
-    Ok(place)
+    Ok(phases)
 }
 
 impl Settings {

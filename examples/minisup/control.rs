@@ -69,16 +69,11 @@ fn answer(ctx: &TaskContext, mut stream: UnixStream, shared: &Shared) -> io::Res
             std::mem::forget(stream);
             return Ok(());
         }
-        ("status", "") => match ctx.handle().snapshot() {
-            Ok(snapshot) => Ok(snapshot.table(100, false)),
-            Err(error) => Err(error.to_string()),
-        },
+        ("status", "") => Ok(ctx.handle().snapshot().map_err(io::Error::other)?.table(100, false)),
         (verb, name) => command(ctx, shared, verb, name),
     };
-    match answer {
-        Ok(text) => write!(stream, "ok\n{text}\n"),
-        Err(text) => write!(stream, "error\n{text}\n"),
-    }
+    let (word, text) = answer.map_or_else(|text| ("error", text), |text| ("ok", text));
+    write!(stream, "{word}\n{text}\n")
 }
 
 fn command(ctx: &TaskContext, shared: &Shared, verb: &str, name: &str) -> Result<String, String> {

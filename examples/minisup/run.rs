@@ -90,6 +90,7 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 fn task(settings: &Settings, state: &State, switches: &mut Vec<Switch>) -> TaskSpec {
     let mut program = state.mark(&settings.name, settings.to_program());
     let (restart, switch) = (settings.restart, Switch::default());
+    let longest = LONGEST_BACKOFF.max(settings.backoff);
     switches.push(Arc::clone(&switch));
     let body = move |ctx: &TaskContext| {
         if locked(&switch).why.is_none() {
@@ -110,10 +111,7 @@ fn task(settings: &Settings, state: &State, switches: &mut Vec<Switch>) -> TaskS
     TaskSpec::new(&*settings.name, body)
         .no_slot()
         .restart(RestartPolicy::Always)
-        .backoff(BackoffPolicy::exponential(
-            settings.backoff,
-            settings.backoff.max(LONGEST_BACKOFF),
-        ))
+        .backoff(BackoffPolicy::exponential(settings.backoff, longest))
         .ready_within(READY_WITHIN)
         .grace(settings.grace())
         .shutdown_on_end()

@@ -50,10 +50,7 @@ impl State {
         self.lines.insert(program.to_owned(), format!("{pid} {begun} {program}\n"));
         if let Err(error) = self.write() {
             let path = self.path.display();
-            say(format_args!(
-                "{path} cannot be written: {error}: make room there. {program} runs on; but if \
-                 minisup is killed now, the next one does not find it"
-            ));
+            say(format_args!("{path} cannot be written: {error}: make room there"));
         }
     }
 
@@ -86,13 +83,8 @@ impl State {
     }
 
     fn survivors(&self) -> Vec<Process> {
-        let text = fs::read_to_string(&self.path).unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                let path = self.path.display();
-                say(format_args!("{path}: {error}: look with ps for what was left running"));
-            }
-            String::new()
-        });
+        // Whoever cannot be read of here has the mark.
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
         let lines = text.lines().skip_while(|boot| *boot != self.boot).skip(1);
         let listed = lines.filter_map(Process::read);
         let listed = listed.filter(|process| stat(process.pid).is_some() && process.lives());

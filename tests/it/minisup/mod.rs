@@ -36,6 +36,21 @@ fn the_tool() {
     }
 }
 
+/// The guide names that number.
+#[test]
+fn it_has_at_most_500_lines_of_code() {
+    let files = [
+        include_str!("../../../examples/minisup/config.rs"),
+        include_str!("../../../examples/minisup/control.rs"),
+        include_str!("../../../examples/minisup/main.rs"),
+        include_str!("../../../examples/minisup/run.rs"),
+        include_str!("../../../examples/minisup/state.rs"),
+    ];
+    let lines = files.into_iter().flat_map(str::lines).map(str::trim);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+    assert!(code <= 500, "{code}");
+}
+
 /// A directory with a configuration, and the minisup that runs there.
 struct Site {
     directory: PathBuf,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Sender};
 use threadvisor::prelude::*;
+use threadvisor::ManualClock;
 
-use crate::support::{next, outcome_of};
+use crate::support::{next, outcome_of, WATCHDOG};
 use crate::{call_for, ms, Drops, Stage};
 
 /// Sleeps until it was nudged so often.
@@ -180,6 +181,40 @@ fn a_nudge_that_goes_on_for_long_is_neither_slow_nor_abandoned() {
 }
 
 #[test]
+fn a_nudge_on_an_abandoned_body_comes_ever_less_often() {
+    let clock = ManualClock::new().patience(WATCHDOG);
+    let stage = Stage::start(Supervisor::builder().clock(&clock).grace(ms(1)));
+    let (enter, entered) = unbounded();
+    let (nudge, nudged) = unbounded();
+    let (go_on, gate) = bounded::<()>(0);
+    let hello = enter.clone();
+    let deaf = stage.add(TaskSpec::once("deaf", move |ctx| {
+        let nudge = nudge.clone();
+        let _guard = ctx.on_cancel_every(ms(1), move || {
+            let _ = nudge.send(());
+        });
+        let _ = hello.send(());
+        let _ = gate.recv();
+        Ok(())
+    }));
+    clock.ignore(&deaf);
+    next(&entered);
+    deaf.cancel();
+    // An hour after its grace, the next one comes in a minute.
+    clock.advance(Duration::from_secs(3600));
+    assert!(matches!(outcome_of(&deaf), Outcome::Abandoned { .. }));
+    let _ = nudged.try_iter().count();
+    // Time enough for twenty, of which one was due before, and one is run now.
+    let (spec, _) = nudged_often("other", 20, &enter);
+    let other = stage.add(spec);
+    next(&entered);
+    other.cancel();
+    let _ = outcome_of(&other);
+    assert!(nudged.len() <= 2, "{}", nudged.len());
+    drop(go_on);
+}
+
+#[test]
 fn what_a_nudge_holds_is_dropped_with_its_guard_between_two_runs() {
     let stage = Stage::new();
     let (enter, entered) = unbounded();
@@ -249,7 +284,7 @@ mod descriptors {
             let task = stage.add(TaskSpec::once("polls", move |ctx| {
                 let _ = enter.send(());
                 (0..round * 97 % 3_000).for_each(|_| std::hint::spin_loop());
-                assert_eq!(read(ctx.token(), crate::support::WATCHDOG), Some(0));
+                assert_eq!(read(ctx.token(), WATCHDOG), Some(0));
                 Ok(ctx.check()?)
             }));
             next(&entered);

@@ -2,6 +2,7 @@
 //! runs again. Which thread runs them is decided in `runtime::pool`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cell, Phase};
 use crate::platform::user_value;
@@ -10,6 +11,9 @@ use crate::task::hook::Hook;
 use crate::task::numbered::Numbered;
 use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::time::RealTime;
+
+/// The longest period of a nudge on a body that has outlived its grace, unless its own is longer.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A hook, and when it is due (again) once the token is cancelled.
 pub(crate) struct Registered {
@@ -37,11 +41,11 @@ impl Hooks {
         std::mem::take(&mut self.registered)
     }
 
-    /// The first hook from this number on that is due. A nudge is due again after its period, any
-    /// other hook never.
-    fn next_due(&mut self, from: u64, now: RealTime) -> Option<(u64, Arc<Hook>)> {
+    /// The first hook from this number on that is due. A nudge is due again after its period, or
+    /// after `least` if that is longer; any other hook never.
+    fn next_due(&mut self, from: u64, now: RealTime, least: Duration) -> Option<(u64, Arc<Hook>)> {
         let (number, it) = self.registered.from(from).find(|(_, it)| it.due <= now)?;
-        it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period));
+        it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period.max(least)));
         Some((number, Arc::clone(&it.hook)))
     }
 
@@ -100,10 +104,14 @@ impl Cell {
         // Each hook runs at most once: a nudge that takes longer than its period must not starve
         // the others.
         let (now, mut from) = (self.clock().real.now(), 0);
+        let time = self.clock().now();
         loop {
             let mut state = self.state.lock();
+            // A body that has outlived its grace may stay for good. By what it has outlived that,
+            // doubles from nudge to nudge.
+            let outlived = if state.abandoned { state.until.until(time) } else { Duration::ZERO };
             let hooks = &mut state.hooks;
-            let Some((number, hook)) = hooks.next_due(from, now) else {
+            let Some((number, hook)) = hooks.next_due(from, now, outlived.min(LONGEST)) else {
                 hooks.running = false;
                 if hooks.nudge_due <= self.clock().real.now() {
                     hooks.nudge_due = RealTime::NEVER;

@@ -24,8 +24,8 @@ impl SupervisorBuilder {
     /// supervisor listens, for a signal that had its default effect until then: once the
     /// supervisors have ended, that effect comes first.
     ///
-    /// On Linux, a signal that is ignored at the start stays ignored. Elsewhere, every signal is
-    /// taken to have had its default effect.
+    /// On Linux, a signal that is ignored at the start stays ignored, which is logged. Elsewhere,
+    /// every signal is taken to have had its default effect.
     ///
     /// On Windows, Ctrl-C and Ctrl-Break in the console of the program mean shutdown, and count as
     /// SIGINT. Their former effect does not come back: they go to the supervisors that

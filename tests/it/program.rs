@@ -131,6 +131,27 @@ pub(crate) fn say(line: &str) {
     println!("\n{line}");
 }
 
+/// In a program: prints each warning that is logged from now on.
+pub(crate) fn say_warnings() {
+    log::set_logger(&Says).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+}
+
+struct Says;
+
+impl log::Log for Says {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        assert_eq!(record.target(), "threadvisor");
+        say(&record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
 /// In a program: blocks until the parent says so, or has ended.
 pub(crate) fn wait_for_parent() {
     let _ = std::io::stdin().read_line(&mut String::new());

@@ -45,7 +45,7 @@ mod unix {
     use threadvisor::prelude::*;
     use threadvisor::{RunReport, ShutdownCause, Signal, StartError};
 
-    use crate::program::{is_child, say, wait_for_parent, Program};
+    use crate::program::{is_child, say, say_warnings, wait_for_parent, Program};
     use crate::runner::runner;
     use crate::support::{on_thread, resident};
 
@@ -190,6 +190,7 @@ mod unix {
     #[test]
     fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
         if is_child() {
+            say_warnings();
             let supervisor = listening();
             say("runnable");
             leave(&supervisor.wait_shutdown().unwrap());
@@ -201,7 +202,10 @@ mod unix {
         let name = "signals::unix::a_signal_that_is_ignored_from_the_start_stays_ignored";
         let ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
         let program = Program::start(name, &ignoring);
-        program.expect("runnable");
+        let said = program.until("runnable");
+        let warned: Vec<_> = said.iter().filter(|line| line.starts_with("SIG")).collect();
+        let [warned] = *warned else { panic!("{said:?}") };
+        assert!(warned.starts_with("SIGINT was ignored when this program began, and stays so"));
         program.signal("INT");
         program.signal("TERM");
         program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));

@@ -14,6 +14,7 @@ use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
 use crate::task::door::Door;
 use crate::task::request::Request;
+use crate::vocabulary::signal::Signal;
 
 /// Listens for signals until dropped. Then a signal that no other listener of the process waits
 /// for has the effect again that it had before.
@@ -36,7 +37,18 @@ impl Listener {
             wanted.push(check(signal, &wanted)?);
         }
         let masks = Masks::read();
-        wanted.retain(|&signal| !masks.is_ignored(signal));
+        wanted.retain(|&signal| {
+            let is_ignored = masks.is_ignored(signal);
+            if is_ignored {
+                let signal = Signal::from_raw(signal);
+                log::warn!(
+                    target: "threadvisor",
+                    "{signal} was ignored when this program began, and stays so: a shell starts \
+                     programs in the background like that, and nohup does"
+                );
+            }
+            !is_ignored
+        });
         if let Some(&signal) = wanted.iter().find(|&&signal| masks.is_blocked(signal)) {
             return Err(StartError::SignalBlocked(signal.into()));
         }

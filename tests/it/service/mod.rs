@@ -17,7 +17,7 @@ use std::time::Duration;
 use threadvisor::crossbeam_channel::{after, unbounded};
 use threadvisor::prelude::*;
 
-use crate::program::{is_child, say, Program};
+use crate::program::{is_child, say, say_warnings, Program};
 use crate::support::{no_op, outcome_of, resident, Gate, Puppet, Rig, WATCHDOG};
 
 const MS: Duration = Duration::from_millis(1);
@@ -380,29 +380,12 @@ fn an_address_that_cannot_be_one_is_an_error_of_the_start() {
     }
 }
 
-/// Says each warning that is logged.
-struct Says;
-
-impl log::Log for Says {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() == log::Level::Warn
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        assert_eq!(record.target(), "threadvisor");
-        say(&record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
 /// A program that asks for what the environment says.
 #[test]
 fn the_environment_is_read_and_what_means_nothing_is_ignored() {
     const NAME: &str = "service::the_environment_is_read_and_what_means_nothing_is_ignored";
     if is_child() {
-        log::set_logger(&Says).unwrap();
-        log::set_max_level(log::LevelFilter::Warn);
+        say_warnings();
         let service = ServiceManager::from_env();
         let supervisor = Supervisor::builder().service_manager(service).start().unwrap();
         assert_eq!(supervisor.run([no_op("a").required()]).unwrap().outcomes.completed, 1);

@@ -6,7 +6,7 @@ use crate::api::supervisor_handle::SupervisorHandle;
 use crate::output::event::Event;
 use crate::output::outcome::Outcome;
 use crate::platform::model_clock::ModelClock;
-use crate::platform::sync::channel::{bounded, unbounded, Sender};
+use crate::platform::sync::channel::{bounded, unbounded, Receiver, Sender};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
 use crate::runtime::start::{start_with, Setup};
@@ -86,13 +86,21 @@ pub(super) fn setup(subscriber: impl Listen + 'static) -> Setup {
     }
 }
 
+/// A supervisor whose controller runs so, and the labels of its events.
+pub(super) fn started(
+    run: fn(&mut Controller),
+) -> (Arc<Door>, SupervisorHandle, Receiver<&'static str>) {
+    let (heard, events) = unbounded();
+    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
+    start_with(setup(Listens(heard)), &door, inbox, run).unwrap();
+    let handle = SupervisorHandle::new(Arc::clone(&door));
+    (door, handle, events)
+}
+
 /// Bodies that wait for good in each way, and tasks that have not begun.
 #[test]
 fn a_controller_that_panics_leaves_nobody_waiting() {
-    let (heard, events) = unbounded();
-    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
-    start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
-    let handle = SupervisorHandle::new(Arc::clone(&door));
+    let (door, handle, events) = started(run_with_a_bug);
     let (drops, dropped) = unbounded();
     let (runs, running) = unbounded();
     let body = |name| {
@@ -162,10 +170,7 @@ fn a_controller_that_panics_leaves_no_process() {
     use crate::platform::stall::is_alive;
     use crate::process::program::Program;
 
-    let (heard, _events) = unbounded();
-    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
-    start_with(setup(Listens(heard)), &door, inbox, run_with_a_bug).unwrap();
-    let handle = SupervisorHandle::new(Arc::clone(&door));
+    let (door, handle, _events) = started(run_with_a_bug);
     let (tell, lines) = unbounded();
     let script = "trap '' TERM; sleep 1000 >&- 2>&- & echo $!; echo $$; wait; wait";
     let program = Program::new("sh").args(["-c", script]);

@@ -2,14 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::super::tests::{setup, Listens};
+use super::super::tests::started;
 use super::*;
-use crate::api::supervisor_handle::SupervisorHandle;
-use crate::platform::model_clock::ModelClock;
-use crate::platform::sync::channel::unbounded;
-use crate::runtime::start::start_with;
-use crate::task::class_names::ClassNames;
-use crate::task::door::Door;
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::backoff::BackoffPolicy;
 
@@ -32,10 +26,7 @@ const LONG: Duration = Duration::from_secs(1000);
 
 #[test]
 fn a_start_has_a_bound_while_each_required_task_has_one_and_none_has_failed() {
-    let (heard, _events) = unbounded();
-    let (door, inbox) = Door::new(ModelClock::start_now(), 9, ClassNames::default());
-    start_with(setup(Listens(heard)), &door, inbox, run_and_look).unwrap();
-    let handle = SupervisorHandle::new(Arc::clone(&door));
+    let (door, handle, _events) = started(run_and_look);
     let bound = || {
         // Of two questions that are answered, the turn of the first is over.
         let _ = (handle.snapshot().unwrap(), handle.snapshot().unwrap());

@@ -29,6 +29,22 @@ pub(crate) fn sh(script: &str) -> Program {
     Program::new("sh").args(["-c", script])
 }
 
+/// A shell that ends when it is asked to, and whose helper then does `at_term`. The helper does
+/// `first` before it waits.
+pub(crate) fn with_helper(at_term: &str, first: &str) -> Program {
+    let helper = format!("trap '{at_term}' TERM; echo up; {first}; while :; do sleep 0.01; done");
+    sh(&format!("({helper}) & echo $!; wait"))
+}
+
+/// Waits until that helper hears signals, and returns its number.
+#[track_caller]
+pub(crate) fn helper_of(lines: &Receiver<String>) -> String {
+    let mut said = [next(lines), next(lines)];
+    said.sort();
+    let [number, _up] = said;
+    number
+}
+
 /// The program, and the lines that its processes write.
 pub(crate) fn heard(program: Program) -> (Program, Receiver<String>) {
     let (tell, lines) = unbounded();

@@ -6,7 +6,7 @@ use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::{ProcessExit, Program, Signal};
 
-use super::{heard, is_alive, sh, until, until_dead, LONG, MS};
+use super::{heard, helper_of, is_alive, sh, until, until_dead, with_helper, LONG, MS};
 use crate::support::{next, on_thread, outcome_of};
 
 /// A task that runs the program under a supervisor with this grace.
@@ -84,10 +84,9 @@ fn another_signal_may_mean_stop() {
 /// The shell dies at once and its server ends later: that is waited for.
 #[test]
 fn a_helper_has_its_time_to_end_though_the_leader_is_gone() {
-    let server =
-        "(trap 'sleep 0.2; echo done; exit' TERM; echo up; while :; do sleep 0.01; done) & wait";
-    let (_supervisor, task, lines) = started(LONG, sh(server));
-    next(&lines);
+    let server = with_helper("sleep 0.2; echo done; exit", ":");
+    let (_supervisor, task, lines) = started(LONG, server);
+    helper_of(&lines);
     assert!(matches!(returned(&task), Some(Ok(()))));
     until(&lines, "done");
 }
@@ -95,13 +94,11 @@ fn a_helper_has_its_time_to_end_though_the_leader_is_gone() {
 /// Also one that holds no pipe.
 #[test]
 fn a_helper_that_does_not_end_is_killed() {
-    let script =
-        "(trap '' TERM; echo up; exec >&- 2>&-; while :; do sleep 0.01; done) & echo $!; wait";
-    let (_supervisor, task, lines) = started(LONG, sh(script).stop_timeout(300 * MS));
-    let mut said = [next(&lines), next(&lines)];
-    said.sort();
+    let deaf = with_helper("", "exec >&- 2>&-").stop_timeout(300 * MS);
+    let (_supervisor, task, lines) = started(LONG, deaf);
+    let helper = helper_of(&lines);
     assert!(matches!(returned(&task), Some(Ok(()))), "the leader has obeyed");
-    until_dead(&said[0]);
+    until_dead(&helper);
 }
 
 #[test]
@@ -161,11 +158,11 @@ fn a_supervisor_that_is_dropped_in_a_panic_kills_its_processes() {
 /// The next attempt finds the port free.
 #[test]
 fn a_restart_begins_when_all_of_the_old_process_is_gone() {
-    let script = "(trap 'sleep 0.1; exit' TERM; echo $$; while :; do sleep 0.01; done) & wait";
-    let (_supervisor, task, lines) = started(LONG, sh(script));
-    let first = next(&lines);
+    let slow = with_helper("sleep 0.1; exit", ":");
+    let (_supervisor, task, lines) = started(LONG, slow);
+    let first = helper_of(&lines);
     assert!(task.restart());
-    while next(&lines).parse::<u32>().is_err() {}
+    until(&lines, "up"); // the next one
     assert!(!is_alive(&first));
     task.cancel();
     let _ = outcome_of(&task);
@@ -245,16 +242,14 @@ fn without_an_end_of_the_grace_a_process_has_all_the_time_it_takes() {
 
 #[test]
 fn a_process_that_is_replaced_is_gone_before_its_successor_starts() {
-    let script = "(trap 'sleep 0.1; exit' TERM; echo $$; while :; do sleep 0.01; done) & \
-                  echo up; wait";
-    let (supervisor, first, lines) = started(LONG, sh(script));
-    let mut said = [next(&lines), next(&lines)];
-    said.sort();
+    let slow = with_helper("sleep 0.1; exit", ":");
+    let (supervisor, first, lines) = started(LONG, slow);
+    let helper = helper_of(&lines);
     let (program, later) = heard(sh("echo up; exec sleep 1000"));
     let second = TaskSpec::process("task", program);
     let second = supervisor.handle().submit(second, AdmissionPolicy::Replace).unwrap();
     next(&later);
-    assert!(!is_alive(&said[0]));
+    assert!(!is_alive(&helper));
     let _ = outcome_of(&first);
     second.cancel();
     let _ = outcome_of(&second);

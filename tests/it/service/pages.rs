@@ -25,6 +25,22 @@ fn the_scripts_on_the_page_are_scripts() {
     }
 }
 
+/// Each line is `id:runlevels:action:process`, and BusyBox ignores the second field. That its init
+/// obeys them is seen by `.ci/deep inittab`.
+#[test]
+fn the_inittab_on_the_page_is_one() {
+    let tables = blocks("text");
+    let [table] = *tables else { panic!("{tables:?}") };
+    let actions: Vec<_> = table
+        .lines()
+        .map(|line| match line.splitn(4, ':').collect::<Vec<_>>()[..] {
+            ["", "", action, process] if process.starts_with('/') => action,
+            _ => panic!("{line}"),
+        })
+        .collect();
+    assert_eq!(actions, ["respawn", "shutdown"]);
+}
+
 #[test]
 fn the_unit_on_the_page_is_a_unit() {
     let units = blocks("ini");

@@ -162,6 +162,10 @@ impl ServiceManager {
     /// sick: [`is_well`](crate::Snapshot::is_well) says what that means, and applies this span even
     /// if nobody is to be told anything. Default: the period of the service manager's watchdog, or
     /// 30 s if there is none.
+    ///
+    /// Without a watchdog, nothing wakes the controller at the end of this span. Then the event
+    /// `service_sick` comes with the next thing that the controller does, at the latest with the
+    /// next attempt of the task.
     pub fn sick_after(mut self, span: Duration) -> Self {
         self.sick_after = Some(span);
         self

@@ -20,7 +20,8 @@ use crate::vocabulary::id::{ClassIndex, TaskId};
 use crate::vocabulary::reason::CancelReason;
 
 /// Gives a body access to its attempt and its supervisor. A context is lent to the body for one
-/// attempt. Because it is `Sync`, the body can lend it to scoped threads.
+/// attempt. Because it is `Sync`, the body can lend it to scoped threads and to [callbacks of a
+/// library](crate::guide::c_libraries#callbacks-during-a-call).
 ///
 /// Cancellation is cooperative, because a thread cannot be killed. A body should check its context
 /// wherever it waits or loops:

@@ -125,8 +125,8 @@ impl SupervisorBuilder {
     }
 
     /// Starts `workers` threads together with the supervisor and never retires them. Use it on
-    /// systems that may refuse a thread later: one for each body that runs at once, and one for what
-    /// else workers do, such as hooks. Default: 0.
+    /// systems that may refuse a thread later: one for each body that runs at once, and one for
+    /// what else workers do, such as hooks. Default: 0.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

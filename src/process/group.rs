@@ -27,20 +27,30 @@ fn has_living(group: Pid, above: i32, children: &Children) -> bool {
     // Each that was started here leads a group of its own: to read of all others takes less time.
     let leaders = children.numbers();
     let mut others = numbers.filter(|number| *number > above && !leaders.contains(number));
-    let group = group.as_raw_nonzero().to_string();
-    others.any(|number| {
-        // One call, and not one for each few bytes: what is wanted stands at the beginning.
-        let mut stat = [0; 256];
-        let file = File::open(format!("/proc/{number}/stat"));
-        // A process that has ended meanwhile has no file any more.
-        let Ok(length) = file.and_then(|mut file| file.read(&mut stat)) else { return false };
-        let stat = String::from_utf8_lossy(&stat[..length]);
-        // The name of the program comes first, in parentheses, and may contain anything.
-        let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
-        let mut fields = rest.split(' ');
-        let (state, of) = (fields.next(), fields.nth(1));
-        of == Some(&group) && !matches!(state, Some("Z" | "X"))
-    })
+    let lives = (true, group.as_raw_nonzero().get());
+    others.any(|number| stat_of(number) == Some(lives))
+}
+
+/// Whether a process is of the group. The system's own call for that is no use: of a process that
+/// has no group here, it gives a number that `rustix` takes for granted not to be zero.
+#[cfg(target_os = "linux")]
+pub(super) fn has_member(group: Pid, pid: Pid) -> bool {
+    let found = stat_of(pid.as_raw_nonzero().get());
+    found.is_some_and(|(_, own)| own == group.as_raw_nonzero().get())
+}
+
+/// Whether a process still runs, and the number of its group.
+#[cfg(target_os = "linux")]
+fn stat_of(number: i32) -> Option<(bool, i32)> {
+    // One call, and not one for each few bytes: what is wanted stands at the beginning. A process
+    // that has ended meanwhile has no file any more.
+    let mut stat = [0; 256];
+    let length = File::open(format!("/proc/{number}/stat")).ok()?.read(&mut stat).ok()?;
+    let stat = String::from_utf8_lossy(&stat[..length]);
+    // The name of the program comes first, in parentheses, and may contain anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    Some((lives, fields.nth(1)?.parse().ok()?))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -9,8 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use rustix::net::{recvmsg, sockopt, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{getpgid, getuid, Pid};
+use rustix::process::{getuid, Pid};
 
+use super::group;
 use crate::task::context::TaskContext;
 
 pub(super) struct Notify(UnixDatagram);
@@ -45,7 +46,7 @@ impl Notify {
         let own = getuid();
         let is_ours = control.drain().any(|message| match message {
             RecvAncillaryMessage::ScmCredentials(from) => {
-                let is_member = || getpgid(Some(from.pid)) == Ok(group);
+                let is_member = || group::has_member(group, from.pid);
                 from.uid == own || from.uid.is_root() || is_member()
             }
             _ => false,

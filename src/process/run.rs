@@ -33,6 +33,7 @@ use crate::output::event::EventKind;
 use crate::output::output_line::{OutputLine, OutputStream};
 use crate::platform::children::{Child, Children, Whom};
 use crate::platform::clock::RealClock;
+use crate::platform::unwind;
 use crate::platform::wait_fd::{find_ended, until_ended, Prepared, WaitFd};
 use crate::task::context::TaskContext;
 use crate::task::fact::Fact;
@@ -336,6 +337,7 @@ impl<'a> Running<'a> {
     }
 
     fn end(mut self, take: Take<'_>) -> TaskResult<(ProcessExit, Vec<Kept>)> {
+        self.warn_of_loss();
         for pipe in &mut self.pipes {
             pipe.end(take);
         }
@@ -346,6 +348,23 @@ impl<'a> Running<'a> {
         let exit = self.reap().judge(&self.settings.codes)?;
         let kept = std::mem::take(&mut self.pipes).into_iter().map(Pipe::into_kept).collect();
         Ok((exit, kept))
+    }
+
+    /// Says once that somebody holds the pipes of a process that has ended: whoever starts such a
+    /// program can mend that.
+    fn warn_of_loss(&self) {
+        let is_held = self.pipes.iter().any(|pipe| pipe.fd().is_some());
+        if is_held && !self.settings.has_warned.replace(true) {
+            let task = self.ctx.record().task_ref();
+            // A logger is user code.
+            let _ = unwind::catch(|| {
+                log::warn!(
+                    target: "threadvisor",
+                    "a process that outlives that of {task} holds its output open, and what it \
+                     writes from now on is lost: redirect its output"
+                );
+            });
+        }
     }
 
     fn reap(&mut self) -> Ended {

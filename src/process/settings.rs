@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) ready_by: Option<ReadySign>,
     /// It is a service, and none of its processes has ended yet.
     pub(super) is_new: Cell<bool>,
+    /// It was said that somebody else holds its output.
+    pub(super) has_warned: Cell<bool>,
 }
 
 /// What is done with what they write.
@@ -55,6 +57,7 @@ impl Default for Settings {
             reload_signal: Signal::HUP,
             ready_by: None,
             is_new: Cell::new(false),
+            has_warned: Cell::new(false),
         }
     }
 }

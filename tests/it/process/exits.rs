@@ -7,7 +7,7 @@ use threadvisor::prelude::*;
 use threadvisor::{ProcessExit, Program, Signal};
 
 use super::{heard, is_alive, run_once, sh, until_dead, MS};
-use crate::program::{is_child, say, Program as TestProgram};
+use crate::program::{is_child, say, say_warnings, Program as TestProgram};
 use crate::service::Place;
 use crate::support::{next, on_thread, outcome_of};
 
@@ -108,6 +108,23 @@ fn a_stranger_with_the_pipe_does_not_hold_up_the_end() {
     let pid = next(&lines);
     assert!(is_alive(&pid), "it has left the group on purpose");
     run_once(Program::new("kill").args(["-KILL", &pid])).unwrap();
+}
+
+#[test]
+fn what_a_stranger_writes_later_is_told_once_to_be_lost() {
+    if is_child() {
+        say_warnings();
+        let (mut program, lines) = heard(sh("setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.2"));
+        for _ in 0..2 {
+            program.run(&TaskContext::detached().0).unwrap();
+            run_once(Program::new("kill").args(["-KILL", &next(&lines)])).unwrap();
+        }
+        return say("done");
+    }
+    let name = "process::exits::what_a_stranger_writes_later_is_told_once_to_be_lost";
+    let said = TestProgram::start(name, &[]).until("done");
+    let text = "a process that outlives that of ";
+    assert_eq!(said.iter().filter(|line| line.starts_with(text)).count(), 1, "{said:?}");
 }
 
 /// One that never stops writing is heard for a second.

@@ -65,6 +65,7 @@ fn a_program_that_is_missing_is_tried_again() {
     let supervisor = Supervisor::builder().start().unwrap();
     let program = TaskSpec::process("late", Program::new(path));
     let task = supervisor.handle().add(program.backoff(BackoffPolicy::constant(MS))).unwrap();
+    while supervisor.handle().snapshot().unwrap().task(task.id()).unwrap().failures == 0 {}
     // Its first line is there before it can be started.
     folder.script("#!/bin/sh\nexit 0\n", 0o755);
     assert!(outcome_of(&task).is_success());

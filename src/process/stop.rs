@@ -17,11 +17,7 @@ impl Running<'_> {
         self.send(self.settings.stop_signal, self.settings.stop_whom);
         // A process that is stopped does not act on a signal before it goes on.
         self.send(Signal::CONT, self.settings.stop_whom);
-        let grace = self.ctx.remaining();
-        let patience = self.settings.stop_timeout.or_else(|| grace.map(|grace| grace / 3 * 2));
-        // It must be gone before the grace is over, or the attempt is abandoned.
-        let most = grace.map(|grace| grace.saturating_sub((grace / 10).min(MARGIN)));
-        let patience = [patience, most].into_iter().flatten().min();
+        let patience = patience(self.settings.stop_timeout, self.ctx.remaining());
         let kill_at = patience.map_or(RealTime::NEVER, |span| told_at.after(span));
         Stage::Stopping { told_at, kill_at }
     }
@@ -129,6 +125,14 @@ impl Running<'_> {
     }
 }
 
+/// How long a process may take to end; `None` without a limit.
+fn patience(stop_timeout: Option<Duration>, grace: Option<Duration>) -> Option<Duration> {
+    let patience = stop_timeout.or_else(|| grace.map(|grace| grace / 3 * 2));
+    // It must be gone before the grace is over, or the attempt is abandoned.
+    let most = grace.map(|grace| grace.saturating_sub((grace / 10).min(MARGIN)));
+    [patience, most].into_iter().flatten().min()
+}
+
 /// A service that ends so soon may have put itself into the background.
 const QUICK: Duration = Duration::from_secs(1);
 
@@ -141,3 +145,25 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long what is left in the pipes is read at most.
 const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_killed_before_its_grace_is_over() {
+        let ms = Duration::from_millis;
+        let cases = [
+            (None, None, None),
+            (None, Some(3000), Some(2000)),
+            (Some(500), Some(3000), Some(500)),
+            (Some(3000), Some(3000), Some(2900)),
+            (Some(500), Some(500), Some(450)),
+            (Some(500), None, Some(500)),
+            (None, Some(0), Some(0)),
+        ];
+        for (stop_timeout, grace, span) in cases {
+            assert_eq!(patience(stop_timeout.map(ms), grace.map(ms)), span.map(ms));
+        }
+    }
+}

@@ -158,7 +158,7 @@ fn a_supervisor_that_is_dropped_in_a_panic_kills_its_processes() {
 /// The next attempt finds the port free.
 #[test]
 fn a_restart_begins_when_all_of_the_old_process_is_gone() {
-    let slow = with_helper("sleep 0.1; exit", ":");
+    let slow = with_helper("sleep 0.1; exit", "exec >&- 2>&-");
     let (_supervisor, task, lines) = started(LONG, slow);
     let first = helper_of(&lines);
     assert!(task.restart());
@@ -242,7 +242,7 @@ fn without_an_end_of_the_grace_a_process_has_all_the_time_it_takes() {
 
 #[test]
 fn a_process_that_is_replaced_is_gone_before_its_successor_starts() {
-    let slow = with_helper("sleep 0.1; exit", ":");
+    let slow = with_helper("sleep 0.1; exit", "exec >&- 2>&-");
     let (supervisor, first, lines) = started(LONG, slow);
     let helper = helper_of(&lines);
     let (program, later) = heard(sh("echo up; exec sleep 1000"));

@@ -168,6 +168,18 @@ fn a_task_without_a_watchdog_that_hangs_stops_no_sign() {
 }
 
 #[test]
+fn a_service_that_misses_a_task_for_good_is_not_ready() {
+    let manager = Manager::new();
+    let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();
+    let handle = supervisor.handle();
+    let gps = || TaskSpec::once("gps", |_| Err("no such device")?).required();
+    let _ = outcome_of(&handle.add(gps()).unwrap());
+    handle.announce_ready();
+    let _ = handle.snapshot().unwrap();
+    assert!(manager.so_far().is_empty());
+}
+
+#[test]
 fn what_was_refused_is_not_waited_for() {
     let manager = Manager::new();
     let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();

@@ -64,8 +64,9 @@
 //!   [`TaskHandle::pause`] holds it back, [`TaskHandle::set_interval`] changes how often it comes.
 //! - Time limits: [`TaskSpec::timeout`] limits how long an attempt runs, [`TaskSpec::watchdog`] how
 //!   long it is silent, [`TaskSpec::expires_in`] how long a task waits for its first attempt,
-//!   [`TaskSpec::grace`] how long a body may take to return once it is told. For a limit on silence
-//!   that names no watchdog, let the body move its deadline while it gets on:
+//!   [`TaskSpec::grace`] how long a body may take to return once it is told. Nothing limits a task
+//!   over all its attempts: let a task with [`TaskSpec::initial_delay`] cancel it. For a limit on
+//!   silence that names no watchdog, let the body move its deadline while it gets on:
 //!   [`TaskContext::extend_deadline`], up to [`TaskSpec::max_timeout`].
 //! - Urgent work: there are no priorities; [`guide::from_threads`](guide::from_threads#urgent-work)
 //!   says what takes their place.

@@ -265,6 +265,27 @@ fn a_program_that_goes_into_the_background_is_warned_of_once() {
     assert_eq!(logged(), [(Level::Warn, text.to_owned())]);
 }
 
+/// Its body returns `Ok`, so nothing else would tell of it.
+#[cfg(all(unix, feature = "process"))]
+#[test]
+fn without_a_subscriber_a_helper_that_must_be_killed_is_logged() {
+    let _turn = begin(LevelFilter::Warn);
+    let supervisor = Supervisor::builder().start().unwrap();
+    let (tell, told) = bounded(1);
+    let script = "(trap '' TERM; echo up; while :; do sleep 0.01; done) & wait";
+    let program = Program::new("sh").args(["-c", script]).on_line(move |_, _| {
+        let _ = tell.try_send(());
+    });
+    let program = program.stop_timeout(Duration::from_millis(10));
+    let task = supervisor.handle().add(TaskSpec::process("shell", program)).unwrap();
+    told.recv().unwrap();
+    task.cancel();
+    assert!(matches!(task.wait().unwrap(), Outcome::Cancelled { .. }));
+    supervisor.handle().flush_events().unwrap();
+    let lines = logged();
+    assert!(lines.iter().any(|(_, line)| line.contains("process_killed")), "{lines:?}");
+}
+
 #[test]
 fn without_a_subscriber_and_without_trouble_nothing_is_logged() {
     let _turn = begin(LevelFilter::Trace);

@@ -163,6 +163,10 @@ impl ServiceManager {
     /// if nobody is to be told anything. Default: the period of the service manager's watchdog, or
     /// 30 s if there is none.
     ///
+    /// With `Duration::MAX`, failures never make the service sick: only silence, an abandoned
+    /// attempt, and a required task that has failed for good do. It is still not ready before its
+    /// required tasks are.
+    ///
     /// Without a watchdog, nothing wakes the controller at the end of this span. Then the event
     /// `service_sick` comes with the next thing that the controller does, at the latest with the
     /// next attempt of the task.

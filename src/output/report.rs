@@ -335,6 +335,9 @@ impl RunReport {
     ///   rejected as `ShuttingDown`;
     /// - 0, also after SIGTERM, which is the normal way to end a service.
     ///
+    /// A callback that is stuck, of `on_signal` or `on_end`, does not count: see
+    /// [`stuck_hooks`](crate::ShutdownReport::stuck_hooks).
+    ///
     /// A task that has failed counts for the supervisor's whole life. In a service whose tasks come
     /// and go, such as one for each connection, the body should handle the errors that it expects,
     /// such as a peer that resets, and return `Ok`; otherwise the first of them sets the code. A

@@ -37,6 +37,8 @@ impl TaskContext {
     /// Waits until a read from `fd` would not block, the attempt is told to return, or `timeout`
     /// has passed. With `None` there is no timeout.
     ///
+    /// If the attempt was told, that comes first, also if there is something to read.
+    ///
     /// Set the descriptor to non-blocking mode for the read: between the wait and the read, another
     /// reader may take the data.
     ///

@@ -146,11 +146,12 @@ macro_rules! setters {
             /// success, or what [`stable_after`](Self::stable_after) says. Default: `None`, no
             /// limit.
             ///
-            /// The span is checked when a failure comes, so the task may end up to one delay and
-            /// one attempt later, and no delay is cut short. A body that loops for ever has no
-            /// successes. Unless a `stable_after` that is shorter than `span` ends its streak, its
-            /// second failure ends the task if it comes later than `span` after the first, however
-            /// well the body has run in between.
+            /// Choose a span that ends between two retries: with retries every 2 s, 9 s or 11 s
+            /// rather than 10 s. The span is checked when a failure comes, so the task may end up
+            /// to one delay and one attempt later, and no delay is cut short. A body that loops for
+            /// ever has no successes. Unless a `stable_after` that is shorter than `span` ends its
+            /// streak, its second failure ends the task if it comes later than `span` after the
+            /// first, however well the body has run in between.
             ///
             /// ```
             /// # use std::time::Duration;
@@ -228,10 +229,15 @@ macro_rules! setters {
             /// be above zero. At that deadline the body is told to return, and the attempt counts
             /// as a failure, which is retried like any other, even if the body returns `Ok`. A body
             /// that returns a [fatal](crate::TaskError::fatal) error once it is told ends the task:
-            /// then there is no retry. The attempt ends only when the body returns, because a
-            /// thread cannot be killed. Time in which the process is stopped (SIGSTOP, a
-            /// paused virtual machine) counts, except where the system stops its monotonic clock,
-            /// as Linux does while the machine is suspended. Default: `None`, no limit.
+            /// then there is no retry. The deadline may come between the body's last look and its
+            /// return: a body whose work must not be done twice notes in a variable that it
+            /// captures when it is done, and looks there first. The attempt ends only when the body
+            /// returns, because a thread cannot be killed. A body that does not return within its
+            /// grace is abandoned: if a retry is left, the task then has no outcome before the body
+            /// returns, unless it is cancelled or under [`Release`](crate::AbandonPolicy::Release).
+            /// Time in which the process is stopped (SIGSTOP, a paused virtual machine) counts,
+            /// except where the system stops its monotonic clock, as Linux does while the machine
+            /// is suspended. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;

@@ -137,13 +137,15 @@ named!(PanicPolicy { Self::Failure => "failure", Self::Fatal => "fatal", Self::A
 #[non_exhaustive]
 pub enum AbandonPolicy {
     /// Both stay held until the body returns, so that nothing else uses what the body still uses.
-    /// The default.
+    /// The default. If a retry is left, the task has no outcome until the body returns, however
+    /// long that takes, and whoever waits for it waits as long; cancel it to get one.
     #[default]
     Hold,
     /// Both are given back, and the attempt counts as a failure. A task with a `TaskSpec::shared`
     /// body may then be retried beside the stuck thread. Any other task ends, and its slot passes
     /// on while the old body still runs. While `max_abandoned` attempts and hooks are stuck, this
-    /// policy acts as `Hold`; attempts still start then, and may hang as well.
+    /// policy acts as `Hold`; attempts still start then, and may hang as well. While more are
+    /// stuck, new submissions are refused.
     Release,
 }
 

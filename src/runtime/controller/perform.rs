@@ -196,7 +196,9 @@ impl Controller {
     /// Without a subscriber, what follows for the attempt is warning enough.
     #[cfg(all(unix, feature = "process"))]
     pub(super) fn tell_of_process(&mut self, record: &Record, kind: EventKind) {
-        if self.publisher.has_subscribers() {
+        // Of a helper that was killed, nothing else tells.
+        let is_killed = matches!(kind, EventKind::ProcessKilled { .. });
+        if is_killed || self.publisher.has_subscribers() {
             self.publisher.publish(self.now, About::Task(record), kind);
         }
     }

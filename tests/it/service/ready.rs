@@ -1,8 +1,10 @@
 //! When the service manager is told that the service is ready, by what the required tasks say.
 
+use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
 
 use super::{Manager, LONG};
+use crate::support::{no_op, outcome_of};
 
 #[test]
 fn what_has_said_that_it_is_ready_and_succeeded_is_ready() {
@@ -36,4 +38,26 @@ fn what_says_that_it_is_ready_and_fails_was_ready() {
         handle.add(port).unwrap();
         while !manager.next().starts_with("READY=1") {}
     }
+}
+
+/// However it stands with those that are not over.
+#[test]
+fn what_has_completed_is_not_waited_for() {
+    let manager = Manager::new();
+    let supervisor = Supervisor::builder().service_manager(manager.service(None)).start().unwrap();
+    let handle = supervisor.handle();
+    let (go, goes) = bounded::<()>(0);
+    let gauge = TaskSpec::new("gauge", move |ctx| {
+        ctx.recv(&goes)?;
+        ctx.ready();
+        Ok(ctx.sleep(LONG)?)
+    });
+    handle.add(gauge.ready_within(LONG).required()).unwrap();
+    handle.announce_ready();
+    let migrates = handle.add(no_op("migrates").required()).unwrap();
+    assert!(outcome_of(&migrates).is_success());
+    let _ = handle.snapshot().unwrap();
+    assert!(manager.so_far().iter().all(|text| !text.contains("READY=1")));
+    go.send(()).unwrap();
+    while !manager.next().starts_with("READY=1") {}
 }

@@ -46,12 +46,8 @@ impl Shared {
         let is_final = |told, abandoned| job.finality.is_final(told, ret, abandoned);
         let (seen, hooks) = job.cell.returned(is_final);
         let Seen { claimed_at, at, told, last, not_ready } = seen;
-        self.drop_value(hooks);
-        let mut body = Some(body);
-        if last {
-            self.drop_value(body.take());
-        }
-        self.drop_value(ctx);
+        let (spent, body) = if last { (Some(body), None) } else { (None, Some(body)) };
+        self.drop_value((hooks, spent, ctx));
         drop((current, body_here));
         job.cell.left();
         if shows_task {

@@ -298,9 +298,8 @@ impl SupervisorHandle {
     /// how many tasks wait. That is limited for each slot
     /// ([`max_slot_queue`](crate::SupervisorBuilder::max_slot_queue)) and as a whole
     /// ([`max_tasks`](crate::SupervisorBuilder::max_tasks)), but not for a class, nor for those
-    /// that wait for a permit. To limit these, take a seat from a bounded channel for each, which
-    /// [`on_end`](TaskHandle::on_end) gives back, as in
-    /// [`guide::from_threads`](crate::guide::from_threads#urgent-work).
+    /// that wait for a permit. To limit these, let each body own a seat, as in
+    /// [`guide::from_threads`](crate::guide::from_threads#a-pool).
     ///
     /// ```
     /// # use threadvisor::prelude::*;

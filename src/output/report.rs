@@ -175,6 +175,7 @@ impl fmt::Display for ShutdownReport {
 /// let report = supervisor.run([TaskSpec::once("bad", |_| Err("no such device".into()))])?;
 /// let failed = &report.failures[0];
 /// assert_eq!((failed.task.to_string(), failed.outcome.label()), ("bad#1".to_owned(), "failed"));
+/// assert_eq!(failed.to_string(), "bad#1: failed: no such device");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -188,6 +189,12 @@ pub struct FailedTask {
     /// Why its last failure was not retried; `None` if the outcome says why, as
     /// [`EventKind::TaskEnded`](crate::EventKind::TaskEnded) explains.
     pub not_retried: Option<NotRetried>,
+}
+
+impl fmt::Display for FailedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}{}", self.task, self.outcome, AndWhy(self.not_retried))
+    }
 }
 
 /// Names a task that was stopped while not all was well with it: it was in a streak of failures, or
@@ -434,8 +441,7 @@ impl fmt::Display for RunReport {
         }
 
         for failure in &self.failures {
-            let why = AndWhy(failure.not_retried);
-            write!(f, "\n  {}: {}{why}", failure.task, failure.outcome)?;
+            write!(f, "\n  {failure}")?;
         }
         for troubled in &self.troubled {
             write!(f, "\n  {troubled}")?;

@@ -171,7 +171,8 @@ pub struct TaskSnapshot {
     /// The number of failures in the streak: since the last success, or since a stable moment that
     /// ended the streak.
     pub failures: u32,
-    /// When the task entered its state.
+    /// When the task entered its state, counted from the supervisor's start, as
+    /// [`Snapshot::at`] is.
     pub since: Duration,
     /// When something will next happen to it by itself: the next start, the deadline, the end of
     /// the grace, or the expiry. `None` if nothing will. A body that has extended its deadline may

@@ -379,7 +379,8 @@ impl Program {
     /// ```
     ///
     /// # Errors
-    /// As for [`run`](Self::run). If the process fails, what it has written is not returned; the
+    /// As for [`run`](Self::run), and [`Cancelled`](crate::Cancelled) if the attempt was told: the
+    /// output may then be cut short. If the process fails, what it has written is not returned; the
     /// last lines of it are in the error. To have all of it in any case, use
     /// [`on_line`](Self::on_line) with `run`.
     pub fn output(&mut self, ctx: &TaskContext) -> TaskResult<ProcessOutput> {
@@ -389,6 +390,8 @@ impl Program {
         let lost = kept.iter().map(|kept| kept.lost).sum();
         let mut kept = kept.into_iter().map(|kept| kept.bytes);
         let (stdout, stderr) = (kept.next().unwrap_or_default(), kept.next().unwrap_or_default());
+        // What a process has written until it was stopped is no result.
+        ctx.check()?;
         Ok(ProcessOutput { exit, stdout, stderr, lost })
     }
 

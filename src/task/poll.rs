@@ -69,7 +69,40 @@ impl TaskContext {
     }
 
     /// Waits until a write to `fd` would not block. Everything else is as for
-    /// [`wait_readable`](Self::wait_readable). See the example there.
+    /// [`wait_readable`](Self::wait_readable). So a connect ends, too, of a socket in non-blocking
+    /// mode:
+    ///
+    /// ```
+    /// use std::net::{SocketAddr, TcpStream};
+    /// # use std::time::Duration;
+    /// use rustix::io::Errno;
+    /// use rustix::net::{self, sockopt, AddressFamily, SocketFlags, SocketType};
+    /// use threadvisor::{prelude::*, Polled};
+    ///
+    /// fn connect(ctx: &TaskContext, peer: SocketAddr) -> TaskResult<TcpStream> {
+    ///     let family = if peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    ///     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    ///     let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    ///     match net::connect(&socket, &peer) {
+    ///         Ok(()) | Err(Errno::INPROGRESS) => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    ///     if ctx.wait_writable(&socket, Duration::from_secs(2))? == Polled::TimedOut {
+    ///         return Err(format!("{peer} does not answer").into());
+    ///     }
+    ///     sockopt::socket_error(&socket)??;
+    ///     let stream = TcpStream::from(socket);
+    ///     stream.set_nonblocking(false)?;
+    ///     Ok(stream)
+    /// }
+    ///
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let (ctx, canceller) = TaskContext::detached();
+    /// assert!(connect(&ctx, listener.local_addr()?).is_ok());
+    /// canceller.cancel();
+    /// assert!(connect(&ctx, listener.local_addr()?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// - Kind `Other` with [`Cancelled`](crate::Cancelled) inside, once the attempt is told to

@@ -40,8 +40,9 @@ impl TaskSpec {
     /// that pass while the body runs are skipped, and no event says so: compare the `ran` of a
     /// success with the interval. After a failure the next attempt comes at the first point at or
     /// after the end of the backoff, so a point may be skipped: for a sampler, set a
-    /// [`backoff`](Self::backoff) of 1 ms, or [`retry_early`](Self::retry_early). Of this setting
-    /// and [`repeat_after`](Self::repeat_after), the last one set counts.
+    /// [`backoff`](Self::backoff) of 1 ms, which keeps to the grid. With
+    /// [`retry_early`](Self::retry_early), a retry does not wait for the grid. Of this setting and
+    /// [`repeat_after`](Self::repeat_after), the last one set counts.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -13,6 +13,15 @@ fn lines_of(program: Program) -> Vec<String> {
     lines.try_iter().collect()
 }
 
+/// It may be cut short.
+#[test]
+fn the_output_of_a_process_that_was_stopped_is_no_result() {
+    let (ctx, canceller) = TaskContext::detached();
+    let program = sh("echo half; exec sleep 1000").on_line(move |_, _| canceller.cancel());
+    let error = { program }.output(&ctx).unwrap_err();
+    assert!(error.downcast_ref::<threadvisor::Cancelled>().is_some(), "{error}");
+}
+
 #[test]
 fn lines_come_whole_whatever_ends_them() {
     let script = r"printf 'one\ntwo\r\n10%%\r20%%\r\nla'; printf 'st'";

@@ -147,8 +147,7 @@ impl ServiceManager {
     /// supervisor.handle().add(gps)?;
     /// assert!(!path.exists());
     /// supervisor.handle().announce_ready(); // all required tasks are handed over
-    /// # while !path.exists() { std::thread::yield_now() }
-    /// assert!(path.exists());
+    /// while !path.exists() { std::thread::yield_now() } // a worker writes it
     /// supervisor.shutdown()?;
     /// assert!(!path.exists());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -189,7 +188,8 @@ impl ServiceManager {
     ///
     /// The device is opened once the service is ready. From then on, the board is reset if the
     /// supervisor does not end in order. The device is disarmed only at the end, and only if
-    /// nothing is stuck.
+    /// nothing is stuck. If it cannot be opened, the program goes on without it, and the event
+    /// `notify_failed` says so.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -272,8 +272,9 @@ impl SupervisorHandle {
     /// Says that all required tasks have been handed over, so that the service is ready once they
     /// are ready. [`run`](crate::Supervisor::run) and
     /// [`wait_shutdown`](crate::Supervisor::wait_shutdown) do so themselves. Without a [service
-    /// manager](crate::ServiceManager), this changes nothing. Returns immediately. See the example
-    /// of [`ready_file`](ServiceManager::ready_file).
+    /// manager](crate::ServiceManager), this changes nothing. Returns immediately: a task that is
+    /// handed over right after this call may be decided first, and the service is then ready once
+    /// that task is, too. See the example of [`ready_file`](ServiceManager::ready_file).
     pub fn announce_ready(&self) {
         requests::service(&self.door, ServiceRequest::Announce);
     }

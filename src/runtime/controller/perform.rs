@@ -287,7 +287,6 @@ impl Controller {
     fn note_health(&mut self, notice: Notice) {
         match notice {
             Notice::AttemptSilent { attempt, .. } => self.required.note_silent(attempt.task.id),
-            Notice::AttemptStarting { .. } => self.note_may_be_ready(),
             Notice::AttemptReady { attempt, .. } => {
                 self.required.note_ready(attempt.task.id);
                 self.note_may_be_ready();

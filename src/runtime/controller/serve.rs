@@ -24,7 +24,10 @@ use crate::vocabulary::time::Time;
 impl Controller {
     pub(super) fn serve_fact(&mut self, fact: Fact) {
         match fact {
-            Fact::Claimed { attempt, at } => self.feed(Input::Claimed { attempt, at }),
+            Fact::Claimed { attempt, at } => {
+                self.feed(Input::Claimed { attempt, at });
+                self.note_may_be_ready();
+            }
             Fact::Ready { attempt, claimed_at, at, until } => {
                 self.feed(Input::Ready { attempt, claimed_at, at, until });
             }

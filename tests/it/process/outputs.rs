@@ -19,7 +19,7 @@ fn the_output_of_a_process_that_was_stopped_is_no_result() {
     let (ctx, canceller) = TaskContext::detached();
     let program = sh("echo half; exec sleep 1000").on_line(move |_, _| canceller.cancel());
     let error = { program }.output(&ctx).unwrap_err();
-    assert!(error.downcast_ref::<threadvisor::Cancelled>().is_some(), "{error}");
+    assert!(error.downcast_ref::<Cancelled>().is_some(), "{error}");
 }
 
 #[test]

@@ -23,20 +23,26 @@ fn what_has_said_that_it_is_ready_and_succeeded_is_ready() {
 
 /// However soon it fails after that.
 #[test]
-fn what_says_that_it_is_ready_and_fails_was_ready() {
-    for _ in 0..20 {
-        let manager = Manager::new();
-        let builder = Supervisor::builder().service_manager(manager.service(None));
-        let supervisor = builder.start().unwrap();
-        let handle = supervisor.handle();
-        handle.announce_ready();
-        let port = TaskSpec::new("port", |ctx| {
-            ctx.ready();
-            Err("no such device".into())
-        });
-        let port = port.backoff(BackoffPolicy::constant(LONG)).ready_within(LONG).required();
-        handle.add(port).unwrap();
-        while !manager.next().starts_with("READY=1") {}
+fn what_is_ready_and_fails_was_ready() {
+    for says_ready in [true, false] {
+        for _ in 0..20 {
+            let manager = Manager::new();
+            let builder = Supervisor::builder().service_manager(manager.service(None));
+            let supervisor = builder.start().unwrap();
+            let handle = supervisor.handle();
+            handle.announce_ready();
+            let _ = handle.snapshot().unwrap();
+            let port = TaskSpec::new("port", move |ctx| {
+                if says_ready {
+                    ctx.ready();
+                }
+                Err("no such device".into())
+            });
+            let port = port.backoff(BackoffPolicy::constant(LONG)).required();
+            // Without this, it is ready by running.
+            handle.add(if says_ready { port.ready_within(LONG) } else { port }).unwrap();
+            while !manager.next().starts_with("READY=1") {}
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Stands in for the crate's `runtime` where that is not checked: there is nobody to ask.
 
 pub(crate) mod requests {
-    use std::convert::Infallible;
+    use std::any::Any;
     use std::sync::Arc;
     use std::time::Duration;
 
     use crate::output::error::Closed;
     use crate::output::snapshot::Snapshot;
-    use crate::platform::sync::channel::{Receiver, Sender};
+    use crate::platform::sync::channel::Receiver;
     use crate::task::door::Door;
+    use crate::task::envelope::Envelope;
     use crate::task::group::GroupRecord;
     use crate::task::record::Record;
     use crate::task::request::{FoundGroup, Until};
@@ -43,7 +44,8 @@ pub(crate) mod requests {
         group_state(&Door, &Arc<GroupRecord>) -> GroupState;
         cancel_group(&Door, &Arc<GroupRecord>);
         restart_group(&Door, &Arc<GroupRecord>) -> bool;
-        wait_until(&Door, Until, Sender<Infallible>);
+        wait_until(&Door, Until, impl Send + 'static);
+        serve_group(&mut dyn Any, Envelope);
         flush(&Door) -> Result<Option<Receiver<()>>, Closed>;
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! On two idle cores you will see that several supervisors do less than one (0.8 to 0.9 times):
 //! threads that submit and run tasks have the cores busy already. The page about performance has a
-//! model that says from how many cores on two do more: 5 with bodies that compute for 1 µs, 15 with
+//! model that says from how many cores on two do more: 6 with bodies that compute for 1 µs, 20 with
 //! 10 µs, more than 64 with 100 µs.
 
 use std::collections::hash_map::RandomState;

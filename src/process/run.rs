@@ -350,8 +350,8 @@ impl<'a> Running<'a> {
         Ok((exit, kept))
     }
 
-    /// Says once that somebody holds the pipes of a process that has ended: whoever starts such a
-    /// program can mend that.
+    /// Says once that the pipes of a process that has ended were not read to their end: whoever
+    /// starts such a program can mend that.
     fn warn_of_loss(&self) {
         let is_held = self.pipes.iter().any(|pipe| pipe.fd().is_some());
         if is_held && !self.settings.has_warned.replace(true) {
@@ -360,8 +360,9 @@ impl<'a> Running<'a> {
             let _ = unwind::catch(|| {
                 log::warn!(
                     target: "threadvisor",
-                    "a process that outlives that of {task} holds its output open, and what it \
-                     writes from now on is lost: redirect its output"
+                    "the output of {task} was not read to its end, and the rest is lost: if a \
+                     process outlives that of the task and holds it open, redirect its output; \
+                     otherwise let on_line or on_output be quicker"
                 );
             });
         }

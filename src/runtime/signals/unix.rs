@@ -12,6 +12,7 @@ use super::masks::Masks;
 use crate::output::setting_errors::{InvalidSetting, StartError};
 use crate::platform::sync::Mutex;
 use crate::platform::threads::ThreadSetup;
+use crate::platform::unwind;
 use crate::task::door::Door;
 use crate::task::request::Request;
 use crate::vocabulary::signal::Signal;
@@ -41,11 +42,14 @@ impl Listener {
             let is_ignored = masks.is_ignored(signal);
             if is_ignored {
                 let signal = Signal::from_raw(signal);
-                log::warn!(
-                    target: "threadvisor",
-                    "{signal} was ignored when this program began, and stays so: a shell starts \
-                     programs in the background like that, and nohup does"
-                );
+                // A logger is user code.
+                let _ = unwind::catch(|| {
+                    log::warn!(
+                        target: "threadvisor",
+                        "{signal} was ignored when this program began, and stays so: a shell \
+                         starts programs in the background like that, and nohup does"
+                    );
+                });
             }
             !is_ignored
         });

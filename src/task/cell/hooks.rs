@@ -19,6 +19,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(crate) struct Registered {
     hook: Arc<Hook>,
     due: RealTime,
+    /// How long after a run the next one is due; `None` if none is.
+    pause: Option<Duration>,
 }
 
 /// The hooks of one attempt, in the order in which they were registered.
@@ -41,11 +43,14 @@ impl Hooks {
         std::mem::take(&mut self.registered)
     }
 
-    /// The first hook from this number on that is due. A nudge is due again after its period, or
-    /// after `least` if that is longer; any other hook never.
-    fn next_due(&mut self, from: u64, now: RealTime, least: Duration) -> Option<(u64, Arc<Hook>)> {
+    /// The first hook from this number on that is due. A body that has outlived its grace may stay
+    /// for good, so its nudges become rare.
+    fn next_due(&mut self, from: u64, now: RealTime, abandoned: bool) -> Option<(u64, Arc<Hook>)> {
         let (number, it) = self.registered.from(from).find(|(_, it)| it.due <= now)?;
-        it.due = it.hook.period.map_or(RealTime::NEVER, |period| now.after(period.max(least)));
+        if abandoned {
+            it.pause = it.pause.map(|pause| pause.saturating_mul(2).min(LONGEST).max(pause));
+        }
+        it.due = it.pause.map_or(RealTime::NEVER, |pause| now.after(pause));
         Some((number, Arc::clone(&it.hook)))
     }
 
@@ -74,7 +79,11 @@ impl Cell {
             // A hook that is no nudge runs only now. For a nudge there is no call left to wake.
             (true, _) => RealTime::NEVER,
         };
-        let number = state.hooks.registered.push(Registered { hook: Arc::clone(hook), due });
+        let number = state.hooks.registered.push(Registered {
+            hook: Arc::clone(hook),
+            due,
+            pause: hook.period,
+        });
         if !told {
             drop(state);
             self.door().want_last_resort();
@@ -104,14 +113,11 @@ impl Cell {
         // Each hook runs at most once: a nudge that takes longer than its period must not starve
         // the others.
         let (now, mut from) = (self.clock().real.now(), 0);
-        let time = self.clock().now();
         loop {
             let mut state = self.state.lock();
-            // A body that has outlived its grace may stay for good. By what it has outlived that,
-            // doubles from nudge to nudge.
-            let outlived = if state.abandoned { state.until.until(time) } else { Duration::ZERO };
+            let abandoned = state.abandoned;
             let hooks = &mut state.hooks;
-            let Some((number, hook)) = hooks.next_due(from, now, outlived.min(LONGEST)) else {
+            let Some((number, hook)) = hooks.next_due(from, now, abandoned) else {
                 hooks.running = false;
                 if hooks.nudge_due <= self.clock().real.now() {
                     hooks.nudge_due = RealTime::NEVER;

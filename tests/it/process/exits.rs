@@ -123,7 +123,7 @@ fn what_a_stranger_writes_later_is_told_once_to_be_lost() {
     }
     let name = "process::exits::what_a_stranger_writes_later_is_told_once_to_be_lost";
     let said = TestProgram::start(name, &[]).until("done");
-    let text = "a process that outlives that of ";
+    let text = "the output of ";
     assert_eq!(said.iter().filter(|line| line.starts_with(text)).count(), 1, "{said:?}");
 }
 

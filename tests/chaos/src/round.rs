@@ -77,6 +77,8 @@ pub fn play(
             if wishes.scarce || world.refusals.load(Ordering::SeqCst) > 0 =>
         {
             tally.refused_starts += 1;
+            // The callback at the end of a thread that was started may hang.
+            world.open_gate();
             return world.faults();
         }
         Err(error) => return vec![format!("no start: {error}")],

@@ -20,7 +20,7 @@ pub(super) struct Settings {
     pub(super) ready_by: Option<ReadySign>,
     /// It is a service, and none of its processes has ended yet.
     pub(super) is_new: Cell<bool>,
-    /// It was said that somebody else holds its output.
+    /// It was said that its output was not read to its end.
     pub(super) has_warned: Cell<bool>,
 }
 

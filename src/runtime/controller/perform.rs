@@ -193,10 +193,10 @@ impl Controller {
         }
     }
 
-    /// Without a subscriber, what follows for the attempt is warning enough.
+    /// Without a subscriber, what follows for the attempt is warning enough, except where a process
+    /// had to be killed: of a helper, nothing else tells that.
     #[cfg(all(unix, feature = "process"))]
     pub(super) fn tell_of_process(&mut self, record: &Record, kind: EventKind) {
-        // Of a helper that was killed, nothing else tells.
         let is_killed = matches!(kind, EventKind::ProcessKilled { .. });
         if is_killed || self.publisher.has_subscribers() {
             self.publisher.publish(self.now, About::Task(record), kind);

@@ -159,3 +159,32 @@ impl Cell {
         drop(removed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses after its first runs, in milliseconds.
+    fn pauses(period: Duration, abandoned: bool) -> [u128; 5] {
+        let mut hooks = Hooks::default();
+        let (hook, due) = (Arc::new(Hook::nudge(period, || ())), RealTime::ZERO);
+        hooks.registered.push(Registered { hook, due, pause: Some(period) });
+        let mut now = due;
+        [(); 5].map(|()| {
+            assert!(hooks.next_due(0, now, abandoned).is_some());
+            let next = hooks.registered.iter().map(|it| it.due).min().unwrap();
+            let pause = now.until(next).as_millis();
+            now = next;
+            pause
+        })
+    }
+
+    #[test]
+    fn the_nudges_of_an_abandoned_body_become_rare_step_by_step() {
+        let ms = Duration::from_millis;
+        assert_eq!(pauses(ms(20), false), [20; 5]);
+        assert_eq!(pauses(ms(20), true), [40, 80, 160, 320, 640]);
+        assert_eq!(pauses(ms(20_000), true), [40_000, 60_000, 60_000, 60_000, 60_000]);
+        assert_eq!(pauses(ms(90_000), true), [90_000; 5], "its own period is longer than that");
+    }
+}

@@ -28,7 +28,7 @@ use harness::{show, Harness};
 use machine::{Effect, Input, Machine, Submission};
 use vocabulary::answer::Return;
 use vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
-use vocabulary::plan::{BodyKind, Interval, Limits, Plan};
+use vocabulary::plan::{AtDrain, BodyKind, Interval, Limits, Plan};
 use vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use vocabulary::time::Time;
 
@@ -289,7 +289,7 @@ fn plan(initial_delay: Duration) -> Arc<Plan> {
         watchdog: None,
         needs_drop: false,
         shutdown_on_end: false,
-        stop_at_drain: false,
+        at_drain: AtDrain::GoOn,
         class: None,
         body: BodyKind::Repeat,
     })

@@ -40,7 +40,7 @@
 //!   [`TaskSpec::class`].
 //! - A value that a body returns: [`TaskOutput`], and [`guide::results`].
 //! - Ending without losing work in hand: [`Supervisor::drain`],
-//!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::stop_at_drain`].
+//!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::finish_at_drain`].
 //! - Observing what happens: [`SupervisorBuilder::on_event`], [`LogEvents`],
 //!   [`SupervisorHandle::snapshot`]; in a terminal, `Console` (feature `console`); as a picture:
 //!   [`guide::timeline`]; for the crates `tracing` and `metrics`: [`guide::telemetry`]; as JSON:

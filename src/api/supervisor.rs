@@ -251,13 +251,13 @@ impl Supervisor {
 
     /// Lets current work finish, then shuts the supervisor down, waits until it has ended, and
     /// returns the report. Current work is all that was handed over: what waits for a slot, for a
-    /// full class or for a retry is worked off as well. If only what runs is to be finished, see
-    /// [urgent work](crate::guide::from_threads#urgent-work).
+    /// full class or for a retry is worked off as well. If only what runs is to be finished, give
+    /// the jobs [`finish_at_drain`](TaskSpec::finish_at_drain).
     ///
     /// From the request on, only the supervisor's own bodies may hand over tasks, on the threads
     /// that run them, so that none of them fails because of the drain; all other submissions are
-    /// refused. Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are told to stop. All others
-    /// go on, including their retries and backoff. The drain waits for every task except those that
+    /// refused. Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are told to stop, and those
+    /// with `finish_at_drain` begin no attempt. All others go on, including their retries and backoff. The drain waits for every task except those that
     /// never end by themselves: tasks under [`RestartPolicy::Always`](crate::RestartPolicy::Always)
     /// that were not asked to stop. Tasks that wait in the queue of such a task are rejected, and
     /// so are tasks under `Always` that wait in any queue. When there is nothing left to wait for,

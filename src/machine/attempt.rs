@@ -75,7 +75,7 @@ impl Machine {
             RevokeAnswer::Revoked if expired => {
                 self.end(key, End::Rejected(Rejection::Expired), out);
             }
-            RevokeAnswer::Revoked if sent_back && stop.is_none() => {
+            RevokeAnswer::Revoked if sent_back && self.stop_of(key, stop).is_none() => {
                 let now = self.now;
                 self.task_mut(key).forgive_wait(now);
                 self.start_again(key, now, Start::WithGroup, out);
@@ -228,7 +228,8 @@ impl Machine {
 
         // What the body was told has decided how the attempt ended. What was asked of the task
         // decides whether it goes on.
-        let asked = stop.map(|stop| End::Cancelled { reason: stop.reason, ret: Some(ret) });
+        let asked = self.stop_of(key, stop);
+        let asked = asked.map(|stop| End::Cancelled { reason: stop.reason, ret: Some(ret) });
         match next {
             Next::Over(end) => {
                 // It was not failing when it was stopped.
@@ -249,7 +250,7 @@ impl Machine {
             Next::Success => self.succeeded(key, at, ran, asked, out),
             // A stop after an interruption prevents the retry, and is the outcome even if none was
             // left.
-            Next::Failure(cause) => match asked.filter(|_| told.is_some()) {
+            Next::Failure(cause) => match asked.filter(|_| told.is_some() && stop.is_some()) {
                 Some(end) => self.end(key, end, out),
                 None => self.failed(key, at, cause, retry_after, asked, out),
             },

@@ -10,8 +10,9 @@ use super::input::Submission;
 use super::phase::{Drain, Phase};
 use super::step::Machine;
 use super::stop::SIGNAL_ECHO;
-use super::task::{State, Task};
+use super::task::{State, Stop, Task};
 use crate::vocabulary::id::TaskKey;
+use crate::vocabulary::plan::AtDrain;
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::{Rejection, ShutdownCause, StopReason};
 
@@ -39,13 +40,14 @@ impl Machine {
         self.part_with_residents(out);
     }
 
-    /// Refuses what would wait in a queue in vain, and stops the tasks that bring more work.
+    /// Refuses what would wait in a queue in vain, and stops the tasks that bring more work or are
+    /// not to begin any.
     pub(super) fn part_with_residents(&mut self, out: &mut Vec<Effect>) {
         let pick = |is: &dyn Fn(&Task) -> bool| -> Vec<_> {
             self.tasks.iter().filter(|task| is(task)).map(|task| task.addr.key).collect()
         };
         let queued = pick(&|task| task.state == State::Queued && self.queues_in_vain(task));
-        let told = pick(&|task| task.plan.stop_at_drain && task.state != State::Queued);
+        let told = pick(&Self::is_stopped_by_drain);
 
         // The queues come first, so that no slot that becomes free below passes to a task that is
         // to be refused. It may pass to a paused task, which parts with those behind it; so each
@@ -57,9 +59,20 @@ impl Machine {
         }
 
         for key in told {
-            if self.tasks.get(key).is_some() {
+            if self.tasks.get(key).is_some_and(Self::is_stopped_by_drain) {
                 self.stop(key, StopReason::Stop, out);
             }
+        }
+    }
+
+    fn is_stopped_by_drain(task: &Task) -> bool {
+        match task.plan.at_drain {
+            AtDrain::GoOn => false,
+            // After a stuck attempt nothing follows either, so its outcome need not wait for it.
+            AtDrain::Finish => {
+                matches!(task.state, State::Runnable | State::Waiting(_) | State::Abandoned { .. })
+            }
+            AtDrain::Stop => task.state != State::Queued,
         }
     }
 
@@ -67,8 +80,8 @@ impl Machine {
         let owner = task.slot.and_then(|slot| self.slots.get(slot).owner);
         let owner = owner.map(|owner| &self.tasks[owner]);
         let resident = task.plan.restart == RestartPolicy::Always;
-        let for_ever = owner.is_some_and(|it| !self.will_end(it) && !it.plan.stop_at_drain);
-        resident || task.plan.stop_at_drain || for_ever
+        let for_ever = owner.is_some_and(|owner| !self.will_end(owner));
+        resident || task.plan.at_drain != AtDrain::GoOn || for_ever
     }
 
     /// Whether a drain refuses a submission, which comes from one of the supervisor's own bodies:
@@ -85,7 +98,7 @@ impl Machine {
                 resident || !self.will_end(&self.tasks[owner])
             }
         });
-        submission.plan.stop_at_drain || in_vain
+        submission.plan.at_drain != AtDrain::GoOn || in_vain
     }
 
     /// A signal before any shutdown: the first begins a drain, if signals do that here, and the
@@ -145,11 +158,19 @@ impl Machine {
         }
     }
 
-    /// Whether a task comes to an end by itself: unlike a resident, which runs until it is stopped,
+    /// Whether a task comes to an end during a drain: unlike a resident, which runs until it is stopped,
     /// like its whole group, and unlike one that is paused.
     pub(super) fn will_end(&self, task: &Task) -> bool {
         let resident = task.plan.restart == RestartPolicy::Always || self.stays_with_group(task);
-        (!resident && !task.paused) || task.state.stop_recorded()
+        let by_drain = task.plan.at_drain != AtDrain::GoOn;
+        (!resident && !task.paused) || by_drain || task.state.stop_recorded()
+    }
+
+    /// The stop that was asked of a task; or, if a drain lets only its current attempt finish, one
+    /// that its body need not hear of.
+    pub(super) fn stop_of(&self, key: TaskKey, stop: Option<Stop>) -> Option<Stop> {
+        let finishes = self.is_draining() && self.tasks[key].plan.at_drain == AtDrain::Finish;
+        stop.or_else(|| finishes.then_some(Stop { reason: StopReason::Stop, at: self.now }))
     }
 
     /// Whether a drain waits for the outcome of a task.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::output::setting_errors::InvalidSetting;
 use crate::task::class_names::ClassNames;
 use crate::vocabulary::backoff::{BackoffPolicy, MIN_SPACING};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Plan, Watchdog};
+use crate::vocabulary::plan::{AtDrain, BodyKind, FailureLimit, Interval, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 /// All settings, in the order in which they were set: the last one of a kind counts. They are
@@ -19,6 +19,7 @@ pub(crate) struct Settings(Vec<Setting>);
 #[derive(Clone, Debug)]
 pub(crate) enum Setting {
     AbandonPolicy(AbandonPolicy),
+    AtDrain(AtDrain),
     Backoff(BackoffPolicy),
     Class(Option<Arc<str>>),
     Every(Duration),
@@ -40,7 +41,6 @@ pub(crate) enum Setting {
     ShutdownOnEnd,
     StableAfter(Duration),
     Step,
-    StopAtDrain,
     /// How long a process may take to end.
     #[cfg(all(unix, feature = "process"))]
     StopTimeout(Duration),
@@ -90,7 +90,7 @@ impl Settings {
             abandon: AbandonPolicy::default(),
             watchdog: None,
             shutdown_on_end: false,
-            stop_at_drain: false,
+            at_drain: AtDrain::GoOn,
             class: None,
             body,
             needs_drop: true,
@@ -101,6 +101,7 @@ impl Settings {
         for setting in defaults.0.iter().chain(&implied).chain(&self.0) {
             match *setting {
                 Setting::AbandonPolicy(policy) => plan.abandon = policy,
+                Setting::AtDrain(what) => plan.at_drain = what,
                 Setting::Backoff(policy) => plan.backoff = policy,
                 Setting::Class(ref name) => {
                     plan.class = name.as_ref().and_then(|name| classes.key(name));
@@ -128,7 +129,6 @@ impl Settings {
                 Setting::ShutdownOnEnd => plan.shutdown_on_end = true,
                 Setting::StableAfter(span) => plan.stable_after = span,
                 Setting::Step => plan.step = true,
-                Setting::StopAtDrain => plan.stop_at_drain = true,
                 #[cfg(all(unix, feature = "process"))]
                 Setting::StopTimeout(span) => plan.grace = self.grace_to_stop(plan.grace, span),
                 Setting::Timeout(limit) => plan.timeout = limit,

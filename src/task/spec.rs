@@ -33,7 +33,7 @@ use crate::vocabulary::plan::{BodyKind, Plan};
 /// | a group or a service that relies on it | [`ready_within`](Self::ready_within), [`step`](Self::step), [`required`](Self::required) |
 /// | a body that does not return when it is told | [`grace`](Self::grace), [`abandon_policy`](Self::abandon_policy) |
 /// | a thread of its own | [`dedicated_thread`](Self::dedicated_thread) |
-/// | the end of the program | [`shutdown_on_end`](Self::shutdown_on_end), [`stop_at_drain`](Self::stop_at_drain) |
+/// | the end of the program | [`shutdown_on_end`](Self::shutdown_on_end), [`stop_at_drain`](Self::stop_at_drain), [`finish_at_drain`](Self::finish_at_drain) |
 ///
 /// A spec is not `Clone`, because its body is one value: create two to run the work twice.
 ///

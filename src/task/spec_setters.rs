@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::task::settings::Setting;
 use crate::task::spec::TaskSpec;
+use crate::vocabulary::plan::AtDrain;
 
 impl TaskSpec {
     /// Puts the task into no class, even if the supervisor's
@@ -150,7 +151,43 @@ impl TaskSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop_at_drain(self) -> Self {
-        self.with(Setting::StopAtDrain)
+        self.with(Setting::AtDrain(AtDrain::Stop))
+    }
+
+    /// Lets a drain wait for the attempt that runs, and for nothing else of this task: no other
+    /// attempt starts. A task that waits when the drain begins, for its slot, a permit, a delay or
+    /// a retry, ends at once: in its slot's queue as `Rejected(ShuttingDown)`, otherwise as
+    /// `Cancelled`. An attempt that has a thread runs on, without hearing of it, up to the limit of
+    /// the drain; this also holds under [`Always`](crate::RestartPolicy::Always), where a drain
+    /// would not wait otherwise. If it completes the task, the outcome is as ever. If another
+    /// attempt would follow, a retry or the next run, the task is `Cancelled` instead, with what
+    /// the body returned.
+    ///
+    /// It suits jobs that somebody else keeps until they are done, such as the messages of a
+    /// broker: those that have begun are not cut short, and the others are done the next time.
+    /// During a drain, no such task is admitted. Of this and
+    /// [`stop_at_drain`](Self::stop_at_drain), the last call counts.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// # let handle = supervisor.handle();
+    /// let (permit, permitted) = threadvisor::crossbeam_channel::unbounded::<()>();
+    /// let job = move |ctx: &TaskContext| Ok(ctx.recv(&permitted)?);
+    /// let begun = TaskSpec::new("job 1", job.clone()).slot("printer").finish_at_drain();
+    /// let waits = TaskSpec::new("job 2", job).slot("printer").finish_at_drain();
+    /// let begun = handle.submit(begun, AdmissionPolicy::Queue)?;
+    /// let waits = handle.submit(waits, AdmissionPolicy::Queue)?;
+    /// begun.wait_started()?;
+    /// handle.request_drain(None);
+    /// assert!(matches!(waits.wait()?, Outcome::Rejected(Rejection::ShuttingDown)));
+    /// permit.send(())?;
+    /// assert!(begun.wait()?.is_success());
+    /// # supervisor.wait_shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn finish_at_drain(self) -> Self {
+        self.with(Setting::AtDrain(AtDrain::Finish))
     }
 
     /// Makes the task a step of its [group](crate::GroupSpec): it is ready, so that the next phase

@@ -20,6 +20,17 @@ pub(crate) struct Watchdog {
     pub(crate) policy: WatchdogPolicy,
 }
 
+/// What a drain does with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtDrain {
+    /// It goes on until it ends by itself.
+    GoOn,
+    /// The attempt that runs may finish. No other starts.
+    Finish,
+    /// It is stopped when the drain begins.
+    Stop,
+}
+
 /// What follows a success under [`RestartPolicy::Always`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Interval {
@@ -82,8 +93,7 @@ pub(crate) struct Plan {
     pub(crate) abandon: AbandonPolicy,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) shutdown_on_end: bool,
-    /// Whether it is stopped when a drain begins.
-    pub(crate) stop_at_drain: bool,
+    pub(crate) at_drain: AtDrain,
     pub(crate) class: Option<ClassKey>,
     pub(crate) body: BodyKind,
     /// Whether dropping the body may run code.

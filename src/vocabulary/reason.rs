@@ -22,7 +22,7 @@ use crate::vocabulary::time::Seconds;
 #[non_exhaustive]
 pub enum CancelReason {
     /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain`.
+    /// with `TaskSpec::stop_at_drain` or `finish_at_drain`.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
@@ -66,7 +66,7 @@ pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
     ByTask,
     /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain`.
+    /// with `TaskSpec::stop_at_drain` or `finish_at_drain`.
     Stop,
     /// A newer submission took over the slot.
     Replace,

@@ -12,7 +12,7 @@ use crate::machine::step::Released;
 use crate::machine::task::{Closing, Health, State, Task, LOOKS};
 use crate::machine::Machine;
 use crate::vocabulary::id::{ClassKey, TaskKey};
-use crate::vocabulary::plan::BodyKind;
+use crate::vocabulary::plan::{AtDrain, BodyKind};
 use crate::vocabulary::policy::{RestartPolicy, WatchdogPolicy};
 use crate::vocabulary::time::Time;
 
@@ -59,7 +59,7 @@ fn audit_drain(machine: &Machine) {
             _ => false,
         };
         let resident = task.plan.restart == RestartPolicy::Always || stays(machine, task);
-        stopped || (!resident && !task.paused)
+        stopped || (!resident && !task.paused) || task.plan.at_drain != AtDrain::GoOn
     };
     for (_, slot) in machine.slots.iter() {
         for key in members(machine, slot.queue) {
@@ -67,7 +67,7 @@ fn audit_drain(machine: &Machine) {
             let task = &machine.tasks[key];
             assert!(ends(owner), "{task:?} waits for ever, for {owner:?}");
             let resident = task.plan.restart == RestartPolicy::Always;
-            assert!(!resident && !task.plan.stop_at_drain, "{task:?} waits in vain");
+            assert!(!resident && task.plan.at_drain == AtDrain::GoOn, "{task:?} waits in vain");
         }
     }
     let mut waited_for = machine.tasks.iter().filter(|task| ends(task) && !is_over(task));

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::vocabulary::backoff::BackoffPolicy;
 use crate::vocabulary::id::ClassKey;
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Plan, Watchdog};
+use crate::vocabulary::plan::{AtDrain, BodyKind, FailureLimit, Interval, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -55,7 +55,7 @@ pub(super) fn task(name: &'static str) -> Spec {
             abandon: AbandonPolicy::Hold,
             watchdog: None,
             shutdown_on_end: false,
-            stop_at_drain: false,
+            at_drain: AtDrain::GoOn,
             class: None,
             body: BodyKind::Repeat,
             needs_drop: false,
@@ -207,7 +207,11 @@ impl Spec {
     }
 
     pub(super) fn stop_at_drain(self) -> Self {
-        self.plan(|plan| plan.stop_at_drain = true)
+        self.plan(|plan| plan.at_drain = AtDrain::Stop)
+    }
+
+    pub(super) fn finish_at_drain(self) -> Self {
+        self.plan(|plan| plan.at_drain = AtDrain::Finish)
     }
 
     pub(super) fn shutdown_on_end(self) -> Self {

@@ -147,6 +147,8 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
     }
     if dice.one_in(10) {
         spec = spec.stop_at_drain();
+    } else if dice.one_in(10) {
+        spec = spec.finish_at_drain();
     }
     spec
 }

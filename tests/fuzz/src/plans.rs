@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
+use crate::vocabulary::plan::{AtDrain, BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -75,7 +75,7 @@ pub(crate) fn plan(bytes: &mut Bytes<'_>) -> Plan {
             policy: bytes.pick(&[WatchdogPolicy::Report, WatchdogPolicy::Cancel]),
         }),
         shutdown_on_end: bytes.seldom(),
-        stop_at_drain: false,
+        at_drain: AtDrain::GoOn,
         class: None,
         body: match once {
             true => BodyKind::Once,

@@ -156,6 +156,7 @@ pub(crate) fn spec(bytes: &mut Bytes<'_>) -> Made {
             4 => spec.initial_delay(bytes.span()),
             5 if bytes.flag() => spec.retry_early(),
             5 if bytes.flag() => spec.stop_at_drain(),
+            5 if bytes.flag() => spec.finish_at_drain(),
             5 => spec.shutdown_on_end(),
             6 => spec.dedicated_thread(options(bytes)),
             7 => {

@@ -169,6 +169,39 @@ fn an_acceptor_with_stop_at_drain_returns_and_what_it_still_brings_is_done() {
     assert_eq!((report.outcomes.completed, report.outcomes.cancelled), (2, 1));
 }
 
+/// The moment of the drain falls anywhere: between a claim and its report, too.
+#[test]
+fn a_job_with_finish_at_drain_is_done_or_has_not_begun() {
+    const JOBS: u32 = 40;
+    for round in 0..50_u32 {
+        let supervisor = Supervisor::builder().max_concurrent(3).start().unwrap();
+        let handle = supervisor.handle();
+        let (begun, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let jobs = (0..JOBS).map(|number| {
+            let (begun, done) = (Arc::clone(&begun), Arc::clone(&done));
+            let job = TaskSpec::new(format!("job-{number}"), move |ctx| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                thread::yield_now();
+                ctx.check()?;
+                done.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+            let job = if number % 2 == 0 { job.slot("shared") } else { job };
+            handle.submit(job.finish_at_drain(), AdmissionPolicy::Queue).unwrap()
+        });
+        let jobs: Vec<_> = jobs.collect();
+        while begun.load(Ordering::Relaxed) < round % JOBS {
+            thread::yield_now();
+        }
+        handle.request_drain(None);
+        let report = next(&end_of(supervisor));
+        let completed = jobs.iter().filter(|job| outcome_of(job).is_success()).count();
+        let (begun, done) = (begun.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
+        assert_eq!((begun, done as usize), (done, completed), "{}", report.outcomes.cancelled);
+        assert_eq!(drain_of(&report).unfinished, 0);
+    }
+}
+
 #[test]
 fn tasks_of_a_resident_that_stays_are_refused() {
     let rig = Rig::new();

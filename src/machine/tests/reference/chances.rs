@@ -10,7 +10,7 @@ use crate::machine::Submission;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::{ClassKey, SlotKey, TaskId};
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Limits, Plan};
+use crate::vocabulary::plan::{AtDrain, BodyKind, FailureLimit, Interval, Limits, Plan};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy};
 use crate::vocabulary::time::Time;
 
@@ -57,7 +57,11 @@ fn plan(dice: &mut Dice) -> Plan {
         watchdog: None,
         needs_drop: dice.chance(50),
         shutdown_on_end: dice.chance(1),
-        stop_at_drain: dice.chance(5),
+        at_drain: match dice.below(20) {
+            0 => AtDrain::Stop,
+            1 => AtDrain::Finish,
+            _ => AtDrain::GoOn,
+        },
         class: dice.chance(60).then(|| ClassKey(dice.below(2))),
         body: match once {
             true => BodyKind::Once,

@@ -1,11 +1,13 @@
 //! What a drain refuses, stops and waits for.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::job::{Job, Place};
 use super::model::Model;
 use crate::machine::{End, Submission};
 use crate::vocabulary::id::TaskId;
+use crate::vocabulary::plan::AtDrain;
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::{Rejection, StopReason};
 
@@ -25,16 +27,26 @@ impl Model {
     pub(super) fn stop_for_drain(&mut self) {
         let all = self.jobs.clone();
         let owner = |job: &Job| all.iter().find(|it| it.is_owner && it.slot == job.slot);
-        let goes_on = |job: &Job| !job.will_end() && !job.plan.stop_at_drain;
+        let goes_on = |job: &Job| !job.will_end();
         for job in all.iter().filter(|job| job.place == Place::Queued) {
             let resident = job.plan.restart == RestartPolicy::Always;
             let is_there = self.jobs.iter().any(|it| it.id == job.id);
-            let in_vain = resident || job.plan.stop_at_drain || owner(job).is_some_and(goes_on);
+            let in_vain = resident || job.has_word() || owner(job).is_some_and(goes_on);
             if is_there && in_vain {
                 self.end(job.id, End::Rejected(Rejection::ShuttingDown));
             }
         }
-        for job in all.iter().filter(|job| job.place != Place::Queued && job.plan.stop_at_drain) {
+        let stops = |job: &&Job| match job.plan.at_drain {
+            AtDrain::GoOn => false,
+            AtDrain::Finish => {
+                matches!(job.place, Place::Waiting | Place::Runnable | Place::Abandoned)
+            }
+            AtDrain::Stop => job.place != Place::Queued,
+        };
+        // A thread answers later, so that what it gives back comes too late for those that wait.
+        let (starting, others): (Vec<_>, Vec<_>) =
+            all.iter().filter(stops).partition(|job| job.place == Place::Starting);
+        for job in others.into_iter().chain(starting) {
             if !self.jobs.iter().any(|it| it.id == job.id) {
                 continue;
             }
@@ -50,7 +62,12 @@ impl Model {
             AdmissionPolicy::Replace => resident,
             _ => resident || !self.job(owner).will_end(),
         });
-        self.drain.is_some() && (submission.plan.stop_at_drain || in_vain)
+        self.drain.is_some() && (submission.plan.at_drain != AtDrain::GoOn || in_vain)
+    }
+
+    /// Whether nothing follows what the task does now.
+    pub(super) fn finishes(&mut self, id: TaskId) -> bool {
+        self.drain.is_some() && self.job(id).plan.at_drain == AtDrain::Finish
     }
 
     pub(super) fn has_drained(&self) -> bool {
@@ -65,8 +82,13 @@ impl Model {
 }
 
 impl Job {
+    fn has_word(&self) -> bool {
+        self.plan.at_drain != AtDrain::GoOn
+    }
+
     fn will_end(&self) -> bool {
-        let stopped = self.stop.is_some() || self.place == Place::Closing || self.over;
+        let stopped =
+            self.has_word() || self.stop.is_some() || self.place == Place::Closing || self.over;
         stopped || (self.plan.restart != RestartPolicy::Always && !self.paused)
     }
 }

@@ -398,11 +398,12 @@ impl Model {
     /// Gives it up if its grace is over.
     fn end_grace(&mut self, id: TaskId) {
         let (now, crowded) = (self.now, self.stuck() >= self.limits.max_abandoned as usize);
+        let finishes = self.finishes(id);
         let job = self.job(id);
         if job.due > now {
             return;
         }
-        let follows = job.stop.is_none() && job.may_retry(now);
+        let follows = job.stop.is_none() && !finishes && job.may_retry(now);
         let (reason, stop) = (job.told.expect("it was told"), job.stop);
         let end = End::Abandoned { reason, stop };
         job.streak += 1;

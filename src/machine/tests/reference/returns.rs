@@ -31,6 +31,8 @@ impl Model {
         let asked = job.stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         let told_to_stop = job.told.and_then(as_stop);
         let told = told_to_stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
+        let last = End::Cancelled { reason: StopReason::Stop, ret: Some(ret) };
+        let last = self.finishes(id).then_some(last);
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),
             (Return::Fatal, _) if job.place == Place::Abandoned => self.end(id, End::Fatal),
@@ -44,34 +46,45 @@ impl Model {
             _ if told.is_some() => self.end(id, told.expect("it was")),
             // A stop on top of an interruption.
             _ if asked.is_some() => self.end(id, asked.expect("it was")),
-            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut, delay),
-            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked, None),
+            (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut, delay, last),
+            (Return::Panicked, _) => self.fail(id, FailureCause::Panicked, None, last),
+            (_, Some(_)) if last.is_some() => self.end(id, last.expect("it is")),
             (_, Some(_)) => self.go_on(id, None),
             (Return::Cancelled, _) => {
                 self.end(id, End::Cancelled { reason: StopReason::ByTask, ret: Some(ret) });
             }
-            (Return::Failed, _) => self.fail(id, FailureCause::Failed, delay),
-            (Return::Ok, _) => self.succeed(id),
+            (Return::Failed, _) => self.fail(id, FailureCause::Failed, delay, last),
+            (Return::Ok, _) => self.succeed(id, last),
         }
     }
 
-    fn succeed(&mut self, id: TaskId) {
+    fn succeed(&mut self, id: TaskId, last: Option<End>) {
         let now = self.now;
         let job = self.job(id);
         (job.streak, job.n_delays) = (0, 0);
         if job.plan.body == BodyKind::Once || job.plan.restart != RestartPolicy::Always {
             return self.end(id, End::Completed);
         }
+        if let Some(last) = last {
+            return self.end(id, last);
+        }
         self.go_on(id, Some(Wait { since: now, until: None }));
     }
 
-    fn fail(&mut self, id: TaskId, cause: FailureCause, asked: Option<Duration>) {
+    fn fail(
+        &mut self,
+        id: TaskId,
+        cause: FailureCause,
+        asked: Option<Duration>,
+        last: Option<End>,
+    ) {
         let now = self.now;
         let job = self.job(id);
         let may_retry = job.may_retry(now);
         job.streak += 1;
         job.failures.push(now);
         match cause {
+            _ if may_retry && last.is_some() => self.end(id, last.expect("it is")),
             _ if may_retry => self.retry(id, asked),
             FailureCause::Panicked => self.end(id, End::Panicked),
             FailureCause::TimedOut => self.end(id, End::TimedOut),

@@ -7,6 +7,7 @@ mod classes;
 mod closing;
 mod deadlines;
 mod drain;
+mod finish_at_drain;
 #[cfg(debug_assertions)]
 mod effort;
 mod endings;

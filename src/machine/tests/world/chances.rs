@@ -9,7 +9,7 @@ use crate::machine::tests::rig::ms;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::backoff::{BackoffPolicy, JitterPolicy};
 use crate::vocabulary::id::ClassKey;
-use crate::vocabulary::plan::{BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
+use crate::vocabulary::plan::{AtDrain, BodyKind, FailureLimit, Interval, Limits, Plan, Watchdog};
 use crate::vocabulary::policy::{AbandonPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy};
 
 const PANICS: [PanicPolicy; 5] = [
@@ -102,7 +102,7 @@ impl Dice {
             abandon: AbandonPolicy::Hold,
             watchdog: is_watched.then_some(watchdog),
             shutdown_on_end: self.chance(profile.shutdown_on_end),
-            stop_at_drain: false,
+            at_drain: AtDrain::GoOn,
             class: None,
             body: match (once, self.chance(profile.shared)) {
                 (true, _) => BodyKind::Once,
@@ -116,7 +116,11 @@ impl Dice {
         }
         self.go_to_extremes(profile, &mut plan);
         plan.needs_drop = self.chance(profile.drops);
-        plan.stop_at_drain = self.chance(profile.stopped_at_drain);
+        plan.at_drain = match self.chance(profile.stopped_at_drain) {
+            false => AtDrain::GoOn,
+            true if self.chance(50) => AtDrain::Finish,
+            true => AtDrain::Stop,
+        };
         let (class, has_class) = (ClassKey(self.below(CLASSES)), self.chance(profile.classed));
         plan.class = has_class.then_some(class);
         plan

@@ -11,6 +11,7 @@ use crate::machine::{Effect, Ending, GroupNotice, GroupSubmission, Input, Notice
 use crate::vocabulary::answer::RevokeAnswer;
 use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::{AttemptAddr, GroupAddr, SlotKey, TaskAddr, TaskId};
+use crate::vocabulary::plan::AtDrain;
 use crate::vocabulary::reason::{CancelReason, StopReason};
 use crate::vocabulary::time::Time;
 
@@ -165,7 +166,7 @@ impl Watch {
                     phase,
                     waits_for_word: it.plan.ready_within.is_some(),
                     is_step: it.plan.step,
-                    stops_at_drain: it.plan.stop_at_drain,
+                    stops_at_drain: it.plan.at_drain != AtDrain::GoOn,
                     slot: it.slot,
                     ready: false,
                     back: None,

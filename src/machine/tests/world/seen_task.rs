@@ -12,7 +12,7 @@ use crate::machine::{End, Ending, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{SlotKey, TaskAddr};
 use crate::vocabulary::not_retried::NoRetry;
-use crate::vocabulary::plan::{BodyKind, Interval, Plan};
+use crate::vocabulary::plan::{AtDrain, BodyKind, Interval, Plan};
 use crate::vocabulary::policy::{
     AbandonPolicy, AdmissionPolicy, PanicPolicy, RestartPolicy, WatchdogPolicy,
 };
@@ -68,6 +68,8 @@ pub(super) struct SeenTask {
     pub(super) unnoted: Option<(u64, FailureCause)>,
     /// The first stop that was asked of it.
     pub(super) stop: Option<StopReason>,
+    /// A drain lets only its current attempt finish.
+    pub(super) finishes: bool,
 }
 
 impl SeenTask {
@@ -108,6 +110,7 @@ impl SeenTask {
             no_retry: None,
             unnoted: None,
             stop: submission.cancelled.then_some(StopReason::Stop),
+            finishes: false,
         }
     }
 
@@ -163,6 +166,18 @@ impl SeenTask {
         }
     }
 
+    /// A drain begins.
+    pub(super) fn drained(&mut self) {
+        let last = self.attempts.get(&self.attempt);
+        let runs = last.is_some_and(|last| last.is_live() && last.abandoned_at.is_none());
+        self.finishes = self.plan.at_drain == AtDrain::Finish;
+        match self.plan.at_drain {
+            AtDrain::Finish if runs => {}
+            AtDrain::Finish | AtDrain::Stop => self.asked(StopReason::Stop),
+            AtDrain::GoOn => {}
+        }
+    }
+
     pub(super) fn start(&mut self, now: Time, attempt: u64) {
         let task = self.task;
         assert_eq!(attempt, self.attempt + 1, "the attempts of {task:?} are misnumbered");
@@ -179,6 +194,7 @@ impl SeenTask {
         assert!(again || self.plan.restart == RestartPolicy::Always, "{task:?} had succeeded");
         let stopped = last.is_some_and(|last| last.finalized || last.told_to_stop().is_some());
         assert!(!stopped && self.stop.is_none(), "{task:?} goes on after a stop");
+        assert!(!self.finishes, "{task:?} starts anew in a drain");
         assert_eq!(self.unnoted, None, "{task:?} goes on without knowing what failed");
         let beside = self.attempts.values().any(|before| before.is_released);
         assert!(
@@ -400,6 +416,7 @@ impl SeenTask {
             "{task:?} ends by what an abandoned attempt returned"
         );
         let final_panic = self.plan.panic != PanicPolicy::Failure || self.was_told_to_stop();
+        let by_drain = self.finishes.then_some(StopReason::Stop);
         match end {
             End::Failed | End::TimedOut | End::Unresponsive => {
                 assert!(!self.may_retry, "{task:?} had a retry left");
@@ -407,14 +424,15 @@ impl SeenTask {
                 assert!(told.is_none() || self.stop.is_none(), "{task:?} was stopped as well");
             }
             End::Abandoned { stop: None, .. } => {
-                let spent = spent || self.is_closing;
+                let spent = spent || self.is_closing || self.finishes;
                 assert!(!self.may_retry || spent, "{task:?} had a retry left");
                 // A drop may hang at the end of a body that ended itself before it was told.
                 assert!(self.is_closing || self.stop.is_none(), "{task:?} was stopped");
             }
-            End::Abandoned { stop, .. } => assert_eq!(stop, self.stop, "{task:?}"),
+            End::Abandoned { stop, .. } => assert_eq!(stop, self.stop.or(by_drain), "{task:?}"),
             End::Cancelled { reason, .. } if reason != StopReason::ByTask => {
-                assert_eq!(Some(reason), self.stop, "{task:?} was not stopped so");
+                let stop = self.stop.or(by_drain);
+                assert_eq!(Some(reason), stop, "{task:?} was not stopped so");
             }
             End::Panicked => assert!(!self.may_retry || final_panic, "{task:?} had a retry left"),
             End::Completed => {

@@ -12,7 +12,7 @@ use crate::machine::{Answer, Effect, Input, Notice, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::backoff::MIN_SPACING;
 use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskId};
-use crate::vocabulary::plan::{Interval, Limits, Plan, SLOW};
+use crate::vocabulary::plan::{AtDrain, Interval, Limits, Plan, SLOW};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::Decision;
 use crate::vocabulary::time::Time;
@@ -189,7 +189,11 @@ impl Waits {
             }
             Effect::BeginDrain { until } => {
                 if self.drain.is_none() {
-                    let stopped = self.tasks.iter().filter(|(_, task)| task.plan.stop_at_drain);
+                    let stopped = self.tasks.iter().filter(|(_, task)| match task.plan.at_drain {
+                        AtDrain::GoOn => false,
+                        AtDrain::Finish => task.is_idle || task.held.is_some(),
+                        AtDrain::Stop => true,
+                    });
                     for task in stopped.map(|(id, _)| *id).collect::<Vec<_>>() {
                         self.asked(now, task, Duration::MAX);
                     }
@@ -251,8 +255,10 @@ impl Waits {
                 self.end(attempt.task.id, Wait::Deadline);
                 self.end(attempt.task.id, Wait::Grace);
                 self.begin(attempt.task.id, Wait::Next, now.after(MIN_SPACING));
+                self.finished(now, attempt.task.id);
             }
             Notice::AttemptAbandoned { attempt, released, .. } => {
+                self.finished(now, attempt.task.id);
                 self.end(attempt.task.id, Wait::Grace);
                 if released {
                     self.set_idle(attempt.task.id, Some(now));
@@ -356,6 +362,15 @@ impl Waits {
     fn ask_all(&mut self, now: Time, grace: Duration) {
         for task in self.tasks.keys().copied().collect::<Vec<_>>() {
             self.asked(now, task, grace);
+        }
+    }
+
+    /// Nothing may follow an attempt that has ended.
+    fn finished(&mut self, now: Time, task: TaskId) {
+        let known = self.tasks.get(&task);
+        let ends = known.is_some_and(|known| known.plan.at_drain == AtDrain::Finish);
+        if ends && self.drain.is_some() {
+            self.asked(now, task, Duration::MAX);
         }
     }
 

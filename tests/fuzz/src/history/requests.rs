@@ -8,7 +8,7 @@ use crate::machine::{GroupSubmission, Input, Submission};
 use crate::plans;
 use crate::vocabulary::group::{RestartLimit, Strategy};
 use crate::vocabulary::id::{ClassKey, GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
-use crate::vocabulary::plan::{BodyKind, Interval, Plan};
+use crate::vocabulary::plan::{AtDrain, BodyKind, Interval, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
 
@@ -60,7 +60,11 @@ impl History {
         let plan = Arc::new(Plan {
             needs_drop: id % 3 == 1,
             class,
-            stop_at_drain: id % 5 == 2,
+            at_drain: match id % 5 {
+                2 => AtDrain::Stop,
+                3 => AtDrain::Finish,
+                _ => AtDrain::GoOn,
+            },
             ..plans::plan(bytes)
         });
         let gives_back = id % 4 == 1;

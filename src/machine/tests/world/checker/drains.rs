@@ -8,8 +8,9 @@ use super::Checker;
 use crate::machine::tests::rig::ms;
 use crate::machine::{Effect, Input, Notice};
 use crate::vocabulary::id::{TaskAddr, TaskId};
+use crate::vocabulary::plan::AtDrain;
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
-use crate::vocabulary::reason::{Rejection, ShutdownCause, StopReason};
+use crate::vocabulary::reason::{Rejection, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 #[derive(Default)]
@@ -112,8 +113,8 @@ impl Checker {
         }
         for id in others {
             let record = self.records.get_mut(&id).expect("its key");
-            if record.plan.stop_at_drain && record.is_held() {
-                record.asked(StopReason::Stop);
+            if record.is_held() {
+                record.drained();
             }
         }
     }
@@ -122,9 +123,10 @@ impl Checker {
     fn is_in_vain(&self, task: TaskId) -> bool {
         let record = &self.records[&task];
         let owner = self.slots.owner(record.slot).expect("it waits for an owner");
-        let owner_stops = self.records[&owner].plan.stop_at_drain;
+        let owner_ends = self.records[&owner].plan.at_drain != AtDrain::GoOn;
         let resident = record.plan.restart == RestartPolicy::Always;
-        resident || record.plan.stop_at_drain || !(owner_stops || self.will_end(owner))
+        let word = record.plan.at_drain != AtDrain::GoOn;
+        resident || word || !(owner_ends || self.will_end(owner))
     }
 
     /// Whether a drain that is under way refuses a submission.
@@ -136,14 +138,14 @@ impl Checker {
             (_, AdmissionPolicy::Replace) => resident,
             (Some(owner), _) => resident || !self.will_end(owner),
         };
-        self.drains.drain.is_some() && (record.plan.stop_at_drain || in_vain)
+        self.drains.drain.is_some() && (record.plan.at_drain != AtDrain::GoOn || in_vain)
     }
 
     fn will_end(&self, task: TaskId) -> bool {
         let record = &self.records[&task];
         let stopped = record.is_closing || record.is_asked() || record.is_announced();
         let by_itself = record.plan.restart != RestartPolicy::Always && record.paused_at.is_none();
-        stopped || by_itself
+        stopped || by_itself || record.finishes
     }
 
     fn is_waited_for(&self, task: TaskId) -> bool {

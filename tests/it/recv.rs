@@ -7,6 +7,7 @@ use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver};
 use threadvisor::prelude::*;
 use threadvisor::RecvError;
 
+use crate::clock::secs;
 use crate::support::{in_time, next, on_thread, outcome_of, Rig};
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -167,4 +168,49 @@ fn the_errors_say_what_happened() {
     drop(send);
     let text = in_time(move || TaskContext::detached().0.recv(&queue).unwrap_err().to_string());
     assert_eq!(text, "the channel is empty, and no sender is left: no message will come");
+}
+
+/// A body that is told first drops its sender before the reader is told: the reader takes that for
+/// the shutdown that it is.
+#[test]
+fn at_a_shutdown_a_sender_that_went_first_is_no_failure() {
+    for round in 0..300 {
+        let supervisor = Supervisor::builder().start().unwrap();
+        let handle = supervisor.handle();
+        let (sender, receiver) = bounded::<()>(1);
+        let source = TaskSpec::new("source", move |ctx| {
+            let _open = &sender;
+            Ok(ctx.sleep(Duration::MAX)?)
+        });
+        // It returns twice: from the call for ever, or from the one with a limit.
+        let sink = TaskSpec::once("sink", move |ctx| match round % 2 {
+            0 => Ok(ctx.recv(&receiver)?),
+            _ => Ok(ctx.recv_timeout(&receiver, secs(60)).map(drop)?),
+        });
+        let (source, sink) = (handle.add(source).unwrap(), handle.add(sink).unwrap());
+        assert!(source.wait_started().unwrap() && sink.wait_started().unwrap());
+        let report = supervisor.shutdown().unwrap();
+        assert!(outcome_of(&sink).is_cancelled(), "round {round}: {}", outcome_of(&sink));
+        assert_eq!(report.exit_code(), 0);
+    }
+}
+
+/// A sender that goes without a shutdown is told of at once, and so it is by a token whose attempt
+/// has returned, which nobody tells.
+#[test]
+fn otherwise_a_channel_without_senders_is_told_of_as_such() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let handle = supervisor.handle();
+    let (tokens, token) = bounded(1);
+    let early = TaskSpec::once("early", move |ctx| {
+        let (_, receiver) = bounded::<()>(1);
+        assert_eq!(ctx.recv(&receiver), Err(RecvError::Disconnected));
+        Ok(tokens.send(ctx.token().clone())?)
+    });
+    assert!(outcome_of(&handle.add(early).unwrap()).is_success());
+    let token = next(&token);
+    supervisor.shutdown().unwrap();
+    let (_, receiver) = bounded::<()>(1);
+    let found = on_thread(move || token.recv(&receiver));
+    assert_eq!(next(&found), Err(RecvError::Disconnected));
 }

@@ -19,7 +19,9 @@ use crate::vocabulary::plan::SLOW;
 use crate::vocabulary::sorted::SortedMap;
 use crate::vocabulary::time::RealTime;
 
-/// Hooks that no thread has taken for this long go to the thread of last resort.
+/// While no errand has waited for longer than this, one thread at a time is started for them: most
+/// are over in microseconds, and a burst of them needs no more. Hooks that no thread has taken for
+/// this long go to the thread of last resort as well.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The controller's part.
@@ -113,10 +115,12 @@ impl Pool {
         let again = state.errands.look(&self.shared.door.clock, now, self.grace, facts);
         let (takeable, room) = (state.errands.takeable(), state.errands.room());
         let (_, oldest_hook) = state.errands.waiting_hooks();
+        let is_late = state.errands.oldest().is_some_and(|oldest| oldest.after(PATIENCE) <= now);
         // Threads that were called for other work may take an errand first.
         let work = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
         let wanted = if takeable == 0 { 0 } else { takeable.saturating_add(work) };
         let (available, awake) = state.available(now);
+        let nobody_comes = available == 0 && state.on_errands <= state.errands.slow();
         for _ in awake..wanted.min(available) {
             state.call_one();
         }
@@ -126,9 +130,9 @@ impl Pool {
         self.wake_by(again);
         let missing = takeable.saturating_sub(available);
         // Those that have not come yet count as well.
-        let may_start = room.saturating_sub(awake);
-        self.start_for_errands(missing.min(may_start), now, facts);
-        if missing > 0 && may_start < room {
+        let most = if is_late { room } else { room.min(u32::from(nobody_comes)) };
+        self.start_for_errands(missing.min(most.saturating_sub(awake)), now, facts);
+        if missing > 0 {
             self.wake_by(now.after(PATIENCE));
         }
         if takeable > 0 {

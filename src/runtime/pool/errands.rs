@@ -112,6 +112,12 @@ impl Errands {
         MAX_RUNS.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX))
     }
 
+    /// How many of those that run are slow.
+    pub(super) fn slow(&self) -> u32 {
+        let slow = self.runs.iter().filter(|run| run.slow).count();
+        u32::try_from(slow).unwrap_or(u32::MAX)
+    }
+
     /// How many errands a thread that looks for work would take.
     pub(super) fn takeable(&self) -> u32 {
         let drops = u32::try_from(self.drops.len()).unwrap_or(u32::MAX);

@@ -322,8 +322,12 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::platform::model_clock::ModelClock;
+    use crate::platform::sync::Mutex;
+    use crate::platform::user_value::UserValue;
     use crate::task::class_names::ClassNames;
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
@@ -359,6 +363,45 @@ mod tests {
             assert_eq!((counts.threads, counts.idle), (PRESPAWNED, PRESPAWNED), "at {second} s");
         }
         drop(beside);
+        let soon = door.clock.real.now().after(Duration::from_secs(60));
+        assert_eq!(pool.close(0, soon), 0);
+    }
+
+    /// Says on a channel that it is being dropped, and waits until the other end of a second one is
+    /// gone.
+    struct Hangs(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
+
+    impl Drop for Hangs {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            let _ = self.1.lock().recv();
+        }
+    }
+
+    #[test]
+    fn a_burst_of_drops_gets_one_thread_and_more_only_when_they_take_long() {
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
+        let threads = ThreadSetup {
+            name: "test".to_owned(),
+            stack_size: None,
+            by_task: false,
+            callbacks: None,
+        };
+        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, 0, Duration::ZERO);
+        let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel::<()>());
+        let shut = Arc::new(Mutex::new(shut));
+        let kept = (0..40).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
+        pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
+        let at = |micros| RealTime::ZERO.after(Duration::from_micros(micros));
+        pool.manage(at(0), false);
+        begun.recv().unwrap();
+        for micros in [1, 100, 4999] {
+            pool.manage(at(micros), false);
+            assert_eq!(pool.counts(at(micros)).threads, 1, "after {micros} µs");
+        }
+        pool.manage(at(5000), false);
+        assert_eq!(pool.counts(at(5000)).threads, 8);
+        drop(gate);
         let soon = door.clock.real.now().after(Duration::from_secs(60));
         assert_eq!(pool.close(0, soon), 0);
     }

@@ -85,6 +85,8 @@ pub(super) struct State {
     /// Threads of the pool that are working, and the most there were since the last look.
     pub(super) busy: u32,
     pub(super) peak_busy: u32,
+    /// How many of them have taken up an errand and not come back.
+    pub(super) on_errands: u32,
     /// Whether the thread of last resort runs hooks, or still reports that it has.
     pub(super) last_resort_busy: bool,
     /// How often work was taken up; wraps around.

@@ -20,6 +20,14 @@ enum Found {
     Errand(Errand),
 }
 
+/// What a worker has done since it last looked for work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Did {
+    Nothing,
+    Work,
+    Errand,
+}
+
 /// The life of a pooled worker.
 pub(super) fn work(mut place: Place, name: Arc<str>) {
     let shared = Arc::clone(&place.shared);
@@ -29,9 +37,9 @@ pub(super) fn work(mut place: Place, name: Arc<str>) {
     };
     place.has_come();
     let seat = Arc::new(Seat::default());
-    let mut worked = false;
-    while let Some(found) = shared.next(&mut place, &seat, &thread, worked) {
-        worked = true;
+    let mut did = Did::Nothing;
+    while let Some(found) = shared.next(&mut place, &seat, &thread, did) {
+        did = if let Found::Errand(_) = found { Did::Errand } else { Did::Work };
         match found {
             Found::Errand(errand) => shared.run_errand(errand, &thread),
             Found::Work(Work::Attempt(attempt)) => shared.run(attempt, &thread, None),
@@ -86,11 +94,12 @@ impl Shared {
         place: &mut Place,
         seat: &Arc<Seat>,
         thread: &Thread,
-        worked: bool,
+        did: Did,
     ) -> Option<Found> {
         let mut state = self.state.lock();
-        if worked {
+        if did != Did::Nothing {
             state.busy -= 1;
+            state.on_errands -= u32::from(did == Did::Errand);
             self.note_rest();
             // A thread that has just worked may be needed again in a moment.
             if state.news() == 0 {
@@ -106,6 +115,7 @@ impl Shared {
             let found = errand.map(Found::Errand).or_else(|| state.take().map(Found::Work));
             if found.is_some() {
                 state.begin_work();
+                state.on_errands += u32::from(matches!(found, Some(Found::Errand(_))));
                 return found;
             }
             if state.closed {

@@ -114,25 +114,28 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Puts an event into the queue, or counts it as lost. Never waits.
-    pub(crate) fn push(&self, event: Event) {
+    /// Takes events into the queue, in order. Those for which there is no room are counted as lost,
+    /// and left to the caller. Never waits.
+    pub(crate) fn push(&self, events: &mut Vec<Event>) {
         let mut state = self.shared.state.lock();
         // The event that is being served has left the queue.
-        let in_hand = self.shared.in_hand.load(Ordering::Relaxed);
-        if state.queue.len() + in_hand.saturating_sub(1) < self.shared.capacity {
-            state.accepted += 1;
-            state.queue.push_back(event);
-            if std::mem::take(&mut state.waiting) {
-                drop(state);
-                self.shared.ready.notify_one();
-            }
-        } else {
-            state.dropped += 1;
+        let in_hand = self.shared.in_hand.load(Ordering::Relaxed).saturating_sub(1);
+        let room = self.shared.capacity.saturating_sub(state.queue.len() + in_hand);
+        let fit = room.min(events.len());
+        state.accepted += fit as u64;
+        state.queue.extend(events.drain(..fit));
+        if let (Some(first), Some(last)) = (events.first(), events.last()) {
+            let dropped = events.len() as u64;
+            state.dropped += dropped;
             self.shared.lossy.store(true, Ordering::Relaxed);
-            let seq = event.seq;
-            let lost = state.lost.get_or_insert(Lost { dropped: 0, first: seq, last: seq });
-            lost.dropped += 1;
-            lost.last = seq;
+            let none = Lost { dropped: 0, first: first.seq, last: last.seq };
+            let lost = state.lost.get_or_insert(none);
+            lost.dropped += dropped;
+            lost.last = last.seq;
+        }
+        if std::mem::take(&mut state.waiting) {
+            drop(state);
+            self.shared.ready.notify_one();
         }
     }
 

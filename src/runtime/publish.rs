@@ -33,6 +33,11 @@ pub(super) struct Publisher {
     dedicated: Vec<(Lane, CopyEvent)>,
     /// There is no subscriber: warnings go to `log`, on a lane that the first of them starts.
     nobody: bool,
+    /// Events on their way to the lanes: handing them over one by one would make the controller and
+    /// the threads of the lanes contend for each.
+    pending: Vec<Event>,
+    /// The most of them.
+    most: usize,
     seq: u64,
     /// The last reading of the wall clock, and when it was read.
     wall: (Time, SystemTime),
@@ -66,6 +71,9 @@ pub(crate) struct Dedicated {
     pub(crate) copy: CopyEvent,
 }
 
+/// The most events of one delivery, which is soon enough in a long turn.
+const MOST: usize = 64;
+
 /// How an event is copied for one lane more. Whoever asks for a lane brings it along, so that a
 /// program with one lane contains no copying.
 type CopyEvent = fn(&Event) -> Event;
@@ -84,6 +92,8 @@ impl Publisher {
             shared: None,
             dedicated: Vec::new(),
             nobody,
+            pending: Vec::new(),
+            most: MOST,
             seq: 0,
             wall: (Time::NEVER, SystemTime::UNIX_EPOCH),
             dropped: 0,
@@ -127,11 +137,13 @@ impl Publisher {
     }
 
     fn lane(
-        &self,
+        &mut self,
         role: &str,
         subscribers: impl FnOnce() -> Vec<Subscriber> + Send + 'static,
         capacity: usize,
     ) -> io::Result<Lane> {
+        // What comes at once must not fill a small lane that keeps up.
+        self.most = self.most.min(capacity / 4).max(1);
         Lane::start(role, subscribers, capacity, &self.options, &self.door)
     }
 
@@ -156,7 +168,7 @@ impl Publisher {
         !self.nobody || matches!(notice, GroupNotice::Stopping { why: StopReason::Group, .. })
     }
 
-    /// Puts an event into every lane.
+    /// Numbers an event, and puts it into every lane with the next delivery.
     pub(super) fn publish(&mut self, now: Time, about: About<'_>, kind: EventKind) {
         if self.closed || (self.nobody && !self.start_warnings()) {
             return;
@@ -171,16 +183,29 @@ impl Publisher {
             About::Task(record) => (Some(record.task_ref()), record.group().cloned()),
             About::Group(name) => (None, Some(Arc::clone(name))),
         };
-        let event = Event { seq, at: self.wall.1, since_start, task, group, kind };
+        self.pending.push(Event { seq, at: self.wall.1, since_start, task, group, kind });
+        if self.pending.len() >= self.most {
+            self.deliver();
+        }
+    }
+
+    /// Puts the events up to now into every lane. This comes before a caller is told anything that
+    /// follows from them, and before the controller waits or does what may take long.
+    pub(super) fn deliver(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
         let (last, others) = match (&self.shared, self.dedicated.split_last()) {
             (Some(shared), _) => (shared, &self.dedicated[..]),
             (None, Some(((last, _), others))) => (last, others),
             (None, None) => return,
         };
         for (lane, copy) in others {
-            lane.push(copy(&event));
+            lane.push(&mut self.pending.iter().map(copy).collect());
         }
-        last.push(event);
+        last.push(&mut self.pending);
+        // There was no room for the rest.
+        self.pending.clear();
     }
 
     /// Logging is user code, so it happens on a lane. False if the log takes no warnings, or the
@@ -201,7 +226,8 @@ impl Publisher {
 
     /// Returns a channel with a message once every event of the shared lane up to now is served or
     /// lost; `None` if that is already so.
-    pub(super) fn flush(&self) -> Option<Receiver<()>> {
+    pub(super) fn flush(&mut self) -> Option<Receiver<()>> {
+        self.deliver();
         self.shared.as_ref().and_then(Lane::flush)
     }
 
@@ -211,12 +237,13 @@ impl Publisher {
 
     /// How many lanes have not called back all their events.
     pub(super) fn lanes_at_work(&self) -> usize {
-        self.lanes().filter(|lane| !lane.is_at_rest()).count()
+        self.lanes().filter(|lane| !self.pending.is_empty() || !lane.is_at_rest()).count()
     }
 
     /// No further event follows. Each lane reports when it has served its last one; returns how
     /// many will.
     pub(super) fn close(&mut self) -> usize {
+        self.deliver();
         self.closed = true;
         let lanes = self.lanes().map(Lane::close).count();
         #[cfg(all(unix, feature = "process"))]
@@ -225,7 +252,8 @@ impl Publisher {
     }
 
     /// The lanes are no longer awaited. Returns how many events subscribers did not get.
-    pub(super) fn give_up(&self) -> u64 {
+    pub(super) fn give_up(&mut self) -> u64 {
+        self.deliver();
         self.dropped + self.lanes().map(Lane::give_up).sum::<u64>()
     }
 }

@@ -225,6 +225,17 @@ fn after_a_flush_everything_before_it_was_called_back() {
     assert_eq!(in_time(move || silent.handle().flush_events()), Ok(()));
 }
 
+/// Nothing else happens until the watchdog of the test.
+#[test]
+fn an_event_needs_no_other_message_to_be_called_back() {
+    let (tell, told) = unbounded();
+    let heard = move |event: &Event| tell.send(event.kind.label()).unwrap();
+    let supervisor = Supervisor::builder().on_event(heard).start().unwrap();
+    let spec = no_op("later").initial_delay(Duration::MAX);
+    let _task = supervisor.handle().submit(spec, AdmissionPolicy::Queue).unwrap();
+    assert_eq!([next(&told), next(&told)], ["submitted", "admitted"]);
+}
+
 #[test]
 fn losses_after_a_flush_do_not_end_it_early() {
     // Each callback needs a permission of its own.

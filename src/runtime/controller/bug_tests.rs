@@ -3,12 +3,14 @@
 use super::*;
 use crate::api::refused::AddError;
 use crate::api::supervisor_handle::SupervisorHandle;
-use crate::output::event::Event;
+use crate::output::event::{Event, EventKind};
 use crate::output::outcome::Outcome;
 use crate::platform::model_clock::ModelClock;
 use crate::platform::sync::channel::{bounded, unbounded, Receiver, Sender};
+use crate::platform::sync::thread;
 use crate::platform::threads::ThreadSetup;
 use crate::platform::user_value::UserValue;
+use crate::runtime::publish::About;
 use crate::runtime::start::{start_with, Setup};
 use crate::runtime::{Listen, Subscribers};
 use crate::task::class_names::ClassNames;
@@ -161,6 +163,29 @@ fn a_controller_that_panics_leaves_nobody_waiting() {
     assert!(handle.snapshot().is_err());
     // The lane's thread leaves once it has served all it had.
     while events.recv_timeout(WATCHDOG).map_err(|it| assert!(!it.is_timeout())).is_ok() {}
+}
+
+/// Publishes events once the lane rests, and panics before the end of the turn.
+fn publish_and_panic(controller: &mut Controller) {
+    while controller.publisher.lanes_at_work() > 0 {
+        thread::yield_now();
+    }
+    controller.publisher.publish(controller.now, About::Supervisor, EventKind::ServiceWell);
+    // Nobody may take the lane to be at rest while an event is on its way to it.
+    if controller.publisher.lanes_at_work() == 1 {
+        let kind = EventKind::DropPanicked { message: "of a value".into() };
+        controller.publisher.publish(controller.now, About::Supervisor, kind);
+    }
+    panic!("a bug");
+}
+
+#[test]
+fn events_of_before_a_panic_of_the_controller_are_called_back() {
+    let (door, _handle, events) = started(publish_and_panic);
+    for event in ["service_well", "drop_panicked"] {
+        assert_eq!(events.recv_timeout(WATCHDOG), Ok(event));
+    }
+    assert_eq!(door.wait_ended().shutdown.cause, ShutdownCause::ControllerPanicked);
 }
 
 /// A process, with a helper, that does not end when it is asked to.

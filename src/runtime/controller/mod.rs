@@ -226,8 +226,11 @@ impl Controller {
         self.answer.take()
     }
 
-    /// Ends a turn: offers its work to threads, and starts and retires threads.
+    /// Ends a turn: offers its work to threads, starts and retires threads, and hands over all
+    /// events that are left.
     fn serve_threads(&mut self) {
+        // The system may take its time to start a thread.
+        self.publisher.deliver();
         self.push_kept();
         if let Some(look) = self.examiner.next_look() {
             self.pool.push(look);
@@ -242,6 +245,7 @@ impl Controller {
         if self.push_kept() || any {
             self.pool.wake_by(self.real);
         }
+        self.publisher.deliver();
     }
 
     /// Has a worker drop the user values that this thread has kept. False if there are none.

@@ -220,6 +220,8 @@ impl Controller {
         self.groups.note_outcome(belongings.record(), &outcome);
         let failed = outcome.is_failure();
         self.required.note_end(task.id, || failed.then(|| belongings.task_ref()));
+        // Whoever has the outcome finds the events that led to it in the lanes.
+        self.publisher.deliver();
         belongings.record().end(outcome);
     }
 

@@ -39,7 +39,10 @@ fn ask<T: Send + 'static>(
     }
     let (reply, answer) = channel::bounded(1);
     tell(door, move |controller| {
-        let _ = reply.send(question(controller));
+        let answer = question(controller);
+        // Whoever has it finds the events that led to it in the lanes.
+        controller.publisher.deliver();
+        let _ = reply.send(answer);
     });
     answer.recv().ok()
 }

@@ -141,6 +141,10 @@ impl Controller {
         if !self.machine.is_running() {
             return self.refuse(envelope);
         }
+        // A large hand-over takes long.
+        if envelope.rest.is_some() {
+            self.publisher.deliver();
+        }
         let group = envelope.rest.as_ref().and_then(|rest| rest.group.as_ref());
         if let Some((_, serve)) = group {
             return serve(self, envelope);

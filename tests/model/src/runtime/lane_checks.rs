@@ -128,8 +128,9 @@ fn called_back_or_counted() {
     const EVENTS: u64 = 6;
     let notes = Notes::default();
     let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
-    for seq in 1..=EVENTS {
-        lane.push(event(seq));
+    // The second hand-over alone is more than there is room for.
+    for batch in [1..=1, 2..=5, 6..=EVENTS] {
+        lane.push(&mut batch.map(event).collect());
     }
     lane.close();
     panics_until_flushed(&facts);
@@ -153,10 +154,10 @@ fn a_flush_sees_all() {
     let notes = Notes::default();
     let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
     for seq in 1..=2 {
-        lane.push(event(seq));
+        lane.push(&mut vec![event(seq)]);
     }
     let flush = lane.flush();
-    lane.push(event(3));
+    lane.push(&mut vec![event(3)]);
     if let Some(flushed) = flush {
         flushed.recv().expect("the lane is still there");
     }
@@ -173,9 +174,9 @@ fn a_flush_waits_for_no_more() {
     let (free, go_on) = channel::unbounded();
     let notes = Notes { go_on: Some(go_on), ..Notes::default() };
     let (lane, facts) = start(vec![Box::new(notes.clone())], 4);
-    (1..=2).for_each(|seq| lane.push(event(seq)));
+    (1..=2).for_each(|seq| lane.push(&mut vec![event(seq)]));
     let flushed = lane.flush().expect("nothing was called back yet");
-    (3..=4).for_each(|seq| lane.push(event(seq)));
+    (3..=4).for_each(|seq| lane.push(&mut vec![event(seq)]));
     let user = thread::spawn(move || {
         (1..=2).for_each(|_| drop(free.send(())));
         free
@@ -195,9 +196,9 @@ fn what_is_in_hand_takes_room() {
     let (inside, stuck) = channel::unbounded();
     let notes = Notes { inside: Some(inside), go_on: Some(go_on), ..Notes::default() };
     let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
-    (1..=2).for_each(|seq| lane.push(event(seq)));
+    (1..=2).for_each(|seq| lane.push(&mut vec![event(seq)]));
     stuck.recv().unwrap();
-    (3..=6).for_each(|seq| lane.push(event(seq)));
+    (3..=6).for_each(|seq| lane.push(&mut vec![event(seq)]));
     drop::<Sender<()>>(free);
     lane.close();
     panics_until_flushed(&facts);
@@ -214,11 +215,11 @@ fn it_hears_the_next() {
     let (inside, heard) = channel::unbounded();
     let notes = Notes { inside: Some(inside), ..Notes::default() };
     let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
-    lane.push(event(1));
+    lane.push(&mut vec![event(1)]);
     heard.recv().unwrap();
-    (2..=3).for_each(|seq| lane.push(event(seq)));
+    (2..=3).for_each(|seq| lane.push(&mut vec![event(seq)]));
     (2..=3).for_each(|_| heard.recv().unwrap());
-    lane.push(event(4));
+    lane.push(&mut vec![event(4)]);
     heard.recv().unwrap();
     drop(lane);
     panics_until_flushed(&facts);
@@ -230,7 +231,7 @@ fn a_flush_ends_with_the_lane() {
     let (free, go_on) = channel::unbounded();
     let notes = Notes { go_on: Some(go_on), ..Notes::default() };
     let (lane, facts) = start(vec![Box::new(notes)], 2);
-    lane.push(event(1));
+    lane.push(&mut vec![event(1)]);
     let flushed = lane.flush().expect("nothing was called back yet");
     let user = thread::spawn(move || flushed.recv().is_err());
     drop(lane);
@@ -243,7 +244,7 @@ fn given_up() {
     const EVENTS: u64 = 4;
     let notes = Notes::default();
     let (lane, facts) = start(vec![Box::new(notes.clone())], 2);
-    (1..=EVENTS).for_each(|seq| lane.push(event(seq)));
+    (1..=EVENTS).for_each(|seq| lane.push(&mut vec![event(seq)]));
     let missed = lane.give_up();
     drop(lane);
     panics_until_flushed(&facts);
@@ -258,7 +259,7 @@ fn given_up() {
 fn a_panic_concerns_nobody_else() {
     let notes = Notes::default();
     let (lane, facts) = start(vec![Box::new(Panics), Box::new(notes.clone())], 4);
-    (1..=3).for_each(|seq| lane.push(event(seq)));
+    (1..=3).for_each(|seq| lane.push(&mut vec![event(seq)]));
     lane.close();
     assert_eq!(panics_until_flushed(&facts), 3);
     assert_eq!(notes.delivered(), [1, 2, 3]);

@@ -126,7 +126,9 @@ impl SupervisorBuilder {
 
     /// Starts `workers` threads together with the supervisor and never retires them. Use it on
     /// systems that may refuse a thread later: one for each body that runs at once, and one for
-    /// what else workers do, such as hooks. Default: 0.
+    /// what else workers do, such as hooks. If hooks, callbacks or destructors take milliseconds,
+    /// more are started for them: see [threads](crate::guide::embedded#threads-and-wake-ups).
+    /// Default: 0.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

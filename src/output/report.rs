@@ -104,7 +104,9 @@ pub struct AbandonedAttempt {
     pub tid: Option<u32>,
     /// The last [mark](crate::TaskContext::mark) of the body.
     pub mark: Option<Mark>,
-    /// What the kernel knew about the thread.
+    /// What the kernel knew about the thread. `None` until it has been examined, a moment after
+    /// `since`; the event [`StallReport`](crate::EventKind::StallReport) says when. Linux
+    /// only.
     pub stall: Option<Stall>,
     /// Whether its slot and permit were given back, under
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).

@@ -318,7 +318,8 @@ pub struct ClassSnapshot {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct WorkerCounts {
-    /// The threads that exist or are being started.
+    /// The threads that exist or are being started, with those of
+    /// [`dedicated_thread`](crate::TaskSpec::dedicated_thread) and the thread of last resort.
     pub threads: usize,
     /// The threads that wait for work.
     pub idle: usize,

@@ -63,6 +63,7 @@ impl Controller {
         // Nothing lets go of the hardware's watchdog.
         self.service = None;
         self.publisher.close();
+        self.publisher.wait_served(self.machine.limits().event_flush);
     }
 
     /// Closes everything after the system has refused a thread at the start.

@@ -257,11 +257,12 @@ impl Supervisor {
     /// From the request on, only the supervisor's own bodies may hand over tasks, on the threads
     /// that run them, so that none of them fails because of the drain; all other submissions are
     /// refused. Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are told to stop, and those
-    /// with `finish_at_drain` begin no attempt. All others go on, including their retries and backoff. The drain waits for every task except those that
-    /// never end by themselves: tasks under [`RestartPolicy::Always`](crate::RestartPolicy::Always)
-    /// that were not asked to stop. Tasks that wait in the queue of such a task are rejected, and
-    /// so are tasks under `Always` that wait in any queue. When there is nothing left to wait for,
-    /// or `limit` has passed, the shutdown begins. `None` sets no limit; then a thread that is
+    /// with `finish_at_drain` begin no attempt. All others go on, including their retries and
+    /// backoff. The drain waits for every task except those that never end by themselves: tasks
+    /// under [`RestartPolicy::Always`](crate::RestartPolicy::Always) that were not asked to stop.
+    /// Tasks that wait in the queue of such a task are rejected, and so are tasks under `Always`
+    /// that wait in any queue. When there is nothing left to wait for, or `limit` has passed, the
+    /// shutdown begins. `None` sets no limit; then a thread that is
     /// stuck under [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting
     /// for ever.
     ///

@@ -158,8 +158,8 @@ impl Machine {
         }
     }
 
-    /// Whether a task comes to an end during a drain: unlike a resident, which runs until it is stopped,
-    /// like its whole group, and unlike one that is paused.
+    /// Whether a task comes to an end during a drain: unlike a resident, which runs until it is
+    /// stopped, like its whole group, and unlike one that is paused.
     pub(super) fn will_end(&self, task: &Task) -> bool {
         let resident = task.plan.restart == RestartPolicy::Always || self.stays_with_group(task);
         let by_drain = task.plan.at_drain != AtDrain::GoOn;

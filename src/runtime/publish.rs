@@ -251,8 +251,8 @@ impl Publisher {
         lanes
     }
 
-    /// Blocks until the lanes have called back what they have, for at most `span`. Only a controller
-    /// that takes in nothing more may wait like that.
+    /// Blocks until the lanes have called back what they have, for at most `span`. Only a
+    /// controller that takes in nothing more may wait like that.
     pub(super) fn wait_served(&self, span: Duration) {
         let clock = &self.door.clock.real;
         let due = clock.now().after(span);

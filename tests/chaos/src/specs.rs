@@ -145,10 +145,10 @@ fn limits(mut spec: TaskSpec, dice: &mut Dice, may_hang: bool) -> TaskSpec {
     if dice.one_in(2000) {
         spec = spec.shutdown_on_end();
     }
-    if dice.one_in(10) {
-        spec = spec.stop_at_drain();
-    } else if dice.one_in(10) {
-        spec = spec.finish_at_drain();
+    match dice.below(10) {
+        0 => spec = spec.stop_at_drain(),
+        1 => spec = spec.finish_at_drain(),
+        _ => {}
     }
     spec
 }

@@ -20,6 +20,8 @@ fn main() -> Result<RunReport, Box<dyn std::error::Error>> {
         std::fs::metadata("/")?;
         Ok(())
     });
+    #[cfg(feature = "process")]
+    supervisor.handle().add(TaskSpec::process("helper", Program::new("true")))?;
     let report = supervisor.run([probe.repeat_after(Duration::from_secs(1)).timeout(Duration::from_secs(5))])?;
     Ok(report)
 }
@@ -34,11 +36,11 @@ RUST
 cp "$crate/Cargo.lock" "$work/Cargo.lock" # the versions that the crate is tested with
 
 printf '| features | panic | program | without the crate | packages | cold build |\n|---|---|---|---|---|---|\n'
-for features in '' signals poll signals,poll; do
+for features in '' signals poll signals,poll signals,process; do
     for panic in unwind abort; do
         [ $# -eq 0 ] || [ "$*" = "$features $panic" ] || continue
         list=$(sed 's/[a-z]\+/"&"/g' <<<"$features")
-        own=$(grep -q signals <<<"$features" && echo 'default = ["signals"]' || true)
+        own=$(grep -o 'signals\|process' <<<"$features" | sed 's/.*/"&"/' | paste -sd, || true)
         cat >"$work/Cargo.toml" <<TOML
 [package]
 name = "minimal"
@@ -46,8 +48,9 @@ version = "0.0.0"
 edition = "2021"
 default-run = "minimal"
 [features]
-$own
+default = [$own]
 signals = []
+process = []
 [dependencies]
 threadvisor = { path = "$crate", default-features = false, features = [$list] }
 [profile.release]

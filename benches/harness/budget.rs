@@ -21,7 +21,7 @@ const fn row(
 }
 
 /// Those of `size.sh` stand there. *Busy* has a figure for each pause between the round trips.
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 22] = [
     row("machine/", "a step of the machine, 100 000 tasks", "≤ 350 ns", "≤ 150 ns"),
     row(
         "started, one task, shut down",
@@ -87,7 +87,14 @@ const ROWS: [Row; 20] = [
         "≤ 3 (≤ 3)",
         "–",
     ),
+    row(
+        "busy cores, time slices",
+        "how many of them waited for a time slice, of ours / of the chain's",
+        "–",
+        "–",
+    ),
     row("busy core, pinned", "the same on one core", "≤ 3 (≤ 3)", "–"),
+    row("busy core, pinned, time slices", "and of those", "–", "–"),
     row(
         "heap, interval",
         "waiting task, heap without closure and name; threads",

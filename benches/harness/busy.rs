@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use threadvisor::crossbeam_channel::never;
 
-use crate::harness::{show, timed, Harness};
+use crate::harness::{float, show, timed, Harness};
 use crate::work::{no_op, on_busy_cores, on_one_core, started, submit};
 
 const PAUSES: [(&str, Duration, usize); 5] = [
@@ -18,6 +18,9 @@ const PAUSES: [(&str, Duration, usize); 5] = [
     ("1 ms", Duration::from_millis(1), 2000),
     ("10 ms", Duration::from_millis(10), 1000),
 ];
+
+/// Shorter than any time slice, and longer than a round trip that waits for none.
+const SLICE: Duration = Duration::from_micros(500);
 
 /// A thread computes on each core that this one may use.
 pub(crate) fn round_trips(harness: &Harness) {
@@ -29,12 +32,15 @@ fn cells(harness: &Harness, place: &str) {
     if !harness.wants(place) {
         return;
     }
-    println!("{place}: round trip, beside a chain of three std channels (median; 99 %)");
+    println!(
+        "{place}: round trip, beside a chain of three std channels (median; 99 %; how many waited \
+         for a time slice)"
+    );
     let supervisor = started();
     let handle = supervisor.handle();
     let chain = Chain::new();
     let name: Arc<str> = Arc::from("no-op");
-    let mut ratios = Vec::new();
+    let (mut ratios, mut shares) = (Vec::new(), Vec::new());
     on_busy_cores(|| {
         for (pause_name, pause, n) in PAUSES {
             let (mut ours, mut chains) = (Vec::new(), Vec::new());
@@ -60,11 +66,20 @@ fn cells(harness: &Harness, place: &str) {
                 (ratio, format!("{ours:>9} /{chain:>9} = {ratio:5.2}"))
             };
             let ((median, typical), (worst, rare)) = (cell(50), cell(99));
-            println!("  pause {pause_name:8}{typical:>34}{rare:>34}");
+            let share = format!("{:.1} / {:.1} %", waited(&ours), waited(&chains));
+            println!("  pause {pause_name:8}{typical:>34}{rare:>34}{share:>16}");
             ratios.push(format!("{median:.1} ({worst:.1})"));
+            shares.push(share);
         }
     });
     harness.tell(place, ratios.join(", "));
+    harness.tell(&format!("{place}, time slices"), shares.join(", "));
+}
+
+/// How many of these times, in per cent, have a time slice of another thread in them.
+fn waited(times: &[Duration]) -> f64 {
+    let waited = times.iter().filter(|time| **time > SLICE).count();
+    float(waited) * 100.0 / float(times.len())
 }
 
 fn rest(pause: Duration) {

@@ -364,7 +364,9 @@ fn unprivileged_with_limit(threads: usize) -> Option<Vec<String>> {
     use std::process::Command;
     let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let limit = format!("prlimit --nproc={threads}:{threads}");
-    let user = "setpriv --reuid=64173 --regid=64173 --clear-groups";
+    // The limit counts all processes of a user, so this one is nobody else's.
+    let user = 100_000 + std::process::id();
+    let user = format!("setpriv --reuid={user} --regid={user} --clear-groups");
     for way in [format!("{limit} {user}"), limit] {
         let before = words(way);
         // Only where it can run this program, and not a root, whom no limit binds.

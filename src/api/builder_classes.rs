@@ -12,6 +12,10 @@ impl SupervisorBuilder {
     /// least 1. [`TaskSpec::class`](crate::TaskSpec::class) puts a task into it. If the same class
     /// is declared twice, the last call counts. Default: there are no classes.
     ///
+    /// Classes and their limits are fixed once the supervisor has started. For keys that come later,
+    /// or limits that change, see [a limit for each
+    /// key](crate::guide::from_threads#a-limit-for-each-key).
+    ///
     /// A class with a lower limit than [`max_concurrent`](Self::max_concurrent) always leaves the
     /// rest of the permits to other tasks. Within a class, tasks start in the order in which they
     /// began to wait; for priorities, see [urgent

@@ -259,7 +259,8 @@ impl Supervisor {
     /// refused. Tasks with [`stop_at_drain`](TaskSpec::stop_at_drain) are told to stop, and those
     /// with `finish_at_drain` begin no attempt. All others go on, including their retries and
     /// backoff. The drain waits for every task except those that never end by themselves: tasks
-    /// under [`RestartPolicy::Always`](crate::RestartPolicy::Always) that were not asked to stop.
+    /// under [`RestartPolicy::Always`](crate::RestartPolicy::Always), and members of a group that
+    /// has one, that were not asked to stop and do not have `finish_at_drain`.
     /// Tasks that wait in the queue of such a task are rejected, and so are tasks under `Always`
     /// that wait in any queue. When there is nothing left to wait for, or `limit` has passed, the
     /// shutdown begins. `None` sets no limit; then a thread that is

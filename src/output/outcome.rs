@@ -90,7 +90,8 @@ pub enum Outcome {
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release). Where it hangs is in
     /// [`Snapshot::abandoned`](crate::Snapshot::abandoned) and in two events:
     /// [`AttemptAbandoned`](crate::EventKind::AttemptAbandoned) has its last mark,
-    /// [`StallReport`](crate::EventKind::StallReport) its system call.
+    /// [`StallReport`](crate::EventKind::StallReport) its system call. To learn when it has
+    /// returned, queue a task for its slot.
     Abandoned {
         /// Why the body had been told to return.
         reason: CancelReason,

@@ -108,9 +108,10 @@ macro_rules! setters {
             /// loops for ever has no successes: see [`stable_after`](Self::stable_after) for what
             /// ends its streak. A task with an interval ends as well; to skip the rest of a run and
             /// go on with the next, let the body count its tries and return `Ok` after the last
-            /// one. To count failures of one kind only, count them in the body and return
-            /// [`fatal`](crate::TaskError::fatal); the second example makes a fatal error of one
-            /// that may be retried. Default: `None`, no limit.
+            /// one. To count failures of one kind only, or without progress, count them in the
+            /// body, return [`fatal`](crate::TaskError::fatal) after the last, and set the delays
+            /// with [`retry_after`](crate::TaskError::retry_after); the second
+            /// example makes a fatal error of one that may be retried. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;

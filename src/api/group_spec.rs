@@ -147,7 +147,8 @@ impl GroupSpec {
     }
 
     /// Marks every member as a task that the service cannot do without: see
-    /// [`TaskSpec::required`](crate::TaskSpec::required).
+    /// [`TaskSpec::required`](crate::TaskSpec::required). A member that waits for its phase has not
+    /// failed, so if only some members are marked, mark those of the phases before them as well.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -50,6 +50,7 @@ impl Machine {
         match self.tasks[key].state {
             State::Running { .. } if self.tasks[key].plan.body == BodyKind::Once => false,
             State::Running { .. } if self.group_stops(key) => false,
+            State::Running { .. } if self.stop_of(key, None).is_some() => false,
             State::Running { claimed_at, .. } => {
                 self.task_mut(key).begin_delays_anew();
                 self.tell(key, claimed_at, CancelReason::Restart, None, out);

@@ -47,7 +47,7 @@ impl Machine {
             self.tasks.iter().filter(|task| is(task)).map(|task| task.addr.key).collect()
         };
         let queued = pick(&|task| task.state == State::Queued && self.queues_in_vain(task));
-        let told = pick(&Self::is_stopped_by_drain);
+        let told = pick(&|task| task.plan.at_drain != AtDrain::GoOn && task.state != State::Queued);
 
         // The queues come first, so that no slot that becomes free below passes to a task that is
         // to be refused. It may pass to a paused task, which parts with those behind it; so each
@@ -59,20 +59,17 @@ impl Machine {
         }
 
         for key in told {
-            if self.tasks.get(key).is_some_and(Self::is_stopped_by_drain) {
-                self.stop(key, StopReason::Stop, out);
+            let Some(task) = self.tasks.get(key) else { continue };
+            match (task.plan.at_drain, task.state) {
+                (AtDrain::GoOn, _)
+                | (AtDrain::Finish, State::Running { .. } | State::Stopping { .. }) => {}
+                // If a thread has claimed it, it runs, and does not hear of this.
+                (AtDrain::Finish, State::Starting { stop: None, .. }) => {
+                    out.push(Effect::Revoke { attempt: task.attempt_addr() });
+                }
+                // After a stuck attempt nothing follows either, so its outcome need not wait for it.
+                (AtDrain::Finish | AtDrain::Stop, _) => self.stop(key, StopReason::Stop, out),
             }
-        }
-    }
-
-    fn is_stopped_by_drain(task: &Task) -> bool {
-        match task.plan.at_drain {
-            AtDrain::GoOn => false,
-            // After a stuck attempt nothing follows either, so its outcome need not wait for it.
-            AtDrain::Finish => {
-                matches!(task.state, State::Runnable | State::Waiting(_) | State::Abandoned { .. })
-            }
-            AtDrain::Stop => task.state != State::Queued,
         }
     }
 

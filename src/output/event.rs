@@ -421,8 +421,9 @@ pub enum EventKind {
         retry_in: Duration,
     },
     /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are,
-    /// and only where a [service manager](crate::ServiceManager) is told or a watchdog is fed,
-    /// perhaps a moment later than [`is_well`](crate::Snapshot::is_well) says it.
+    /// and only where a [service manager](crate::ServiceManager) is told or a watchdog is fed: when
+    /// the next message to it is due. [`is_well`](crate::Snapshot::is_well) says it at once, and of
+    /// a sickness that is over by then there is no event.
     ServiceSick {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,

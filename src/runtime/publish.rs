@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::lane::{Lane, Subscriber};
 use super::notice;
@@ -189,8 +189,8 @@ impl Publisher {
         }
     }
 
-    /// Puts the events up to now into every lane. This comes before a caller is told anything that
-    /// follows from them, and before the controller waits or does what may take long.
+    /// Puts the events up to now into every lane. This comes before an outcome is told or a request
+    /// is answered, and before the controller waits or does what may take long.
     pub(super) fn deliver(&mut self) {
         if self.pending.is_empty() {
             return;
@@ -249,16 +249,6 @@ impl Publisher {
         #[cfg(all(unix, feature = "process"))]
         let lanes = lanes + self.door.output.get().map(OutLane::close).iter().count();
         lanes
-    }
-
-    /// Blocks until the lanes have called back what they have, for at most `span`. Only a
-    /// controller that takes in nothing more may wait like that.
-    pub(super) fn wait_served(&self, span: Duration) {
-        let clock = &self.door.clock.real;
-        let due = clock.now().after(span);
-        for served in self.lanes().filter_map(Lane::flush) {
-            let _ = served.recv_timeout(clock.now().until(due));
-        }
     }
 
     /// The lanes are no longer awaited. Returns how many events subscribers did not get.

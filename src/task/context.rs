@@ -269,8 +269,9 @@ impl TaskContext {
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`. To lose nothing at a
     ///   stop, match it instead and take what is left in the channel with `try_iter`.
     /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
-    ///   this is a failure like any other. If the senders went because of a shutdown, it is
-    ///   `Cancelled`.
+    ///   this is a failure like any other. If the senders go while the supervisor shuts down, the
+    ///   call waits for up to a second until its own attempt is told, and returns `Cancelled`;
+    ///   not in a group, where other phases are told later.
     ///
     /// [`RecvError`] is not in the prelude, since channels have a type of that name.
     #[doc(alias = "select")]

@@ -356,6 +356,11 @@ impl Door {
         self.shutdown_asked.load(Ordering::Acquire)
     }
 
+    /// Whether a shutdown is under way, in which every body is told soon, or was.
+    pub(crate) fn stops_bodies(&self) -> bool {
+        self.is_shutting_down() && !self.nobody_listens.load(Ordering::Relaxed)
+    }
+
     /// The controller has ended. The first report counts.
     pub(crate) fn end(&self, report: RunReport) {
         self.nobody_listens.store(true, Ordering::Relaxed);

@@ -157,9 +157,9 @@ impl TaskSpec {
     /// Lets a drain wait for the attempt that runs, and for nothing else of this task: no other
     /// attempt starts. A task that waits when the drain begins, for its slot, a permit, a delay or
     /// a retry, ends at once: in its slot's queue as `Rejected(ShuttingDown)`, otherwise as
-    /// `Cancelled`. An attempt that has a thread runs on, without hearing of it, up to the limit of
-    /// the drain; this also holds under [`Always`](crate::RestartPolicy::Always), where a drain
-    /// would not wait otherwise. If it completes the task, the outcome is as ever. If another
+    /// `Cancelled`. An attempt that a thread has taken up runs on, without hearing of it, up to the
+    /// limit of the drain; this also holds under [`Always`](crate::RestartPolicy::Always) and in a
+    /// group, where a drain would not wait otherwise. If it completes the task, the outcome is as ever. If another
     /// attempt would follow, a retry or the next run, the task is `Cancelled` instead, with what
     /// the body returned.
     ///

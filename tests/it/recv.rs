@@ -214,3 +214,13 @@ fn otherwise_a_channel_without_senders_is_told_of_as_such() {
     let found = on_thread(move || token.recv(&receiver));
     assert_eq!(next(&found), Err(RecvError::Disconnected));
 }
+
+/// Nobody tells it, so it waits for nobody: a thousand waits of a second would be noticed.
+#[test]
+fn a_detached_context_is_told_at_once_that_the_senders_are_gone() {
+    let (ctx, _canceller) = TaskContext::detached();
+    let (_, receiver) = bounded::<()>(1);
+    let found =
+        on_thread(move || (0..1000).all(|_| ctx.recv(&receiver) == Err(RecvError::Disconnected)));
+    assert!(next(&found));
+}

@@ -179,13 +179,14 @@ fn publish_and_panic(controller: &mut Controller) {
     panic!("a bug");
 }
 
+/// Nobody waits for the lanes then, so what they do not get to is counted.
 #[test]
-fn events_of_before_a_panic_of_the_controller_are_called_back() {
+fn events_of_before_a_panic_of_the_controller_are_called_back_or_counted() {
     let (door, _handle, events) = started(publish_and_panic);
-    for event in ["service_well", "drop_panicked"] {
-        assert_eq!(events.recv_timeout(WATCHDOG), Ok(event));
-    }
-    assert_eq!(door.wait_ended().shutdown.cause, ShutdownCause::ControllerPanicked);
+    let shutdown = &door.wait_ended().shutdown;
+    assert_eq!(shutdown.cause, ShutdownCause::ControllerPanicked);
+    let seen = std::iter::from_fn(|| events.recv_timeout(WATCHDOG).ok()).count();
+    assert!(seen as u64 + shutdown.events_dropped >= 2, "{seen}, {shutdown:?}");
 }
 
 /// A process, with a helper, that does not end when it is asked to.

@@ -63,7 +63,6 @@ impl Controller {
         // Nothing lets go of the hardware's watchdog.
         self.service = None;
         self.publisher.close();
-        self.publisher.wait_served(self.machine.limits().event_flush);
     }
 
     /// Closes everything after the system has refused a thread at the start.

@@ -132,7 +132,8 @@ impl Pool {
         // Those that have not come yet count as well.
         let most = if is_late { room } else { room.min(u32::from(nobody_comes)) };
         self.start_for_errands(missing.min(most.saturating_sub(awake)), now, facts);
-        if missing > 0 {
+        // More may start later, or those that were asked for may never come.
+        if missing > 0 && (!is_late || awake > 0) {
             self.wake_by(now.after(PATIENCE));
         }
         if takeable > 0 {

@@ -280,8 +280,7 @@ impl Pool {
     /// not dropped by then; a thread that comes back later drops them.
     pub(super) fn close(mut self, stuck: u32, due: RealTime) -> usize {
         let shared = Arc::clone(&self.shared);
-        let nobody = self.call_home();
-        if nobody {
+        for _ in 0..self.call_home() {
             // If it is refused, the values in the queue are counted below.
             let _ = self.start_thread();
         }
@@ -296,9 +295,9 @@ impl Pool {
         state.errands.undropped()
     }
 
-    /// Has all threads leave once the queue is empty. True if none of them will look into the
-    /// queue.
-    fn call_home(&mut self) -> bool {
+    /// Has all threads leave once the queue is empty. Returns how many more it takes: nobody looks
+    /// again, so each errand gets a thread at once, as far as there is room.
+    fn call_home(&mut self) -> u32 {
         // All of this is under one lock, so a thread that leaves has seen the last of the work.
         let mut state = self.shared.lock();
         state.closed = true;
@@ -315,8 +314,11 @@ impl Pool {
         }
         state.call_all();
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
-        let nobody_looks = state.available(RealTime::ZERO).0 == 0;
-        nobody_looks && (!state.queue.is_empty() || state.errands.waiting_duties() > 0)
+        let (available, awake) = state.available(RealTime::ZERO);
+        let undone = !state.queue.is_empty() || state.errands.waiting_duties() > 0;
+        let errands = state.errands.takeable().saturating_sub(available);
+        let room = state.errands.room().saturating_sub(awake);
+        errands.min(room).max(u32::from(available == 0 && undone))
     }
 }
 
@@ -330,19 +332,22 @@ mod tests {
     use crate::platform::user_value::UserValue;
     use crate::task::class_names::ClassNames;
 
+    const fn setup(stack_size: Option<usize>) -> ThreadSetup {
+        ThreadSetup { name: String::new(), stack_size, by_task: false, callbacks: None }
+    }
+
+    /// A program of 32 bits may be given half of its address space.
+    const fn impossible() -> Option<usize> {
+        Some(usize::MAX - (1 << 20))
+    }
+
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let threads = ThreadSetup {
-            name: "test".to_owned(),
-            stack_size: None,
-            by_task: false,
-            callbacks: None,
-        };
         let mut pool =
-            Pool::new(Arc::clone(&door), inbox.facts, threads, PRESPAWNED, Duration::ZERO);
+            Pool::new(Arc::clone(&door), inbox.facts, setup(None), PRESPAWNED, Duration::ZERO);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts(RealTime::ZERO).idle < PRESPAWNED {
             thread::yield_now();
@@ -381,13 +386,7 @@ mod tests {
     #[test]
     fn a_burst_of_drops_gets_one_thread_and_more_only_when_they_take_long() {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let threads = ThreadSetup {
-            name: "test".to_owned(),
-            stack_size: None,
-            by_task: false,
-            callbacks: None,
-        };
-        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, threads, 0, Duration::ZERO);
+        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup(None), 0, Duration::ZERO);
         let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel::<()>());
         let shut = Arc::new(Mutex::new(shut));
         let kept = (0..40).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
@@ -406,19 +405,41 @@ mod tests {
         assert_eq!(pool.close(0, soon), 0);
     }
 
+    /// The end of a supervisor looks once, so that no drop waits behind one that hangs.
+    #[test]
+    fn at_the_end_each_drop_has_a_thread_of_its_own() {
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
+        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup(None), 0, Duration::ZERO);
+        let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel::<()>());
+        let shut = Arc::new(Mutex::new(shut));
+        let kept = (0..5).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
+        pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
+        pool.manage(RealTime::ZERO, false);
+        let soon = door.clock.real.now().after(Duration::from_secs(60));
+        let closing = std::thread::spawn(move || pool.close(0, soon));
+        (0..5).for_each(|_| begun.recv().unwrap());
+        drop(gate);
+        assert_eq!(closing.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn while_no_thread_can_be_had_a_drop_that_waits_keeps_nobody_awake() {
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
+        let mut pool = Pool::new(door, inbox.facts, setup(impossible()), 0, Duration::ZERO);
+        pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
+        let (mut now, mut looks) = (RealTime::ZERO, 0);
+        while now < RealTime::ZERO.after(Duration::from_secs(10)) {
+            pool.manage(now, false);
+            (now, looks) = (pool.deadline(), looks + 1);
+        }
+        assert!(looks < 150, "{looks} looks in ten seconds");
+    }
+
     /// Each refusal counts once, whoever hears of it.
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        // A program of 32 bits may be given half of its address space.
-        let impossible = Some(usize::MAX - (1 << 20));
-        let threads = ThreadSetup {
-            name: "test".to_owned(),
-            stack_size: impossible,
-            by_task: false,
-            callbacks: None,
-        };
-        let mut pool = Pool::new(door, inbox.facts, threads, 0, Duration::ZERO);
+        let mut pool = Pool::new(door, inbox.facts, setup(impossible()), 0, Duration::ZERO);
         pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)

@@ -14,9 +14,9 @@ use crate::vocabulary::time::Time;
 /// The reason for a cancel, once there is one: written under the cell's lock, read without it.
 pub(super) struct Told(AtomicU8);
 
-/// Longer than a controller takes, on a busy machine too, from the request for a shutdown to the
-/// last body that it tells.
-const TOLD_SOON: Duration = Duration::from_millis(100);
+/// Longer than a controller takes, on a busy machine or with many waiting tasks, too, from the
+/// request for a shutdown to the last body that it tells.
+const TOLD_SOON: Duration = Duration::from_secs(1);
 
 const NOT_TOLD: u8 = u8::MAX;
 
@@ -115,7 +115,7 @@ impl Cell {
             self.check()?;
             match channel.try_recv() {
                 Ok(message) => return Ok(Some(message)),
-                Err(TryRecvError::Disconnected) => return Err(self.disconnected()),
+                Err(TryRecvError::Disconnected) => return Err(self.disconnected(span)),
                 Err(TryRecvError::Empty) => {}
             }
             let Some((seat, due)) = seat.zip(due) else { break };
@@ -127,7 +127,7 @@ impl Cell {
             }
         }
         select! {
-            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected()),
+            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(span)),
             recv(self.told_channel()) -> _ => self.check().map(|()| None).map_err(RecvError::from),
             default(span) => Ok(None),
         }
@@ -137,10 +137,10 @@ impl Cell {
     /// moment before this one. So a body that is about to be told waits for that, and a shutdown
     /// does not look like a failure. Not so in a group: there, a phase may have to return before
     /// another is told.
-    fn disconnected(&self) -> RecvError {
-        if self.door().is_shutting_down() && self.record.group().is_none() {
+    fn disconnected(&self, span: Duration) -> RecvError {
+        if self.door().stops_bodies() && self.record.group().is_none() {
             // The attempt to which a token belongs may have returned: that one is never told.
-            let _ = self.told_channel().recv_timeout(TOLD_SOON);
+            let _ = self.told_channel().recv_timeout(TOLD_SOON.min(span));
         }
         self.check().map_or_else(RecvError::from, |()| RecvError::Disconnected)
     }

@@ -29,9 +29,10 @@ impl Model {
     }
 
     pub(super) fn restart(&mut self, id: TaskId) -> bool {
+        let finishes = self.finishes(id);
         let job = self.job(id);
         match job.place {
-            Place::Running if job.plan.body == BodyKind::Once => false,
+            Place::Running if job.plan.body == BodyKind::Once || finishes => false,
             Place::Running => {
                 job.n_delays = 0;
                 self.tell(id, CancelReason::Restart);

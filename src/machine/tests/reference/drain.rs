@@ -39,7 +39,7 @@ impl Model {
         let stops = |job: &&Job| match job.plan.at_drain {
             AtDrain::GoOn => false,
             AtDrain::Finish => {
-                matches!(job.place, Place::Waiting | Place::Runnable | Place::Abandoned)
+                !matches!(job.place, Place::Queued | Place::Running | Place::Stopping)
             }
             AtDrain::Stop => job.place != Place::Queued,
         };

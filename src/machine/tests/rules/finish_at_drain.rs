@@ -17,7 +17,7 @@ fn draining(spec: Spec) -> Rig {
 
 #[test]
 fn what_is_between_attempts_ends_and_what_has_a_thread_does_not_hear_of_it() {
-    let mut rig = Rig::with_permits(4);
+    let mut rig = Rig::with_permits(5);
     rig.run(task("retries").finish_at_drain());
     rig.returns("retries", Return::Failed).whatever();
     rig.run(task("repeats").every(ms(50)).finish_at_drain());
@@ -31,6 +31,7 @@ fn what_is_between_attempts_ends_and_what_has_a_thread_does_not_hear_of_it() {
     rig.submit(task("queued").slot("s").finish_at_drain()).whatever();
     rig.submit(task("other").slot("s")).whatever();
     rig.submit(task("starts").finish_at_drain()).whatever();
+    rig.submit(task("claimed").finish_at_drain()).whatever();
     rig.run(task("x"));
     rig.submit(task("runnable").finish_at_drain()).whatever();
     let began = rig.drain(ms(500));
@@ -40,9 +41,12 @@ fn what_is_between_attempts_ends_and_what_has_a_thread_does_not_hear_of_it() {
     }
     began.has("deliver stuck: abandoned, restart, asked by stop");
     began.has_none("tell runs/1");
-    began.has_none("revoke starts/1");
-    rig.claim("starts").whatever();
-    rig.returns("starts", Return::Ok).has("deliver starts: completed");
+    // Whether a thread has it, the answer says.
+    began.has("revoke starts/1");
+    began.has("revoke claimed/1");
+    rig.revoked("starts").has("deliver starts: cancelled by stop");
+    rig.not_revoked("claimed").has("* claimed/1 starting");
+    rig.returns("claimed", Return::Ok).has("deliver claimed: completed");
     // What a task of its slot had waited for comes, too.
     let next = rig.returns("runs", Return::Ok);
     next.has("deliver runs: cancelled by stop, ok");
@@ -79,9 +83,11 @@ fn an_attempt_that_is_interrupted_is_the_last_as_well() {
         rig.returns("t", Return::Failed).has(&alloc::format!("deliver t: {end}"));
     }
 
-    let mut rig = draining(task("t"));
+    let mut rig = Rig::new();
+    rig.run(task("t").finish_at_drain());
     rig.restart("t").whatever();
     rig.told("t").whatever();
+    rig.drain(ms(500)).orders("drain until 500ms");
     rig.returns("t", Return::Ok).has("deliver t: cancelled by stop, ok");
 
     let mut rig = draining(task("t").timeout(ms(10)).grace(ms(0)));
@@ -89,6 +95,14 @@ fn an_attempt_that_is_interrupted_is_the_last_as_well() {
     rig.told("t").whatever();
     rig.abandoned("t").has("deliver t: abandoned, timeout");
     assert!(rig.has_drained());
+}
+
+/// Nothing would follow, so that it would be a stop.
+#[test]
+fn a_restart_by_hand_is_not_taken() {
+    let mut rig = draining(task("t"));
+    rig.restart("t").gives("answer false");
+    rig.returns("t", Return::Ok).has("deliver t: completed");
 }
 
 #[test]

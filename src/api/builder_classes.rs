@@ -12,8 +12,8 @@ impl SupervisorBuilder {
     /// least 1. [`TaskSpec::class`](crate::TaskSpec::class) puts a task into it. If the same class
     /// is declared twice, the last call counts. Default: there are no classes.
     ///
-    /// Classes and their limits are fixed once the supervisor has started. For keys that come later,
-    /// or limits that change, see [a limit for each
+    /// Classes and their limits are fixed once the supervisor has started. For keys that come
+    /// later, or limits that change, see [a limit for each
     /// key](crate::guide::from_threads#a-limit-for-each-key).
     ///
     /// A class with a lower limit than [`max_concurrent`](Self::max_concurrent) always leaves the

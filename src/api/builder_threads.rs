@@ -127,8 +127,8 @@ impl SupervisorBuilder {
     /// Starts `workers` threads together with the supervisor and never retires them. Use it on
     /// systems that may refuse a thread later: one for each body that runs at once, and one for
     /// what else workers do, such as hooks. If many hooks, callbacks or destructors come at once,
-    /// or take milliseconds, more are started for them: see [threads](crate::guide::embedded#threads-and-wake-ups).
-    /// Default: 0.
+    /// or take milliseconds, more are started for them: see
+    /// [threads](crate::guide::embedded#threads-and-wake-ups). Default: 0.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

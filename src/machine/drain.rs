@@ -67,7 +67,7 @@ impl Machine {
                 (AtDrain::Finish, State::Starting { stop: None, .. }) => {
                     out.push(Effect::Revoke { attempt: task.attempt_addr() });
                 }
-                // After a stuck attempt nothing follows either, so its outcome need not wait for it.
+                // After a stuck attempt nothing follows, so that its outcome need not wait.
                 (AtDrain::Finish | AtDrain::Stop, _) => self.stop(key, StopReason::Stop, out),
             }
         }

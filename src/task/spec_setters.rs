@@ -159,9 +159,9 @@ impl TaskSpec {
     /// a retry, ends at once: in its slot's queue as `Rejected(ShuttingDown)`, otherwise as
     /// `Cancelled`. An attempt that a thread has taken up runs on, without hearing of it, up to the
     /// limit of the drain; this also holds under [`Always`](crate::RestartPolicy::Always) and in a
-    /// group, where a drain would not wait otherwise. If it completes the task, the outcome is as ever. If another
-    /// attempt would follow, a retry or the next run, the task is `Cancelled` instead, with what
-    /// the body returned.
+    /// group, where a drain would not wait otherwise. If it completes the task, the outcome is as
+    /// ever. If another attempt would follow, a retry or the next run, the task is `Cancelled`
+    /// instead, with what the body returned. A restart of its group still ends the attempt.
     ///
     /// It suits jobs that somebody else keeps until they are done, such as the messages of a
     /// broker: those that have begun are not cut short, and the others are done the next time.

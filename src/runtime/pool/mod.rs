@@ -337,9 +337,7 @@ mod tests {
     }
 
     /// A program of 32 bits may be given half of its address space.
-    const fn impossible() -> Option<usize> {
-        Some(usize::MAX - (1 << 20))
-    }
+    const IMPOSSIBLE: usize = usize::MAX - (1 << 20);
 
     /// Minutes, seen in a moment: surplus threads would be sent home after ten seconds.
     #[test]
@@ -416,7 +414,7 @@ mod tests {
         pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
         pool.manage(RealTime::ZERO, false);
         let soon = door.clock.real.now().after(Duration::from_secs(60));
-        let closing = std::thread::spawn(move || pool.close(0, soon));
+        let closing = std::thread::Builder::new().spawn(move || pool.close(0, soon)).unwrap();
         (0..5).for_each(|_| begun.recv().unwrap());
         drop(gate);
         assert_eq!(closing.join().unwrap(), 0);
@@ -425,7 +423,7 @@ mod tests {
     #[test]
     fn while_no_thread_can_be_had_a_drop_that_waits_keeps_nobody_awake() {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(door, inbox.facts, setup(impossible()), 0, Duration::ZERO);
+        let mut pool = Pool::new(door, inbox.facts, setup(Some(IMPOSSIBLE)), 0, Duration::ZERO);
         pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
         let (mut now, mut looks) = (RealTime::ZERO, 0);
         while now < RealTime::ZERO.after(Duration::from_secs(10)) {
@@ -439,7 +437,7 @@ mod tests {
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(door, inbox.facts, setup(impossible()), 0, Duration::ZERO);
+        let mut pool = Pool::new(door, inbox.facts, setup(Some(IMPOSSIBLE)), 0, Duration::ZERO);
         pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)

@@ -414,10 +414,14 @@ mod tests {
         pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
         pool.manage(RealTime::ZERO, false);
         let soon = door.clock.real.now().after(Duration::from_secs(60));
-        let closing = std::thread::Builder::new().spawn(move || pool.close(0, soon)).unwrap();
+        let (tell, closed) = mpsc::channel();
+        let close = move |_| {
+            let _ = tell.send(pool.close(0, soon));
+        };
+        setup(None).spawn("end", None, close).unwrap();
         (0..5).for_each(|_| begun.recv().unwrap());
         drop(gate);
-        assert_eq!(closing.join().unwrap(), 0);
+        assert_eq!(closed.recv(), Ok(0));
     }
 
     #[test]

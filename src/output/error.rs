@@ -164,7 +164,7 @@ impl TaskError {
 
     /// Sets the code with which the process should exit if this failure determines it: see
     /// [`RunReport::exit_code`](crate::RunReport::exit_code). The error that a body returns after
-    /// it missed a deadline counts, too; a `Cancelled` that is passed on has no code. From 1 to
+    /// it missed a deadline counts, too, also if it is a `Cancelled` with this code. From 1 to
     /// 255; anything else counts as 1. That of a child process fits:
     /// `error.with_exit_code(status.code().unwrap_or(1))`.
     #[doc(alias = "exit_status")]

@@ -327,9 +327,12 @@ impl TaskError {
     }
 
     /// Whether the body only passed on that it was told, or ended its task on purpose: such an
-    /// error adds nothing to the reason.
+    /// error adds nothing to the reason, unless the body has added something to it.
     pub(crate) fn is_passed_on(&self) -> bool {
         let Some(error) = self.as_error() else { return true };
+        if self.is_fatal() || self.retry_delay().is_some() || self.exit_code().is_some() {
+            return false;
+        }
         let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);
         error.is::<Cancelled>()
             || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)

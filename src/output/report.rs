@@ -240,7 +240,7 @@ impl fmt::Display for TroubledTask {
             write!(f, ", last: {}", Escaped(failure))?;
         }
         match self.outcome.error() {
-            Some(error) => write!(f, "; told to stop, it returned: {}", Escaped(error)),
+            Some(error) => write!(f, "; told to return, it returned: {}", Escaped(error)),
             None => Ok(()),
         }
     }

@@ -72,7 +72,8 @@ impl TaskSpec {
     /// Lets the retry of a failed run come as soon as its backoff is over, and not only with the
     /// next run of [`every`](Self::every) or [`repeat_after`](Self::repeat_after). It suits a daily
     /// job that may fail only for a moment. The grid of `every` does not move. Without this
-    /// setting, a retry does not come before the next run would.
+    /// setting, a retry does not come before the next run would. Either way, no run comes before
+    /// the backoff is over: so that no run is skipped, set its longest delay below the interval.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -409,3 +409,31 @@ fn the_last_of_two_pauses_wins() {
         }
     }
 }
+
+/// What a body adds to the word that it was told counts as its own error does.
+#[test]
+fn a_cancelled_with_a_delay_a_code_or_an_end_is_an_error_of_the_body() {
+    let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+    let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
+    let (say, starts) = bounded(9);
+    let now = clock.clone();
+    let slow = TaskSpec::new("slow", move |ctx| {
+        say.send(now.now()).unwrap();
+        ctx.sleep(60 * second).map_err(|told| TaskError::fail(told).retry_after(10 * second))
+    });
+    let slow = slow.timeout(2 * second).backoff(BackoffPolicy::constant(second));
+    let slow = supervisor.handle().add(slow).unwrap();
+    clock.advance(30 * second);
+    assert_eq!(starts.try_iter().collect::<Vec<_>>(), [0, 12, 24].map(|n| n * second));
+    slow.cancel();
+
+    let ends = |change: fn(threadvisor::Cancelled) -> TaskError| {
+        let spec = TaskSpec::once("t", move |ctx| ctx.sleep(60 * second).map_err(change));
+        let task = supervisor.handle().add(spec.timeout(2 * second)).unwrap();
+        clock.advance_until(&task, 60 * second)
+    };
+    let coded = ends(|told| TaskError::fail(told).with_exit_code(9));
+    assert_eq!((coded.label(), coded.exit_code()), ("timed_out", 9));
+    assert_eq!(ends(|told| TaskError::fatal(told)).to_string(), "fatal: cancelled: timeout");
+    assert_eq!(ends(TaskError::fail).to_string(), ends(|told| told.into()).to_string());
+}

@@ -223,7 +223,8 @@ pub struct TroubledTask {
     /// How the task ended, which is `Cancelled`, with the error that the body returned.
     pub outcome: Outcome,
     /// The number of failures in its streak: since its last success, or since a stable moment that
-    /// ended the streak.
+    /// ended the streak. A resident that works again is in its streak until
+    /// [`stable_after`](crate::TaskSpec::stable_after), also if it has said that it is ready.
     pub failures: u32,
     /// The latest of these failures.
     pub last_failure: Option<TaskError>,

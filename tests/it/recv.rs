@@ -170,6 +170,30 @@ fn the_errors_say_what_happened() {
     assert_eq!(text, "the channel is empty, and no sender is left: no message will come");
 }
 
+/// What a hook wakes answers through the channel at once, and that answer stays in it.
+#[test]
+fn a_message_that_was_sent_after_the_tell_is_not_taken_by_a_call_that_waits() {
+    let rig = Rig::new();
+    for _ in 0..100 {
+        let (tell, told) = bounded(1);
+        let task = TaskSpec::once("t", move |ctx| {
+            let (late, channel) = bounded(1);
+            let token = ctx.token().clone();
+            let _hook = ctx.on_cancel(move || {
+                assert!(token.is_cancelled());
+                let _ = late.send(());
+            });
+            Ok(tell.send(ctx.recv(&channel))?)
+        });
+        let task = rig.handle.add(task).unwrap();
+        assert!(task.wait_started().unwrap());
+        task.cancel();
+        let found = next(&told);
+        assert!(matches!(found, Err(RecvError::Cancelled(_))), "{found:?}");
+        assert!(outcome_of(&task).is_cancelled());
+    }
+}
+
 /// A body that is told first drops its sender before the reader is told: the reader takes that for
 /// the shutdown that it is.
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Cell;
 use crate::output::error::{Cancelled, RecvError};
 use crate::platform::sync::atomic::{AtomicU8, Ordering};
-use crate::platform::sync::channel::{select, Receiver, TryRecvError};
+use crate::platform::sync::channel::{select_biased, Receiver, TryRecvError};
 use crate::vocabulary::reason::CancelReason;
 use crate::vocabulary::time::Time;
 
@@ -126,9 +126,11 @@ impl Cell {
                 return Ok(taken);
             }
         }
-        select! {
-            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(span)),
+        // The first that is ready counts: a message that was sent because the token was cancelled,
+        // by a hook for instance, must not be taken in place of that.
+        select_biased! {
             recv(self.told_channel()) -> _ => self.check().map(|()| None).map_err(RecvError::from),
+            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(span)),
             default(span) => Ok(None),
         }
     }

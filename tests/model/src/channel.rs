@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::platform::sync::{thread, Condvar, Mutex};
-pub(crate) use crate::select;
+pub(crate) use crate::{select, select_biased};
 use crate::vocabulary::time::RealTime;
 use crate::world;
 
@@ -214,6 +214,13 @@ pub(crate) fn wait_for_one(channels: &[&dyn Watch], due: RealTime) -> Option<usi
     }
 }
 
+/// Blocks until a channel is ready, and says which is the first; `None` if the timer fired first.
+pub(crate) fn wait_for_first(channels: &[&dyn Watch], due: RealTime) -> Option<usize> {
+    let found = wait_for_one(channels, due)?;
+    let signal = Arc::new(Signal::default());
+    (0..=found).find(|&position| channels[position].is_ready(&signal))
+}
+
 /// Waits until one of several channels has something to say, and takes nothing out of it.
 pub(crate) struct Select<'a>(Vec<&'a dyn Watch>);
 
@@ -255,7 +262,8 @@ macro_rules! select {
         recv($a:expr) -> $pa:pat => $do_a:expr,
         recv($b:expr) -> $pb:pat => $do_b:expr $(,)?
     ) => {
-        $crate::select!(@ $crate::channel::NEVER, None.expect("no timer fires here"),
+        $crate::select!(@
+            wait_for_one, $crate::channel::NEVER, None.expect("no timer fires here"),
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
     (
@@ -263,16 +271,17 @@ macro_rules! select {
         recv($b:expr) -> $pb:pat => $do_b:expr,
         default($span:expr) => $default:expr $(,)?
     ) => {
-        $crate::select!(@ $crate::world::look_at_clock().after($span), $default,
+        $crate::select!(@
+            wait_for_one, $crate::world::look_at_clock().after($span), $default,
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
-    (@ $due:expr, $default:expr, $($name:ident ($from:expr) $found:pat, ($do:expr);)+) => {{
+    (@ $wait:ident, $due:expr, $default:expr, $($name:ident ($from:expr) $found:pat, ($do:expr);)+) => {{
         use $crate::channel::Watch;
         let due = $due;
         $(let $name = &$from;)+
         let channels = [$($name as &dyn Watch),+];
         loop {
-            let Some(ready) = $crate::channel::wait_for_one(&channels, due) else { break $default };
+            let Some(ready) = $crate::channel::$wait(&channels, due) else { break $default };
             let mut position = 0..;
             $(if position.next() == Some(ready) {
                 let Some($found) = $crate::channel::received($name.try_recv()) else { continue };
@@ -280,6 +289,20 @@ macro_rules! select {
             })+
         }
     }};
+}
+
+/// Likewise, for one that prefers what comes first.
+#[macro_export]
+macro_rules! select_biased {
+    (
+        recv($a:expr) -> $pa:pat => $do_a:expr,
+        recv($b:expr) -> $pb:pat => $do_b:expr,
+        default($span:expr) => $default:expr $(,)?
+    ) => {
+        $crate::select!(@
+            wait_for_first, $crate::world::look_at_clock().after($span), $default,
+            one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
+    };
 }
 
 impl<T> Clone for Sender<T> {

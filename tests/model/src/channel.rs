@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::platform::sync::{thread, Condvar, Mutex};
-pub(crate) use crate::{select, select_biased};
 use crate::vocabulary::time::RealTime;
 use crate::world;
+pub(crate) use crate::{select, select_biased};
 
 pub(crate) const NEVER: RealTime = RealTime::NEVER;
 
@@ -275,7 +275,10 @@ macro_rules! select {
             wait_for_one, $crate::world::look_at_clock().after($span), $default,
             one ($a) $pa, ($do_a); two ($b) $pb, ($do_b);)
     };
-    (@ $wait:ident, $due:expr, $default:expr, $($name:ident ($from:expr) $found:pat, ($do:expr);)+) => {{
+    (@
+        $wait:ident, $due:expr, $default:expr,
+        $($name:ident ($from:expr) $found:pat, ($do:expr);)+
+    ) => {{
         use $crate::channel::Watch;
         let due = $due;
         $(let $name = &$from;)+

@@ -427,13 +427,13 @@ fn a_cancelled_with_a_delay_a_code_or_an_end_is_an_error_of_the_body() {
     assert_eq!(starts.try_iter().collect::<Vec<_>>(), [0, 12, 24].map(|n| n * second));
     slow.cancel();
 
-    let ends = |change: fn(threadvisor::Cancelled) -> TaskError| {
+    let ends = |change: fn(Cancelled) -> TaskError| {
         let spec = TaskSpec::once("t", move |ctx| ctx.sleep(60 * second).map_err(change));
         let task = supervisor.handle().add(spec.timeout(2 * second)).unwrap();
         clock.advance_until(&task, 60 * second)
     };
     let coded = ends(|told| TaskError::fail(told).with_exit_code(9));
     assert_eq!((coded.label(), coded.exit_code()), ("timed_out", 9));
-    assert_eq!(ends(|told| TaskError::fatal(told)).to_string(), "fatal: cancelled: timeout");
-    assert_eq!(ends(TaskError::fail).to_string(), ends(|told| told.into()).to_string());
+    assert_eq!(ends(TaskError::fatal).to_string(), "fatal: cancelled: timeout");
+    assert_eq!(ends(TaskError::fail).to_string(), ends(Into::into).to_string());
 }

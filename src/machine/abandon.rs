@@ -32,7 +32,7 @@ impl Machine {
         let AbandonAnswer::Abandoned { last } = answer else { return };
         let (now, below_cap) = (self.now, self.is_below_cap());
         let spent = stop.is_none() && self.is_group_spent(key);
-        let finishes = self.stop_of(key, stop).is_some();
+        let is_last = self.stop_of(key, stop).is_some();
         let task = self.task_mut(key);
         let attempt = task.attempt_addr();
 
@@ -44,7 +44,7 @@ impl Machine {
         // failure. `last` comes from the cell: the worker drops the body, so there is nothing left
         // to retry with.
         let no_retry = task.no_retry(now).or_else(|| spent.then_some(NoRetry::RestartLimit));
-        let over = finishes || last || no_retry.is_some();
+        let over = is_last || last || no_retry.is_some();
         let can_follow = !over && task.plan.body == BodyKind::Shared;
         let left = (released && !over && !can_follow).then_some(NoRetry::NotShared);
         let no_retry = no_retry.or(left).filter(|_| stop.is_none());

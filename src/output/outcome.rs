@@ -327,10 +327,13 @@ impl TaskError {
     }
 
     /// Whether the body only passed on that it was told, or ended its task on purpose: such an
-    /// error adds nothing to the reason, unless the body has added something to it.
-    pub(crate) fn is_passed_on(&self) -> bool {
+    /// error adds nothing to the reason, unless the body has added something to it. After a stop
+    /// there is no retry, so a delay adds nothing.
+    pub(crate) fn is_passed_on(&self, told: CancelReason) -> bool {
+        use CancelReason::{Timeout, Unresponsive};
         let Some(error) = self.as_error() else { return true };
-        if self.is_fatal() || self.retry_delay().is_some() || self.exit_code().is_some() {
+        let delays = self.retry_delay().is_some() && matches!(told, Timeout | Unresponsive);
+        if self.is_fatal() || self.exit_code().is_some() || delays {
             return false;
         }
         let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);

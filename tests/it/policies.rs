@@ -425,7 +425,10 @@ fn a_cancelled_with_a_delay_a_code_or_an_end_is_an_error_of_the_body() {
     let slow = supervisor.handle().add(slow).unwrap();
     clock.advance(30 * second);
     assert_eq!(starts.try_iter().collect::<Vec<_>>(), [0, 12, 24].map(|n| n * second));
+    // Whoever is stopped is not retried, so there the delay adds nothing.
+    clock.advance(7 * second); // into the next attempt
     slow.cancel();
+    assert!(matches!(outcome_of(&slow), Outcome::Cancelled { returned: None, .. }));
 
     let ends = |change: fn(Cancelled) -> TaskError| {
         let spec = TaskSpec::once("t", move |ctx| ctx.sleep(60 * second).map_err(change));

@@ -15,7 +15,14 @@ fn submit_all(
 
 #[test]
 fn a_burst_of_short_tasks_completes_on_a_handful_of_threads() {
-    const TASKS: usize = 100_000;
+    // Where others keep the processors busy, short tasks look like blocked ones for a moment.
+    let fewest = (0..3).map(|_| threads_of_a_burst()).find(|threads| *threads <= TASKS / 1000);
+    assert!(fewest.is_some(), "over {} threads in each burst", TASKS / 1000);
+}
+
+const TASKS: usize = 100_000;
+
+fn threads_of_a_burst() -> usize {
     let supervisor = Supervisor::builder().start().unwrap();
     let handle = supervisor.handle();
     let tasks = submit_all(&handle, TASKS, || TaskSpec::once("no-op", |_| Ok(())));
@@ -24,12 +31,9 @@ fn a_burst_of_short_tasks_completes_on_a_handful_of_threads() {
     for task in &tasks {
         assert!(task.wait().unwrap().is_success());
     }
-    // It is a handful where nothing else runs. While others keep the processors busy, the queue
-    // seems to stand still a few times, and each time twice as many threads come. A thread for each
-    // task would mean one for each of the 512 permits.
-    assert!(threads <= 256, "{threads} threads");
     let report = supervisor.run([]).unwrap();
     assert_eq!(report.outcomes.completed, TASKS as u64);
+    threads
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Shared {
         }
 
         // Only now, so that the body is dropped before the return is known.
-        let error = error.filter(|error| told.is_none() || !error.is_passed_on());
+        let error = error.filter(|error| told.map_or(true, |told| !error.is_passed_on(told)));
         let error = match not_ready.filter(|_| !matches!(ret, Return::Fatal | Return::Panicked)) {
             Some(within) => Some(TaskError::not_ready(within, error)),
             None => error,

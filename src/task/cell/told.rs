@@ -126,8 +126,8 @@ impl Cell {
                 return Ok(taken);
             }
         }
-        // The first that is ready counts: a message that was sent because the token was cancelled,
-        // by a hook for instance, must not be taken in place of that.
+        // Of two that are ready, the token counts: a message that a hook has sent, because the
+        // token was cancelled, must not hide that.
         select_biased! {
             recv(self.told_channel()) -> _ => self.check().map(|()| None).map_err(RecvError::from),
             recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(span)),

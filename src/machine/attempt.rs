@@ -81,7 +81,8 @@ impl Machine {
                 self.start_again(key, now, Start::WithGroup, out);
             }
             RevokeAnswer::Revoked => {
-                let reason = stop.map_or(StopReason::Stop, |stop| stop.reason);
+                // Only a drain revokes without a stop.
+                let reason = stop.map_or(StopReason::Drain, |stop| stop.reason);
                 self.end(key, End::Cancelled { reason, ret: None }, out);
             }
         }

@@ -68,7 +68,7 @@ impl Machine {
                     out.push(Effect::Revoke { attempt: task.attempt_addr() });
                 }
                 // After a stuck attempt nothing follows, so that its outcome need not wait.
-                (AtDrain::Finish | AtDrain::Stop, _) => self.stop(key, StopReason::Stop, out),
+                (AtDrain::Finish | AtDrain::Stop, _) => self.stop(key, StopReason::Drain, out),
             }
         }
     }
@@ -167,7 +167,7 @@ impl Machine {
     /// that its body need not hear of.
     pub(super) fn stop_of(&self, key: TaskKey, stop: Option<Stop>) -> Option<Stop> {
         let finishes = self.is_draining() && self.tasks[key].plan.at_drain == AtDrain::Finish;
-        stop.or_else(|| finishes.then_some(Stop { reason: StopReason::Stop, at: self.now }))
+        stop.or_else(|| finishes.then_some(Stop { reason: StopReason::Drain, at: self.now }))
     }
 
     /// Whether a drain waits for the outcome of a task.

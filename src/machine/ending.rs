@@ -97,7 +97,7 @@ impl End {
 
     /// Whether the task ended by itself, and not by a stop or a refusal.
     pub(super) fn is_own(self) -> bool {
-        use StopReason::{Group, Replace, Shutdown, Stop};
+        use StopReason::{Drain, Group, Replace, Shutdown, Stop};
         match self {
             Self::Completed
             | Self::Cancelled { reason: StopReason::ByTask, .. }
@@ -108,7 +108,7 @@ impl End {
             | Self::Unresponsive => true,
             Self::Abandoned { stop, .. } => stop.is_none(),
             Self::Rejected(_)
-            | Self::Cancelled { reason: Stop | Replace | Shutdown | Group, .. } => false,
+            | Self::Cancelled { reason: Stop | Drain | Replace | Shutdown | Group, .. } => false,
         }
     }
 }

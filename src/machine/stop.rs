@@ -29,6 +29,7 @@ impl Machine {
                     StopReason::Shutdown => End::Rejected(Rejection::ShuttingDown),
                     StopReason::ByTask
                     | StopReason::Stop
+                    | StopReason::Drain
                     | StopReason::Replace
                     | StopReason::Group => End::Cancelled { reason, ret: None },
                 };

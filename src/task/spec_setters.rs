@@ -121,12 +121,13 @@ impl TaskSpec {
         self.with(Setting::ShutdownOnEnd)
     }
 
-    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does. It suits
-    /// a task that takes in work from outside, such as one that accepts connections: it then brings
-    /// no work that would be refused. What its body still hands over until it returns is taken, and
-    /// the drain waits for that. Then its body is dropped, and with it the sender of a channel: the
-    /// reader gets what is left, and then [`RecvError::Disconnected`](crate::RecvError). Without
-    /// this setting the channel stays open, and the drain waits for its reader up to the limit.
+    /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does, but with
+    /// the reason [`Drain`](crate::StopReason::Drain). It suits a task that takes in work from
+    /// outside, such as one that accepts connections: it then brings no work that would be refused.
+    /// What its body still hands over until it returns is taken, and the drain waits for that. Then
+    /// its body is dropped, and with it the sender of a channel: the reader gets what is left, and
+    /// then [`RecvError::Disconnected`](crate::RecvError). Without this setting the channel stays
+    /// open, and the drain waits for its reader up to the limit.
     ///
     /// Do not set it for a connection whose answers come later: its peer may lose them. Such a
     /// connection answers, shuts down its writing half, and reads to the end within a limit.
@@ -147,7 +148,7 @@ impl TaskSpec {
     /// let accept = supervisor.handle().add(accept)?;
     /// accept.wait_started()?;
     /// let report = supervisor.drain(None)?;
-    /// assert!(matches!(accept.wait()?, Outcome::Cancelled { reason: StopReason::Stop, .. }));
+    /// assert!(matches!(accept.wait()?, Outcome::Cancelled { reason: StopReason::Drain, .. }));
     /// assert_eq!(report.outcomes.completed, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -158,11 +159,12 @@ impl TaskSpec {
     /// Lets a drain wait for the attempt that runs, and for nothing else of this task: no other
     /// attempt starts. A task that waits when the drain begins, for its slot, a permit, a delay or
     /// a retry, ends at once: in its slot's queue as `Rejected(ShuttingDown)`, otherwise as
-    /// `Cancelled`. An attempt that a thread has taken up runs on, without hearing of it, up to the
-    /// limit of the drain; this also holds under [`Always`](crate::RestartPolicy::Always) and in a
-    /// group, where a drain would not wait otherwise. If it completes the task, the outcome is as
-    /// ever. If another attempt would follow, a retry or the next run, the task is `Cancelled`
-    /// instead, with what the body returned. A restart of its group still ends the attempt.
+    /// `Cancelled` with the reason [`Drain`](crate::StopReason::Drain). An attempt that a thread
+    /// has taken up runs on, without hearing of it, up to the limit of the drain; this also holds
+    /// under [`Always`](crate::RestartPolicy::Always) and in a group, where a drain would not wait
+    /// otherwise. If it completes the task, the outcome is as ever. If another attempt would
+    /// follow, a retry or the next run, the task is `Cancelled` instead, with what the body
+    /// returned. A restart of its group still ends the attempt.
     ///
     /// It suits jobs that somebody else keeps until they are done, such as the messages of a
     /// broker: those that have begun are not cut short, and the others are done the next time.

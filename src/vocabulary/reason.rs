@@ -21,8 +21,8 @@ use crate::vocabulary::time::Seconds;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain` or `finish_at_drain`.
+    /// `cancel` was called on the task or its group, or `cancel_slot` on its slot, or a drain
+    /// stopped a task with `TaskSpec::stop_at_drain`.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
@@ -65,9 +65,11 @@ named!(CancelReason {
 pub enum StopReason {
     /// The body ended itself with `TaskError::cancelled()`.
     ByTask,
-    /// `cancel` was called on the task, or `cancel_slot` on its slot, or a drain stopped a task
-    /// with `TaskSpec::stop_at_drain` or `finish_at_drain`.
+    /// `cancel` was called on the task or its group, or `cancel_slot` on its slot.
     Stop,
+    /// A drain stopped a task with `TaskSpec::stop_at_drain`, or one with `finish_at_drain` before
+    /// its next attempt. If its body is told, then [`CancelReason::Stop`].
+    Drain,
     /// A newer submission took over the slot.
     Replace,
     /// The supervisor shut down.
@@ -80,17 +82,18 @@ pub enum StopReason {
 named!(StopReason {
     Self::ByTask => "by_task",
     Self::Stop => "stop",
+    Self::Drain => "drain",
     Self::Replace => "replace",
     Self::Shutdown => "shutdown",
     Self::Group => "group",
 });
 
 impl StopReason {
-    /// The reason that the token is cancelled with. `ByTask` is never told; it maps to `Stop`.
-    /// So does `Group`, because [`CancelReason::Group`] is an interruption.
+    /// The reason that the token is cancelled with. `ByTask` is never told; it maps to `Stop`. So
+    /// does `Drain`, and `Group`, because [`CancelReason::Group`] is an interruption.
     pub(crate) const fn as_cancel(self) -> CancelReason {
         match self {
-            Self::ByTask | Self::Stop | Self::Group => CancelReason::Stop,
+            Self::ByTask | Self::Stop | Self::Drain | Self::Group => CancelReason::Stop,
             Self::Replace => CancelReason::Replace,
             Self::Shutdown => CancelReason::Shutdown,
         }

@@ -30,7 +30,7 @@ fn error() -> TaskError {
 fn of_tasks() -> Vec<EventKind> {
     use EventKind as E;
     let sorry = Outcome::Cancelled { reason: StopReason::Shutdown, returned: Some(Err(error())) };
-    let well = Outcome::Cancelled { reason: StopReason::Stop, returned: Some(Ok(())) };
+    let well = Outcome::Cancelled { reason: StopReason::Drain, returned: Some(Ok(())) };
     vec![
         E::Submitted { policy: AdmissionPolicy::Queue },
         E::Queued { depth: 2 },

@@ -161,7 +161,7 @@ fn an_acceptor_with_stop_at_drain_returns_and_what_it_still_brings_is_done() {
     rig.until(&acceptor, "attempt_starting 1");
     rig.handle.request_drain(None);
     let outcome = outcome_of(&acceptor);
-    assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Stop, .. }), "{outcome}");
+    assert!(matches!(outcome, Outcome::Cancelled { reason: StopReason::Drain, .. }), "{outcome}");
     assert!(outcome_of(&next(&connections)).is_success());
     assert!(rig.handle.is_draining() && job.outcome().is_none());
     puppet.end(End::Ok);

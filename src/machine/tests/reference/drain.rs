@@ -50,7 +50,7 @@ impl Model {
             if !self.jobs.iter().any(|it| it.id == job.id) {
                 continue;
             }
-            self.stop(job.id, StopReason::Stop);
+            self.stop(job.id, StopReason::Drain);
         }
     }
 

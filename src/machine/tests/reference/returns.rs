@@ -31,7 +31,7 @@ impl Model {
         let asked = job.stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
         let told_to_stop = job.told.and_then(as_stop);
         let told = told_to_stop.map(|reason| End::Cancelled { reason, ret: Some(ret) });
-        let last = End::Cancelled { reason: StopReason::Stop, ret: Some(ret) };
+        let last = End::Cancelled { reason: StopReason::Drain, ret: Some(ret) };
         let last = self.finishes(id).then_some(last);
         match (ret, job.told) {
             _ if job.over => self.end(id, End::Completed),
@@ -43,7 +43,7 @@ impl Model {
             {
                 self.end(id, End::Panicked);
             }
-            _ if told.is_some() => self.end(id, told.expect("it was")),
+            _ if told.is_some() => self.end(id, asked.or(told).expect("it was")),
             // A stop on top of an interruption.
             _ if asked.is_some() => self.end(id, asked.expect("it was")),
             (_, Some(CancelReason::Timeout)) => self.fail(id, FailureCause::TimedOut, delay, last),

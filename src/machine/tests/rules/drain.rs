@@ -268,20 +268,20 @@ fn a_task_with_stop_at_drain_is_stopped_and_waited_for() {
         rig.run(task("y"));
         rig.submit(plan(task("runnable"))).whatever();
         let mut again = rig.drain(ms(500));
-        again.has("deliver waits: cancelled by stop");
+        again.has("deliver waits: cancelled by drain");
         again.has("tell runs/1 stop until 100ms");
         again.has("finalize told/1 until 100ms");
-        again.has("deliver abandoned: abandoned, restart, asked by stop");
+        again.has("deliver abandoned: abandoned, restart, asked by drain");
         again.has("revoke starts/1");
-        again.has("deliver runnable: cancelled by stop");
+        again.has("deliver runnable: cancelled by drain");
         rig.told("runs").whatever();
         rig.returns("x", Return::Ok).whatever();
         rig.returns("y", Return::Ok).whatever();
-        rig.returns("told", Return::Ok).has("deliver told: cancelled by stop, ok");
-        rig.revoked("starts").has("deliver starts: cancelled by stop");
+        rig.returns("told", Return::Ok).has("deliver told: cancelled by drain, ok");
+        rig.revoked("starts").has("deliver starts: cancelled by drain");
         assert!(!rig.has_drained());
         again = rig.returns("runs", Return::Failed);
-        again.has("deliver runs: cancelled by stop");
+        again.has("deliver runs: cancelled by drain");
         assert!(rig.has_drained());
     }
 }

@@ -37,19 +37,19 @@ fn what_is_between_attempts_ends_and_what_has_a_thread_does_not_hear_of_it() {
     let began = rig.drain(ms(500));
     began.has("deliver queued: rejected(shutting_down)");
     for name in ["retries", "repeats", "later", "runnable"] {
-        began.has(&alloc::format!("deliver {name}: cancelled by stop"));
+        began.has(&alloc::format!("deliver {name}: cancelled by drain"));
     }
-    began.has("deliver stuck: abandoned, restart, asked by stop");
+    began.has("deliver stuck: abandoned, restart, asked by drain");
     began.has_none("tell runs/1");
     // Whether a thread has it, the answer says.
     began.has("revoke starts/1");
     began.has("revoke claimed/1");
-    rig.revoked("starts").has("deliver starts: cancelled by stop");
+    rig.revoked("starts").has("deliver starts: cancelled by drain");
     rig.not_revoked("claimed").has("* claimed/1 starting");
     rig.returns("claimed", Return::Ok).has("deliver claimed: completed");
     // What a task of its slot had waited for comes, too.
     let next = rig.returns("runs", Return::Ok);
-    next.has("deliver runs: cancelled by stop, ok");
+    next.has("deliver runs: cancelled by drain, ok");
     next.has("start other/1");
     rig.claim("other").whatever();
     rig.returns("other", Return::Ok).whatever();
@@ -65,18 +65,19 @@ fn no_attempt_follows_and_an_end_of_its_own_stays_as_it_is() {
         assert!(rig.has_drained());
     };
     ends(task("t"), Return::Ok, "completed");
-    ends(task("t"), Return::Failed, "cancelled by stop");
-    ends(task("t"), Return::Panicked, "cancelled by stop");
+    ends(task("t"), Return::Failed, "cancelled by drain");
+    ends(task("t"), Return::Panicked, "cancelled by drain");
     ends(task("t").max_retries(0), Return::Failed, "failed");
     ends(task("t"), Return::Fatal, "fatal");
     ends(task("t"), Return::Cancelled, "cancelled by by_task");
-    ends(task("t").always(), Return::Ok, "cancelled by stop, ok");
-    ends(task("t").every(ms(5)), Return::Failed, "cancelled by stop");
+    ends(task("t").always(), Return::Ok, "cancelled by drain, ok");
+    ends(task("t").every(ms(5)), Return::Failed, "cancelled by drain");
 }
 
 #[test]
 fn an_attempt_that_is_interrupted_is_the_last_as_well() {
-    for (spec, end) in [(task("t"), "cancelled by stop"), (task("t").max_retries(0), "timed_out")] {
+    let last = task("t").max_retries(0);
+    for (spec, end) in [(task("t"), "cancelled by drain"), (last, "timed_out")] {
         let mut rig = draining(spec.timeout(ms(10)));
         rig.at(ms(10)).due().has("tell t/1 timeout until 110ms");
         rig.told("t").whatever();
@@ -88,7 +89,7 @@ fn an_attempt_that_is_interrupted_is_the_last_as_well() {
     rig.restart("t").whatever();
     rig.told("t").whatever();
     rig.drain(ms(500)).orders("drain until 500ms");
-    rig.returns("t", Return::Ok).has("deliver t: cancelled by stop, ok");
+    rig.returns("t", Return::Ok).has("deliver t: cancelled by drain, ok");
 
     let mut rig = draining(task("t").timeout(ms(10)).grace(ms(0)));
     rig.at(ms(10)).due().whatever();
@@ -110,7 +111,7 @@ fn a_pause_of_the_attempt_that_runs_does_not_keep_the_drain_from_waiting() {
     let mut rig = draining(task("t").always());
     rig.pause("t").whatever();
     assert!(!rig.has_drained());
-    rig.returns("t", Return::Ok).has("deliver t: cancelled by stop, ok");
+    rig.returns("t", Return::Ok).has("deliver t: cancelled by drain, ok");
     assert!(rig.has_drained());
 }
 

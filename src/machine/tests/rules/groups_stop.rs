@@ -436,7 +436,7 @@ fn a_drain_waits_neither_for_a_group_with_a_resident_nor_for_a_step_that_is_done
 fn a_drain_stops_a_member_that_asks_for_it_alone() {
     let mut rig = up(group().then([task("a").always()]).then([task("b").always().stop_at_drain()]));
     rig.drain(ms(1000)).has("tell b/1 stop until 110ms");
-    obeys(&mut rig, "b").has("deliver b: cancelled by stop, ok");
+    obeys(&mut rig, "b").has("deliver b: cancelled by drain, ok");
     assert_eq!(rig.state("a"), "running");
     rig.intake_empty().has("tell a/1 shutdown until 110ms");
 }

@@ -79,7 +79,7 @@ variants! {
     End {
         Completed, Cancelled, Failed, Fatal, Panicked, TimedOut, Unresponsive, Abandoned, Rejected,
     }
-    StopReason { ByTask, Stop, Replace, Shutdown, Group }
+    StopReason { ByTask, Stop, Drain, Replace, Shutdown, Group }
     CancelReason { Stop, Replace, Shutdown, Timeout, Unresponsive, Restart, Group }
     FailureCause { Failed, Panicked, TimedOut, Unresponsive, Abandoned }
     Rejection {

@@ -173,7 +173,7 @@ impl SeenTask {
         self.finishes = self.plan.at_drain == AtDrain::Finish;
         match self.plan.at_drain {
             AtDrain::Finish if runs => {}
-            AtDrain::Finish | AtDrain::Stop => self.asked(StopReason::Stop),
+            AtDrain::Finish | AtDrain::Stop => self.asked(StopReason::Drain),
             AtDrain::GoOn => {}
         }
     }
@@ -233,8 +233,9 @@ impl SeenTask {
 
     pub(super) fn tell(&mut self, now: Time, attempt: u64, reason: CancelReason, until: Time) {
         let (plan, stop) = (self.plan.clone(), self.stop);
-        let asked = as_stop(reason);
-        assert!(asked.is_none() || asked == stop, "{:?} is told {reason}: {stop:?}", self.task);
+        let is_asked = stop.map(StopReason::as_cancel) == Some(reason);
+        let is_stop = as_stop(reason).is_some();
+        assert!(is_asked || !is_stop, "{:?} is told {reason}: {stop:?}", self.task);
         self.live(attempt).tell(now, reason, until, &plan);
     }
 
@@ -416,7 +417,7 @@ impl SeenTask {
             "{task:?} ends by what an abandoned attempt returned"
         );
         let final_panic = self.plan.panic != PanicPolicy::Failure || self.was_told_to_stop();
-        let by_drain = self.finishes.then_some(StopReason::Stop);
+        let by_drain = self.finishes.then_some(StopReason::Drain);
         match end {
             End::Failed | End::TimedOut | End::Unresponsive => {
                 assert!(!self.may_retry, "{task:?} had a retry left");

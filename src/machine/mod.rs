@@ -79,7 +79,7 @@ pub(crate) use effect::{Answer, Effect, GroupNotice, Notice};
 pub(crate) use ending::{End, Ending, Finality};
 pub(crate) use input::{GroupSubmission, Input, Submission};
 pub(crate) use step::Machine;
-pub(crate) use task::{Health, State, Task};
+pub(crate) use task::{State, Task};
 #[cfg(test)]
 pub(crate) use timer::BYTES as TIMER_BYTES;
 pub(crate) use view::View;

@@ -168,6 +168,14 @@ impl State {
         )
     }
 
+    /// Whether the watchdog has found its attempt silent. Once that is told, nobody looks again.
+    pub(crate) const fn is_silent(self) -> bool {
+        let (Self::Running { health, .. } | Self::Stopping { health, .. }) = self else {
+            return false;
+        };
+        matches!(health, Health::Silent)
+    }
+
     /// Since when the owner of a slot is terminating: its stop is recorded, it is abandoned, or it
     /// closes.
     pub(crate) fn terminating_since(self, entered: Time) -> Option<Time> {

@@ -289,7 +289,8 @@ impl Program {
 
     /// Calls `take` with each line that the process writes to standard output and standard error,
     /// on the thread of the body: for a program whose output is a protocol. While it runs, nothing
-    /// is read, and a process that goes on writing has to wait.
+    /// is read, and a process that goes on writing has to wait. The last lines are kept for the
+    /// error as well, as with [`capture`](Self::capture).
     ///
     /// ```
     /// # use threadvisor::{prelude::*, Program};

@@ -86,6 +86,27 @@ fn a_silent_body_is_cancelled_retried_and_ends_as_unresponsive() {
 }
 
 #[test]
+fn a_body_that_was_told_for_its_silence_is_silent_in_snapshots_until_it_returns() {
+    let mut gate = Gate::new();
+    let stage = Stage::new();
+    let hold = gate.hold();
+    let deaf = TaskSpec::once("deaf", move |_| {
+        hold();
+        Ok(())
+    });
+    let deaf = deaf.watchdog(ms(8)).watchdog_policy(WatchdogPolicy::Cancel);
+    let task = stage.add(deaf.grace(Duration::from_secs(60)));
+    gate.wait_entered();
+    stage.until_label(&task, "attempt_silent");
+    let now = stage.snapshot();
+    let seen = now.task(task.id()).unwrap();
+    assert_eq!(seen.state, TaskState::Stopping);
+    assert!(seen.silent && seen.interrupted && !seen.stable, "{seen:?}");
+    gate.open();
+    assert!(outcome_of(&task).is_unresponsive());
+}
+
+#[test]
 fn a_silent_body_that_ignores_its_cancel_is_abandoned() {
     let gate = Gate::new();
     let stage = Stage::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::end::abandoned;
 use super::Controller;
 use crate::machine::table::SharedTable;
-use crate::machine::{Health, State, Task, View};
+use crate::machine::{State, Task, View};
 use crate::output::snapshot::{
     PermitCounts, SlotSnapshot, SlotStatus, Snapshot, TaskSnapshot, WorkerCounts,
 };
@@ -160,7 +160,7 @@ impl Moment {
             last_failure: belongings.last_failure.clone().filter(|_| task.streak > 0),
             thread: cell.and_then(|cell| cell.thread()).map(|thread| thread.name),
             interrupted: matches!(told, Some(CancelReason::Timeout | CancelReason::Unresponsive)),
-            silent: health == Some(Health::Silent),
+            silent: task.state.is_silent(),
             pid: None,
             required: self.required.binary_search(&task.addr.id).is_ok(),
             ready: cell.is_some_and(|cell| cell.is_ready()),

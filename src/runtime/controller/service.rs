@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Controller;
-use crate::machine::{Health, State, Task};
+use crate::machine::{State, Task};
 use crate::output::event::EventKind;
 use crate::runtime::pool::Work;
 use crate::runtime::publish::About;
@@ -223,9 +223,7 @@ impl Controller {
             _ => false,
         };
         self.count(&mut status, "failing", |task| task.streak > 0 && !stable(task));
-        self.count(&mut status, "silent", |task| {
-            matches!(task.state, State::Running { health: Health::Silent, .. })
-        });
+        self.count(&mut status, "silent", |task| task.state.is_silent());
         self.count(&mut status, "abandoned", |task| task.state.name() == TaskState::Abandoned);
         status
     }

@@ -295,17 +295,17 @@ impl TaskHandle {
     }
 
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
-    /// interval of `repeat_after` or `every`. The grid of `every` does not move. Returns false if
-    /// the task is not [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
+    /// interval of `repeat_after` or `every`. The grid of `every` does not move. A delay or backoff
+    /// of `Duration::MAX` ends only in this way. Returns false if the task is not
+    /// [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
     /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use threadvisor::prelude::*;
     /// # let supervisor = Supervisor::builder().start()?;
-    /// let report = TaskSpec::once("report", |_| Ok(())).initial_delay(Duration::from_secs(3600));
+    /// let report = TaskSpec::once("report", |_| Ok(())).initial_delay(std::time::Duration::MAX);
     /// let report = supervisor.handle().add(report)?;
     /// assert!(report.skip_wait());
     /// assert!(report.wait()?.is_success());

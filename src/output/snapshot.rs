@@ -190,8 +190,8 @@ pub struct TaskSnapshot {
     pub thread: Option<Arc<str>>,
     /// Whether the attempt was told to return because of its deadline or its silence.
     pub interrupted: bool,
-    /// Whether the watchdog has found the attempt silent. It stays so until the attempt gives a sign
-    /// of life or, once it is told to return, until it returns or is abandoned.
+    /// Whether the watchdog has found the attempt silent. It stays so until the attempt gives a
+    /// sign of life or, once it is told to return, until it returns or is abandoned.
     pub silent: bool,
     /// Whether the service cannot do without the task: see
     /// [`required`](crate::TaskSpec::required).

@@ -442,6 +442,30 @@ fn a_drain_stops_a_member_that_asks_for_it_alone() {
 }
 
 #[test]
+fn a_drain_waits_for_the_attempts_of_members_that_are_to_finish() {
+    let member = |name| task(name).always().finish_at_drain();
+    let mut rig = up(group().then([member("a")]).then([member("b")]));
+    rig.drain(ms(1000)).has_none("tell");
+    assert!(!rig.has_drained());
+    rig.returns("b", Return::Ok).has("deliver b: cancelled by drain, ok");
+    assert_eq!(rig.state("a"), "running");
+    rig.returns("a", Return::Ok).has("deliver a: cancelled by drain, ok");
+    assert!(rig.has_drained());
+
+    // A failure that would be retried ends the member, and the others go on as without it.
+    let mut rig = up(group().then([member("a")]).then([member("b")]));
+    rig.drain(ms(1000)).whatever();
+    rig.returns("a", Return::Failed).has("deliver a: cancelled by drain");
+    assert_eq!(rig.state("b"), "running");
+
+    // A restart of the group is told as ever, but nothing follows.
+    let mut rig = up(group().then([member("a")]).then([member("b")]));
+    rig.drain(ms(1000)).whatever();
+    rig.restart_group("a").has("tell b/1 group until 110ms");
+    obeys(&mut rig, "b").has("deliver b: cancelled by drain, ok");
+}
+
+#[test]
 fn what_queues_behind_a_step_that_comes_to_be_done_in_a_drain_is_refused() {
     let mut rig = Rig::new();
     rig.submit_group(group().then([task("a").step()]).then([task("b")])).whatever();

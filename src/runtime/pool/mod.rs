@@ -336,6 +336,14 @@ mod tests {
         ThreadSetup { name: String::new(), stack_size, by_task: false, callbacks: None }
     }
 
+    /// Without a controller.
+    fn pool(stack_size: Option<usize>, prespawned: u32) -> (Arc<Door>, Pool) {
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
+        let setup = setup(stack_size);
+        let pool = Pool::new(Arc::clone(&door), inbox.facts, setup, prespawned, Duration::ZERO);
+        (door, pool)
+    }
+
     /// A program of 32 bits may be given half of its address space.
     const IMPOSSIBLE: usize = usize::MAX - (1 << 20);
 
@@ -343,9 +351,7 @@ mod tests {
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool =
-            Pool::new(Arc::clone(&door), inbox.facts, setup(None), PRESPAWNED, Duration::ZERO);
+        let (door, mut pool) = pool(None, PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts(RealTime::ZERO).idle < PRESPAWNED {
             thread::yield_now();
@@ -381,14 +387,22 @@ mod tests {
         }
     }
 
+    /// The first end says of each that it has begun; all end once the second is dropped.
+    fn push_drops_that_hang(
+        pool: &mut Pool,
+        number: usize,
+    ) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel());
+        let shut = Arc::new(Mutex::new(shut));
+        let drops = (0..number).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
+        pool.push_kept(drops.map(|it| UserValue::new(Box::new(it) as _)).collect());
+        (begun, gate)
+    }
+
     #[test]
     fn a_burst_of_drops_gets_one_thread_and_more_only_when_they_take_long() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup(None), 0, Duration::ZERO);
-        let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel::<()>());
-        let shut = Arc::new(Mutex::new(shut));
-        let kept = (0..40).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
-        pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
+        let (door, mut pool) = pool(None, 0);
+        let (begun, gate) = push_drops_that_hang(&mut pool, 40);
         let at = |micros| RealTime::ZERO.after(Duration::from_micros(micros));
         pool.manage(at(0), false);
         begun.recv().unwrap();
@@ -406,12 +420,8 @@ mod tests {
     /// The end of a supervisor looks once, so that no drop waits behind one that hangs.
     #[test]
     fn at_the_end_each_drop_has_a_thread_of_its_own() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup(None), 0, Duration::ZERO);
-        let ((say, begun), (gate, shut)) = (mpsc::channel(), mpsc::channel::<()>());
-        let shut = Arc::new(Mutex::new(shut));
-        let kept = (0..5).map(|_| Hangs(say.clone(), Arc::clone(&shut)));
-        pool.push_kept(kept.map(|it| UserValue::new(Box::new(it) as _)).collect());
+        let (door, mut pool) = pool(None, 0);
+        let (begun, gate) = push_drops_that_hang(&mut pool, 5);
         pool.manage(RealTime::ZERO, false);
         let soon = door.clock.real.now().after(Duration::from_secs(60));
         let (tell, closed) = mpsc::channel();
@@ -426,8 +436,7 @@ mod tests {
 
     #[test]
     fn while_no_thread_can_be_had_a_drop_that_waits_keeps_nobody_awake() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(door, inbox.facts, setup(Some(IMPOSSIBLE)), 0, Duration::ZERO);
+        let (_, mut pool) = pool(Some(IMPOSSIBLE), 0);
         pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
         let (mut now, mut looks) = (RealTime::ZERO, 0);
         while now < RealTime::ZERO.after(Duration::from_secs(10)) {
@@ -440,8 +449,7 @@ mod tests {
     /// Each refusal counts once, whoever hears of it.
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let mut pool = Pool::new(door, inbox.facts, setup(Some(IMPOSSIBLE)), 0, Duration::ZERO);
+        let (_, mut pool) = pool(Some(IMPOSSIBLE), 0);
         pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)

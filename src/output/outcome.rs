@@ -331,11 +331,11 @@ impl TaskError {
     /// there is no retry, so a delay adds nothing.
     pub(crate) fn is_passed_on(&self, told: CancelReason) -> bool {
         use CancelReason::{Timeout, Unresponsive};
-        let Some(error) = self.as_error() else { return true };
         let delays = self.retry_delay().is_some() && matches!(told, Timeout | Unresponsive);
         if self.is_fatal() || self.exit_code().is_some() || delays {
             return false;
         }
+        let Some(error) = self.as_error() else { return true };
         let of_io = error.downcast_ref().and_then(std::io::Error::get_ref);
         error.is::<Cancelled>()
             || of_io.is_some_and(<dyn Error + Send + Sync>::is::<Cancelled>)

@@ -17,7 +17,7 @@ use crate::platform::stall::Stall;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::id::TaskRef;
 use crate::vocabulary::not_retried::{AndWhy, NotRetried};
-use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
+use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause, StopReason};
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Seconds;
 
@@ -240,7 +240,11 @@ impl fmt::Display for TroubledTask {
         if let Some(failure) = &self.last_failure {
             write!(f, ", last: {}", Escaped(failure))?;
         }
+        // Without being told, if a drain lets no retry follow.
+        let by_drain = matches!(self.outcome, Outcome::Cancelled { reason: StopReason::Drain, .. });
+        let text = self.last_failure.as_ref().filter(|_| by_drain).map(ToString::to_string);
         match self.outcome.error() {
+            Some(error) if text.is_some_and(|text| text == error.to_string()) => Ok(()),
             Some(error) => write!(f, "; told to return, it returned: {}", Escaped(error)),
             None => Ok(()),
         }
@@ -342,7 +346,7 @@ impl RunReport {
     ///   `TooManyAbandoned`, and its spec was not given back;
     /// - 130 if SIGINT ended the supervisor and a task that would have ended by itself (whose
     ///   restart policy is not `Always`) was stopped by that without returning `Ok`, or was
-    ///   rejected as `ShuttingDown`;
+    ///   rejected as `ShuttingDown`; a task that a drain stops by `stop_at_drain` does not count;
     /// - 0, also after SIGTERM, which is the normal way to end a service.
     ///
     /// A callback that is stuck, of `on_signal` or `on_end`, does not count: see

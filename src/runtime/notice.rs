@@ -13,7 +13,7 @@ use crate::task::class_names::ClassNames;
 use crate::vocabulary::answer::Return;
 use crate::vocabulary::id::{TaskAddr, TaskRef};
 use crate::vocabulary::not_retried::NotRetried;
-use crate::vocabulary::reason::{CancelReason, FailureCause};
+use crate::vocabulary::reason::{CancelReason, FailureCause, StopReason};
 use crate::vocabulary::time::Time;
 
 /// What the runtime adds to a notice.
@@ -221,9 +221,11 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
         End::Completed => Outcome::Completed,
         End::Cancelled { reason, ret } => {
             let returned = match ret {
-                None | Some(Return::Cancelled) => None,
+                None => None,
+                // Its own error is what ended the task, and says no more.
+                Some(Return::Cancelled) if reason == StopReason::ByTask => None,
                 Some(Return::Ok) => Some(Ok(())),
-                Some(Return::Failed | Return::Fatal | Return::Panicked) => error.map(Err),
+                Some(_) => error.map(Err),
             };
             Outcome::Cancelled { reason, returned }
         }

@@ -7,6 +7,7 @@ use crate::output::counts::{OutcomeCounts, RejectionCount};
 use crate::output::group::EndedGroup;
 use crate::output::outcome::Outcome;
 use crate::output::report::{ExitFacts, FailedTask, RunReport, ShutdownReport, TroubledTask};
+use crate::vocabulary::plan::AtDrain;
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::{Rejection, StopReason};
 
@@ -56,7 +57,13 @@ impl Tally {
             }
             Outcome::Cancelled { reason, returned } => {
                 let done = matches!(returned, Some(Ok(())));
-                let cut_short = *reason == StopReason::Shutdown && ends_by_itself && !done;
+                let is_cut = match reason {
+                    StopReason::Shutdown => true,
+                    // What a drain is to stop has done its part by then.
+                    StopReason::Drain => belongings.plan.at_drain == AtDrain::Finish,
+                    _ => false,
+                };
+                let cut_short = is_cut && ends_by_itself && !done;
                 self.facts.cut_short += u64::from(cut_short);
                 let is_troubled = streak > 0 || matches!(returned, Some(Err(_)));
                 if is_troubled && self.troubled.len() < MOST {

@@ -430,12 +430,26 @@ fn a_cancelled_with_a_delay_a_code_or_an_end_is_an_error_of_the_body() {
     slow.cancel();
     assert!(matches!(outcome_of(&slow), Outcome::Cancelled { returned: None, .. }));
 
+    // A code counts after a stop as well; without one, the body only passes on that it was told.
+    let stopped = |error: fn() -> TaskError| {
+        let spec = TaskSpec::once("t", move |ctx| ctx.sleep(60 * second).map_err(|_| error()));
+        let task = supervisor.handle().add(spec).unwrap();
+        task.wait_started().unwrap();
+        task.cancel();
+        let Outcome::Cancelled { returned, .. } = outcome_of(&task) else { panic!("{task:?}") };
+        returned.map(|it| it.unwrap_err().exit_code())
+    };
+    assert_eq!(stopped(|| TaskError::cancelled().with_exit_code(9)), Some(Some(9)));
+    assert_eq!(stopped(TaskError::cancelled), None);
+
     let ends = |change: fn(Cancelled) -> TaskError| {
         let spec = TaskSpec::once("t", move |ctx| ctx.sleep(60 * second).map_err(change));
         let task = supervisor.handle().add(spec.timeout(2 * second)).unwrap();
         clock.advance_until(&task, 60 * second)
     };
     let coded = ends(|told| TaskError::fail(told).with_exit_code(9));
+    assert_eq!((coded.label(), coded.exit_code()), ("timed_out", 9));
+    let coded = ends(|_| TaskError::cancelled().with_exit_code(9));
     assert_eq!((coded.label(), coded.exit_code()), ("timed_out", 9));
     assert_eq!(ends(TaskError::fatal).to_string(), "fatal: cancelled: timeout");
     assert_eq!(ends(TaskError::fail).to_string(), ends(Into::into).to_string());

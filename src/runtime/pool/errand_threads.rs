@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::errands::{Errand, Of, StuckErrand};
 use super::shared::{Call, Group, Locked, Place, Seat, Shared, State};
 use super::Pool;
+use crate::machine::pool::MAX_REPLACED;
 use crate::platform::user_value::Kept;
 use crate::task::cell::{Cell, Thread};
 use crate::task::current;
@@ -124,12 +125,14 @@ impl Pool {
         for _ in awake..wanted.min(available) {
             state.call_one();
         }
-        let next_slow = state.next_slow(now);
+        let (next_slow, slow) = (state.next_slow(now), state.slow(now));
         drop(state);
 
         self.wake_by(again);
         let missing = takeable.saturating_sub(available);
-        // Those that have not come yet count as well.
+        // Those that have not come yet count as well. Of those that hang before they come, a few
+        // are replaced.
+        let room = room.min((MAX_REPLACED + 1).saturating_sub(slow));
         let most = if is_late { room } else { room.min(u32::from(nobody_comes)) };
         self.start_for_errands(missing.min(most.saturating_sub(awake)), now, facts);
         // More may start later, or those that were asked for may never come.

@@ -314,7 +314,7 @@ impl Pool {
         }
         state.call_all();
         // Pooled threads may hang, even where that does not count as stuck; others take no work.
-        let (available, awake) = state.available(RealTime::ZERO);
+        let (available, awake) = state.available(self.shared.door.clock.real.now());
         let undone = !state.queue.is_empty() || state.errands.waiting_duties() > 0;
         let errands = state.errands.takeable().saturating_sub(available);
         let room = state.errands.room().saturating_sub(awake);
@@ -327,8 +327,10 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::machine::pool::MAX_REPLACED;
     use crate::platform::model_clock::ModelClock;
     use crate::platform::sync::Mutex;
+    use crate::platform::threads::StartCallback;
     use crate::platform::user_value::UserValue;
     use crate::task::class_names::ClassNames;
 
@@ -444,6 +446,26 @@ mod tests {
             (now, looks) = (pool.deadline(), looks + 1);
         }
         assert!(looks < 150, "{looks} looks in ten seconds");
+    }
+
+    /// Minutes, seen in a moment, in which one drop waits.
+    #[test]
+    fn threads_that_hang_before_they_come_are_replaced_a_few_times() {
+        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
+        let (gate, shut) = mpsc::channel::<()>();
+        let shut = Mutex::new(shut);
+        let mut setup = setup(None);
+        let hang = move || shut.lock().recv().or(Ok(()));
+        setup.callbacks_mut().on_start = Some(StartCallback::new("on_thread_start", hang));
+        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup, 0, Duration::ZERO);
+        pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
+        let start = door.clock.real.now();
+        for second in 0..100_u32 {
+            pool.manage(start.after(Duration::from_secs(2) * second), false);
+        }
+        assert_eq!(pool.counts(start).threads, MAX_REPLACED + 1);
+        drop(gate);
+        assert_eq!(pool.close(0, start.after(Duration::from_secs(60))), 0);
     }
 
     /// Each refusal counts once, whoever hears of it.

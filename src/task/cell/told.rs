@@ -126,11 +126,14 @@ impl Cell {
                 return Ok(taken);
             }
         }
+        let real = &self.door().clock.real;
+        let began = real.now();
+        let left = || span.saturating_sub(began.until(real.now()));
         // Of two that are ready, the token counts: a message that a hook has sent, because the
         // token was cancelled, must not hide that.
         select_biased! {
             recv(self.told_channel()) -> _ => self.check().map(|()| None).map_err(RecvError::from),
-            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(span)),
+            recv(channel) -> message => message.map(Some).map_err(|_| self.disconnected(left())),
             default(span) => Ok(None),
         }
     }

@@ -203,6 +203,23 @@ fn a_job_with_finish_at_drain_is_done_or_has_not_begun() {
 }
 
 #[test]
+fn a_failure_that_a_drain_lets_nothing_follow_is_told_once() {
+    let rig = Rig::new();
+    let job = TaskSpec::new("job", |ctx| {
+        while !ctx.handle().is_draining() {
+            thread::yield_now();
+        }
+        Err("no paper".into())
+    });
+    let job = rig.handle.add(job.finish_at_drain()).unwrap();
+    job.wait_started().unwrap();
+    rig.handle.request_drain(None);
+    let report = next(&end_of(rig.supervisor));
+    let text = report.troubled[0].to_string();
+    assert!(text.ends_with("1 failure, last: no paper"), "{text}");
+}
+
+#[test]
 fn tasks_of_a_resident_that_stays_are_refused() {
     let rig = Rig::new();
     let (spec, puppet) = Puppet::new("job");

@@ -5,7 +5,7 @@ use std::process::exit;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use threadvisor::crossbeam_channel::{after, never};
 use threadvisor::prelude::*;
 use threadvisor::ShutdownCause;
@@ -52,6 +52,51 @@ fn the_first_signal_lets_work_end() {
     program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
     program.expect("0 unfinished");
     assert_eq!(program.status().code(), Some(0));
+}
+
+/// A job that ends in the drain, one that waits for its class if it is to, and what brings work.
+fn interrupted(with_waiting: bool) -> ! {
+    let builder = Supervisor::builder().class_limit("one", 1).drain_on_signals(None);
+    let supervisor = builder.start().unwrap();
+    let runs = TaskSpec::once("runs", |ctx| {
+        say("runs");
+        while !ctx.handle().is_draining() {
+            thread::yield_now();
+        }
+        Ok(())
+    });
+    let waits = TaskSpec::once("waits", |_| Ok(()));
+    let accepts = TaskSpec::new("accepts", |ctx| Ok(ctx.sleep(Duration::MAX)?)).stop_at_drain();
+    let jobs = std::iter::once(runs).chain(with_waiting.then_some(waits));
+    let jobs = jobs.map(|job| job.class("one").finish_at_drain());
+    leave(&supervisor.run([accepts].into_iter().chain(jobs)).unwrap())
+}
+
+fn interrupt(test: &str) -> Option<i32> {
+    let program = Program::start(test, &[]);
+    program.expect("runs");
+    program.signal("INT");
+    program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT.into())));
+    program.expect("0 unfinished");
+    program.status().code()
+}
+
+#[test]
+fn an_interrupt_is_told_by_the_exit_code_if_a_job_was_not_begun() {
+    if is_child() {
+        interrupted(true);
+    }
+    let test = "drain::signals::an_interrupt_is_told_by_the_exit_code_if_a_job_was_not_begun";
+    assert_eq!(interrupt(test), Some(130));
+}
+
+#[test]
+fn an_interrupt_that_only_stops_what_brings_work_is_an_orderly_end() {
+    if is_child() {
+        interrupted(false);
+    }
+    let test = "drain::signals::an_interrupt_that_only_stops_what_brings_work_is_an_orderly_end";
+    assert_eq!(interrupt(test), Some(0));
 }
 
 #[test]

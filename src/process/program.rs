@@ -122,9 +122,9 @@ impl Program {
     /// input notices that. Default: [`Stdio::null`].
     ///
     /// To feed the process, give it a file, or the reading end of a pipe or a socket of yours. The
-    /// other end is written to by another thread, since this one waits for the process. A
-    /// `Program` keeps what it is given, for the next start, until it is dropped. While it is there,
-    /// whoever has the other end of a pipe does not see that the process is gone.
+    /// other end is written to by another thread, since this one waits for the process. A `Program`
+    /// keeps what it is given, for the next start, until it is dropped. While it is there, whoever
+    /// has the other end of a pipe does not see that the process is gone.
     ///
     /// ```
     /// # use std::fs::File;

@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use threadvisor::prelude::*;
@@ -27,64 +27,6 @@ fn cancelling_thread() -> (Sender<Canceller>, Receiver<()>) {
 /// Wastes a little time, another amount each round, so that a race falls out in every way.
 fn dither(round: usize) {
     (0..round.wrapping_mul(7919) % 300).for_each(|_| std::hint::spin_loop());
-}
-
-/// Does something with so many guards.
-type Way = fn(usize);
-
-/// How much longer an attempt with `FACTOR` times as many guards takes: the shortest of some tries
-/// of each, because other programs run here as well.
-#[allow(clippy::disallowed_methods, reason = "only how the times grow is compared")]
-fn growth(drop_guards: Way) -> f64 {
-    let shortest = |count| {
-        let time = |_| {
-            let began = Instant::now();
-            drop_guards(count);
-            began.elapsed()
-        };
-        (0..3).map(time).min().unwrap()
-    };
-    shortest(FEW * FACTOR).as_secs_f64() / shortest(FEW).as_secs_f64()
-}
-
-const FEW: usize = 300;
-const FACTOR: usize = 16;
-
-fn hooked(count: usize) -> (TaskContext, Canceller, Vec<CancelGuard>) {
-    let (ctx, canceller) = TaskContext::detached();
-    let guards = (0..count).map(|_| ctx.on_cancel(|| {})).collect();
-    (ctx, canceller, guards)
-}
-
-#[test]
-fn each_of_many_guards_costs_as_much_as_each_of_few() {
-    let ways: [(&str, Way); 5] = [
-        ("dropped in the order of registration", |count| drop(hooked(count))),
-        ("dropped in the opposite order", |count| {
-            let (_ctx, _, mut guards) = hooked(count);
-            while guards.pop().is_some() {}
-        }),
-        ("their hooks run", |count| hooked(count).1.cancel()),
-        ("nudges run", |count| {
-            let (ctx, canceller) = TaskContext::detached();
-            let nudge = |_| ctx.on_cancel_every(Duration::from_secs(3600), || {});
-            let guards: Vec<_> = (0..count).map(nudge).collect();
-            canceller.cancel();
-            drop(guards);
-        }),
-        ("silence is allowed", |count| {
-            let (ctx, _) = TaskContext::detached();
-            let guards: Vec<_> = (0..count).map(|_| ctx.allow_silence(ms(1000))).collect();
-            drop(guards);
-        }),
-    ];
-    // In proportion it is 16, with the square of the number 256. Where many programs run at once, a
-    // try may go wrong; only one that is slow each time does more than its part.
-    let slow = ways.map(|(way, drop_guards)| {
-        let mut growth = (0..20).map(|_| growth(drop_guards));
-        growth.all(|growth| growth >= 64.0).then_some(way)
-    });
-    assert_eq!(slow.iter().flatten().next(), None, "{FACTOR} times as many take far longer");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 mod deadline;
 mod guards;
+#[cfg(unix)]
+mod guards_in_numbers;
 mod hooks;
 mod nudges;
 mod own_threads;

@@ -295,8 +295,8 @@ impl TaskHandle {
     }
 
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
-    /// interval of `repeat_after` or `every`. The grid of `every` does not move. A delay or backoff
-    /// of `Duration::MAX` ends only in this way. Returns false if the task is not
+    /// interval of `repeat_after` or `every`. The grid of `every` does not move. A wait of
+    /// `Duration::MAX` never ends by itself. Returns false if the task is not
     /// [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
@@ -319,7 +319,7 @@ impl TaskHandle {
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
     /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
     /// waiting task starts now, as with [`skip_wait`](Self::skip_wait). Returns false if the task
-    /// neither runs nor waits, if it runs a `once` body, or if its group stops.
+    /// neither runs nor waits, runs a `once` body, stops with its group, or finishes at a drain.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt has returned.
     ///

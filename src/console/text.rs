@@ -12,14 +12,14 @@ use crate::vocabulary::reason::StopReason;
 pub(super) type Line = (String, log::Level);
 
 /// Whether an event is shown unless every one is: what went wrong, was refused, stopped or mended,
-/// but neither what went well nor what a drain or a shutdown stopped as it was asked to.
+/// but neither what went well nor what a shutdown stopped as it was asked to.
 pub(super) fn matters(kind: &EventKind) -> bool {
     let as_expected = match kind {
         EventKind::TaskEnded { outcome, .. } => matches!(
             outcome,
             Outcome::Completed
                 | Outcome::Cancelled {
-                    reason: StopReason::Drain | StopReason::Shutdown,
+                    reason: StopReason::Shutdown,
                     returned: None | Some(Ok(()))
                 }
         ),
@@ -118,8 +118,8 @@ mod tests {
         let ended = |outcome| matters(&E::TaskEnded { outcome, not_retried: None });
         let cancelled = |reason, returned| ended(Outcome::Cancelled { reason, returned });
         assert!(!ended(Outcome::Completed) && ended(Outcome::Lost));
-        assert!(!cancelled(StopReason::Shutdown, None) && !cancelled(StopReason::Drain, None));
-        assert!(cancelled(StopReason::Stop, None));
+        assert!(!cancelled(StopReason::Shutdown, None) && cancelled(StopReason::Stop, None));
+        assert!(cancelled(StopReason::Drain, None)); // it may never have begun
         assert!(cancelled(StopReason::Shutdown, Some(Err("flush".into()))));
         let stopping = |why| matters(&E::GroupStopping { why, culprit: None });
         assert!(!stopping(StopReason::Shutdown) && stopping(StopReason::Stop));

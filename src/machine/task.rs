@@ -168,7 +168,7 @@ impl State {
         )
     }
 
-    /// Whether the watchdog has found its attempt silent. Once that is told, nobody looks again.
+    /// Whether the watchdog has found its attempt silent. Nobody looks at one that was told.
     pub(crate) const fn is_silent(self) -> bool {
         let (Self::Running { health, .. } | Self::Stopping { health, .. }) = self else {
             return false;

@@ -176,7 +176,7 @@ impl TaskError {
     /// Sets the delay before the retry of this failure, in place of that of the
     /// [backoff](crate::TaskSpec::backoff): for a server that says when to come back. There is no
     /// jitter, and the backoff goes on where it was with the next failure that asks for no delay.
-    /// At least 1 ms; `Duration::MAX` waits for [`skip_wait`](crate::TaskHandle::skip_wait).
+    /// At least 1 ms; with `Duration::MAX`, until [`skip_wait`](crate::TaskHandle::skip_wait).
     ///
     /// Nothing else changes: whether there is a retry is decided as for any failure, and under
     /// `repeat_after` and `every` the delay counts as that of a backoff does. If the error is not

@@ -240,7 +240,7 @@ impl fmt::Display for TroubledTask {
         if let Some(failure) = &self.last_failure {
             write!(f, ", last: {}", Escaped(failure))?;
         }
-        // Without being told, if a drain lets no retry follow.
+        // A body that a drain merely denies a retry was not told: its error is the last failure.
         let by_drain = matches!(self.outcome, Outcome::Cancelled { reason: StopReason::Drain, .. });
         let text = self.last_failure.as_ref().filter(|_| by_drain).map(ToString::to_string);
         match self.outcome.error() {

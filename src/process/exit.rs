@@ -36,9 +36,9 @@ pub struct ProcessExit {
     /// How long it ran.
     pub ran: Duration,
     /// The last lines that it has written to standard error, or else to standard output: at most
-    /// five, the beginning of each. Empty if its output was not captured, by
-    /// [`capture`](crate::Program::capture), [`on_line`](crate::Program::on_line),
-    /// [`output`](crate::Program::output), or a sign that is looked for in it.
+    /// five, the beginning of each. Empty unless its output was captured, by
+    /// [`capture`](crate::Program::capture), [`on_line`](crate::Program::on_line) or
+    /// [`output`](crate::Program::output), or to look for a sign in it.
     pub last_lines: Vec<String>,
     /// It was told to end because it has not said that it is ready.
     pub(super) is_unready: bool,

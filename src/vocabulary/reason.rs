@@ -68,7 +68,7 @@ pub enum StopReason {
     /// `cancel` was called on the task or its group, or `cancel_slot` on its slot.
     Stop,
     /// A drain stopped a task with `TaskSpec::stop_at_drain`, or one with `finish_at_drain` before
-    /// its next attempt. If its body is told, then [`CancelReason::Stop`].
+    /// its next attempt. A body that is told of it gets [`CancelReason::Stop`].
     Drain,
     /// A newer submission took over the slot.
     Replace,
@@ -90,7 +90,7 @@ named!(StopReason {
 
 impl StopReason {
     /// The reason that the token is cancelled with. `ByTask` is never told; it maps to `Stop`. So
-    /// does `Drain`, and `Group`, because [`CancelReason::Group`] is an interruption.
+    /// do `Drain` and `Group`, the latter because [`CancelReason::Group`] is an interruption.
     pub(crate) const fn as_cancel(self) -> CancelReason {
         match self {
             Self::ByTask | Self::Stop | Self::Drain | Self::Group => CancelReason::Stop,

@@ -18,7 +18,8 @@ use threadvisor::{DrainReport, ShutdownCause};
 use crate::clock::{ms, secs, started, ticker};
 use crate::program::{is_child, Program};
 use crate::support::{
-    brief, in_time, next, no_op, on_thread, outcome_of, resident, End, Puppet, Rig, Trace, WATCHDOG,
+    brief, in_time, next, no_op, on_thread, outcome_of, resident, End, Gate, Puppet, Rig, Trace,
+    WATCHDOG,
 };
 
 #[track_caller]
@@ -204,16 +205,17 @@ fn a_job_with_finish_at_drain_is_done_or_has_not_begun() {
 
 #[test]
 fn a_failure_that_a_drain_lets_nothing_follow_is_told_once() {
-    let rig = Rig::new();
-    let job = TaskSpec::new("job", |ctx| {
-        while !ctx.handle().is_draining() {
-            thread::yield_now();
-        }
+    let (rig, mut gate) = (Rig::new(), Gate::new());
+    let hold = gate.hold();
+    let job = TaskSpec::new("job", move |_| {
+        hold();
         Err("no paper".into())
     });
     let job = rig.handle.add(job.finish_at_drain()).unwrap();
     job.wait_started().unwrap();
     rig.handle.request_drain(None);
+    rig.until_label("drain_requested");
+    gate.open();
     let report = next(&end_of(rig.supervisor));
     let text = report.troubled[0].to_string();
     assert!(text.ends_with("1 failure, last: no paper"), "{text}");

@@ -225,7 +225,9 @@ pub(super) fn outcome_of(end: End, error: Option<&TaskError>) -> Outcome {
                 // Its own error is what ended the task, and says no more.
                 Some(Return::Cancelled) if reason == StopReason::ByTask => None,
                 Some(Return::Ok) => Some(Ok(())),
-                Some(_) => error.map(Err),
+                Some(Return::Cancelled | Return::Failed | Return::Fatal | Return::Panicked) => {
+                    error.map(Err)
+                }
             };
             Outcome::Cancelled { reason, returned }
         }

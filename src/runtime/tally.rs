@@ -61,7 +61,10 @@ impl Tally {
                     StopReason::Shutdown => true,
                     // What a drain is to stop has done its part by then.
                     StopReason::Drain => belongings.plan.at_drain == AtDrain::Finish,
-                    _ => false,
+                    StopReason::ByTask
+                    | StopReason::Stop
+                    | StopReason::Replace
+                    | StopReason::Group => false,
                 };
                 let cut_short = is_cut && ends_by_itself && !done;
                 self.facts.cut_short += u64::from(cut_short);

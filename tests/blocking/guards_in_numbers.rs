@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::time::{clock_gettime, ClockId};
 use threadvisor::prelude::*;
 use threadvisor::{CancelGuard, Canceller};
 
@@ -13,9 +12,19 @@ type Way = fn(usize);
 
 /// How long this thread has computed: on a machine under load, what takes longer waits more often
 /// for its processor.
+#[cfg(unix)]
 fn computed() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// As near as it comes there.
+#[cfg(not(unix))]
+#[allow(clippy::disallowed_methods, reason = "only how the times grow is compared")]
+fn computed() -> Duration {
+    use std::time::Instant;
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed()
 }
 
 /// How much longer an attempt with `FACTOR` times as many guards takes: the shortest of some tries

@@ -4,7 +4,6 @@
 
 mod deadline;
 mod guards;
-#[cfg(unix)]
 mod guards_in_numbers;
 mod hooks;
 mod nudges;

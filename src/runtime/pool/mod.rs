@@ -339,9 +339,8 @@ mod tests {
     }
 
     /// Without a controller.
-    fn pool(stack_size: Option<usize>, prespawned: u32) -> (Arc<Door>, Pool) {
+    fn pool(setup: ThreadSetup, prespawned: u32) -> (Arc<Door>, Pool) {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
-        let setup = setup(stack_size);
         let pool = Pool::new(Arc::clone(&door), inbox.facts, setup, prespawned, Duration::ZERO);
         (door, pool)
     }
@@ -353,7 +352,7 @@ mod tests {
     #[test]
     fn prespawned_workers_stay_whatever_comes_and_goes_beside_them() {
         const PRESPAWNED: u32 = 4;
-        let (door, mut pool) = pool(None, PRESPAWNED);
+        let (door, mut pool) = pool(setup(None), PRESPAWNED);
         (0..PRESPAWNED).for_each(|_| pool.start_thread().unwrap());
         while pool.counts(RealTime::ZERO).idle < PRESPAWNED {
             thread::yield_now();
@@ -403,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_burst_of_drops_gets_one_thread_and_more_only_when_they_take_long() {
-        let (door, mut pool) = pool(None, 0);
+        let (door, mut pool) = pool(setup(None), 0);
         let (begun, gate) = push_drops_that_hang(&mut pool, 40);
         let at = |micros| RealTime::ZERO.after(Duration::from_micros(micros));
         pool.manage(at(0), false);
@@ -422,7 +421,7 @@ mod tests {
     /// The end of a supervisor looks once, so that no drop waits behind one that hangs.
     #[test]
     fn at_the_end_each_drop_has_a_thread_of_its_own() {
-        let (door, mut pool) = pool(None, 0);
+        let (door, mut pool) = pool(setup(None), 0);
         let (begun, gate) = push_drops_that_hang(&mut pool, 5);
         pool.manage(RealTime::ZERO, false);
         let soon = door.clock.real.now().after(Duration::from_secs(60));
@@ -438,7 +437,7 @@ mod tests {
 
     #[test]
     fn while_no_thread_can_be_had_a_drop_that_waits_keeps_nobody_awake() {
-        let (_, mut pool) = pool(Some(IMPOSSIBLE), 0);
+        let (_, mut pool) = pool(setup(Some(IMPOSSIBLE)), 0);
         pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
         let (mut now, mut looks) = (RealTime::ZERO, 0);
         while now < RealTime::ZERO.after(Duration::from_secs(10)) {
@@ -451,13 +450,12 @@ mod tests {
     /// Minutes, seen in a moment, in which one drop waits.
     #[test]
     fn threads_that_hang_before_they_come_are_replaced_a_few_times() {
-        let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         let (gate, shut) = mpsc::channel::<()>();
         let shut = Mutex::new(shut);
         let mut setup = setup(None);
         let hang = move || shut.lock().recv().or(Ok(()));
         setup.callbacks_mut().on_start = Some(StartCallback::new("on_thread_start", hang));
-        let mut pool = Pool::new(Arc::clone(&door), inbox.facts, setup, 0, Duration::ZERO);
+        let (door, mut pool) = pool(setup, 0);
         pool.push_kept(vec![UserValue::new(Box::new(()) as _)]);
         let start = door.clock.real.now();
         for second in 0..100_u32 {
@@ -471,7 +469,7 @@ mod tests {
     /// Each refusal counts once, whoever hears of it.
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_at_twice_the_distance() {
-        let (_, mut pool) = pool(Some(IMPOSSIBLE), 0);
+        let (_, mut pool) = pool(setup(Some(IMPOSSIBLE)), 0);
         pool.push(Work::Examine(Vec::new()));
         let mut now = RealTime::ZERO;
         let delays: Vec<_> = (0..4)

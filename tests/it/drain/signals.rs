@@ -55,7 +55,8 @@ fn the_first_signal_lets_work_end() {
 }
 
 /// A job that ends in the drain, one that waits for its class if it is to, and what brings work.
-fn interrupted(with_waiting: bool) -> ! {
+fn interrupted() -> ! {
+    let with_waiting = std::env::var_os("WITH_WAITING").is_some();
     let builder = Supervisor::builder().class_limit("one", 1).drain_on_signals(None);
     let supervisor = builder.start().unwrap();
     let runs = TaskSpec::once("runs", |ctx| {
@@ -72,31 +73,21 @@ fn interrupted(with_waiting: bool) -> ! {
     leave(&supervisor.run([accepts].into_iter().chain(jobs)).unwrap())
 }
 
-fn interrupt(test: &str) -> Option<i32> {
-    let program = Program::start(test, &[]);
-    program.expect("runs");
-    program.signal("INT");
-    program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT.into())));
-    program.expect("0 unfinished");
-    program.status().code()
-}
-
 #[test]
-fn an_interrupt_is_told_by_the_exit_code_if_a_job_was_not_begun() {
+fn the_exit_code_after_an_interrupt_tells_of_a_job_that_has_not_begun_but_of_no_acceptor() {
+    const TEST: &str = "drain::signals::\
+        the_exit_code_after_an_interrupt_tells_of_a_job_that_has_not_begun_but_of_no_acceptor";
     if is_child() {
-        interrupted(true);
+        interrupted();
     }
-    let test = "drain::signals::an_interrupt_is_told_by_the_exit_code_if_a_job_was_not_begun";
-    assert_eq!(interrupt(test), Some(130));
-}
-
-#[test]
-fn an_interrupt_that_only_stops_what_brings_work_is_an_orderly_end() {
-    if is_child() {
-        interrupted(false);
+    for (before, code) in [(&["env", "WITH_WAITING=1"][..], 130), (&[], 0)] {
+        let program = Program::start(TEST, before);
+        program.expect("runs");
+        program.signal("INT");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGINT.into())));
+        program.expect("0 unfinished");
+        assert_eq!(program.status().code(), Some(code), "{before:?}");
     }
-    let test = "drain::signals::an_interrupt_that_only_stops_what_brings_work_is_an_orderly_end";
-    assert_eq!(interrupt(test), Some(0));
 }
 
 #[test]

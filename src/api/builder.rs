@@ -477,7 +477,7 @@ fn limit(n: Option<usize>) -> u32 {
     n.map_or(u32::MAX, saturate)
 }
 
-fn saturate(n: usize) -> u32 {
+pub(super) fn saturate(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 

@@ -4,7 +4,7 @@
 //! Each module uses only those listed below it.
 
 mod signals;
-mod builder_classes;
+mod classes;
 mod builder_threads;
 mod find;
 #[cfg(all(unix, feature = "process"))]

@@ -42,6 +42,7 @@ use crate::vocabulary::time::Time;
 /// | add tasks that depend on each other | [`add_group`](Self::add_group) | the group comes back |
 /// | find a task | [`task`](Self::task), [`owner`](Self::owner) | |
 /// | free a slot | [`cancel_slot`](Self::cancel_slot) | |
+/// | let more or fewer of a class run at once | [`set_class_limit`](Self::set_class_limit) | |
 /// | see everything at one moment | [`snapshot`](Self::snapshot) | |
 /// | ask for the end | [`request_shutdown`](Self::request_shutdown), [`request_drain`](Self::request_drain) | |
 ///

@@ -91,12 +91,26 @@ impl Machine {
         let Some(index) = task.class_index.take() else { return };
         let Some(class) = task.plan.class else { return };
         self.classes[class.0 as usize].give_back(index);
+        self.serve_class(class, out);
+    }
+
+    /// Has at most so many attempts of a class run at once from now on. Nobody loses a permit.
+    pub(super) fn set_class_limit(&mut self, class: ClassKey, limit: u32, out: &mut Vec<Effect>) {
+        self.classes[class.0 as usize].set_limit(limit);
+        self.serve_class(class, out);
+    }
+
+    /// Gives the free permits of a class to the first in its line. Each of them starts, or goes to
+    /// the end of the line for permits to run.
+    fn serve_class(&mut self, class: ClassKey, out: &mut Vec<Effect>) {
         // Once a shutdown has begun, nothing starts.
-        let next = self.classes[class.0 as usize].line.first(&self.tasks);
-        let Some(next) = next.filter(|_| self.is_running()) else { return };
-        self.leave_line(next, false);
-        self.tasks[next].class_index = self.classes[class.0 as usize].take(next);
-        self.line_up_to_run(next, None, out);
+        while self.is_running() && !self.classes[class.0 as usize].is_full() {
+            let next = self.classes[class.0 as usize].line.first(&self.tasks);
+            let Some(next) = next else { break };
+            self.leave_line(next, false);
+            self.tasks[next].class_index = self.classes[class.0 as usize].take(next);
+            self.line_up_to_run(next, None, out);
+        }
     }
 
     /// A body waits for this task, and keeps its own permit. If the task, or the owner of the slot

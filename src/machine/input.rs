@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::vocabulary::answer::{AbandonAnswer, ClosingAnswer, Return, RevokeAnswer, TellAnswer};
 use crate::vocabulary::group::{RestartLimit, Strategy};
-use crate::vocabulary::id::{AttemptAddr, GroupAddr, SlotKey, TaskAddr};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, GroupAddr, SlotKey, TaskAddr};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::{CancelReason, Rejection, ShutdownCause};
@@ -40,6 +40,8 @@ pub(crate) enum Input {
     ResumeRequested(TaskAddr),
     /// A caller asked for another interval.
     IntervalRequested { task: TaskAddr, interval: Duration },
+    /// A caller asked for another limit of a class, at least 1.
+    ClassLimitRequested { class: ClassKey, limit: u32 },
     /// A body waits for this task.
     WaitBegan(TaskAddr),
     /// That wait is over.

@@ -50,28 +50,44 @@ pub(crate) struct Class {
     pub(super) awaited: u32,
     /// Who holds which permit, as far as they were ever held.
     holders: Vec<Option<TaskKey>>,
+    /// Those of them below the limit that nobody holds.
     free: Vec<ClassIndex>,
+    held: u32,
 }
 
 impl Class {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, line: Line::default(), awaited: 0, holders: Vec::new(), free: Vec::new() }
+        Self {
+            limit,
+            line: Line::default(),
+            awaited: 0,
+            holders: Vec::new(),
+            free: Vec::new(),
+            held: 0,
+        }
     }
 
-    /// The number of permits that are held.
-    pub(crate) fn held(&self) -> u32 {
-        saturate(self.holders.len() - self.free.len())
+    /// The number of permits that are held: more than the limit, if that was lowered meanwhile.
+    pub(crate) const fn held(&self) -> u32 {
+        self.held
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.held >= self.limit
     }
 
     /// Takes a permit; `None` if all are held.
     pub(super) fn take(&mut self, key: TaskKey) -> Option<ClassIndex> {
-        let next = saturate(self.holders.len());
-        let new = || (next < self.limit).then(|| ClassIndex::new(next));
-        let index = self.free.pop().or_else(new)?;
-        if index.get() == self.holders.len() {
-            self.holders.push(None);
+        if self.is_full() {
+            return None;
         }
+        // If none is free, those who hold others have all that were ever held.
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.holders.push(None);
+            ClassIndex::new(saturate(self.holders.len() - 1))
+        });
         self.holders[index.get()] = Some(key);
+        self.held += 1;
         Some(index)
     }
 
@@ -82,7 +98,20 @@ impl Class {
 
     pub(super) fn give_back(&mut self, index: ClassIndex) {
         self.holders[index.get()] = None;
-        self.free.push(index);
+        self.held -= 1;
+        if index.get() < self.limit as usize {
+            self.free.push(index);
+        }
+    }
+
+    /// Sets another limit. Nobody loses a permit by it.
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+        let known = self.holders.iter().zip(0..limit);
+        let free = known.filter(|(holder, _)| holder.is_none());
+        self.free = free.map(|(_, index)| ClassIndex::new(index)).collect();
+        // The lowest is taken first.
+        self.free.reverse();
     }
 
     pub(crate) fn holders(&self) -> impl Iterator<Item = TaskKey> + '_ {

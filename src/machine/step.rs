@@ -128,6 +128,7 @@ impl Machine {
             Input::IntervalRequested { task, interval } => {
                 self.answer(task, out, |this, key, out| this.set_interval(key, interval, out));
             }
+            Input::ClassLimitRequested { class, limit } => self.set_class_limit(class, limit, out),
             Input::WaitBegan(task) => {
                 if let Some(key) = self.find_task(task) {
                     self.wait_began(key, out);

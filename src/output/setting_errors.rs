@@ -11,7 +11,8 @@ use crate::vocabulary::signal::Signal;
 
 /// An invalid setting: the field, its value, and the remedy. It is returned inside
 /// [`AddError`](crate::AddError), [`SubmitError`](crate::SubmitError) and [`StartError`], and from
-/// [`TaskSpec::validate`](crate::TaskSpec::validate).
+/// [`TaskSpec::validate`](crate::TaskSpec::validate) and
+/// [`SupervisorHandle::set_class_limit`](crate::SupervisorHandle::set_class_limit).
 ///
 /// ```
 /// # use std::time::Duration;

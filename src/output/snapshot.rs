@@ -299,7 +299,8 @@ pub struct ClassSnapshot {
     /// The number of its permits.
     pub limit: usize,
     /// The permits that are held, including those of abandoned attempts, and of tasks that wait
-    /// for a permit to run.
+    /// for a permit to run. More than `limit` only after
+    /// [`set_class_limit`](crate::SupervisorHandle::set_class_limit) has lowered it.
     pub held: usize,
     /// The number of tasks that wait for a permit of the class.
     pub waiting: usize,

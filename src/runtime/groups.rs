@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::values::Names;
 use crate::machine::table::Table;
-use crate::machine::{GroupNotice, Submission};
+use crate::machine::{GroupNotice, Machine, Submission};
 use crate::output::event::EventKind;
 use crate::output::group::EndedGroup;
 use crate::output::outcome::Outcome;
 use crate::task::group::{GroupEntry, GroupRecord, Readiness};
 use crate::task::record::Record;
 use crate::vocabulary::id::{ClassKey, GroupAddr, GroupKey, TaskAddr, TaskId, TaskRef};
-use crate::vocabulary::plan::{Interval, Limits};
+use crate::vocabulary::plan::Interval;
 use crate::vocabulary::reason::Rejection;
 
 /// What the runtime keeps of one group.
@@ -145,7 +145,7 @@ impl Groups {
 /// The refusal of a group of which more members run at once than there are permits for. One of them
 /// could not start, nor could what comes after it. Those with an interval give theirs back.
 pub(super) fn too_large(
-    limits: &Limits,
+    machine: &Machine,
     phases: &[u32],
     members: &[Submission],
 ) -> Option<Rejection> {
@@ -161,9 +161,10 @@ pub(super) fn too_large(
         }
         most
     };
-    let classes = (0..).map(|key| Some(ClassKey(key))).zip(&limits.classes);
-    let all = limits.max_concurrent.iter().map(|limit| (None, limit)).chain(classes);
-    all.map(|(class, &limit)| (at_once(class), limit as usize))
+    let classes = (0..).map(|key| Some(ClassKey(key))).zip(machine.classes());
+    let classes = classes.map(|(key, class)| (key, class.limit));
+    let all = machine.limits().max_concurrent.map(|limit| (None, limit)).into_iter().chain(classes);
+    all.map(|(class, limit)| (at_once(class), limit as usize))
         .find(|&(members, limit)| members > limit)
         .map(|(members, limit)| Rejection::GroupTooLarge { members, limit })
 }

@@ -147,7 +147,7 @@ fn a_class_that_was_not_declared_is_refused_and_the_spec_comes_back() {
 fn classes_that_cannot_be_are_errors_of_the_start() {
     let refused = |builder: SupervisorBuilder| builder.start().unwrap_err().to_string();
     let none = Supervisor::builder().class_limit("flash", 0);
-    let text = "class_limit cannot be 0 for class \"flash\": give each class at least 1";
+    let text = "class_limit cannot be 0 for class \"flash\": give the class at least 1";
     assert_eq!(refused(none), text);
     for name in ["", "a\0b"] {
         let error = refused(Supervisor::builder().class_limit(name, 1));
@@ -308,4 +308,50 @@ fn bodies_that_wait_for_tasks_of_a_class_do_not_stand_still() {
     assert!(tasks.iter().all(|task| outcome_of(task).is_success()));
     assert!(outcome_of(&first).is_success());
     assert_eq!(rig.handle.snapshot().unwrap().permits.waiting, 0);
+}
+
+#[test]
+fn another_limit_counts_for_what_starts_and_for_groups() {
+    let rig = Rig::start(two_classes());
+    let (first, second) = (resident("first").class("flash"), resident("second").class("flash"));
+    let (first, second) = (rig.handle.add(first).unwrap(), rig.handle.add(second).unwrap());
+    rig.until(&second, "waiting_for_permit flash");
+    rig.handle.set_class_limit("flash", 2).unwrap();
+    assert!(second.wait_started().unwrap());
+
+    rig.handle.set_class_limit("flash", 1).unwrap();
+    let counts = |class: &ClassSnapshot| (class.limit, class.held, class.waiting);
+    assert_eq!(counts(rig.handle.snapshot().unwrap().class("flash").unwrap()), (1, 2, 0));
+    let third = rig.handle.add(no_op("third").class("flash")).unwrap();
+    first.cancel();
+    let _ = outcome_of(&first);
+    assert_eq!(counts(rig.handle.snapshot().unwrap().class("flash").unwrap()), (1, 1, 1));
+    second.cancel();
+    assert!(outcome_of(&third).is_success());
+
+    let pair =
+        || GroupSpec::new("pair").then(["left", "right"].map(|name| resident(name).class("flash")));
+    let too_large = Rejection::GroupTooLarge { members: 2, limit: 1 };
+    assert_eq!(rig.handle.add_group(pair()).unwrap_err().rejection(), Some(too_large));
+    rig.handle.set_class_limit("flash", 2).unwrap();
+    let pair = rig.handle.add_group(pair()).unwrap();
+    assert!(pair.wait_ready(WATCHDOG).unwrap());
+}
+
+#[test]
+fn a_limit_that_cannot_be_is_an_error_and_the_old_one_stays() {
+    let rig = Rig::start(two_classes());
+    let text = |name: &str, limit| rig.handle.set_class_limit(name, limit).unwrap_err().to_string();
+    assert_eq!(
+        text("net", 0),
+        "set_class_limit cannot be 0 for class \"net\": give the class at least 1"
+    );
+    assert_eq!(
+        text("nte", 2),
+        "set_class_limit cannot be \"nte\": declare it with SupervisorBuilder::class_limit"
+    );
+    assert_eq!(rig.handle.snapshot().unwrap().class("net").unwrap().limit, 3);
+    let handle = rig.handle.clone();
+    drop(rig);
+    assert_eq!(handle.set_class_limit("net", 2), Ok(()), "nothing starts any more");
 }

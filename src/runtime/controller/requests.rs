@@ -16,7 +16,7 @@ use crate::task::group::GroupRecord;
 use crate::task::record::Record;
 use crate::task::request::{FoundGroup, Request, ServiceRequest, Settled, Unsettled, Until};
 use crate::vocabulary::group::GroupState;
-use crate::vocabulary::id::{SlotKey, TaskAddr, TaskId};
+use crate::vocabulary::id::{ClassKey, SlotKey, TaskAddr, TaskId};
 use crate::vocabulary::reason::{SlotCancelled, TaskState};
 
 /// Sends an order; false if the supervisor has ended.
@@ -104,6 +104,12 @@ pub(crate) fn resume(record: &Arc<Record>) -> bool {
 /// Takes this interval from now on.
 pub(crate) fn set_interval(record: &Arc<Record>, interval: Duration) -> bool {
     ask_task(record, move |task| Input::IntervalRequested { task, interval })
+}
+
+/// Takes this limit of a class from now on.
+pub(crate) fn set_class_limit(door: &Door, class: ClassKey, limit: u32) {
+    let input = Input::ClassLimitRequested { class, limit };
+    ask(door, move |controller| controller.feed(input));
 }
 
 pub(crate) fn state(record: &Arc<Record>) -> TaskState {

@@ -172,7 +172,7 @@ impl Controller {
         let GroupEntry { strategy, restart_limit, .. } = entry;
         let phases = entry.phases.clone();
         let (group, in_use) = self.groups.insert(entry, records);
-        let refused = in_use.or_else(|| too_large(self.machine.limits(), &phases, &members));
+        let refused = in_use.or_else(|| too_large(&self.machine, &phases, &members));
         let submission =
             GroupSubmission { group, strategy, restart_limit, phases, members, refused };
         self.machine.learn_groups();

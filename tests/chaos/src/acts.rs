@@ -8,7 +8,7 @@ use threadvisor::prelude::*;
 use threadvisor::{AddError, SubmitError};
 
 use crate::dice::Dice;
-use crate::specs;
+use crate::specs::{self, CLASSES};
 use crate::world::World;
 
 const POLICIES: [AdmissionPolicy; 4] = [
@@ -124,6 +124,11 @@ fn meddle_with_group(handle: &SupervisorHandle, dice: &mut Dice) {
     }
 }
 
+fn set_class_limit(handle: &SupervisorHandle, dice: &mut Dice) {
+    let class = dice.pick(&CLASSES);
+    handle.set_class_limit(class, 1 + dice.below(4)).expect("it is declared");
+}
+
 fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count: usize) {
     match error {
         AddError::Rejected { .. } | AddError::Closed { .. } => {
@@ -138,7 +143,8 @@ fn note_refusal<S: AsRef<[TaskSpec]>>(world: &World, error: &AddError<S>, count:
 pub fn meddle(world: &Arc<World>, handle: &SupervisorHandle, dice: &mut Dice) {
     let Some(task) = world.recent(|len| dice.below(len)) else { return };
     let slot = format!("s{}", dice.below(world.slots()));
-    match dice.below(30) {
+    match dice.below(31) {
+        30 => set_class_limit(handle, dice),
         28 | 29 => meddle_with_group(handle, dice),
         0..=5 => task.cancel(),
         6 | 7 => drop(task.skip_wait()),

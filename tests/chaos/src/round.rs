@@ -13,6 +13,7 @@ use threadvisor::{RunReport, ShutdownCause, ShutdownReport, StartError, Supervis
 
 use crate::dice::Dice;
 use crate::listen::{self, Bookkeeper, Nuisance};
+use crate::specs::CLASSES;
 use crate::watch::{nap, take_leak, Watch};
 use crate::world::{contained, lock, World};
 use crate::{acts, specs, system};
@@ -132,6 +133,9 @@ fn builder(
         .grace(grace)
         .seed(dice.roll())
         .stack_size(256 * 1024);
+    for class in CLASSES {
+        builder = builder.class_limit(class, dice.pick(&[1, 2, 8]));
+    }
     if dice.one_in(4) && !wishes.scarce {
         builder = builder.prespawn(dice.below(5));
     }

@@ -12,6 +12,9 @@ use crate::bodies::{self, Actor};
 use crate::dice::Dice;
 use crate::world::{lock, World};
 
+/// The classes of each supervisor.
+pub const CLASSES: [&str; 2] = ["c0", "c1"];
+
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
@@ -45,6 +48,9 @@ pub fn any(world: &Arc<World>, dice: &mut Dice) -> TaskSpec {
     // Only where owners may overlap, since that is what a release does.
     if slot.is_some_and(|slot| slot >= world.released_from) && !dice.one_in(4) {
         spec = spec.abandon_policy(AbandonPolicy::Release);
+    }
+    if dice.one_in(4) {
+        spec = spec.class(dice.pick(&CLASSES));
     }
     if !once {
         spec = restarts(spec, dice);

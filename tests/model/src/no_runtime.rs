@@ -14,7 +14,7 @@ pub(crate) mod requests {
     use crate::task::record::Record;
     use crate::task::request::{FoundGroup, Until};
     use crate::vocabulary::group::GroupState;
-    use crate::vocabulary::id::TaskId;
+    use crate::vocabulary::id::{ClassKey, TaskId};
     use crate::vocabulary::reason::{SlotCancelled, TaskState};
 
     macro_rules! not_asked {
@@ -34,6 +34,7 @@ pub(crate) mod requests {
         pause(&Arc<Record>) -> bool;
         resume(&Arc<Record>) -> bool;
         set_interval(&Arc<Record>, Duration) -> bool;
+        set_class_limit(&Door, ClassKey, u32);
         state(&Arc<Record>) -> TaskState;
         waits_in_vain(&Arc<Record>, &Arc<Record>, bool) -> bool;
         cancel_slot(&Door, &str) -> SlotCancelled;

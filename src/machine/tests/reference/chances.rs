@@ -84,7 +84,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         Return::Cancelled,
         Return::Fatal,
     ]);
-    match dice.below(112) {
+    match dice.below(115) {
         0..=24 => Act::Submit(Submission {
             addr: addr(TaskId::new(number + 1)),
             slot: dice.chance(85).then(|| SlotKey(dice.below(SLOTS))),
@@ -99,6 +99,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         100..=103 => Act::Pause(which),
         104..=108 => Act::Resume(which),
         109..=111 => Act::SetInterval(which, moment(dice, ms(30))),
+        112..=114 => Act::SetClassLimit(dice.below(2), 1 + dice.below(4)),
         34..=39 => Act::Skip(which),
         40..=45 => Act::Restart(which),
         46..=64 => Act::Claim(which),

@@ -21,7 +21,7 @@ use crate::machine::tests::number;
 use crate::machine::tests::shrinking::{fewest, survives, Failure};
 use crate::machine::{Answer, Effect, End, Finality, Input, Machine, Submission};
 use crate::vocabulary::answer::{ClosingAnswer, Return};
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::{BodyKind, Limits};
 use crate::vocabulary::policy::AbandonPolicy;
 use crate::vocabulary::reason::ShutdownCause;
@@ -42,6 +42,7 @@ pub(super) enum Act {
     Pause(usize),
     Resume(usize),
     SetInterval(usize, Duration),
+    SetClassLimit(u32, u32),
     /// A body waits for it, or no longer does.
     Await(usize),
     Leave(usize),
@@ -149,6 +150,10 @@ impl Pair {
             }
             Act::Drop(_) | Act::Hang(_) | Act::DropLate(_) => self.act_on_drop(act),
             Act::Pass(span) => self.pass(span),
+            Act::SetClassLimit(class, limit) => {
+                self.model.set_class_limit(class, limit);
+                self.feed(Input::ClassLimitRequested { class: ClassKey(class), limit });
+            }
             Act::Drain(limit) => {
                 self.model.begin_drain(limit);
                 let cause = ShutdownCause::Requested;

@@ -198,6 +198,11 @@ impl Model {
         self.class_lines.get(&class).cloned().unwrap_or_default()
     }
 
+    pub(super) fn set_class_limit(&mut self, class: u32, limit: u32) {
+        self.limits.classes[class as usize] = limit;
+        self.settle();
+    }
+
     fn is_full(&self, class: u32) -> bool {
         self.class_permits(class) >= self.limits.classes[class as usize]
     }

@@ -2,6 +2,7 @@
 //! file names the section of `guide::rules` that it checks.
 
 mod admission;
+mod class_limits;
 mod class_lines;
 mod classes;
 mod closing;

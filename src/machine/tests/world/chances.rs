@@ -21,7 +21,7 @@ const PANICS: [PanicPolicy; 5] = [
 ];
 
 /// How many classes there are.
-const CLASSES: u32 = 3;
+pub(super) const CLASSES: u32 = 3;
 
 impl Dice {
     /// How much there is of everything: less than is asked for, or plenty.

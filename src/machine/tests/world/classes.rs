@@ -7,11 +7,19 @@ use crate::machine::{End, Machine};
 use crate::vocabulary::id::{ClassIndex, ClassKey, TaskId};
 use crate::vocabulary::reason::StopReason;
 
+/// A permit that somebody holds.
+#[derive(Clone, Copy)]
+struct Held {
+    /// Which, as far as its attempt was ordered.
+    index: Option<usize>,
+    /// What the limit was when it was taken.
+    below: usize,
+}
+
 #[derive(Default)]
 struct Class {
     limit: usize,
-    /// Which permit each holds, as far as its attempt was ordered.
-    holders: BTreeMap<TaskId, Option<usize>>,
+    holders: BTreeMap<TaskId, Held>,
     line: Vec<TaskId>,
     /// Those that close, and keep a place or a permit for their heirs.
     keepers: BTreeSet<TaskId>,
@@ -44,10 +52,14 @@ impl Classes {
         class.map(|class| &mut self.0[class.0 as usize])
     }
 
+    pub(super) fn set_limit(&mut self, class: ClassKey, limit: u32) {
+        self.0[class.0 as usize].limit = limit as usize;
+    }
+
     /// All permits are held, so the task goes to the end of the line, or where it is the heir.
     pub(super) fn wait(&mut self, class: ClassKey, task: TaskId) {
         let class = &mut self.0[class.0 as usize];
-        assert_eq!(class.holders.len(), class.limit, "{task} waits although there is room");
+        assert!(class.holders.len() >= class.limit, "{task} waits although there is room");
         let is_heir = class.heir == Some(task);
         let place = class.left.filter(|_| is_heir).map(|(left, at)| {
             at.unwrap_or_else(|| panic!("{task} does not get the permit that {left} kept for it"))
@@ -64,18 +76,20 @@ impl Classes {
         };
         let kept = class.left.filter(|(_, at)| at.is_none());
         let is_heir = kept.is_some() && class.heir == Some(task);
+        let mut below = class.limit;
         // It is the heir's, or nobody was there to take it.
-        if let Some((left, _)) = kept.filter(|_| is_heir || class.holders.len() == class.limit) {
-            class.holders.remove(&left);
+        if let Some((left, _)) = kept.filter(|_| is_heir || class.holders.len() >= class.limit) {
+            let held = class.holders.remove(&left).filter(|_| is_heir);
+            below = held.map_or(below, |held| held.below);
             class.left = None;
         }
         if !is_heir {
             let first = class.line.iter().find(|waiting| !class.keepers.contains(waiting));
             assert!(first.map_or(true, |first| *first == task), "{task} overtakes its class");
             class.line.retain(|waiting| *waiting != task);
+            assert!(class.holders.len() < class.limit, "more permits of a class than there are");
         }
-        assert!(class.holders.len() < class.limit, "more permits of a class than there are");
-        class.holders.insert(task, None);
+        class.holders.insert(task, Held { index: None, below });
         is_heir
     }
 
@@ -93,10 +107,11 @@ impl Classes {
             return inherited;
         };
         let index = index.unwrap_or_else(|| panic!("{task} runs without a permit of its class"));
-        assert!(index < class.limit, "{task} holds what is not there");
-        let twice = class.holders.iter().find(|(_, held)| **held == Some(index));
-        assert_eq!(twice, None, "{task} holds what another holds");
-        class.holders.insert(task, Some(index));
+        let twice = class.holders.values().any(|held| held.index == Some(index));
+        assert!(!twice, "{task} holds what another holds");
+        let held = class.holders.get_mut(&task).expect("it has just taken it");
+        assert!(index < held.below, "{task} holds what is not there");
+        held.index = Some(index);
         inherited
     }
 
@@ -149,7 +164,10 @@ impl Classes {
     pub(super) fn enter_body(&mut self, class: Option<ClassKey>) {
         if let Some(class) = self.class(class) {
             class.n_bodies += 1;
-            assert!(class.n_bodies <= class.limit, "too many bodies of a class run");
+            assert!(
+                class.n_bodies <= class.limit.max(class.holders.len()),
+                "too many bodies of a class run"
+            );
         }
     }
 
@@ -178,7 +196,7 @@ impl Classes {
             let kept = class.line.iter().filter(|task| class.keepers.contains(task)).count();
             let waiting = class.line.len() - kept;
             assert_eq!(waiting, known.line.waiting() as usize, "a class is misread");
-            let full = class.holders.len() == class.limit;
+            let full = class.holders.len() >= class.limit;
             assert!(waiting == 0 || full, "somebody waits although its class has room");
         }
     }

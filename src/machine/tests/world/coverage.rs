@@ -45,9 +45,8 @@ macro_rules! variants {
 variants! {
     Input {
         Submitted, BatchSubmitted, GroupSubmitted, GroupStopRequested, GroupRestartRequested,
-        StopRequested, SlotStopRequested, SkipRequested,
-        RestartRequested, PauseRequested, ResumeRequested, IntervalRequested, WaitBegan,
-        WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready,
+        StopRequested, SlotStopRequested, SkipRequested, RestartRequested, PauseRequested,
+        ResumeRequested, IntervalRequested, ClassLimitRequested, WaitBegan, WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready,
         Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
         HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
@@ -188,6 +187,7 @@ impl Coverage {
             Input::GroupSubmitted(_)
             | Input::GroupStopRequested(_)
             | Input::GroupRestartRequested(_)
+            | Input::ClassLimitRequested { .. }
             | Input::WaitEnded(_)
             | Input::IntakeEmpty
             | Input::HookAbandoned

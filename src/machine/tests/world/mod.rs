@@ -45,7 +45,7 @@ use core::time::Duration;
 use crate::machine::tests::audit::{audit, audit_empty};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Effect, Input, Machine};
+use crate::machine::{Effect, Input, Machine, Task};
 use crate::vocabulary::answer::ClosingAnswer;
 use crate::vocabulary::id::{AttemptAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
@@ -395,7 +395,10 @@ impl World {
         }
         // Without time for the events, that end is due at once.
         let flush_begins = effects.contains(&Effect::FlushEvents);
-        let still_due = self.machine.deadline() <= now && !flush_begins;
+        // A member that was sent back may have expired before anybody looked.
+        let is_offered = |task: &Task| task.is_member() && task.since == now;
+        let offered = self.machine.tasks().iter().any(is_offered);
+        let still_due = self.machine.deadline() <= now && !flush_begins && !offered;
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
         for effect in &*effects {

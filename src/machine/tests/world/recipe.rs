@@ -5,11 +5,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::chances::CLASSES;
 use super::families::{Families, Family, Profile, FAMILIES};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
 use crate::vocabulary::group::{RestartLimit, Strategy};
-use crate::vocabulary::id::TaskId;
+use crate::vocabulary::id::{ClassKey, TaskId};
 use crate::vocabulary::plan::{BodyKind, Interval, Plan};
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy};
 use crate::vocabulary::reason::ShutdownCause;
@@ -69,6 +70,7 @@ pub(super) enum Wish {
     Pause(Target),
     Resume(Target),
     SetInterval(Target, Duration),
+    SetClassLimit(ClassKey, u32),
     /// A body waits for a task, for so long.
     Await(Target, Duration),
     Drain(ShutdownCause, Duration),
@@ -243,7 +245,7 @@ fn wish(
             _ => {}
         }
     }
-    match dice.below(114) {
+    match dice.below(118) {
         0..=49 => Some(Wish::Submit(Draft::new(dice, profile, families, first))),
         50..=56 => {
             let n_drafts = 1 + u64::from(dice.below(4));
@@ -258,6 +260,10 @@ fn wish(
         110..=113 => {
             let interval = dice.span(ms(40));
             is(Family::ByHand, Wish::SetInterval(target?, interval))
+        }
+        114..=117 => {
+            let (class, limit) = (ClassKey(dice.below(CLASSES)), 1 + dice.below(4));
+            is(Family::Classes, Wish::SetClassLimit(class, limit))
         }
         70..=77 => is(Family::Restarts, Wish::Skip(target?)),
         78..=85 => is(Family::Restarts, Wish::Restart(target?)),

@@ -71,6 +71,7 @@ fn attempt_of(input: &Input) -> Option<AttemptAddr> {
         | Input::PauseRequested(_)
         | Input::ResumeRequested(_)
         | Input::IntervalRequested { .. }
+        | Input::ClassLimitRequested { .. }
         | Input::WaitBegan(_)
         | Input::WaitEnded(_)
         | Input::DrainRequested { .. }

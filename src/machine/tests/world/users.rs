@@ -46,6 +46,9 @@ impl World {
             Wish::SetInterval(task, interval) => {
                 self.request_about(task, |task| Input::IntervalRequested { task, interval });
             }
+            Wish::SetClassLimit(class, limit) => {
+                self.feed(Input::ClassLimitRequested { class, limit });
+            }
             Wish::Await(target, span) => {
                 if let Some(task) = self.find(target) {
                     self.schedule(span, Happening::Message(Input::WaitEnded(task)));

@@ -14,12 +14,18 @@ use crate::vocabulary::reason::ShutdownCause;
 
 impl History {
     pub(super) fn rarely(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.byte() % 11 {
+        match bytes.byte() % 12 {
             8 => self.ask(bytes, Input::PauseRequested),
             9 => self.ask(bytes, Input::ResumeRequested),
             10 => {
                 let interval = bytes.span();
                 self.ask(bytes, |task| Input::IntervalRequested { task, interval });
+            }
+            11 => {
+                let byte = bytes.byte();
+                let class = ClassKey(u32::from(byte % 2));
+                let limit = 1 + u32::from(byte / 2 % 4);
+                self.step(Input::ClassLimitRequested { class, limit });
             }
             0 | 1 => {
                 self.stuck_hooks += 1;

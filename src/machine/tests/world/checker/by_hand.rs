@@ -1,4 +1,4 @@
-//! What is asked of a task by hand: a pause, its end, another interval.
+//! What is asked by hand: a pause, its end, another interval or limit of a class.
 
 use super::Checker;
 use crate::machine::{Answer, Effect, Input, Notice};
@@ -19,6 +19,10 @@ impl Checker {
                 if taken {
                     self.record(task).interval_set(interval);
                 }
+                true
+            }
+            Input::ClassLimitRequested { class, limit } => {
+                self.classes.set_limit(class, limit);
                 true
             }
             _ => unreachable!("{input:?} is asked otherwise"),

@@ -94,7 +94,19 @@ impl Checker {
         };
         let all: Vec<_> = self.records.keys().copied().collect();
         let (queued, others): (Vec<_>, Vec<_>) = all.into_iter().partition(queued);
-        let mut expected: Vec<_> = queued.into_iter().filter(|id| self.is_in_vain(*id)).collect();
+        let in_vain = queued.into_iter().filter(|id| self.is_in_vain(*id));
+        let mut expected: BTreeSet<_> = in_vain.collect();
+        // A paused task that comes to own a slot does not end, so those behind it wait in vain.
+        let owns = |effect: &Effect| match effect {
+            Effect::Publish(Notice::Admitted { task }) => Some(task.id),
+            _ => None,
+        };
+        for heir in effects.iter().filter_map(owns) {
+            let record = &self.records[&heir];
+            let behind = self.slots.queue(record.slot);
+            let behind = behind.iter().filter(|id| record.paused_at.is_some() && **id != heir);
+            expected.extend(behind.copied());
+        }
         let leaves = |effect: &Effect| match effect {
             Effect::Publish(Notice::TaskClosing { attempt }) => Some(attempt.task.id),
             Effect::Publish(Notice::Rejected { task, why: Rejection::ShuttingDown }) => {
@@ -106,7 +118,7 @@ impl Checker {
         // Those that are stopped may close as well.
         left.retain(|id| !others.contains(id));
         left.sort_unstable();
-        expected.sort_unstable();
+        let expected: Vec<_> = expected.into_iter().collect();
         assert_eq!(left, expected, "what waits in vain is refused");
         if !left.is_empty() {
             self.sight("queued in vain");

@@ -175,6 +175,7 @@ impl Checker {
             }
             Input::PauseRequested(_)
             | Input::ResumeRequested(_)
+            | Input::ClassLimitRequested { .. }
             | Input::IntervalRequested { .. } => self.asked_by_hand(input, effects),
             Input::WaitBegan(task) => self.record(task).awaited += 1,
             Input::WaitEnded(task) => self.record(task).awaited -= 1,

@@ -1,0 +1,132 @@
+//! The classes of a supervisor: their declaration, its check, and other limits later.
+
+use std::sync::Arc;
+
+use crate::api::builder::{saturate, SupervisorBuilder};
+use crate::api::supervisor_handle::SupervisorHandle;
+use crate::output::setting_errors::InvalidSetting;
+use crate::runtime::requests;
+use crate::task::class_names::ClassNames;
+use crate::task::spec::unusable;
+
+impl SupervisorBuilder {
+    /// Declares a class of tasks, and sets how many attempts of it may run at the same time, at
+    /// least 1. [`TaskSpec::class`](crate::TaskSpec::class) puts a task into it. If the same class
+    /// is declared twice, the last call counts. Default: there are no classes.
+    ///
+    /// Which classes there are is fixed once the supervisor has started; for keys that come later,
+    /// see [a limit for each key](crate::guide::from_threads#a-limit-for-each-key).
+    /// [`SupervisorHandle::set_class_limit`] changes a limit.
+    ///
+    /// A class with a lower limit than [`max_concurrent`](Self::max_concurrent) always leaves the
+    /// rest of the permits to other tasks. Within a class, tasks start in the order in which they
+    /// began to wait; for priorities, see [urgent
+    /// work](crate::guide::from_threads#urgent-work). An attempt that is abandoned under `Hold`
+    /// keeps its permit of the class until it has returned. If all permits may be held by such
+    /// attempts, give the tasks an [`expires_in`](crate::TaskSpec::expires_in), so that they do not
+    /// wait for ever.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder()
+    ///     .max_concurrent(8)
+    ///     .class_limit("flash", 1) // one writer to the flash at a time
+    ///     .class_limit("upload", 3) // five permits are always left for the rest
+    ///     .start()?;
+    /// let handle = supervisor.handle();
+    /// for tenant in 0..100 {
+    ///     let sync = TaskSpec::once(format!("sync-{tenant}"), |_| Ok(()));
+    ///     handle.submit(sync.class("upload"), AdmissionPolicy::KeepLatest)?;
+    /// }
+    /// let misspelt = handle.add(TaskSpec::once("update", |_| Ok(())).class("flsh")).unwrap_err();
+    /// let text = "task \"update\": class cannot be \"flsh\": \
+    ///             declare it with SupervisorBuilder::class_limit";
+    /// assert_eq!(misspelt.to_string(), text);
+    /// let update = handle.add(misspelt.into_spec().class("flash"))?;
+    /// assert!(update.wait()?.is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "priority")]
+    #[doc(alias = "semaphore")]
+    pub fn class_limit(mut self, name: impl Into<Arc<str>>, attempts: usize) -> Self {
+        self.classes.insert(name.into(), attempts);
+        self
+    }
+
+    pub(super) fn check_classes(&self) -> Result<ClassNames, InvalidSetting> {
+        for (name, attempts) in self.classes.iter() {
+            check_limit("class_limit", name, *attempts)?;
+            if unusable(name) {
+                let remedy = "give a name that is not empty and has no NUL";
+                return Err(InvalidSetting::new("class_limit", name, remedy));
+            }
+        }
+        let names =
+            ClassNames::new(self.classes.iter().map(|(name, _)| Arc::clone(name)).collect());
+        self.defaults.0.check_class(&names)?;
+        Ok(names)
+    }
+}
+
+impl SupervisorHandle {
+    /// Sets how many attempts of a class may run at the same time from now on, at least 1.
+    ///
+    /// A higher limit lets the first of those that wait start at once. A lower one stops nothing:
+    /// what runs keeps its permit, and nothing else of the class starts until fewer than `attempts`
+    /// run. [`ClassSnapshot::held`](crate::ClassSnapshot) is above the limit until then, and a
+    /// [`class_index`](crate::TaskContext::class_index) may be: if bodies choose a port or the like
+    /// by it, have as many as under the highest limit. A group that was admitted under a higher
+    /// limit may have more members in the class than can now run at once; those that come last
+    /// wait until the limit is higher again.
+    ///
+    /// Blocks for a round trip to the controller; when it returns, the limit holds. Works on any
+    /// thread. During a shutdown nothing starts, whatever the limit is.
+    ///
+    /// ```
+    /// # use threadvisor::prelude::*;
+    /// let supervisor = Supervisor::builder().class_limit("upload", 1).start()?;
+    /// let handle = supervisor.handle();
+    /// let upload = |name| {
+    ///     let body = |ctx: &TaskContext| Ok(ctx.sleep(std::time::Duration::MAX)?);
+    ///     TaskSpec::new(name, body).class("upload")
+    /// };
+    /// let (first, second) = (handle.add(upload("first"))?, handle.add(upload("second"))?);
+    /// first.wait_started()?;
+    /// assert_eq!(second.state(), TaskState::Runnable); // it waits for a permit of its class
+    ///
+    /// handle.set_class_limit("upload", 2)?; // the cable is plugged in
+    /// second.wait_started()?;
+    ///
+    /// handle.set_class_limit("upload", 1)?; // unplugged: both go on, and no third starts
+    /// let uploads = handle.snapshot()?.class("upload").cloned().expect("it is declared");
+    /// assert_eq!((uploads.held, uploads.limit), (2, 1));
+    ///
+    /// let refused = handle.set_class_limit("upload", 0).unwrap_err();
+    /// let text = "set_class_limit cannot be 0 for class \"upload\": give the class at least 1";
+    /// assert_eq!(refused.to_string(), text);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidSetting`], and the old limit stays:
+    /// - There is no such class: declare it with [`SupervisorBuilder::class_limit`].
+    /// - The limit is 0: give at least 1. To have nothing of the class start,
+    ///   [`pause`](crate::TaskHandle::pause) its tasks.
+    pub fn set_class_limit(&self, name: &str, attempts: usize) -> Result<(), InvalidSetting> {
+        let setting = "set_class_limit";
+        let undeclared = "declare it with SupervisorBuilder::class_limit";
+        let class = self.door.classes.key(name);
+        let class = class.ok_or_else(|| InvalidSetting::new(setting, name, undeclared))?;
+        check_limit(setting, name, attempts)?;
+        requests::set_class_limit(&self.door, class, saturate(attempts));
+        Ok(())
+    }
+}
+
+fn check_limit(setting: &'static str, class: &str, attempts: usize) -> Result<(), InvalidSetting> {
+    if attempts > 0 {
+        return Ok(());
+    }
+    let remedy = "give the class at least 1";
+    Err(InvalidSetting::new(setting, format_args!("0 for class {class:?}"), remedy))
+}

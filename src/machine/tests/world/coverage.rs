@@ -46,9 +46,10 @@ variants! {
     Input {
         Submitted, BatchSubmitted, GroupSubmitted, GroupStopRequested, GroupRestartRequested,
         StopRequested, SlotStopRequested, SkipRequested, RestartRequested, PauseRequested,
-        ResumeRequested, IntervalRequested, ClassLimitRequested, WaitBegan, WaitEnded, DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready,
-        Returned, RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned,
-        HookReturned, EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
+        ResumeRequested, IntervalRequested, ClassLimitRequested, WaitBegan, WaitEnded,
+        DrainRequested, IntakeEmpty, ShutdownRequested, SignalReceived, Claimed, Ready, Returned,
+        RevokeAnswered, TellAnswered, AbandonAnswered, Looked, HookAbandoned, HookReturned,
+        EventsFlushed, TimerDue, ClosingSlow, ClosingAnswered, Closed,
     }
     RevokeAnswer { Revoked, AlreadyClaimed }
     TellAnswer { Told, AlreadyReturned, DeadlineMoved }

@@ -264,7 +264,8 @@ impl Watch {
             }
             Notice::TaskClosing { attempt } => {
                 if let Some((_, it)) = self.member(attempt.task) {
-                    it.closing = true;
+                    // What was abandoned has its outcome already.
+                    it.closing = !it.over;
                 }
             }
             Notice::ClosingAbandoned { attempt } => {

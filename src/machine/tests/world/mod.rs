@@ -222,7 +222,8 @@ impl World {
                 self.now = self.asleep_until;
             }
         }
-        if self.profile.hard_end && !self.machine.is_running() {
+        let ends = self.machine.limits().grace < Duration::MAX;
+        if self.profile.hard_end && !self.machine.is_running() && ends {
             // Whatever hangs is left to the deadlines of the shutdown.
             while !self.finished && self.turn() {}
         }

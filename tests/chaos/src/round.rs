@@ -106,6 +106,10 @@ pub fn name_of(seed: u64) -> String {
     format!("{}", seed % 10_000)
 }
 
+fn classes(builder: SupervisorBuilder, dice: &mut Dice) -> SupervisorBuilder {
+    CLASSES.iter().fold(builder, |it, class| it.class_limit(*class, dice.pick(&[1, 2, 8])))
+}
+
 fn builder(
     world: &Arc<World>,
     dice: &mut Dice,
@@ -122,7 +126,7 @@ fn builder(
     let max_abandoned = dice.pick(&[0, 2, 16, 1000]);
     let _ = world.grace.set(grace);
     world.prompt.store(max_abandoned == 1000 && !wishes.scarce, Ordering::SeqCst);
-    let mut builder = Supervisor::builder()
+    let mut builder = classes(Supervisor::builder(), dice)
         .thread_name(name_of(world.seed))
         .max_concurrent(world.max_concurrent)
         .max_slot_queue(dice.pick(&[1, 3, 100]))
@@ -133,9 +137,6 @@ fn builder(
         .grace(grace)
         .seed(dice.roll())
         .stack_size(256 * 1024);
-    for class in CLASSES {
-        builder = builder.class_limit(class, dice.pick(&[1, 2, 8]));
-    }
     if dice.one_in(4) && !wishes.scarce {
         builder = builder.prespawn(dice.below(5));
     }

@@ -37,7 +37,7 @@
 //!   [`TaskHandle::wait`].
 //! - Work that must not run twice at once: [`TaskSpec::slot`] and [`AdmissionPolicy`].
 //! - Work of which only so much may run at once: [`SupervisorBuilder::class_limit`] and
-//!   [`TaskSpec::class`].
+//!   [`TaskSpec::class`]; [`SupervisorHandle::set_class_limit`] changes how much.
 //! - A value that a body returns: [`TaskOutput`], and [`guide::results`].
 //! - Ending without losing work in hand: [`Supervisor::drain`],
 //!   [`SupervisorBuilder::drain_on_signals`], [`TaskSpec::finish_at_drain`].

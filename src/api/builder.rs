@@ -116,7 +116,8 @@ impl SupervisorBuilder {
     /// Sets how many attempts may run at the same time, at least 1. Abandoned attempts that still
     /// run and hold their permit count, too. Further attempts wait for a permit, except those of
     /// tasks that bodies wait for. With `None`, all tasks may run at the same time, each on its own
-    /// thread. Default: 1024.
+    /// thread. Default: 1024. It is fixed once the supervisor has started; the limit of a
+    /// [class](Self::class_limit) is not.
     #[doc(alias = "pool_size")]
     #[doc(alias = "num_threads")]
     pub fn max_concurrent(mut self, attempts: impl Into<Option<usize>>) -> Self {

@@ -55,7 +55,11 @@ impl SupervisorBuilder {
 
     pub(super) fn check_classes(&self) -> Result<ClassNames, InvalidSetting> {
         for (name, attempts) in self.classes.iter() {
-            check_limit("class_limit", name, *attempts)?;
+            if *attempts == 0 {
+                let value = format_args!("0 for class {name:?}");
+                let remedy = "give at least 1, and hold the class back by set_class_limit";
+                return Err(InvalidSetting::new("class_limit", value, remedy));
+            }
             if unusable(name) {
                 let remedy = "give a name that is not empty and has no NUL";
                 return Err(InvalidSetting::new("class_limit", name, remedy));
@@ -69,18 +73,27 @@ impl SupervisorBuilder {
 }
 
 impl SupervisorHandle {
-    /// Sets how many attempts of a class may run at the same time from now on, at least 1.
+    /// Sets how many attempts of a class may run at the same time from now on. With 0, the class is
+    /// held back: nothing of it starts until a higher limit is set.
     ///
-    /// A higher limit lets the first of those that wait start at once. A lower one stops nothing:
-    /// what runs keeps its permit, and nothing else of the class starts until fewer than `attempts`
-    /// run. [`ClassSnapshot::held`](crate::ClassSnapshot) is above the limit until then, and a
-    /// [`class_index`](crate::TaskContext::class_index) may be: if bodies choose a port or the like
-    /// by it, have as many as under the highest limit. A group that was admitted under a higher
-    /// limit may have more members in the class than can now run at once; those that come last
-    /// wait until the limit is higher again.
+    /// A higher limit lets the first of those that wait go on at once: they start, or wait for a
+    /// permit to run. A lower one takes no permit back. Whoever holds one keeps it, even a task
+    /// that still waits for a permit to run, and so starts later. No other task gets one until
+    /// fewer than `attempts` are held; meanwhile, [`ClassSnapshot::held`](crate::ClassSnapshot) is
+    /// above the limit. [`TaskHandle::restart`](crate::TaskHandle::restart) makes a task give its
+    /// permit back, and wait for its turn. If bodies choose a port by their
+    /// [`class_index`](crate::TaskContext::class_index), have as many ports as the highest limit
+    /// that you ever set.
+    ///
+    /// What waits for the class is waited for. While the class is held back, or as many residents
+    /// as the limit hold its permits, a group that was admitted under a higher limit is not ready,
+    /// and a drain without a limit does not end. A group that is handed over meanwhile is refused
+    /// (`GroupTooLarge`).
     ///
     /// Blocks for a round trip to the controller; when it returns, the limit holds. Works on any
-    /// thread. During a shutdown nothing starts, whatever the limit is.
+    /// thread. During a shutdown nothing starts, whatever the limit is. Once the supervisor has
+    /// ended, and in a forked child, it changes nothing and returns `Ok`. `max_concurrent` cannot
+    /// change: for a pool whose size changes, put its tasks into a class.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -101,32 +114,25 @@ impl SupervisorHandle {
     /// let uploads = handle.snapshot()?.class("upload").cloned().expect("it is declared");
     /// assert_eq!((uploads.held, uploads.limit), (2, 1));
     ///
-    /// let refused = handle.set_class_limit("upload", 0).unwrap_err();
-    /// let text = "set_class_limit cannot be 0 for class \"upload\": give the class at least 1";
-    /// assert_eq!(refused.to_string(), text);
+    /// let misspelt = handle.set_class_limit("uplaod", 1).unwrap_err();
+    /// let text = "set_class_limit cannot be \"uplaod\": \
+    ///             declare it with SupervisorBuilder::class_limit";
+    /// assert_eq!(misspelt.to_string(), text);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`InvalidSetting`], and the old limit stays:
-    /// - There is no such class: declare it with [`SupervisorBuilder::class_limit`].
-    /// - The limit is 0: give at least 1. To have nothing of the class start,
-    ///   [`pause`](crate::TaskHandle::pause) its tasks.
+    /// [`InvalidSetting`]: there is no such class; declare it with
+    /// [`SupervisorBuilder::class_limit`].
+    #[doc(alias = "pause")]
+    #[doc(alias = "resize")]
+    #[doc(alias = "set_max_concurrent")]
     pub fn set_class_limit(&self, name: &str, attempts: usize) -> Result<(), InvalidSetting> {
-        let setting = "set_class_limit";
         let undeclared = "declare it with SupervisorBuilder::class_limit";
         let class = self.door.classes.key(name);
-        let class = class.ok_or_else(|| InvalidSetting::new(setting, name, undeclared))?;
-        check_limit(setting, name, attempts)?;
+        let class =
+            class.ok_or_else(|| InvalidSetting::new("set_class_limit", name, undeclared))?;
         requests::set_class_limit(&self.door, class, saturate(attempts));
         Ok(())
     }
-}
-
-fn check_limit(setting: &'static str, class: &str, attempts: usize) -> Result<(), InvalidSetting> {
-    if attempts > 0 {
-        return Ok(());
-    }
-    let remedy = "give the class at least 1";
-    Err(InvalidSetting::new(setting, format_args!("0 for class {class:?}"), remedy))
 }

@@ -353,6 +353,7 @@ struct Mover<'a> {
     /// How long it may take.
     limit: RealTime,
     steps: u64,
+    stepped_at: RealTime,
     _moving: MutexGuard<'a, ()>,
 }
 
@@ -360,8 +361,9 @@ impl<'a> Mover<'a> {
     fn new(clock: &'a ManualClock) -> Self {
         let moving = clock.shared.moving.lock();
         let real = RealClock::start_now();
-        let limit = real.now().after(*clock.shared.patience.lock());
-        Self { clock, real, limit, steps: 0, _moving: moving }
+        let stepped_at = real.now();
+        let limit = stepped_at.after(*clock.shared.patience.lock());
+        Self { clock, real, limit, steps: 0, stepped_at, _moving: moving }
     }
 
     fn manual(&self) -> &'a Manual {
@@ -394,7 +396,7 @@ impl<'a> Mover<'a> {
             requests::tick(&door);
         }
         self.manual().wake_sleepers();
-        self.steps += 1;
+        (self.steps, self.stepped_at) = (self.steps + 1, self.real.now());
     }
 
     /// Waits until all is quiet. Returns when something is due next.
@@ -444,6 +446,7 @@ impl<'a> Mover<'a> {
     fn not_quiet(&self) -> NotQuiet {
         let patience = *self.clock.shared.patience.lock();
         let mut found = NotQuiet::after(patience, self.steps, self.clock.now());
+        found.stood = self.stepped_at.until(self.real.now());
         for (door, _) in self.clock.supervisors() {
             let Some(unsettled) = requests::unsettled(&door) else { continue };
             found.busy.extend(unsettled.busy);
@@ -453,8 +456,7 @@ impl<'a> Mover<'a> {
             found.lanes += unsettled.lanes;
         }
         let process_of = |busy: &BusyAttempt| busy.stall.as_ref().and_then(|stall| stall.pid);
-        let ids = found.busy.iter().map(|busy| process_of(busy).or(busy.tid));
-        let ids: Vec<_> = ids.collect();
+        let ids: Vec<_> = found.busy.iter().map(|busy| process_of(busy).or(busy.tid)).collect();
         for (busy, stall) in found.busy.iter_mut().zip(stall::examine(&ids, &self.real)) {
             let pid = process_of(busy);
             busy.stall = stall.map(|stall| Stall { pid, ..stall });

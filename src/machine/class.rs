@@ -91,26 +91,39 @@ impl Machine {
         let Some(index) = task.class_index.take() else { return };
         let Some(class) = task.plan.class else { return };
         self.classes[class.0 as usize].give_back(index);
-        self.serve_class(class, out);
-    }
-
-    /// Has at most so many attempts of a class run at once from now on. Nobody loses a permit.
-    pub(super) fn set_class_limit(&mut self, class: ClassKey, limit: u32, out: &mut Vec<Effect>) {
-        self.classes[class.0 as usize].set_limit(limit);
-        self.serve_class(class, out);
-    }
-
-    /// Gives the free permits of a class to the first in its line. Each of them starts, or goes to
-    /// the end of the line for permits to run.
-    fn serve_class(&mut self, class: ClassKey, out: &mut Vec<Effect>) {
-        // Once a shutdown has begun, nothing starts.
-        while self.is_running() && !self.classes[class.0 as usize].is_full() {
-            let next = self.classes[class.0 as usize].line.first(&self.tasks);
-            let Some(next) = next else { break };
-            self.leave_line(next, false);
-            self.tasks[next].class_index = self.classes[class.0 as usize].take(next);
+        let mut first = self.classes[class.0 as usize].line.list.first;
+        if let Some(next) = self.serve_class(class, &mut first) {
             self.line_up_to_run(next, None, out);
         }
+    }
+
+    /// Has at most so many attempts of a class run at once from now on. Nobody loses a permit. Each
+    /// of those that get one starts, or goes to the end of the line for permits to run.
+    pub(super) fn set_class_limit(&mut self, class: ClassKey, limit: u32, out: &mut Vec<Effect>) {
+        self.classes[class.0 as usize].set_limit(limit);
+        let mut from = self.classes[class.0 as usize].line.list.first;
+        // All get theirs before one goes on, which might need no permit to run because of another.
+        let mut served = Vec::new();
+        while let Some(next) = self.serve_class(class, &mut from) {
+            served.push(next);
+        }
+        for key in served {
+            self.line_up_to_run(key, None, out);
+        }
+    }
+
+    /// Gives a permit of a class, if one is free, to the first that waits from this one on, which
+    /// moves past it.
+    fn serve_class(&mut self, class: ClassKey, from: &mut Option<TaskKey>) -> Option<TaskKey> {
+        // Once a shutdown has begun, nothing starts.
+        if !self.is_running() || self.classes[class.0 as usize].is_full() {
+            return None;
+        }
+        let next = Line::first_from(*from, &self.tasks)?;
+        *from = self.tasks[next].links.after();
+        self.leave_line(next, false);
+        self.tasks[next].class_index = self.classes[class.0 as usize].take(next);
+        Some(next)
     }
 
     /// A body waits for this task, and keeps its own permit. If the task, or the owner of the slot

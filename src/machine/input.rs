@@ -40,7 +40,7 @@ pub(crate) enum Input {
     ResumeRequested(TaskAddr),
     /// A caller asked for another interval.
     IntervalRequested { task: TaskAddr, interval: Duration },
-    /// A caller asked for another limit of a class, at least 1.
+    /// A caller asked for another limit of a class.
     ClassLimitRequested { class: ClassKey, limit: u32 },
     /// A body waits for this task.
     WaitBegan(TaskAddr),

@@ -25,7 +25,11 @@ impl Line {
 
     /// The first that waits.
     pub(super) fn first(&self, tasks: &Tasks) -> Option<TaskKey> {
-        let mut first = self.list.first;
+        Self::first_from(self.list.first, tasks)
+    }
+
+    /// The first that waits, from this one on.
+    pub(super) fn first_from(mut first: Option<TaskKey>, tasks: &Tasks) -> Option<TaskKey> {
         while let Some(key) = first.filter(|&key| tasks[key].state != State::Runnable) {
             first = tasks[key].links.after();
         }
@@ -112,6 +116,17 @@ impl Class {
         self.free = free.map(|(_, index)| ClassIndex::new(index)).collect();
         // The lowest is taken first.
         self.free.reverse();
+    }
+
+    /// Whether the numbers below the limit that nobody holds are free, and no others.
+    #[cfg(test)]
+    pub(super) fn audit_free(&self) {
+        let known = self.holders.iter().zip(0..self.limit);
+        let unheld = known.filter(|(holder, _)| holder.is_none()).map(|(_, index)| index as usize);
+        let mut free: Vec<_> = self.free.iter().map(|index| index.get()).collect();
+        free.sort_unstable();
+        assert_eq!(free, unheld.collect::<Vec<_>>(), "the free permits are misread");
+        assert_eq!(self.held as usize, self.holders().count(), "the held permits are miscounted");
     }
 
     pub(crate) fn holders(&self) -> impl Iterator<Item = TaskKey> + '_ {

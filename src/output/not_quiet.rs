@@ -83,6 +83,9 @@ pub struct NotQuiet {
     pub waited: Duration,
     /// How many due moments it had passed by then.
     pub steps: u64,
+    /// How much of that time passed after the last of these steps. If it is little, nothing hangs:
+    /// there was more to come.
+    pub stood: Duration,
     /// The time that the clock shows: where it stopped.
     pub now: Duration,
     /// The bodies, hooks and destructors that run.
@@ -106,7 +109,20 @@ impl NotQuiet {
     pub(crate) fn after(waited: Duration, steps: u64, now: Duration) -> Self {
         let (busy, hooks) = (Vec::new(), Vec::new());
         let (drops, unstarted, lanes, detached, own_thread) = (0, 0, 0, 0, false);
-        Self { waited, steps, now, busy, hooks, drops, unstarted, lanes, detached, own_thread }
+        let stood = waited;
+        Self {
+            waited,
+            steps,
+            stood,
+            now,
+            busy,
+            hooks,
+            drops,
+            unstarted,
+            lanes,
+            detached,
+            own_thread,
+        }
     }
 
     pub(crate) fn own_thread(now: Duration) -> Self {
@@ -125,6 +141,12 @@ impl fmt::Display for NotQuiet {
         write!(f, "not quiet after {:.1?}", self.waited)?;
         if self.steps > 0 {
             write!(f, " and {} steps, at {:?}", self.steps, self.now)?;
+        }
+        let named = self.busy.len() + self.hooks.len() + self.unstarted + self.lanes;
+        let nobody = named + self.detached == 0 && self.drops == 0;
+        let more_to_come = nobody || (self.steps > 0 && self.stood < self.waited / 2);
+        if more_to_come {
+            f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
         }
         for (number, busy) in self.busy.iter().enumerate() {
             write!(f, "{} {busy}", if number == 0 { ":" } else { ";" })?;
@@ -148,12 +170,8 @@ impl fmt::Display for NotQuiet {
                 "; {count} detached {them} busy: each must sleep, or have dropped its context"
             )?;
         }
-        if self.busy.iter().any(|busy| !busy.hook && !busy.closing) {
+        if self.busy.iter().any(|busy| !busy.hook && !busy.closing) && !more_to_come {
             f.write_str("; let a body wait by `sleep`, or `ignore` its task: see guide::testing")?;
-        }
-        let named = self.busy.len() + self.hooks.len();
-        if named + self.unstarted + self.lanes + self.detached == 0 && self.drops == 0 {
-            f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
         }
         Ok(())
     }

@@ -127,11 +127,11 @@ impl TaskContext {
 
     /// Returns the number of the permit that the attempt holds of its
     /// [class](crate::TaskSpec::class); `None` without a class. The number is at least 0 and below
-    /// the limit of the class, and no other attempt holds the same one at the same time. A class is
-    /// often a pool of things (licences, ports, accelerators), and the number says which of them
-    /// the body may use. If [`set_class_limit`](crate::SupervisorHandle::set_class_limit) changes
-    /// the limit, have as many things as the highest. A retry may get another number. While a
-    /// released attempt still runs, another attempt may have its number.
+    /// the limit of the class, or below a higher limit of before if
+    /// [`set_class_limit`](crate::SupervisorHandle::set_class_limit) has lowered it. No other
+    /// attempt holds the same number at the same time. A class is often a pool of things (licences,
+    /// ports, accelerators), and the number says which of them the body may use. A retry may get
+    /// another number. While a released attempt still runs, another attempt may have its number.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

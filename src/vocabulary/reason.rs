@@ -166,8 +166,8 @@ pub enum Rejection {
     /// There is a group of this name, which has not ended.
     GroupNameInUse,
     /// More members of the group run at once (all but the steps of other phases, and those with an
-    /// interval) than `max_concurrent`, or the limit of a class, allows: the group would never be
-    /// ready.
+    /// interval) than `max_concurrent`, or the limit of a class, allows: with these limits, the
+    /// group would never be ready.
     GroupTooLarge {
         /// How many members run at once.
         members: usize,

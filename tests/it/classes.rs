@@ -147,7 +147,8 @@ fn a_class_that_was_not_declared_is_refused_and_the_spec_comes_back() {
 fn classes_that_cannot_be_are_errors_of_the_start() {
     let refused = |builder: SupervisorBuilder| builder.start().unwrap_err().to_string();
     let none = Supervisor::builder().class_limit("flash", 0);
-    let text = "class_limit cannot be 0 for class \"flash\": give the class at least 1";
+    let text = "class_limit cannot be 0 for class \"flash\": \
+                give at least 1, and hold the class back by set_class_limit";
     assert_eq!(refused(none), text);
     for name in ["", "a\0b"] {
         let error = refused(Supervisor::builder().class_limit(name, 1));
@@ -339,18 +340,27 @@ fn another_limit_counts_for_what_starts_and_for_groups() {
 }
 
 #[test]
-fn a_limit_that_cannot_be_is_an_error_and_the_old_one_stays() {
+fn a_class_with_the_limit_zero_is_held_back_as_a_whole() {
     let rig = Rig::start(two_classes());
-    let text = |name: &str, limit| rig.handle.set_class_limit(name, limit).unwrap_err().to_string();
+    let runs = rig.handle.add(resident("runs").class("net")).unwrap();
+    runs.wait_started().unwrap();
+    rig.handle.set_class_limit("net", 0).unwrap();
+    let waits = rig.handle.add(no_op("waits").class("net")).unwrap();
+    rig.until(&waits, "waiting_for_permit net");
+    runs.cancel();
+    let _ = outcome_of(&runs);
+    assert_eq!(waits.state(), TaskState::Runnable, "nothing holds a permit, and nothing starts");
+    rig.handle.set_class_limit("net", 1).unwrap();
+    assert!(outcome_of(&waits).is_success());
+}
+
+#[test]
+fn a_limit_of_a_class_that_was_not_declared_is_an_error() {
+    let rig = Rig::start(two_classes());
     assert_eq!(
-        text("net", 0),
-        "set_class_limit cannot be 0 for class \"net\": give the class at least 1"
-    );
-    assert_eq!(
-        text("nte", 2),
+        rig.handle.set_class_limit("nte", 2).unwrap_err().to_string(),
         "set_class_limit cannot be \"nte\": declare it with SupervisorBuilder::class_limit"
     );
-    assert_eq!(rig.handle.snapshot().unwrap().class("net").unwrap().limit, 3);
     let handle = rig.handle.clone();
     drop(rig);
     assert_eq!(handle.set_class_limit("net", 2), Ok(()), "nothing starts any more");

@@ -119,6 +119,7 @@ fn audit_classes(machine: &Machine) {
             assert!(may_hold || keeps_place(task), "{task:?} holds a permit of its class");
             holders.push((index.get(), task.addr.key));
         }
+        class.audit_free();
         holders.sort_unstable();
         let twice = holders.windows(2).find(|two| two[0].0 == two[1].0);
         assert_eq!(twice, None, "one permit of a class is held twice");

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use threadvisor::crossbeam_channel::{bounded, unbounded};
 use threadvisor::prelude::*;
@@ -60,14 +60,19 @@ fn to_advance_in_vain_panics_with_the_names() {
 #[test]
 fn a_body_that_never_stops_sleeping_is_bounded_by_the_patience() {
     let (clock, supervisor) = started(|it| it);
+    // Mostly it works at the moment when the patience ends.
     let busy = TaskSpec::new("busy", |ctx| loop {
         ctx.sleep(Duration::from_nanos(1))?;
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_micros(300) {}
     });
     supervisor.handle().add(busy).unwrap();
     let _ = clock.clone().patience(secs(1));
     let error = clock.try_advance(secs(1)).unwrap_err();
     assert!(error.steps > 0 && error.now < secs(1) && clock.now() == error.now, "{error}");
-    assert!(error.to_string().contains(" steps, at "), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(" steps, at ") && text.contains("; there was more to come: "), "{text}");
+    assert!(error.stood < error.waited && !text.contains("`ignore`"), "{text}");
 }
 
 #[test]

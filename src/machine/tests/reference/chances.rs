@@ -99,7 +99,7 @@ fn act(dice: &mut Dice, number: u64, now: Time) -> Act {
         100..=103 => Act::Pause(which),
         104..=108 => Act::Resume(which),
         109..=111 => Act::SetInterval(which, moment(dice, ms(30))),
-        112..=114 => Act::SetClassLimit(dice.below(2), 1 + dice.below(4)),
+        112..=114 => Act::SetClassLimit(dice.below(2), dice.below(5)),
         34..=39 => Act::Skip(which),
         40..=45 => Act::Restart(which),
         46..=64 => Act::Claim(which),

@@ -200,7 +200,14 @@ impl Model {
 
     pub(super) fn set_class_limit(&mut self, class: u32, limit: u32) {
         self.limits.classes[class as usize] = limit;
-        self.settle();
+        let mut served = Vec::new();
+        while let Some(next) = self.next_of_class(class) {
+            served.push(next);
+        }
+        for id in served {
+            self.line.push(id);
+            while self.grant() {}
+        }
     }
 
     fn is_full(&self, class: u32) -> bool {
@@ -209,16 +216,20 @@ impl Model {
 
     /// Gives a class permit to the first that waits for one, which goes on to the end of the line.
     fn grant_class(&mut self) -> bool {
-        for (class, line) in self.class_lines.clone() {
-            let first = line.iter().copied().find(|id| self.job(*id).place == Place::Runnable);
-            let has_room = !self.is_full(class) && self.closes.is_none();
-            let Some(first) = first.filter(|_| has_room) else { continue };
-            self.class_lines.entry(class).or_default().retain(|waiting| *waiting != first);
-            self.job(first).has_class = true;
-            self.line.push(first);
-            return true;
-        }
-        false
+        let classes: Vec<_> = self.class_lines.keys().copied().collect();
+        let next = classes.into_iter().find_map(|class| self.next_of_class(class));
+        self.line.extend(next);
+        next.is_some()
+    }
+
+    fn next_of_class(&mut self, class: u32) -> Option<TaskId> {
+        let line = self.class_line(class);
+        let first = line.iter().copied().find(|id| self.job(*id).place == Place::Runnable);
+        let has_room = !self.is_full(class) && self.closes.is_none();
+        let first = first.filter(|_| has_room)?;
+        self.class_lines.entry(class).or_default().retain(|waiting| *waiting != first);
+        self.job(first).has_class = true;
+        Some(first)
     }
 
     /// Gives a permit to one that waits for it.

@@ -96,3 +96,27 @@ fn in_a_shutdown_a_higher_limit_starts_nothing() {
         .has("tell a/1 shutdown until 100ms");
     set_limit(&mut rig, 3).has_none("start");
 }
+
+#[test]
+fn beside_one_that_a_body_waits_for_a_higher_limit_lets_nobody_run_without_a_permit() {
+    let mut rig = Rig::with_classes(Some(1), &[1]);
+    for name in ["a", "b", "awaited"] {
+        rig.submit(flash(name)).whatever();
+    }
+    rig.claim("a").whatever();
+    rig.awaits("awaited").whatever();
+    set_limit(&mut rig, 3).gives(
+        "* b waits for a permit
+        start awaited/1 with permit 2",
+    );
+}
+
+#[test]
+fn with_the_limit_zero_nothing_of_the_class_starts() {
+    let mut rig = three(1);
+    set_limit(&mut rig, 0).gives("");
+    rig.at(ms(1)).returns("a", Return::Ok).has("* a waits for class 0");
+    rig.submit(flash("d")).has("* d waits for class 0");
+    assert_eq!(rig.class(0), (0, 4));
+    set_limit(&mut rig, 1).gives("start b/1 with permit 0");
+}

@@ -164,10 +164,7 @@ impl Classes {
     pub(super) fn enter_body(&mut self, class: Option<ClassKey>) {
         if let Some(class) = self.class(class) {
             class.n_bodies += 1;
-            assert!(
-                class.n_bodies <= class.limit.max(class.holders.len()),
-                "too many bodies of a class run"
-            );
+            assert!(class.n_bodies <= class.holders.len(), "too many bodies of a class run");
         }
     }
 

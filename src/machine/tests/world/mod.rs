@@ -45,9 +45,9 @@ use core::time::Duration;
 use crate::machine::tests::audit::{audit, audit_empty};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Effect, Input, Machine, Task};
+use crate::machine::{Effect, Input, Machine, State, Task};
 use crate::vocabulary::answer::ClosingAnswer;
-use crate::vocabulary::id::{AttemptAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, ClassKey, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
 use crate::vocabulary::policy::RestartPolicy;
 use crate::vocabulary::reason::ShutdownCause;
@@ -336,10 +336,27 @@ impl World {
         for task in paused.map(|task| task.addr).collect::<Vec<_>>() {
             self.feed(Input::ResumeRequested(task));
         }
+        let held_back = (0..).map(ClassKey).zip(self.machine.classes());
+        let held_back = held_back.filter(|(_, class)| class.limit == 0).map(|(key, _)| key);
+        for class in held_back.collect::<Vec<_>>() {
+            self.feed(Input::ClassLimitRequested { class, limit: 1 });
+        }
         let endless = self.machine.tasks().iter().filter(|task| is_endless(&task.plan));
         for task in endless.map(|task| task.addr).collect::<Vec<_>>() {
             self.feed(Input::StopRequested(task));
         }
+    }
+
+    /// Whether all that is due are members that this step has offered to threads: those that were
+    /// sent back may have expired before anybody looked.
+    fn offers_late(&self) -> bool {
+        let due = |task: &&Task| self.machine.due(task.addr.key) <= self.now;
+        let mut due = self.machine.tasks().iter().filter(due).peekable();
+        let offered = |task: &Task| {
+            let offered = matches!(task.state, State::Runnable | State::Starting { .. });
+            task.is_member() && offered && task.since == self.now
+        };
+        due.peek().is_some() && due.all(offered)
     }
 
     /// Hands the machine a fact and performs what it orders; answers that take no time follow at
@@ -396,10 +413,7 @@ impl World {
         }
         // Without time for the events, that end is due at once.
         let flush_begins = effects.contains(&Effect::FlushEvents);
-        // A member that was sent back may have expired before anybody looked.
-        let is_offered = |task: &Task| task.is_member() && task.since == now;
-        let offered = self.machine.tasks().iter().any(is_offered);
-        let still_due = self.machine.deadline() <= now && !flush_begins && !offered;
+        let still_due = self.machine.deadline() <= now && !flush_begins && !self.offers_late();
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
         for effect in &*effects {

@@ -262,7 +262,7 @@ fn wish(
             is(Family::ByHand, Wish::SetInterval(target?, interval))
         }
         114..=117 => {
-            let (class, limit) = (ClassKey(dice.below(CLASSES)), 1 + dice.below(4));
+            let (class, limit) = (ClassKey(dice.below(CLASSES)), dice.below(5));
             is(Family::Classes, Wish::SetClassLimit(class, limit))
         }
         70..=77 => is(Family::Restarts, Wish::Skip(target?)),

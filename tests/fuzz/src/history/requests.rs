@@ -24,7 +24,7 @@ impl History {
             11 => {
                 let byte = bytes.byte();
                 let class = ClassKey(u32::from(byte % 2));
-                let limit = 1 + u32::from(byte / 2 % 4);
+                let limit = u32::from(byte / 2 % 5);
                 self.step(Input::ClassLimitRequested { class, limit });
             }
             0 | 1 => {

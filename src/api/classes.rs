@@ -114,10 +114,10 @@ impl SupervisorHandle {
     /// let uploads = handle.snapshot()?.class("upload").cloned().expect("it is declared");
     /// assert_eq!((uploads.held, uploads.limit), (2, 1));
     ///
-    /// let misspelt = handle.set_class_limit("uplaod", 1).unwrap_err();
-    /// let text = "set_class_limit cannot be \"uplaod\": \
+    /// let unknown = handle.set_class_limit("download", 1).unwrap_err();
+    /// let text = "set_class_limit cannot be \"download\": \
     ///             declare it with SupervisorBuilder::class_limit";
-    /// assert_eq!(misspelt.to_string(), text);
+    /// assert_eq!(unknown.to_string(), text);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -444,9 +444,9 @@ impl<'a> Mover<'a> {
 
     /// Says who is busy, and in which system call.
     fn not_quiet(&self) -> NotQuiet {
-        let patience = *self.clock.shared.patience.lock();
-        let mut found = NotQuiet::after(patience, self.steps, self.clock.now());
-        found.stood = self.stepped_at.until(self.real.now());
+        let span = *self.clock.shared.patience.lock();
+        let mut found = NotQuiet::after(span, self.steps, self.clock.now());
+        found.more_to_come = self.steps > 0 && self.real.now() < self.stepped_at.after(span / 2);
         for (door, _) in self.clock.supervisors() {
             let Some(unsettled) = requests::unsettled(&door) else { continue };
             found.busy.extend(unsettled.busy);

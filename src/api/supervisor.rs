@@ -39,8 +39,15 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// A child that is forked from the process has none of the supervisor's threads. So every call that
 /// would wait for them returns there at once: as if the supervisor had ended, or with
-/// `WouldDeadlock` where a report would be returned. A program that makes itself a daemon must do
-/// so before it starts a supervisor.
+/// `WouldDeadlock` where a report would be returned. An outcome that is not known at the fork never
+/// will be, although [`state`](crate::TaskHandle::state) says `Over` and
+/// [`ended`](crate::TaskHandle::ended) is disconnected. `submit`, `submit_all` and `try_submit`
+/// return `Ok` until the intake is full, but nothing runs.
+///
+/// As in any child of a process with threads, locks that other threads hold at the fork stay locked
+/// for ever, such as those of the allocator, of the log, or between a body and its context. So let
+/// the child call `exec` soon, and start no supervisor in it. A program that makes itself a daemon
+/// must do so before it starts a supervisor.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

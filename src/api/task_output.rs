@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::api::task_handle::TaskHandle;
 use crate::output::error::{TaskResult, WaitError};
 use crate::output::outcome::{Outcome, TaskOutputError};
-use crate::platform::sync::Mutex;
+use crate::platform::sync::atomic::{AtomicU32, Ordering};
+use crate::platform::sync::{Mutex, MutexGuard};
 use crate::platform::user_value::{self, UserValue};
 use crate::task::cell::Waiting;
 use crate::task::context::TaskContext;
@@ -67,7 +68,35 @@ use crate::task::record::Record;
 #[must_use = "without its output, a task's values are dropped"]
 pub struct TaskOutput<T: Send + 'static>(Arc<Place<T>>);
 
-type Place<T> = Mutex<State<Option<UserValue<Box<T>>>>>;
+/// Where the value is, and the process whose bodies fill it; 0 as long as there are none.
+struct Place<T: Send + 'static> {
+    process: AtomicU32,
+    state: Mutex<Values<T>>,
+}
+
+type Values<T> = State<Option<UserValue<Box<T>>>>;
+
+impl<T: Send + 'static> Place<T> {
+    fn lock(&self) -> MutexGuard<'_, Values<T>> {
+        self.state.lock()
+    }
+
+    fn is_forked(&self) -> bool {
+        ![0, std::process::id()].contains(&self.process.load(Ordering::Relaxed))
+    }
+
+    /// For callers that may be in a forked child. `None` there if another thread held the lock at
+    /// the fork, and so holds it for ever.
+    fn unless_forked(&self) -> Option<MutexGuard<'_, Values<T>>> {
+        self.state.try_lock().or_else(|| (!self.is_forked()).then(|| self.lock()))
+    }
+}
+
+impl<T: Send + 'static> Default for Place<T> {
+    fn default() -> Self {
+        Self { process: AtomicU32::new(0), state: Mutex::default() }
+    }
+}
 
 #[derive(Default)]
 struct State<V> {
@@ -76,8 +105,6 @@ struct State<V> {
     from: Weak<Record>,
     /// The task whose body began last.
     begun: Weak<Record>,
-    /// The process of the bodies.
-    process: u32,
     /// Those that wait for a value.
     waiting: Waiting,
 }
@@ -180,7 +207,7 @@ impl<T: Send + 'static> TaskOutput<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take(&self) -> Option<T> {
-        let value = self.0.lock().value.take();
+        let value = self.0.unless_forked()?.value.take();
         value.and_then(unwrap)
     }
 
@@ -249,7 +276,7 @@ impl<T: Send + 'static> TaskOutput<T> {
     fn value_of(&self, task: &TaskHandle, outcome: Outcome) -> Result<T, TaskOutputError> {
         outcome.into_result()?;
         let value = {
-            let mut state = self.0.lock();
+            let mut state = self.0.unless_forked().ok_or(WaitError::Closed)?;
             if Weak::as_ptr(&state.from) != Arc::as_ptr(task.record()) {
                 return Err(TaskOutputError::WrongTask);
             }
@@ -291,12 +318,12 @@ impl<T: Send + 'static> TaskOutput<T> {
         loop {
             // The time is read first, so that a value which came in time is not missed.
             let late = cell.clock().now() >= due;
-            let mut state = self.0.lock();
+            let mut state = self.0.unless_forked().ok_or(WaitError::Closed)?;
             if let Some(value) = state.value.take() {
                 drop(state);
                 return Ok(unwrap(value));
             }
-            if Arc::weak_count(&self.0) == 0 || state.process != std::process::id() {
+            if Arc::weak_count(&self.0) == 0 || self.0.is_forked() {
                 return Err(WaitError::Closed);
             }
             if Weak::as_ptr(&state.begun) == task {
@@ -326,7 +353,7 @@ struct Filler<T: Send + 'static>(Weak<Place<T>>);
 
 impl<T: Send + 'static> Filler<T> {
     fn new(output: &TaskOutput<T>) -> Self {
-        output.0.lock().process = std::process::id();
+        output.0.process.store(std::process::id(), Ordering::Relaxed);
         Self(Arc::downgrade(&output.0))
     }
 

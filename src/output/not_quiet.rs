@@ -83,9 +83,6 @@ pub struct NotQuiet {
     pub waited: Duration,
     /// How many due moments it had passed by then.
     pub steps: u64,
-    /// How much of that time passed after the last of these steps. If it is little, nothing hangs:
-    /// there was more to come.
-    pub stood: Duration,
     /// The time that the clock shows: where it stopped.
     pub now: Duration,
     /// The bodies, hooks and destructors that run.
@@ -101,6 +98,9 @@ pub struct NotQuiet {
     pub lanes: usize,
     /// The number of [detached](crate::TaskContext::detached_with) bodies that run.
     pub detached: usize,
+    /// Whether less than half of the time was spent after the last of the steps: nothing hangs, but
+    /// there was more to come than fits into the time. Who is named only happened to run.
+    pub more_to_come: bool,
     /// Whether the caller is a thread of a supervisor on this clock, which would wait for itself.
     pub own_thread: bool,
 }
@@ -108,12 +108,10 @@ pub struct NotQuiet {
 impl NotQuiet {
     pub(crate) fn after(waited: Duration, steps: u64, now: Duration) -> Self {
         let (busy, hooks) = (Vec::new(), Vec::new());
-        let (drops, unstarted, lanes, detached, own_thread) = (0, 0, 0, 0, false);
-        let stood = waited;
+        let (drops, unstarted, lanes, detached) = (0, 0, 0, 0);
         Self {
             waited,
             steps,
-            stood,
             now,
             busy,
             hooks,
@@ -121,7 +119,8 @@ impl NotQuiet {
             unstarted,
             lanes,
             detached,
-            own_thread,
+            more_to_come: false,
+            own_thread: false,
         }
     }
 
@@ -144,7 +143,7 @@ impl fmt::Display for NotQuiet {
         }
         let named = self.busy.len() + self.hooks.len() + self.unstarted + self.lanes;
         let nobody = named + self.detached == 0 && self.drops == 0;
-        let more_to_come = nobody || (self.steps > 0 && self.stood < self.waited / 2);
+        let more_to_come = nobody || self.more_to_come;
         if more_to_come {
             f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
         }

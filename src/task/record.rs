@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::output::error::Cancelled;
 use crate::output::outcome::Outcome;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::platform::sync::channel::Receiver;
-use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::sync::channel::{self, Receiver};
+use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::platform::{unwind, user_value};
 use crate::task::cell::{Cell, Waiting};
 use crate::task::door::Door;
@@ -165,6 +165,13 @@ impl Record {
         self.key.store(key.0, Ordering::Relaxed);
     }
 
+    /// For callers that may be in a forked child. `None` there if another thread held the lock at
+    /// the fork, and so holds it for ever.
+    fn unless_forked(&self) -> Option<MutexGuard<'_, State>> {
+        let lock = || (!self.door.is_forked()).then(|| self.state.lock());
+        self.state.try_lock().or_else(lock)
+    }
+
     /// Notes that a cancel was asked. True only the first time.
     pub(crate) fn ask_cancel(&self) -> bool {
         !self.cancel_asked.swap(true, Ordering::AcqRel)
@@ -263,7 +270,7 @@ impl Record {
 
     /// Whether the first attempt was taken up; `None` if it still may be.
     pub(crate) fn started(&self) -> Option<bool> {
-        let state = self.state.lock();
+        let state = self.unless_forked()?;
         (state.started || state.outcome.is_some()).then_some(state.started)
     }
 
@@ -275,7 +282,7 @@ impl Record {
 
     /// Blocks until decided; `None` if the controller ended without a decision.
     pub(crate) fn wait_decided(&self) -> Option<Decision> {
-        let mut state = self.state.lock();
+        let mut state = self.unless_forked()?;
         while state.decision.is_none() && state.outcome.is_none() {
             if self.door.is_forked() {
                 return None;
@@ -295,7 +302,7 @@ impl Record {
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.state.lock().outcome.clone()
+        self.unless_forked()?.outcome.clone()
     }
 
     /// Blocks until there is an outcome, or `span` has passed.
@@ -319,8 +326,11 @@ impl Record {
         }
     }
 
-    /// A channel that disconnects when there is an outcome.
+    /// A channel that disconnects when there is an outcome; in a forked child at once.
     pub(crate) fn ended(&self) -> Receiver<Infallible> {
+        if self.door.is_forked() {
+            return channel::bounded(0).1;
+        }
         let mut state = self.state.lock();
         let over = state.outcome.is_some();
         state.rare().waiters.channel.receiver(over)

@@ -1,10 +1,13 @@
 //! What a supervisor answers after a `fork`: the child has none of its threads, so no call may wait
 //! for them. The parent goes on as if nothing had happened.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
 use threadvisor::{AddError, SubmitError};
+
+const LONG: Duration = Duration::from_secs(60);
 
 fn main() {
     let builder = Supervisor::builder().intake_capacity(1).shutdown_on_signals();
@@ -29,6 +32,8 @@ fn main() {
     if is_forked_child() {
         end_child_after(|| in_the_child(supervisor, &handle, &resident, &fine));
     }
+
+    under_load(&resident);
 
     assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
     let report = supervisor.shutdown().unwrap();
@@ -65,6 +70,43 @@ fn end_child_after(act: impl FnOnce()) -> ! {
     let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
     // SAFETY: this ends the process.
     unsafe { libc::_exit(i32::from(passed.is_err())) }
+}
+
+/// Another thread may hold the lock of the task or of the output at the fork.
+fn under_load(resident: &TaskHandle) {
+    let output = TaskOutput::<u32>::new();
+    let _filler = TaskSpec::new("never handed over", output.fill(|_| Ok(1)));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                assert!(resident.outcome().is_none());
+                assert_eq!(output.take(), None);
+            }
+        });
+        let _ends = Ends(&over);
+        for _ in 0..100 {
+            if is_forked_child() {
+                end_child_after(|| {
+                    assert!(resident.outcome().is_none());
+                    assert_eq!(resident.wait_timeout(LONG).unwrap_err(), WaitError::Closed);
+                    assert!(matches!(resident.wait_started(), Ok(true) | Err(WaitError::Closed)));
+                    assert!(resident.ended().recv().is_err());
+                    assert_eq!(output.take(), None);
+                    assert_eq!(output.wait_value(LONG).unwrap_err(), WaitError::Closed);
+                });
+            }
+        }
+    });
+}
+
+/// Ends a thread, also after a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn in_the_child(

@@ -47,6 +47,11 @@ impl<T> Mutex<T> {
         MutexGuard { mutex: self, guard: Some(self.take()) }
     }
 
+    /// Waits: whoever finds a lock taken waits for it anyway, except in a forked child.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(self.lock())
+    }
+
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }

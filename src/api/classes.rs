@@ -14,7 +14,7 @@ impl SupervisorBuilder {
     /// least 1. [`TaskSpec::class`](crate::TaskSpec::class) puts a task into it. If the same class
     /// is declared twice, the last call counts. Default: there are no classes.
     ///
-    /// Which classes there are is fixed once the supervisor has started; for keys that come later,
+    /// The set of classes is fixed once the supervisor has started; for keys that come later,
     /// see [a limit for each key](crate::guide::from_threads#a-limit-for-each-key).
     /// [`SupervisorHandle::set_class_limit`] changes a limit.
     ///
@@ -74,26 +74,30 @@ impl SupervisorBuilder {
 
 impl SupervisorHandle {
     /// Sets how many attempts of a class may run at the same time from now on. With 0, the class is
-    /// held back: nothing of it starts until a higher limit is set.
+    /// held back: no task of it gets a permit until a higher limit is set.
     ///
     /// A higher limit lets the first of those that wait go on at once: they start, or wait for a
-    /// permit to run. A lower one takes no permit back. Whoever holds one keeps it, even a task
-    /// that still waits for a permit to run, and so starts later. No other task gets one until
-    /// fewer than `attempts` are held; meanwhile, [`ClassSnapshot::held`](crate::ClassSnapshot) is
-    /// above the limit. [`TaskHandle::restart`](crate::TaskHandle::restart) makes a task give its
-    /// permit back, and wait for its turn. If bodies choose a port by their
+    /// permit to run. A lower one takes no permit back. Whoever holds one keeps it, and no other
+    /// task gets one until fewer than `attempts` are held; meanwhile,
+    /// [`ClassSnapshot::held`](crate::ClassSnapshot) is above the limit. A task that holds one, and
+    /// still waits for a permit to run, starts later all the same, even after a 0: so keep the
+    /// limit low enough that [`max_concurrent`](SupervisorBuilder::max_concurrent) leaves a permit
+    /// to run for each.
+    ///
+    /// [`TaskHandle::restart`](crate::TaskHandle::restart) makes a running task give its permit
+    /// back, and wait for its turn. If bodies choose a port by their
     /// [`class_index`](crate::TaskContext::class_index), have as many ports as the highest limit
     /// that you ever set.
     ///
-    /// What waits for the class is waited for. While the class is held back, or as many residents
-    /// as the limit hold its permits, a group that was admitted under a higher limit is not ready,
-    /// and a drain without a limit does not end. A group that is handed over meanwhile is refused
-    /// (`GroupTooLarge`).
+    /// What waits for the class is waited for. While the class is held back, or tasks that run for
+    /// ever hold all its permits, a group with other members in it is not ready, and a drain
+    /// without a limit does not end. A group that is too large for the limit when it is handed over
+    /// is refused (`GroupTooLarge`).
     ///
-    /// Blocks for a round trip to the controller; when it returns, the limit holds. Works on any
-    /// thread. During a shutdown nothing starts, whatever the limit is. Once the supervisor has
-    /// ended, and in a forked child, it changes nothing and returns `Ok`. `max_concurrent` cannot
-    /// change: for a pool whose size changes, put its tasks into a class.
+    /// Blocks for a round trip to the controller; when it returns, the limit is in force. Works on
+    /// any thread. During a shutdown nothing starts, whatever the limit is. Once the supervisor has
+    /// ended, and in a forked child, it changes nothing and returns `Ok` for a declared class.
+    /// `max_concurrent` cannot change: for a pool whose size changes, put its tasks into a class.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -39,15 +39,16 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// A child that is forked from the process has none of the supervisor's threads. So every call that
 /// would wait for them returns there at once: as if the supervisor had ended, or with
-/// `WouldDeadlock` where a report would be returned. An outcome that is not known at the fork never
-/// will be, although [`state`](crate::TaskHandle::state) says `Over` and
-/// [`ended`](crate::TaskHandle::ended) is disconnected. `submit`, `submit_all` and `try_submit`
-/// return `Ok` until the intake is full, but nothing runs.
+/// `WouldDeadlock` where a report would be returned. The child never learns of an outcome that
+/// comes after the fork, and may miss an earlier one that another thread was just reading.
+/// [`state`](crate::TaskHandle::state) says `Over` all the same, and
+/// [`ended`](crate::TaskHandle::ended) is disconnected. `submit`, `submit_all` and `try_submit` are
+/// of no use there: what they take is never run.
 ///
-/// As in any child of a process with threads, locks that other threads hold at the fork stay locked
-/// for ever, such as those of the allocator, of the log, or between a body and its context. So let
-/// the child call `exec` soon, and start no supervisor in it. A program that makes itself a daemon
-/// must do so before it starts a supervisor.
+/// As in any child of a process with threads, a lock that another thread holds at the fork stays
+/// locked for ever, such as that of the allocator, of the logger, of the context of a running body,
+/// or of a thread that submits. So let the child call `exec` soon, and start no supervisor in it. A
+/// program that daemonizes itself must do so before it starts a supervisor.
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -272,7 +273,7 @@ impl Supervisor {
     /// that wait in any queue. When there is nothing left to wait for, or `limit` has passed, the
     /// shutdown begins. `None` sets no limit; then a thread that is
     /// stuck under [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting
-    /// for ever.
+    /// for ever, and so does a task of a class whose limit is 0.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another

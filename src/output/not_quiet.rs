@@ -98,8 +98,8 @@ pub struct NotQuiet {
     pub lanes: usize,
     /// The number of [detached](crate::TaskContext::detached_with) bodies that run.
     pub detached: usize,
-    /// Whether less than half of the time was spent after the last of the steps: nothing hangs, but
-    /// there was more to come than fits into the time. Who is named only happened to run.
+    /// Whether the clock still took steps in the second half of the time. Then probably nothing
+    /// hangs, but there was more to come than fits, and those named only happened to be running.
     pub more_to_come: bool,
     /// Whether the caller is a thread of a supervisor on this clock, which would wait for itself.
     pub own_thread: bool,

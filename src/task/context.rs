@@ -126,8 +126,8 @@ impl TaskContext {
     }
 
     /// Returns the number of the permit that the attempt holds of its
-    /// [class](crate::TaskSpec::class); `None` without a class. The number is at least 0 and below
-    /// the limit of the class, or below a higher limit of before if
+    /// [class](crate::TaskSpec::class); `None` without a class. The number is below the limit of
+    /// the class, or below an earlier, higher limit if
     /// [`set_class_limit`](crate::SupervisorHandle::set_class_limit) has lowered it. No other
     /// attempt holds the same number at the same time. A class is often a pool of things (licences,
     /// ports, accelerators), and the number says which of them the body may use. A retry may get

@@ -48,7 +48,7 @@ use crate::vocabulary::reason::ShutdownCause;
 /// As in any child of a process with threads, a lock that another thread holds at the fork stays
 /// locked for ever, such as that of the allocator, of the logger, of the context of a running body,
 /// or of a thread that submits. So let the child call `exec` soon, and start no supervisor in it. A
-/// program that daemonizes itself must do so before it starts a supervisor.
+/// program that turns itself into a daemon must do so before it starts a supervisor.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

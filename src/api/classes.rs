@@ -57,7 +57,7 @@ impl SupervisorBuilder {
         for (name, attempts) in self.classes.iter() {
             if *attempts == 0 {
                 let value = format_args!("0 for class {name:?}");
-                let remedy = "give at least 1, and hold the class back by set_class_limit";
+                let remedy = "give at least 1; set_class_limit can hold the class back later";
                 return Err(InvalidSetting::new("class_limit", value, remedy));
             }
             if unusable(name) {

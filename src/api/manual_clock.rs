@@ -446,7 +446,7 @@ impl<'a> Mover<'a> {
     fn not_quiet(&self) -> NotQuiet {
         let span = *self.clock.shared.patience.lock();
         let mut found = NotQuiet::after(span, self.steps, self.clock.now());
-        found.more_to_come = self.steps > 0 && self.real.now() < self.stepped_at.after(span / 2);
+        let takes_steps = self.steps > 1 && self.real.now() < self.stepped_at.after(span / 2);
         for (door, _) in self.clock.supervisors() {
             let Some(unsettled) = requests::unsettled(&door) else { continue };
             found.busy.extend(unsettled.busy);
@@ -462,7 +462,7 @@ impl<'a> Mover<'a> {
             busy.stall = stall.map(|stall| Stall { pid, ..stall });
         }
         found.detached = self.manual().detached() as usize;
-        found
+        found.judged(takes_steps)
     }
 }
 

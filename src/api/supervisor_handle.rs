@@ -101,7 +101,8 @@ impl SupervisorHandle {
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
     /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
-    ///   its bodies.
+    ///   its bodies. In a body, this waits for up to a second until the body is told, so that `?`
+    ///   is no failure; not in a group, where phases are told later.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate_for(&self.door.classes) {
@@ -110,18 +111,16 @@ impl SupervisorHandle {
 
         let policy = AdmissionPolicy::DropIfRunning;
         let (back, own) = (OnRefusal::GiveBack, current::runs_body_of);
-        let record = match self.door.hand_over(spec, policy, back, WhenFull::Wait, own) {
-            Ok(record) => record,
+        let refused = match self.door.hand_over(spec, policy, back, WhenFull::Wait, own) {
+            Ok(record) => match refusal(&record) {
+                None => return Ok(TaskHandle { record }),
+                Some(why) => why.with_spec(reclaim(&record)),
+            },
             // `Full` cannot occur here, because this call waits for room.
-            Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
-                return Err(AddError::Closed { spec });
-            }
+            Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => AddError::Closed { spec },
         };
-
-        match refusal(&record) {
-            None => Ok(TaskHandle { record }),
-            Some(why) => Err(why.with_spec(reclaim(&record))),
-        }
+        current::hear_of_shutdown(&self.door);
+        Err(refused)
     }
 
     /// Adds several tasks, all or none, and returns their handles in the order of the specs. If two
@@ -172,6 +171,7 @@ impl SupervisorHandle {
         let records = match self.door.hand_over_batch(specs, group, policy, current::runs_body_of) {
             Ok(records) => records,
             Err(NotTaken::Closed(spec) | NotTaken::Full(spec)) => {
+                current::hear_of_shutdown(&self.door);
                 return Err(AddError::Closed { spec });
             }
         };
@@ -180,7 +180,10 @@ impl SupervisorHandle {
         let refusals: Vec<_> = records.iter().filter_map(|record| refusal(record)).collect();
         match refusals.into_iter().min_by_key(Refusal::is_borrowed) {
             None => Ok(records),
-            Some(why) => Err(why.with_spec(records.iter().map(|it| reclaim(it)).collect())),
+            Some(why) => {
+                current::hear_of_shutdown(&self.door);
+                Err(why.with_spec(records.iter().map(|it| reclaim(it)).collect()))
+            }
         }
     }
 
@@ -341,7 +344,12 @@ impl SupervisorHandle {
         let own = current::runs_body_of;
         match self.door.hand_over(spec, policy, OnRefusal::Drop, when_full, own) {
             Ok(record) => Ok(TaskHandle { record }),
-            Err(NotTaken::Closed(spec)) => Err(SubmitError::Closed { spec }),
+            Err(NotTaken::Closed(spec)) => {
+                if let WhenFull::Wait = when_full {
+                    current::hear_of_shutdown(&self.door);
+                }
+                Err(SubmitError::Closed { spec })
+            }
             Err(NotTaken::Full(spec)) => Err(SubmitError::Full { spec }),
         }
     }

@@ -343,7 +343,9 @@ impl<T: Send + 'static> TaskOutput<T> {
 
 /// Wakes those that wait, to look again. The locks of their cells are not taken under this one.
 fn wake<T: Send + 'static>(place: &Place<T>) {
-    let waiting = std::mem::take(&mut place.lock().waiting);
+    let Some(mut state) = place.unless_forked() else { return };
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
     waiting.wake_all();
 }
 
@@ -353,7 +355,9 @@ struct Filler<T: Send + 'static>(Weak<Place<T>>);
 
 impl<T: Send + 'static> Filler<T> {
     fn new(output: &TaskOutput<T>) -> Self {
-        output.0.process.store(std::process::id(), Ordering::Relaxed);
+        // The first counts: in a child forked since, nobody may wait for the bodies of before.
+        let (own, order) = (std::process::id(), Ordering::Relaxed);
+        let _ = output.0.process.compare_exchange(0, own, order, order);
         Self(Arc::downgrade(&output.0))
     }
 
@@ -407,7 +411,7 @@ impl<T: Send + 'static> Default for TaskOutput<T> {
 /// Shows whether there is a value, which need not be `Debug` itself.
 impl<T: Send + 'static> fmt::Debug for TaskOutput<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_value = self.0.lock().value.is_some();
+        let has_value = self.0.unless_forked().is_some_and(|state| state.value.is_some());
         f.debug_struct("TaskOutput").field("has_value", &has_value).finish_non_exhaustive()
     }
 }

@@ -29,8 +29,9 @@ pub struct DrainReport {
     pub limit: Option<Duration>,
     /// The time from the first request until the shutdown began.
     pub elapsed: Duration,
-    /// The number of tasks that had not ended when the drain did, because its limit had passed or a
-    /// shutdown was requested in the meantime.
+    /// The number of tasks that the drain still waited for when it ended, because its limit had
+    /// passed or a shutdown was requested in the meantime. Tasks that no drain waits for, such as
+    /// those under [`Always`](crate::RestartPolicy::Always), are not counted.
     pub unfinished: usize,
     /// Up to 64 of the unfinished tasks.
     pub tasks: Vec<TaskRef>,

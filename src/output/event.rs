@@ -23,7 +23,7 @@ use crate::vocabulary::signal::Signal;
 ///     .on_event(move |event| { let _ = say.send(event.to_string()); })
 ///     .start()?;
 /// supervisor.run([TaskSpec::once("job", |_| Ok(()))])?;
-/// let first = said.recv()?; // t=0.000 event=submitted task=job id=#1 policy=drop_if_running
+/// let first = said.recv()?; // t=0.000041 event=submitted task=job id=#1 policy=drop_if_running
 /// assert!(first.contains(" event=submitted task=job id=#1 "), "{first}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

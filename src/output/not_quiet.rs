@@ -98,8 +98,9 @@ pub struct NotQuiet {
     pub lanes: usize,
     /// The number of [detached](crate::TaskContext::detached_with) bodies that run.
     pub detached: usize,
-    /// Whether the clock still took steps in the second half of the time. Then probably nothing
-    /// hangs, but there was more to come than fits, and those named only happened to be running.
+    /// Whether the clock still took steps in the second half of the time, or nobody was busy. Then
+    /// probably nothing hangs, but there was more to come than fits, and those named only happened
+    /// to be running.
     pub more_to_come: bool,
     /// Whether the caller is a thread of a supervisor on this clock, which would wait for itself.
     pub own_thread: bool,
@@ -124,6 +125,13 @@ impl NotQuiet {
         }
     }
 
+    /// Judges whether there was more to come: the clock was still taking steps, or nobody is busy.
+    pub(crate) fn judged(mut self, takes_steps: bool) -> Self {
+        let named = self.busy.len() + self.hooks.len() + self.unstarted + self.lanes;
+        self.more_to_come = takes_steps || (named + self.detached == 0 && self.drops == 0);
+        self
+    }
+
     pub(crate) fn own_thread(now: Duration) -> Self {
         Self { own_thread: true, ..Self::after(Duration::ZERO, 0, now) }
     }
@@ -141,14 +149,14 @@ impl fmt::Display for NotQuiet {
         if self.steps > 0 {
             write!(f, " and {} steps, at {:?}", self.steps, self.now)?;
         }
-        let named = self.busy.len() + self.hooks.len() + self.unstarted + self.lanes;
-        let nobody = named + self.detached == 0 && self.drops == 0;
-        let more_to_come = nobody || self.more_to_come;
-        if more_to_come {
-            f.write_str("; there was more to come: take smaller steps, or more `patience`")?;
+        if self.more_to_come {
+            f.write_str(
+                "; probably there was more to come: take smaller steps, or more `patience`",
+            )?;
         }
+        let first = if self.more_to_come { "; just then:" } else { ":" };
         for (number, busy) in self.busy.iter().enumerate() {
-            write!(f, "{} {busy}", if number == 0 { ":" } else { ";" })?;
+            write!(f, "{} {busy}", if number == 0 { first } else { ";" })?;
         }
         for hook in &self.hooks {
             write!(f, "; {hook} runs")?;
@@ -169,7 +177,7 @@ impl fmt::Display for NotQuiet {
                 "; {count} detached {them} busy: each must sleep, or have dropped its context"
             )?;
         }
-        if self.busy.iter().any(|busy| !busy.hook && !busy.closing) && !more_to_come {
+        if self.busy.iter().any(|busy| !busy.hook && !busy.closing) && !self.more_to_come {
             f.write_str("; let a body wait by `sleep`, or `ignore` its task: see guide::testing")?;
         }
         Ok(())

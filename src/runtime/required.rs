@@ -132,11 +132,12 @@ impl Required {
         }
     }
 
-    /// An attempt has given a sign of life.
-    pub(super) fn note_alive(&mut self, id: TaskId, attempt: u64) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            (task.silent, task.alive) = (false, attempt);
-        }
+    /// An attempt has given a sign of life. Whether it is the first since it began, or was silent.
+    pub(super) fn note_alive(&mut self, id: TaskId, attempt: u64) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let is_new = task.silent || task.alive != attempt;
+        (task.silent, task.alive) = (false, attempt);
+        is_new
     }
 
     pub(super) fn note_ready(&mut self, id: TaskId) {
@@ -238,7 +239,7 @@ mod tests {
     fn a_silent_task_is_in_order_once_it_has_shown_that_it_works() {
         let mut required = one();
         let ends: [fn(&mut Required); 3] =
-            [|it| it.note_alive(ID, 2), |it| it.note_works(ID), |it| it.note_ready(ID)];
+            [|it| _ = it.note_alive(ID, 2), |it| it.note_works(ID), |it| it.note_ready(ID)];
         for end in ends {
             required.note_silent(ID);
             for it in [runs(0, 0), waits(1), waits(0)] {

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::platform::sync::thread_local;
 use crate::task::context::TaskContext;
@@ -57,6 +58,14 @@ pub(crate) fn runs(record: &Arc<Record>) -> bool {
 pub(crate) fn runs_body_of(door: &Arc<Door>) -> bool {
     let is_it = |token: &CancelToken| Arc::ptr_eq(&token.0.record.door, door);
     with(|current| current.attempt.as_ref().is_some_and(is_it)).unwrap_or(false)
+}
+
+/// What this thread hands over is refused. If a shutdown is the reason, and it runs a body of that
+/// supervisor, it waits until that is told: so a refusal that the body passes on is no failure.
+pub(crate) fn hear_of_shutdown(door: &Arc<Door>) {
+    if let Some(token) = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door)) {
+        token.0.hear_of_shutdown(Duration::MAX);
+    }
 }
 
 /// The token of the body that runs on this thread.

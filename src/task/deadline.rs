@@ -34,7 +34,8 @@ impl TaskContext {
         self.token().io_timeout(max)
     }
 
-    /// Moves the deadline to `span` from now, unless it is already later. Returns immediately. A
+    /// Moves the deadline to `span` from now, unless it is already later; `Duration::MAX` lifts it,
+    /// if [`max_timeout`](crate::TaskSpec::max_timeout) is `Duration::MAX`. Returns immediately. A
     /// body that extends its deadline before it is told to return is not told of the earlier
     /// deadline, even if the timer was already due.
     ///

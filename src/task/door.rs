@@ -13,7 +13,7 @@ use crate::platform::model_clock::ModelClock;
 use crate::platform::stall;
 use crate::platform::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::sync::channel::{self, Receiver, Sender, TrySendError};
-use crate::platform::sync::{Condvar, Mutex};
+use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::task::class_names::ClassNames;
 use crate::task::envelope::{Entry, Envelope, OnRefusal, Rest, Serve};
 use crate::task::fact::Fact;
@@ -231,7 +231,7 @@ impl Door {
                 WhenFull::GiveUp => {
                     // Behind a closed door, everything in the intake will be refused, so trying
                     // again is pointless.
-                    let closed = self.latch.lock().closed;
+                    let closed = self.latch_unless_forked().map_or(true, |latch| latch.closed);
                     let why = if closed { NotTaken::Closed } else { NotTaken::Full };
                     return Err(why(envelope));
                 }
@@ -241,10 +241,16 @@ impl Door {
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
+    /// For callers that may be in a forked child. `None` there if another thread held the lock at
+    /// the fork, and so holds it for ever.
+    fn latch_unless_forked(&self) -> Option<MutexGuard<'_, Latch>> {
+        self.latch.try_lock().or_else(|| (!self.is_forked()).then(|| self.latch.lock()))
+    }
+
     /// A request closes the door even before the controller knows of it, so that whoever has made
     /// the request, or sees that somebody has, hands nothing over after it.
     fn draw_ids(self: &Arc<Self>, count: usize, is_own: IsOwnBody) -> Option<u64> {
-        let mut latch = self.latch.lock();
+        let mut latch = self.latch_unless_forked()?;
         let first = latch.next_id;
         latch.next_id += count as u64;
         let drains = self.drain_asked.load(Ordering::Acquire);
@@ -256,10 +262,7 @@ impl Door {
     /// intake for the last time before the submission was there. So the caller looks as well, and
     /// answers every submission it finds; its own is returned.
     fn answer_behind_door(&self, own_id: u64) -> Option<Envelope> {
-        let mut latch = self.latch.lock();
-        if !latch.closed {
-            return None;
-        }
+        let mut latch = self.latch_unless_forked().filter(|latch| latch.closed)?;
         // Under the lock, so that a count finds each of them either here or in the intake.
         let (own, others): (Vec<_>, Vec<_>) =
             self.behind_door.try_iter().partition(|found| found.first_id() == own_id);

@@ -20,6 +20,8 @@ struct Detail {
     progress: Option<Progress>,
     /// Until when silence is allowed, for each guard that is held.
     allowed: Numbered<Time>,
+    /// When the watchdog looked last, as far as there was something to look at.
+    last_look: Option<Time>,
 }
 
 impl Pulse {
@@ -46,12 +48,14 @@ impl Pulse {
         self.detail.lock().as_ref().and_then(|detail| detail.mark.clone())
     }
 
-    /// Whether there was a sign of life since the last look, or none is needed now.
+    /// Whether there was a sign of life since the last look, or none was needed for a part of that
+    /// time.
     pub(crate) fn look(&self, now: Time) -> bool {
         let beat = self.beat.swap(false, Ordering::Relaxed);
-        let detail = self.detail.lock();
-        let allowed = |detail: &Detail| detail.allowed.iter().any(|until| *until > now);
-        beat || detail.as_deref().is_some_and(allowed)
+        let mut detail = self.detail.lock();
+        let Some(detail) = detail.as_deref_mut() else { return beat };
+        let last = detail.last_look.replace(now).unwrap_or(Time::ZERO);
+        beat || detail.allowed.iter().any(|until| *until > last)
     }
 
     /// Returns the number by which to [disallow](Self::disallow) it.

@@ -322,7 +322,8 @@ macro_rules! setters {
             /// Sets how long an attempt may run in total if its body extends its deadline with
             /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). The limit is
             /// counted from the moment a thread takes the attempt up, and must be at least the
-            /// [`timeout`](Self::timeout). Default: `None`, which grants no extension. See the
+            /// [`timeout`](Self::timeout). Default: `None`, which grants no extension;
+            /// `Duration::MAX` grants any. See the
             /// example of [`extend_deadline`](crate::TaskContext::extend_deadline).
             pub fn max_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::MaxTimeout(limit.into()))

@@ -33,11 +33,11 @@ fn main() {
         end_child_after(|| in_the_child(supervisor, &handle, &resident, &fine));
     }
 
-    under_load(&resident);
+    under_load(&handle, &resident);
 
     assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
     let report = supervisor.shutdown().unwrap();
-    assert_eq!((report.outcomes.completed, report.outcomes.cancelled), (3, 1));
+    assert!(report.outcomes.completed >= 3, "{report}");
     println!("the child was answered, and the parent went on");
 }
 
@@ -73,7 +73,7 @@ fn end_child_after(act: impl FnOnce()) -> ! {
 }
 
 /// Another thread may hold the lock of the task or of the output at the fork.
-fn under_load(resident: &TaskHandle) {
+fn under_load(handle: &SupervisorHandle, resident: &TaskHandle) {
     let output = TaskOutput::<u32>::new();
     let _filler = TaskSpec::new("never handed over", output.fill(|_| Ok(1)));
     let over = AtomicBool::new(false);
@@ -82,6 +82,7 @@ fn under_load(resident: &TaskHandle) {
             while !over.load(Ordering::Relaxed) {
                 assert!(resident.outcome().is_none());
                 assert_eq!(output.take(), None);
+                drop(handle.try_submit(idle("other"), AdmissionPolicy::Queue));
             }
         });
         let _ends = Ends(&over);
@@ -94,6 +95,10 @@ fn under_load(resident: &TaskHandle) {
                     assert!(resident.ended().recv().is_err());
                     assert_eq!(output.take(), None);
                     assert_eq!(output.wait_value(LONG).unwrap_err(), WaitError::Closed);
+                    for _ in 0..3 {
+                        drop(handle.submit(idle("never"), AdmissionPolicy::Queue));
+                        drop(handle.try_submit(idle("never"), AdmissionPolicy::Queue));
+                    }
                 });
             }
         }

@@ -148,7 +148,7 @@ fn classes_that_cannot_be_are_errors_of_the_start() {
     let refused = |builder: SupervisorBuilder| builder.start().unwrap_err().to_string();
     let none = Supervisor::builder().class_limit("flash", 0);
     let text = "class_limit cannot be 0 for class \"flash\": \
-                give at least 1, and hold the class back by set_class_limit";
+                give at least 1; set_class_limit can hold the class back later";
     assert_eq!(refused(none), text);
     for name in ["", "a\0b"] {
         let error = refused(Supervisor::builder().class_limit(name, 1));

@@ -219,6 +219,33 @@ fn at_a_shutdown_a_sender_that_went_first_is_no_failure() {
     }
 }
 
+/// The door closes before the bodies are told. One that hands over in between, and passes the
+/// refusal on, ends by the shutdown.
+#[test]
+fn at_a_shutdown_a_refusal_that_a_body_passes_on_is_no_failure() {
+    for round in 0..200 {
+        let supervisor = Supervisor::builder().start().unwrap();
+        let busy = TaskSpec::once("busy", move |ctx| loop {
+            let inner = || TaskSpec::once("inner", |_| Ok(()));
+            let inner = match round % 4 {
+                0 => ctx.handle().add(inner())?,
+                1 => ctx.handle().add_all([inner()])?.remove(0),
+                2 => ctx.handle().submit(inner(), AdmissionPolicy::Queue)?,
+                _ => {
+                    let sleeps = TaskSpec::once("sleeps", |ctx| Ok(ctx.sleep(Duration::MAX)?));
+                    ctx.handle().add(sleeps)?
+                }
+            };
+            ctx.wait_for(&inner)?.into_result()?;
+        });
+        let busy = supervisor.handle().add(busy).unwrap();
+        assert!(busy.wait_started().unwrap());
+        let report = supervisor.shutdown().unwrap();
+        assert!(outcome_of(&busy).is_cancelled(), "round {round}: {}", outcome_of(&busy));
+        assert_eq!(report.exit_code(), 0, "{report}");
+    }
+}
+
 /// A sender that goes without a shutdown is told of at once, and so it is by a token whose attempt
 /// has returned, which nobody tells.
 #[test]

@@ -100,8 +100,10 @@ impl Controller {
     fn look(&mut self, attempt: AttemptAddr) {
         let cell = self.values.cell(attempt);
         let alive = cell.is_some_and(|cell| cell.pulse.look(self.now));
-        if alive {
-            self.required.note_alive(attempt.task.id, attempt.number);
+        if alive && self.required.note_alive(attempt.task.id, attempt.number) {
+            if let Some(link) = &mut self.service {
+                link.service.touch();
+            }
         }
         self.feedback.push_back(Input::Looked { attempt, alive });
     }

@@ -138,15 +138,20 @@ impl Cell {
         }
     }
 
-    /// All senders are gone. At a shutdown they were held, perhaps, by a body that was told a
-    /// moment before this one. So a body that is about to be told waits for that, and a shutdown
-    /// does not look like a failure. Not so in a group: there, a phase may have to return before
-    /// another is told.
-    fn disconnected(&self, span: Duration) -> RecvError {
+    /// At a shutdown, a body that is about to be told waits for that, at most for `span`: so what
+    /// the shutdown does to it does not look like a failure. Not so in a group: there, a phase may
+    /// have to return before another is told.
+    pub(crate) fn hear_of_shutdown(&self, span: Duration) {
         if self.door().stops_bodies() && self.record.group().is_none() {
             // The attempt to which a token belongs may have returned: that one is never told.
             let _ = self.told_channel().recv_timeout(TOLD_SOON.min(span));
         }
+    }
+
+    /// All senders are gone. At a shutdown they were held, perhaps, by a body that was told a
+    /// moment before this one.
+    fn disconnected(&self, span: Duration) -> RecvError {
+        self.hear_of_shutdown(span);
         self.check().map_or_else(RecvError::from, |()| RecvError::Disconnected)
     }
 

@@ -37,6 +37,23 @@ fn a_watchdog_looks_in_virtual_time() {
 }
 
 #[test]
+fn after_an_allowed_silence_a_watchdog_waits_for_its_whole_span() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (clock, supervisor) = started(|it| it.on_event(labels(&log)));
+    // The watchdog looks each second; the silence is allowed until shortly after a look.
+    let hangs = TaskSpec::once("hangs", |ctx| {
+        let _allowed = ctx.allow_silence(ms(3100));
+        Ok(ctx.sleep(secs(60))?)
+    });
+    let hangs = supervisor.handle().add(hangs.watchdog(secs(4))).unwrap();
+    clock.advance(secs(60));
+    assert!(hangs.outcome().unwrap().is_success());
+    let log = log.lock().unwrap();
+    let silent = log.iter().find(|it| it.1 == "attempt_silent").unwrap().0;
+    assert!((ms(7100)..=ms(8100)).contains(&silent), "{silent:?}");
+}
+
+#[test]
 fn what_waits_too_long_expires_at_its_moment() {
     let (clock, supervisor) = started(|it| it.max_concurrent(1));
     let long = TaskSpec::once("long", |ctx| Ok(ctx.sleep(secs(60))?));

@@ -56,9 +56,9 @@ impl SupervisorBuilder {
     pub(super) fn check_classes(&self) -> Result<ClassNames, InvalidSetting> {
         for (name, attempts) in self.classes.iter() {
             if *attempts == 0 {
-                let value = format_args!("0 for class {name:?}");
                 let remedy = "give at least 1; set_class_limit can hold the class back later";
-                return Err(InvalidSetting::new("class_limit", value, remedy));
+                let value = format!("0 for class {name:?}");
+                return Err(InvalidSetting::new("class_limit", format_args!("{value}"), remedy));
             }
             if unusable(name) {
                 let remedy = "give a name that is not empty and has no NUL";

@@ -108,8 +108,8 @@
 //! ```
 //! There is one controller; one worker for each running attempt, which is kept for later attempts
 //! and retired when it is surplus; one thread for each lane that has subscribers; one thread of
-//! last resort for hooks, started with the first cancel hook; and one thread for signals, if asked
-//! for. A waiting task holds no thread. User code, destructors included, runs on workers and lanes,
+//! last resort for hooks, started with the first of them; and one thread for signals, if asked for.
+//! A waiting task holds no thread. User code, destructors included, runs on workers and lanes,
 //! never on the controller.
 //!
 //! # Code map

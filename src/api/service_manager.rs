@@ -170,8 +170,8 @@ impl ServiceManager {
     /// required tasks are.
     ///
     /// Without a watchdog, nothing wakes the controller at the end of this span. Then the event
-    /// `service_sick` comes with the next thing that the controller does, at the latest with the
-    /// next attempt of the task.
+    /// `service_sick` comes with the next change that the controller hears of, at the latest with
+    /// the next attempt of the task.
     pub fn sick_after(mut self, span: Duration) -> Self {
         self.sick_after = Some(span);
         self

@@ -101,8 +101,8 @@ impl SupervisorHandle {
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
     /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
-    ///   its bodies. In a body, this waits for up to a second until the body is told, so that `?`
-    ///   is no failure; not in a group, where phases are told later.
+    ///   its bodies. During a shutdown, a call of one of its bodies that is refused waits for up
+    ///   to a second until the body is told, so that `?` is no failure; not so in a group.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate_for(&self.door.classes) {

@@ -355,9 +355,11 @@ struct Filler<T: Send + 'static>(Weak<Place<T>>);
 
 impl<T: Send + 'static> Filler<T> {
     fn new(output: &TaskOutput<T>) -> Self {
-        // The first counts: in a child forked since, nobody may wait for the bodies of before.
-        let (own, order) = (std::process::id(), Ordering::Relaxed);
-        let _ = output.0.process.compare_exchange(0, own, order, order);
+        // In a child that was forked since, nobody may wait for bodies of before.
+        let (place, order) = (&output.0, Ordering::Relaxed);
+        if Arc::weak_count(place) == 0 {
+            place.process.store(std::process::id(), order);
+        }
         Self(Arc::downgrade(&output.0))
     }
 
@@ -367,6 +369,8 @@ impl<T: Send + 'static> Filler<T> {
         body: impl FnOnce(&TaskContext) -> TaskResult<T>,
     ) -> TaskResult {
         if let Some(place) = self.0.upgrade() {
+            // A body that runs here shows where they run.
+            place.process.store(std::process::id(), Ordering::Relaxed);
             place.lock().begun = Arc::downgrade(ctx.record());
         }
         let mut value = Some(UserValue::new(Box::new(body(ctx)?)));

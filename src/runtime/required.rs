@@ -132,7 +132,7 @@ impl Required {
         }
     }
 
-    /// An attempt has given a sign of life. Whether it is the first since it began, or was silent.
+    /// An attempt has given a sign of life. True if it is its first, or the first after a silence.
     pub(super) fn note_alive(&mut self, id: TaskId, attempt: u64) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
         let is_new = task.silent || task.alive != attempt;

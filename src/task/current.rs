@@ -60,10 +60,11 @@ pub(crate) fn runs_body_of(door: &Arc<Door>) -> bool {
     with(|current| current.attempt.as_ref().is_some_and(is_it)).unwrap_or(false)
 }
 
-/// What this thread hands over is refused. If a shutdown is the reason, and it runs a body of that
-/// supervisor, it waits until that is told: so a refusal that the body passes on is no failure.
+/// What this thread asked for was refused. If it runs a body of that supervisor, which is shutting
+/// down, it waits until that is told: so a refusal that the body passes on is no failure.
 pub(crate) fn hear_of_shutdown(door: &Arc<Door>) {
-    if let Some(token) = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door)) {
+    let token = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door));
+    if let Some(token) = token.filter(|_| !door.is_forked()) {
         token.0.hear_of_shutdown(Duration::MAX);
     }
 }

@@ -19,7 +19,7 @@ use crate::task::on_end::{EndCall, EndCalls};
 use crate::task::request::{DueCalls, Request};
 use crate::task::spec::TaskSpec;
 use crate::vocabulary::id::{TaskId, TaskKey, TaskRef};
-use crate::vocabulary::reason::{Decision, Rejection};
+use crate::vocabulary::reason::{Decision, Rejection, StopReason};
 use crate::vocabulary::time::Time;
 
 pub(crate) struct Record {
@@ -346,7 +346,18 @@ impl Record {
         self.state.lock().rare().waiters.waiting.add(cell);
         let due = cell.clock().now().after(span);
         cell.wait_until(due, || self.state.lock().outcome.is_some())?;
-        Ok(self.outcome())
+        let outcome = self.outcome();
+        let by_shutdown = match &outcome {
+            Some(Outcome::Rejected(why)) => *why == Rejection::ShuttingDown,
+            Some(Outcome::Cancelled { reason, .. }) => *reason == StopReason::Shutdown,
+            _ => false,
+        };
+        // Tasks that wait end before bodies are told. One that passes that on is no failure.
+        if by_shutdown && Arc::ptr_eq(&cell.record.door, &self.door) {
+            cell.hear_of_shutdown(Duration::MAX);
+            cell.check()?;
+        }
+        Ok(outcome)
     }
 
     pub(crate) fn is_ignored(&self) -> bool {

@@ -75,7 +75,7 @@ impl TaskContext {
     }
 
     /// Keeps the watchdog quiet for `span` or until the guard is dropped, whichever comes first.
-    /// Use it for a call that is known to take long. After that, the watchdog starts counting
+    /// Use it for a call that is known to take long. After that, the watchdog counts its span
     /// again. With `Duration::MAX` only the guard counts. Meanwhile the attempt is taken to be
     /// alive, by a service manager as well: see [`is_well`](crate::Snapshot::is_well). So do not
     /// allow the silence of a body that waits for a device without which the service is not well.

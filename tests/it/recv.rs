@@ -246,6 +246,21 @@ fn at_a_shutdown_a_refusal_that_a_body_passes_on_is_no_failure() {
     }
 }
 
+/// Tasks that wait end before bodies are told, and thousands of them take a while.
+#[test]
+fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
+    let supervisor = Supervisor::builder().start().unwrap();
+    let later = |_| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(Duration::MAX);
+    let waiting = supervisor.handle().add_all((0..5000).map(later)).unwrap();
+    let first = waiting[0].clone();
+    let waits = TaskSpec::once("waits", move |ctx| Ok(ctx.wait_for(&first)?.into_result()?));
+    let waits = supervisor.handle().add(waits).unwrap();
+    assert!(waits.wait_started().unwrap());
+    let report = supervisor.shutdown().unwrap();
+    assert!(outcome_of(&waits).is_cancelled(), "{}", outcome_of(&waits));
+    assert_eq!(report.exit_code(), 0, "{report}");
+}
+
 /// A sender that goes without a shutdown is told of at once, and so it is by a token whose attempt
 /// has returned, which nobody tells.
 #[test]

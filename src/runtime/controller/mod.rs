@@ -209,9 +209,9 @@ impl Controller {
     fn step(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
         self.inputs = self.inputs.wrapping_add(1);
-        let may_be_look = self.service.is_some() && self.may_be_mere_look(&input);
+        let may_be_look = matches!(input, Input::TimerDue | Input::Looked { .. });
         self.machine.step(self.now, input, &mut effects);
-        // A watchdog that finds all alive wakes nobody to tell that nothing has changed.
+        // To a service manager, a look of a watchdog that leads to nothing else is no change.
         let is_look = may_be_look && effects.iter().all(|it| matches!(it, Effect::Look { .. }));
         if let (Some(link), false) = (&mut self.service, is_look) {
             link.service.touch();
@@ -220,19 +220,6 @@ impl Controller {
             self.perform(effect);
         }
         self.effects = effects;
-    }
-
-    /// Whether an input that leads to nothing else is a look of a watchdog, or its result, and no
-    /// silence ends by it.
-    fn may_be_mere_look(&self, input: &Input) -> bool {
-        match input {
-            Input::TimerDue => true,
-            Input::Looked { attempt, alive: true } => {
-                let task = self.machine.tasks().get(attempt.task.key);
-                !task.is_some_and(|task| task.state.is_silent())
-            }
-            _ => false,
-        }
     }
 
     /// Passes a request to the machine and returns its answer.

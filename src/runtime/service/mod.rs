@@ -41,10 +41,18 @@ pub(super) struct Service {
     due_chores: Option<Arc<Chores>>,
     announced: bool,
     text: Option<Arc<str>>,
-    /// Something has changed since the last look.
-    dirty: bool,
+    news: News,
     /// The latest message, or chore, has failed, and that was published.
     failing: bool,
+}
+
+/// What has changed that nobody was told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    No,
+    /// Only the status waits for its time.
+    InStatus,
+    Any,
 }
 
 /// Removes what an earlier life of the service has left behind.
@@ -72,14 +80,14 @@ impl Service {
                 due_chores: None,
                 announced: false,
                 text: None,
-                dirty: true,
+                news: News::Any,
                 failing: false,
             })
         })
     }
 
     pub(super) fn serve(&mut self, request: ServiceRequest) {
-        self.dirty = true;
+        self.touch();
         match request {
             ServiceRequest::Announce => self.announced = true,
             ServiceRequest::Status(text) => {
@@ -92,7 +100,7 @@ impl Service {
 
     /// Something has changed.
     pub(super) fn touch(&mut self) {
-        self.dirty = true;
+        self.news = News::Any;
     }
 
     /// The text of the program, which stands before what the supervisor counts.
@@ -106,7 +114,11 @@ impl Service {
     }
 
     pub(super) fn deadline(&self) -> RealTime {
-        let look = if self.dirty { self.state.next_look() } else { RealTime::NEVER };
+        let look = match self.news {
+            News::No => RealTime::NEVER,
+            News::InStatus => self.state.next_status(),
+            News::Any => self.state.next_look(),
+        };
         self.state.deadline().min(look)
     }
 
@@ -128,7 +140,9 @@ impl Service {
 
     /// Says what is to be said now. Returns an error that is to be published.
     pub(super) fn speak(&mut self, now: RealTime, facts: &Facts<'_>) -> Option<io::Error> {
-        self.dirty = false;
+        // A status that comes too soon after the last waits, whatever else is said meanwhile.
+        let waits = self.news != News::No && self.state.next_status() > now;
+        self.news = if waits { News::InStatus } else { News::No };
         let was_starting = self.state.is_starting();
         let mut error = None;
         while let Some(datagram) = self.state.step(now, facts) {
@@ -145,6 +159,7 @@ impl Service {
             }
         }
         if was_starting && !self.state.is_starting() && !self.state.is_stopping() {
+            self.news = News::No;
             self.add(Chore::Ready);
         }
         if self.state.pets(now, facts) {
@@ -183,5 +198,29 @@ impl Service {
     /// The chores, if a worker must be sent for them.
     pub(super) fn take_chores(&mut self) -> Option<Arc<Chores>> {
         self.due_chores.take()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_comes_too_soon_is_made_in_time_whatever_is_said_meanwhile() {
+        let name = format!("@threadvisor-status-{}", std::process::id());
+        let socket = NotifySocket::open(name.as_ref()).unwrap();
+        let watchdog = Some(Duration::from_secs(60));
+        let setup = ServiceSetup { socket: Some(socket), watchdog, ..ServiceSetup::default() };
+        let mut service = Service::new(setup).unwrap();
+        let facts = |status| Facts { ready: true, start_bound: None, sick: None, status };
+        let at = |millis| RealTime::ZERO.after(Duration::from_millis(millis));
+
+        let _ = service.speak(at(1000), &facts(&|| "1 task".to_owned()));
+        assert!(service.deadline() > at(20_000), "nothing is to be said but a sign of life");
+        service.touch();
+        let _ = service.speak(at(1500), &facts(&|| "2 tasks".to_owned()));
+        assert_eq!(service.deadline(), at(2000));
+        let _ = service.speak(at(2000), &facts(&|| "2 tasks".to_owned()));
+        assert!(service.deadline() > at(20_000));
     }
 }

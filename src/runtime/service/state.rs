@@ -208,6 +208,15 @@ impl ServiceState {
         }
     }
 
+    /// When the next status can be made; `NEVER` before the service is ready.
+    pub(super) fn next_status(&self) -> RealTime {
+        if self.talks && !self.is_starting() {
+            self.status_from
+        } else {
+            NEVER
+        }
+    }
+
     /// A drain or a shutdown begins, which may take so long.
     pub(super) fn begin_stopping(&mut self, extension: Duration) {
         if !self.is_stopping() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use threadvisor::crossbeam_channel::{bounded, unbounded, Sender};
+use threadvisor::crossbeam_channel::{after, bounded, unbounded, Sender};
 use threadvisor::prelude::*;
 use threadvisor::ManualClock;
 
@@ -161,11 +161,17 @@ fn nudges_that_are_always_due_do_not_starve_the_hooks_behind_them() {
 fn a_nudge_that_goes_on_for_long_is_neither_slow_nor_abandoned() {
     let stage = Stage::start(Supervisor::builder().max_abandoned(0));
     let (enter, entered) = unbounded();
+    // On a loaded machine, a short run may take long as well.
+    let long_runs = Arc::new(AtomicUsize::new(0));
+    let long = Arc::clone(&long_runs);
     let task = stage.add(TaskSpec::new("patient", move |ctx| {
         let (nudge, nudged) = unbounded();
+        let long = Arc::clone(&long);
         let _guard = ctx.on_cancel_every(ms(1), move || {
+            let is_long = after(ms(50));
             call_for(ms(2));
             let _ = nudge.send(());
+            long.fetch_add(usize::from(is_long.try_recv().is_ok()), Ordering::Relaxed);
         });
         let _ = enter.send(());
         for _ in 0..100 {
@@ -176,7 +182,8 @@ fn a_nudge_that_goes_on_for_long_is_neither_slow_nor_abandoned() {
     next(&entered);
     task.cancel();
     let _ = outcome_of(&task);
-    assert_eq!(stage.seen(&task, &["hook_slow"]).len(), 0);
+    let slow = stage.seen(&task, &["hook_slow"]).len();
+    assert!(slow <= long_runs.load(Ordering::Relaxed), "{slow}");
     assert!(stage.snapshot().abandoned.is_empty());
 }
 

@@ -57,8 +57,11 @@ impl SupervisorBuilder {
         for (name, attempts) in self.classes.iter() {
             if *attempts == 0 {
                 let remedy = "give at least 1; set_class_limit can hold the class back later";
-                let value = format!("0 for class {name:?}");
-                return Err(InvalidSetting::new("class_limit", format_args!("{value}"), remedy));
+                return Err(InvalidSetting::new(
+                    "class_limit",
+                    format_args!("0 for class {name:?}"),
+                    remedy,
+                ));
             }
             if unusable(name) {
                 let remedy = "give a name that is not empty and has no NUL";

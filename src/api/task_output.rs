@@ -13,6 +13,7 @@ use crate::platform::user_value::{self, UserValue};
 use crate::task::cell::Waiting;
 use crate::task::context::TaskContext;
 use crate::task::current;
+use crate::task::door::lock_unless;
 use crate::task::fact::Fact;
 use crate::task::record::Record;
 
@@ -85,10 +86,8 @@ impl<T: Send + 'static> Place<T> {
         ![0, std::process::id()].contains(&self.process.load(Ordering::Relaxed))
     }
 
-    /// For callers that may be in a forked child. `None` there if another thread held the lock at
-    /// the fork, and so holds it for ever.
     fn unless_forked(&self) -> Option<MutexGuard<'_, Values<T>>> {
-        self.state.try_lock().or_else(|| (!self.is_forked()).then(|| self.lock()))
+        lock_unless(|| self.is_forked(), &self.state)
     }
 }
 

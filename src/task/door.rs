@@ -108,6 +108,15 @@ impl<S> NotTaken<S> {
     }
 }
 
+/// Locks, for callers that may be in a forked child. `None` there if another thread held the lock
+/// at the fork, and so holds it for ever.
+pub(crate) fn lock_unless<T>(
+    is_forked: impl FnOnce() -> bool,
+    mutex: &Mutex<T>,
+) -> Option<MutexGuard<'_, T>> {
+    mutex.try_lock().or_else(|| (!is_forked()).then(|| mutex.lock()))
+}
+
 impl Door {
     pub(crate) fn new(
         clock: ModelClock,
@@ -241,10 +250,8 @@ impl Door {
         self.answer_behind_door(first_id).map_or(Ok(()), |own| Err(NotTaken::Closed(own)))
     }
 
-    /// For callers that may be in a forked child. `None` there if another thread held the lock at
-    /// the fork, and so holds it for ever.
     fn latch_unless_forked(&self) -> Option<MutexGuard<'_, Latch>> {
-        self.latch.try_lock().or_else(|| (!self.is_forked()).then(|| self.latch.lock()))
+        lock_unless(|| self.is_forked(), &self.latch)
     }
 
     /// A request closes the door even before the controller knows of it, so that whoever has made

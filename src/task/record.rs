@@ -12,7 +12,7 @@ use crate::platform::sync::channel::{self, Receiver};
 use crate::platform::sync::{Condvar, Mutex, MutexGuard};
 use crate::platform::{unwind, user_value};
 use crate::task::cell::{Cell, Waiting};
-use crate::task::door::Door;
+use crate::task::door::{lock_unless, Door};
 use crate::task::end_channel::EndChannel;
 use crate::task::fact::Fact;
 use crate::task::on_end::{EndCall, EndCalls};
@@ -165,11 +165,8 @@ impl Record {
         self.key.store(key.0, Ordering::Relaxed);
     }
 
-    /// For callers that may be in a forked child. `None` there if another thread held the lock at
-    /// the fork, and so holds it for ever.
     fn unless_forked(&self) -> Option<MutexGuard<'_, State>> {
-        let lock = || (!self.door.is_forked()).then(|| self.state.lock());
-        self.state.try_lock().or_else(lock)
+        lock_unless(|| self.door.is_forked(), &self.state)
     }
 
     /// Notes that a cancel was asked. True only the first time.

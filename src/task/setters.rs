@@ -323,8 +323,8 @@ macro_rules! setters {
             /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline). The limit is
             /// counted from the moment a thread takes the attempt up, and must be at least the
             /// [`timeout`](Self::timeout). Default: `None`, which grants no extension;
-            /// `Duration::MAX` grants any. See the
-            /// example of [`extend_deadline`](crate::TaskContext::extend_deadline).
+            /// `Duration::MAX` grants any. See the example of
+            /// [`extend_deadline`](crate::TaskContext::extend_deadline).
             pub fn max_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
                 self.with(Setting::MaxTimeout(limit.into()))
             }

@@ -93,12 +93,11 @@ fn of_a_supervisor() {
         ("defaults: a setting", new().defaults(TaskDefaults::new().timeout(ZERO))),
         ("defaults: class", new().defaults(TaskDefaults::new().class("flsh"))),
     ];
-    let supervisor = new().class_limit("flash", 1).start().unwrap();
-
     for (what, builder) in wrong {
         let text = builder.start().unwrap_err().to_string();
         table.row(what, text.replace(&(usize::MAX >> 1).to_string(), "9223372036854775807"));
     }
+    let supervisor = new().class_limit("flash", 1).start().unwrap();
     let unknown = supervisor.handle().set_class_limit("flsh", 1);
     table.row("set_class_limit", unknown.unwrap_err());
     table.check();

@@ -59,6 +59,19 @@ fn audit_permits(machine: &Machine, held: usize, beyond: usize) {
     assert!(nobody_waits || full, "a task waits although a permit is free");
 }
 
+/// How many permits of each class are held.
+pub(crate) fn held_of_classes(machine: &Machine) -> Vec<u32> {
+    machine.classes().iter().map(|class| class.held()).collect()
+}
+
+/// Only a limit that was lowered leaves more permits held than it allows, and no step adds to them.
+pub(crate) fn audit_held(machine: &Machine, before: &[u32]) {
+    for (class, &before) in machine.classes().iter().zip(before) {
+        let most = class.limit.max(before);
+        assert!(class.held() <= most, "more permits of a class than there are");
+    }
+}
+
 fn audit_classes(machine: &Machine) {
     for (class, at) in machine.classes().iter().zip(0..) {
         let own = |task: &&Task| task.plan.class == Some(ClassKey(at));

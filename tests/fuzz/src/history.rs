@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit_face::{audit_face, audit_face_empty};
+use crate::audit_face::{audit_face, audit_face_empty, audit_held, held_of_classes};
 use crate::bytes::Bytes;
 use crate::cell_model::Seen;
 use crate::cells::{Cell, Cells};
@@ -291,7 +291,9 @@ impl History {
             self.steps += 1;
             assert!(self.steps < MAX_STEPS, "it does not end");
             let mut effects = Vec::new();
+            let held = held_of_classes(&self.machine);
             self.machine.step(self.now, input.clone(), &mut effects);
+            audit_held(&self.machine, &held);
             audit_face(&self.machine, 0);
             let still_due = self.machine.deadline() <= self.now;
             assert!(input != Input::TimerDue || !still_due, "a timer that was due is still set");

@@ -43,6 +43,7 @@ use core::fmt::Write as _;
 use core::time::Duration;
 
 use crate::machine::tests::audit::{audit, audit_empty};
+use crate::machine::tests::audit_face::{audit_held, held_of_classes};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
 use crate::machine::{Effect, Input, Machine, State, Task};
@@ -404,7 +405,9 @@ impl World {
             writeln!(journal.borrow_mut(), "{now:?} {input:?}").expect("a string takes it");
         }
         self.coverage.before(&self.machine, now, input);
+        let held = held_of_classes(&self.machine);
         self.machine.step(now, input.clone(), effects);
+        audit_held(&self.machine, &held);
         if let Some(journal) = &self.journal {
             let mut journal = journal.borrow_mut();
             for effect in &*effects {

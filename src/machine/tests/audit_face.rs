@@ -61,7 +61,11 @@ fn audit_permits(machine: &Machine, held: usize, beyond: usize) {
 
 /// How many permits of each class are held.
 pub(crate) fn held_of_classes(machine: &Machine) -> Vec<u32> {
-    machine.classes().iter().map(|class| class.held()).collect()
+    let mut held = Vec::new();
+    for class in machine.classes() {
+        held.push(class.held());
+    }
+    held
 }
 
 /// Only a limit that was lowered leaves more permits held than it allows, and no step adds to them.

@@ -217,7 +217,11 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
     gate.open();
     let _ = outcome_of(&slow);
     assert_eq!(stage.seen(&slow, &["hook_slow"]).len(), 1);
-    assert_eq!(stage.seen(&quick, &["hook_slow"]).len(), 0);
+    // A machine that is busy enough makes any hook slow.
+    for event in stage.seen(&quick, &["hook_slow"]) {
+        let EventKind::HookSlow { ran, .. } = event.kind else { panic!("{event}") };
+        assert!(ran >= ms(100), "{event}");
+    }
 }
 
 #[test]

@@ -164,3 +164,16 @@ pub(crate) fn audit_face_empty(machine: &Machine) {
     assert!(machine.classes().iter().all(|class| class.held() == 0), "a class permit is left");
     assert!(machine.slots().iter().all(|(_, slot)| slot.owner.is_none()), "a slot is left");
 }
+
+/// Whether the machine has left undone what is due. Members that a step has offered to threads do
+/// not count: those that were sent back may have expired before anybody looked.
+pub(crate) fn is_overdue(machine: &Machine, now: Time) -> bool {
+    let due = |task: &&Task| machine.due(task.addr.key) <= now;
+    let mut due = machine.tasks().iter().filter(due).peekable();
+    let offered = |task: &Task| {
+        let offered = matches!(task.state, State::Runnable | State::Starting { .. });
+        task.is_member() && offered && task.since == now
+    };
+    let offers_late = due.peek().is_some() && due.all(offered);
+    machine.deadline() <= now && !offers_late
+}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit_face::{audit_face, audit_face_empty, audit_held, held_of_classes};
+use crate::audit_face::{audit_face, audit_face_empty, audit_held, held_of_classes, is_overdue};
 use crate::bytes::Bytes;
 use crate::cell_model::Seen;
 use crate::cells::{Cell, Cells};
@@ -295,7 +295,7 @@ impl History {
             self.machine.step(self.now, input.clone(), &mut effects);
             audit_held(&self.machine, &held);
             audit_face(&self.machine, 0);
-            let still_due = self.machine.deadline() <= self.now;
+            let still_due = is_overdue(&self.machine, self.now);
             assert!(input != Input::TimerDue || !still_due, "a timer that was due is still set");
             if let Input::Returned { .. } = input {
                 self.arrived.push(input);

@@ -43,10 +43,10 @@ use core::fmt::Write as _;
 use core::time::Duration;
 
 use crate::machine::tests::audit::{audit, audit_empty};
-use crate::machine::tests::audit_face::{audit_held, held_of_classes};
+use crate::machine::tests::audit_face::{audit_held, held_of_classes, is_overdue};
 use crate::machine::tests::dice::Dice;
 use crate::machine::tests::rig::ms;
-use crate::machine::{Effect, Input, Machine, State, Task};
+use crate::machine::{Effect, Input, Machine};
 use crate::vocabulary::answer::ClosingAnswer;
 use crate::vocabulary::id::{AttemptAddr, ClassKey, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey};
 use crate::vocabulary::plan::Plan;
@@ -348,18 +348,6 @@ impl World {
         }
     }
 
-    /// Whether all that is due are members that this step has offered to threads: those that were
-    /// sent back may have expired before anybody looked.
-    fn offers_late(&self) -> bool {
-        let due = |task: &&Task| self.machine.due(task.addr.key) <= self.now;
-        let mut due = self.machine.tasks().iter().filter(due).peekable();
-        let offered = |task: &Task| {
-            let offered = matches!(task.state, State::Runnable | State::Starting { .. });
-            task.is_member() && offered && task.since == self.now
-        };
-        due.peek().is_some() && due.all(offered)
-    }
-
     /// Hands the machine a fact and performs what it orders; answers that take no time follow at
     /// once.
     fn feed(&mut self, input: Input) {
@@ -416,7 +404,7 @@ impl World {
         }
         // Without time for the events, that end is due at once.
         let flush_begins = effects.contains(&Effect::FlushEvents);
-        let still_due = self.machine.deadline() <= now && !flush_begins && !self.offers_late();
+        let still_due = !flush_begins && is_overdue(&self.machine, now);
         assert!(*input != Input::TimerDue || !still_due, "a timer that was due is still set");
         self.coverage.after(effects);
         for effect in &*effects {

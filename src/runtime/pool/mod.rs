@@ -141,12 +141,17 @@ impl Pool {
         if !failed {
             return Ok(());
         }
-        // A thread whose set-up failed says why once it is counted no more.
-        while let Ok(fact) = unheard.recv_timeout(SLOW_SET_UP) {
-            match fact {
-                Fact::SetUpFailed { error, .. } => return Err(error),
-                fact => self.shared.drop_value(fact),
+        // A thread whose set-up failed says why once it is counted no more. The bell is still free:
+        // the controller has no thread yet.
+        let due = door.clock.real.now().after(SLOW_SET_UP);
+        while door.clock.real.now() < due {
+            while let Ok(fact) = unheard.try_recv() {
+                match fact {
+                    Fact::SetUpFailed { error, .. } => return Err(error),
+                    fact => self.shared.drop_value(fact),
+                }
             }
+            door.sleep(due, || !unheard.is_empty());
         }
         Ok(())
     }

@@ -142,10 +142,15 @@ impl Cell {
     /// the shutdown does to it does not look like a failure. Not so in a group: there, a phase may
     /// have to return before another is told.
     pub(crate) fn hear_of_shutdown(&self, span: Duration) {
-        if self.door().stops_bodies() && self.record.group().is_none() {
-            // The attempt to which a token belongs may have returned: that one is never told.
-            let _ = self.told_channel().recv_timeout(TOLD_SOON.min(span));
+        if !self.door().stops_bodies() || self.record.group().is_some() {
+            return;
         }
+        // The attempt to which a token belongs may have returned: that one is never told.
+        let real = &self.door().clock.real;
+        let due = real.instant(real.now().after(TOLD_SOON.min(span)));
+        let Some(due) = due else { return };
+        let mut state = self.state.lock();
+        while !self.told.is_set() && !self.changed.wait_until(&mut state, due).timed_out() {}
     }
 
     /// All senders are gone. At a shutdown they were held, perhaps, by a body that was told a

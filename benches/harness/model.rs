@@ -24,8 +24,8 @@ impl fmt::Display for Costs {
         let [message, call, caller, other] =
             [self.message, self.call, self.caller, self.other].map(|it| show(it, 1));
         write!(f, "Measured: the controller spends {message} on a message, and {call} more on a ")?;
-        write!(f, "turn to which it must be called; who calls it spends {caller}; the other ")?;
-        write!(f, "threads spend {other} on a task, without its body.")
+        write!(f, "turn for which it must be woken. The thread that wakes it spends {caller}; ")?;
+        write!(f, "the other threads spend {other} on a task, without its body.")
     }
 }
 

@@ -92,10 +92,10 @@ impl SupervisorHandle {
     /// [`class_index`](crate::TaskContext::class_index), have as many ports as the highest limit
     /// that you ever set.
     ///
-    /// What waits for the class is waited for. While the class is held back, or tasks that run for
-    /// ever hold all its permits, a group with other members in it is not ready, and a drain
-    /// without a limit does not end. A group that is too large for the limit when it is handed over
-    /// is refused (`GroupTooLarge`).
+    /// Groups and drains wait for tasks that wait for the class. While the class is held back, or
+    /// tasks that run for ever hold all its permits, a group with other members in the class is not
+    /// ready, and a drain without a limit does not end. A group that is too large for the limit
+    /// when it is handed over is refused (`GroupTooLarge`).
     ///
     /// Blocks for a round trip to the controller; when it returns, the limit is in force. Works on
     /// any thread. During a shutdown nothing starts, whatever the limit is. Once the supervisor has

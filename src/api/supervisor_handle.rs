@@ -101,8 +101,8 @@ impl SupervisorHandle {
     ///   names, [`submit`](Self::submit) with another policy, or raise the limit that the error
     ///   names.
     /// - `Closed`: the supervisor is shutting down, or it is draining and the caller is not one of
-    ///   its bodies. During a shutdown, a call of one of its bodies that is refused waits for up
-    ///   to a second until the body is told, so that `?` is no failure; not so in a group.
+    ///   its bodies. During a shutdown, a refused call of one of its bodies waits for up to a
+    ///   second until the body is told, so that `?` is no failure. In a group it does not wait.
     #[doc(alias = "spawn")]
     pub fn add(&self, spec: TaskSpec) -> Result<TaskHandle, AddError> {
         if let Err(error) = spec.validate_for(&self.door.classes) {
@@ -298,10 +298,10 @@ impl SupervisorHandle {
 
     /// Submits a task like [`submit`](Self::submit), but never blocks.
     ///
-    /// `Full` says something about the intake, which the controller empties at once, and not about
-    /// how many tasks wait. That is limited for each slot
+    /// `Full` means that the intake is full, which the controller empties at once; it says nothing
+    /// about how many tasks wait. Their number is limited for each slot
     /// ([`max_slot_queue`](crate::SupervisorBuilder::max_slot_queue)) and as a whole
-    /// ([`max_tasks`](crate::SupervisorBuilder::max_tasks)), but not for a class, nor for those
+    /// ([`max_tasks`](crate::SupervisorBuilder::max_tasks)), but not for a class, nor for tasks
     /// that wait for a permit. To limit these, let each body own a seat, as in
     /// [`guide::from_threads`](crate::guide::from_threads#a-pool).
     ///

@@ -208,7 +208,8 @@ impl TaskContext {
         self.token.is_cancelled()
     }
 
-    /// Checks whether the body should return, so that `?` leaves the body. Costs one atomic load.
+    /// Returns an error if the body should return, so that `?` leaves the body. Costs one atomic
+    /// load.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -346,9 +347,9 @@ impl TaskContext {
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
-    /// it uses may be freed. Beside a wait that ends by itself, such as `sleep`, `recv` or `wait`,
-    /// a hook may never run, because the body leaves first: put what must happen after a cancel
-    /// behind the wait, or into a destructor.
+    /// it uses may be freed. If a cancel also ends what the body waits in, such as `sleep`, `recv`
+    /// or `wait`, the body may return before the hook runs, which then never does: put what must
+    /// happen after a cancel after the wait, or into a destructor.
     ///
     /// ```
     /// # use std::io::Read;

@@ -33,7 +33,7 @@ impl Bell {
     }
 
     /// Sleeps until the bell is rung, or until `due`, unless there is something already. Only one
-    /// thread may sleep here.
+    /// thread at a time may sleep here.
     pub(crate) fn sleep(
         &self,
         clock: &RealClock,

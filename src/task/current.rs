@@ -63,8 +63,7 @@ pub(crate) fn runs_body_of(door: &Arc<Door>) -> bool {
 /// What this thread asked for was refused. If it runs a body of that supervisor, which is shutting
 /// down, it waits until that is told: so a refusal that the body passes on is no failure.
 pub(crate) fn hear_of_shutdown(door: &Arc<Door>) {
-    let token = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door));
-    if let Some(token) = token.filter(|_| !door.is_forked()) {
+    if let Some(token) = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door)) {
         token.0.hear_of_shutdown(Duration::MAX);
     }
 }

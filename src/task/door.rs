@@ -326,7 +326,7 @@ impl Door {
         self.bell.ring(|| !self.is_forked());
     }
 
-    /// Controller: sleeps until there is a message, or until `due`.
+    /// The controller, or whoever starts it: sleeps until there is a message, or until `due`.
     pub(crate) fn sleep(&self, due: RealTime, has_message: impl FnOnce() -> bool) {
         self.bell.sleep(&self.clock.real, due, has_message);
     }

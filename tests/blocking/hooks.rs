@@ -194,7 +194,7 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
     let mut gate = Gate::new();
     let stage = Stage::new();
     let (enter, entered) = unbounded();
-    let quick = stage.add(deaf("quick", &enter));
+    let quick = ["quick", "again", "thrice"].map(|name| stage.add(deaf(name, &enter)));
     let hold = Mutex::new(Some(gate.hold()));
     let slow = stage.add(TaskSpec::new("slow", move |ctx| {
         let hold = hold.lock().unwrap().take().unwrap();
@@ -205,10 +205,10 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
         call();
         Ok(ctx.check()?)
     }));
-    for _ in 0..2 {
+    for _ in 0..4 {
         next(&entered);
     }
-    quick.cancel();
+    quick.iter().for_each(TaskHandle::cancel);
     slow.cancel();
     let event = stage.until_label(&slow, "hook_slow");
     let EventKind::HookSlow { source, ran } = event.kind else { panic!("{event}") };
@@ -217,11 +217,9 @@ fn a_slow_hook_is_an_event_while_it_runs_and_a_quick_one_is_not() {
     gate.open();
     let _ = outcome_of(&slow);
     assert_eq!(stage.seen(&slow, &["hook_slow"]).len(), 1);
-    // A machine that is busy enough makes any hook slow.
-    for event in stage.seen(&quick, &["hook_slow"]) {
-        let EventKind::HookSlow { ran, .. } = event.kind else { panic!("{event}") };
-        assert!(ran >= ms(100), "{event}");
-    }
+    // A busy machine may make one slow.
+    let is_never_slow = |task| stage.seen(task, &["hook_slow"]).is_empty();
+    assert!(quick.iter().any(is_never_slow), "{:?}", stage.events());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
-use threadvisor::{AddError, SubmitError};
+use threadvisor::{AddError, RecvError, SubmitError};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ fn main() {
     let of_body = resident.clone();
     let body = TaskSpec::once("forks", move |ctx| {
         if is_forked_child() {
-            end_child_after(|| assert_eq!(ctx.wait_for(&of_body).unwrap_err(), WaitError::Closed));
+            end_child_after(|| in_a_body_of_the_child(ctx, &of_body));
         }
         Ok(())
     });
@@ -70,6 +70,18 @@ fn end_child_after(act: impl FnOnce()) -> ! {
     let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
     // SAFETY: this ends the process.
     unsafe { libc::_exit(i32::from(passed.is_err())) }
+}
+
+fn in_a_body_of_the_child(ctx: &TaskContext, resident: &TaskHandle) {
+    assert_eq!(ctx.wait_for(resident).unwrap_err(), WaitError::Closed);
+    // Nobody tells the body of this shutdown: were that waited for, the alarm would end the child.
+    ctx.handle().request_shutdown();
+    for _ in 0..100 {
+        let (_, from) = threadvisor::crossbeam_channel::bounded::<()>(0);
+        assert_eq!(ctx.recv(&from).unwrap_err(), RecvError::Disconnected);
+        let refused = ctx.handle().submit(idle("never"), AdmissionPolicy::Queue);
+        assert!(refused.is_err());
+    }
 }
 
 /// Another thread may hold the lock of the task or of the output at the fork.

@@ -165,8 +165,9 @@ pub(crate) fn audit_face_empty(machine: &Machine) {
     assert!(machine.slots().iter().all(|(_, slot)| slot.owner.is_none()), "a slot is left");
 }
 
-/// Whether the machine has left undone what is due. Members that a step has offered to threads do
-/// not count: those that were sent back may have expired before anybody looked.
+/// Whether something that is due is left after the machine was told of that. Not so if all of it is
+/// members that were offered to threads at this time: those that were sent back may have expired
+/// before anybody looked.
 pub(crate) fn is_overdue(machine: &Machine, now: Time) -> bool {
     let due = |task: &&Task| machine.due(task.addr.key) <= now;
     let mut due = machine.tasks().iter().filter(due).peekable();

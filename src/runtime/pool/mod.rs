@@ -141,19 +141,22 @@ impl Pool {
         if !failed {
             return Ok(());
         }
-        // A thread whose set-up failed says why once it is counted no more. The bell is still free:
-        // the controller has no thread yet.
+        // A thread whose set-up failed says why once it is counted no more. The controller has no
+        // thread yet, so the bell rings here; what else it rings for lies there for the controller.
         let due = door.clock.real.now().after(SLOW_SET_UP);
-        while door.clock.real.now() < due {
+        loop {
+            let is_late = door.clock.real.now() >= due;
             while let Ok(fact) = unheard.try_recv() {
                 match fact {
                     Fact::SetUpFailed { error, .. } => return Err(error),
                     fact => self.shared.drop_value(fact),
                 }
             }
+            if is_late {
+                return Ok(());
+            }
             door.sleep(due, || !unheard.is_empty());
         }
-        Ok(())
     }
 
     /// The number of threads that run bodies and hooks, including those beside the pool.

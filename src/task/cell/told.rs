@@ -142,15 +142,18 @@ impl Cell {
     /// the shutdown does to it does not look like a failure. Not so in a group: there, a phase may
     /// have to return before another is told.
     pub(crate) fn hear_of_shutdown(&self, span: Duration) {
-        if !self.door().stops_bodies() || self.record.group().is_some() {
+        let door = self.door();
+        if !door.stops_bodies() || self.record.group().is_some() || door.is_forked() {
             return;
         }
-        // The attempt to which a token belongs may have returned: that one is never told.
-        let real = &self.door().clock.real;
-        let due = real.instant(real.now().after(TOLD_SOON.min(span)));
-        let Some(due) = due else { return };
+        // The attempt to which a token belongs may have returned, and is never told then.
+        let real = &door.clock.real;
+        let due = real.now().after(TOLD_SOON.min(span));
+        let Some(instant) = real.instant(due) else { return };
         let mut state = self.state.lock();
-        while !self.told.is_set() && !self.changed.wait_until(&mut state, due).timed_out() {}
+        while !self.told.is_set() && real.now() < due {
+            self.changed.wait_until(&mut state, instant);
+        }
     }
 
     /// All senders are gone. At a shutdown they were held, perhaps, by a body that was told a

@@ -11,7 +11,7 @@ use crate::output::error::RecvError;
 use crate::platform::sync::{channel, thread};
 use crate::runner::Check;
 use crate::vocabulary::answer::TellAnswer;
-use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -19,6 +19,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::every("token: a sleep for a while ends when told", a_timed_sleep_ends_when_told),
     Check::some("token: all who sleep are woken", 1500, all_who_sleep_are_woken),
     Check::some("token: a receive ends when told", 1500, a_receive_ends_when_told),
+    Check::some("token: a shutdown is heard", 1500, a_shutdown_is_heard),
     Check::some("token: a message or the cancel", 1500, a_message_or_the_cancel),
     Check::some("token: a sleep ends when it is over", 1500, a_sleep_ends_when_it_is_over).timed(),
     Check::some("token: done disconnects", 1500, done_disconnects),
@@ -51,6 +52,17 @@ fn a_receive_ends_when_told() {
     let body = Arc::clone(&cell);
     let body = thread::spawn(move || body.receive(&from, Duration::MAX));
     cell.tell(CancelReason::Stop, Time::ZERO, Time::NEVER);
+    assert!(matches!(body.join().unwrap(), Err(RecvError::Cancelled(_))));
+}
+
+/// The senders have gone before the body is told, and no timer fires.
+fn a_shutdown_is_heard() {
+    let Stage { cell, .. } = Stage::running();
+    cell.record.door.request_shutdown(ShutdownCause::Requested);
+    let (_, from) = channel::unbounded::<u32>();
+    let body = Arc::clone(&cell);
+    let body = thread::spawn(move || body.receive(&from, Duration::MAX));
+    cell.tell(CancelReason::Shutdown, Time::ZERO, Time::NEVER);
     assert!(matches!(body.join().unwrap(), Err(RecvError::Cancelled(_))));
 }
 

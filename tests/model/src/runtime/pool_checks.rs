@@ -45,6 +45,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::some("pool: the end is served by who was stuck", 1500, the_end_is_served_late),
     Check::some("pool: refused threads are had later", 1000, refused_threads).timed(),
     Check::some("pool: who cannot begin counts no more", 1000, who_cannot_begin_counts_no_more),
+    Check::some("pool: a start hears of a failure", 1000, a_start_hears_of_a_failure),
     Check::some("pool: who hangs at first holds nothing", 500, who_hangs_at_first_holds_nothing),
 ];
 
@@ -62,14 +63,14 @@ pub(super) struct Ground {
 const HOUR: Duration = Duration::from_secs(3600);
 impl Ground {
     pub(super) fn new() -> Self {
-        Self::with(|| Ok(()))
+        Self::with(0, || Ok(()))
     }
 
-    fn with(on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+    fn with(prespawn: u32, on_start: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        let living = Arc::new(AtomicUsize::new(0));
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         keep_user_values();
         let name = "model".to_owned();
-        let living = Arc::new(AtomicUsize::new(0));
         let (begun, ended) = (Arc::clone(&living), Arc::clone(&living));
         let on_start = move || {
             on_start()?;
@@ -83,7 +84,7 @@ impl Ground {
         let on_stop = Some(UserValue::new(Box::new(on_stop) as _));
         let callbacks = Some(Arc::new(ThreadCallbacks { on_start, on_stop }));
         let threads = ThreadSetup { name, stack_size: None, by_task: false, callbacks };
-        let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, 0, HOUR);
+        let pool = Pool::new(Arc::clone(&door), inbox.facts.clone(), threads, prespawn, HOUR);
         Self { pool, inbox, door, runs: Arc::default(), living, jobs: 0 }
     }
 
@@ -422,8 +423,7 @@ fn set_up(is_refused: bool) -> io::Result<()> {
 }
 
 fn refused_threads() {
-    let on_start = || set_up(world::refuses_thread(""));
-    let mut ground = Ground::with(on_start);
+    let mut ground = Ground::with(0, || set_up(world::refuses_thread("")));
     world::refuse_threads(true);
     ground.push(|_| Ok(()));
     ground.push_to(Some(ThreadOptions::new()), |_| Ok(()));
@@ -436,11 +436,19 @@ fn refused_threads() {
     assert_eq!(ground.close(), 3);
 }
 
+/// Whoever starts the supervisor hears why, although the thread is counted no more before that.
+fn a_start_hears_of_a_failure() {
+    let mut ground = Ground::with(1, || set_up(true));
+    ground.start_threads(1);
+    assert!(ground.pool.wait_set_up().is_err());
+    assert_eq!(ground.close(), 0);
+}
+
 /// A thread whose set-up failed is not counted any more when the controller hears of it.
 fn who_cannot_begin_counts_no_more() {
     let refuses = Arc::new(AtomicBool::new(true));
     let refused = Arc::clone(&refuses);
-    let mut ground = Ground::with(move || set_up(refused.load(Ordering::Relaxed)));
+    let mut ground = Ground::with(0, move || set_up(refused.load(Ordering::Relaxed)));
     ground.start_threads(1);
     let hears_of_one = |ground: &Ground| {
         assert!(matches!(ground.inbox.facts.recv(), Ok(Fact::SetUpFailed { .. })));
@@ -464,7 +472,7 @@ fn who_hangs_at_first_holds_nothing() {
     let hanging = if world::coin() { 1 } else { usize::MAX };
     let (go_on, held) = channel::unbounded::<()>();
     let calls = AtomicUsize::new(0);
-    let mut ground = Ground::with(move || {
+    let mut ground = Ground::with(0, move || {
         if calls.fetch_add(1, Ordering::Relaxed) < hanging {
             let _ = held.recv();
         }

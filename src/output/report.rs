@@ -356,7 +356,9 @@ impl RunReport {
     /// and go, such as one for each connection, the body should handle the errors that it expects,
     /// such as a peer that resets, and return `Ok`; otherwise the first of them sets the code. A
     /// body that ignores the shutdown, even after a drain, is abandoned, which is a failure: if
-    /// there was no other, the code is 70.
+    /// there was no other, the code is 70. An attempt that was abandoned earlier, and whose task
+    /// has gone on, does not count: its thread is in [`abandoned`](ShutdownReport::abandoned), if
+    /// it still hangs.
     ///
     /// Specs that came back as `Closed` are not counted. A program that got one back was cut short
     /// even if the code is 0. A batch job that must not count as done after SIGTERM compares

@@ -12,8 +12,8 @@ use crate::task::door::Door;
 ///
 /// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
 /// lose events. It never delays a task. A panic in a callback is caught and reported as an event.
-/// Callbacks may use a [`SupervisorHandle`], but a wait for the supervisor
-/// itself fails with `WouldDeadlock`.
+/// Callbacks may use a [`SupervisorHandle`], but a wait for the supervisor itself fails with
+/// `WouldDeadlock`. A call finds the state to which the event has led, or a later one.
 ///
 /// ```
 /// # use std::sync::{Arc, Mutex};

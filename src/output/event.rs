@@ -254,7 +254,8 @@ pub enum EventKind {
         ran: Duration,
         /// Why it had been told to return; `None` if it ended its task on purpose.
         told: Option<CancelReason>,
-        /// The error that it returned; `None` if that was a `Cancelled`.
+        /// The error that it returned. If it was told, `None` stands for a `Cancelled`. If it ended
+        /// its task on purpose, this is its [`TaskError::cancelled`].
         error: Option<TaskError>,
     },
     /// The body returned an error.

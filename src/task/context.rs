@@ -301,7 +301,7 @@ impl TaskContext {
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
     /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
     ///   this is a failure like any other. If that happens while the supervisor shuts down, the
-    ///   call waits to be told for up to a second, but no longer than `span`.
+    ///   call waits to be told for up to a second, but no longer than `span`; not in a group.
     pub fn recv_timeout<T: Send + 'static>(
         &self,
         channel: &Receiver<T>,

@@ -32,10 +32,10 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// Dropping the supervisor requests a shutdown and waits for it to end, for at most the grace plus
 /// the event flush. On one of the supervisor's own threads, or while panicking, the drop only
-/// requests the shutdown. So keep the supervisor in a variable: a handle obtained by
-/// `…start()?.handle()` is already dead on the next line, because the temporary supervisor was
-/// dropped. Bodies should hold a [`SupervisorHandle`], never the supervisor itself, which would
-/// keep itself alive.
+/// requests the shutdown; while panicking, it also kills the programs that tasks run. So keep the
+/// supervisor in a variable: a handle obtained by `…start()?.handle()` is already dead on the next
+/// line, because the temporary supervisor was dropped. Bodies should hold a [`SupervisorHandle`],
+/// never the supervisor itself, which would keep itself alive.
 ///
 /// A child that is forked from the process has none of the supervisor's threads. So every call that
 /// would wait for them returns there at once: as if the supervisor had ended, or with
@@ -343,6 +343,10 @@ impl Supervisor {
     }
 }
 
+/// Longer than a program takes to start, unless its file is out of reach.
+#[cfg(all(unix, feature = "process"))]
+const STARTED_SOON: Duration = Duration::from_secs(1);
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.door.request_shutdown(ShutdownCause::Dropped);
@@ -355,7 +359,8 @@ impl Drop for Supervisor {
         // Nobody waits for the shutdown, so the process may end before it.
         #[cfg(all(unix, feature = "process"))]
         if std::thread::panicking() && !self.door.is_forked() {
-            self.door.children.close();
+            let real = &self.door.clock.real;
+            self.door.children.end(real, real.now().after(STARTED_SOON));
         }
     }
 }

@@ -49,3 +49,66 @@ fn not_started(command: &Command, error: &io::Error) -> io::Error {
     let text = format!("cannot start {program}{place}: {error}");
     io::Error::new(error.kind(), text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::panic::resume_unwind;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::supervisor::Supervisor;
+    use crate::platform::sync::atomic::{AtomicBool, Ordering};
+    use crate::platform::sync::channel::bounded;
+    use crate::platform::sync::thread::yield_now;
+    use crate::platform::threads::spawn;
+    use crate::platform::unwind;
+    use crate::task::spec::TaskSpec;
+
+    #[test]
+    fn a_drop_during_a_panic_waits_for_a_program_that_is_being_started() {
+        let supervisor = Supervisor::builder().start().unwrap();
+        let (say, begun) = bounded(0);
+        let (go, may_go) = bounded::<()>(0);
+        let (tell, ended) = bounded(1);
+        let is_there = Arc::new(AtomicBool::new(false));
+        let there = Arc::clone(&is_there);
+        let slow = TaskSpec::once("slow to start", move |ctx| {
+            let (attempt, door) = (ctx.token().0.attempt, &ctx.record().door);
+            let (_, mut process) = door.children.start(attempt, Signal::HUP, || {
+                say.send((attempt, Arc::clone(door))).unwrap();
+                may_go.recv().unwrap();
+                let process = Command::new("sleep").arg("60").process_group(0).spawn();
+                there.store(true, Ordering::Release);
+                process
+            })?;
+            tell.send(process.wait()?.signal())?;
+            Ok(())
+        });
+        supervisor.handle().add(slow).unwrap();
+        let (attempt, door) = begun.recv().unwrap();
+
+        let (report, dropped) = bounded(1);
+        let window = move |_| {
+            let panicked = unwind::catch(move || {
+                let _supervisor = supervisor;
+                resume_unwind(Box::new("the window is gone"));
+            });
+            report.send(panicked.is_err() && is_there.load(Ordering::Acquire)).unwrap();
+        };
+        spawn("window".to_owned(), None, Box::new(window)).unwrap();
+        // Until the drop has come to the processes.
+        let probe = || Err(io::ErrorKind::WouldBlock.into());
+        let is_open = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        while door.children.start(attempt, Signal::HUP, probe).is_err_and(|it| is_open(&it)) {
+            yield_now();
+        }
+        let open_until = door.clock.real.now();
+        go.send(()).unwrap();
+        let has_waited = dropped.recv().unwrap();
+        // A start may take longer than that on a busy machine.
+        let is_late = open_until.until(door.clock.real.now()) >= Duration::from_secs(1);
+        assert!(has_waited || is_late, "the process could have ended before it");
+        assert_eq!(ended.recv().unwrap(), Some(Signal::KILL.as_raw()));
+    }
+}

@@ -321,7 +321,8 @@ impl TaskHandle {
     /// waiting task starts now, as with [`skip_wait`](Self::skip_wait). Returns false if the task
     /// neither runs nor waits, runs a `once` body, stops with its group, or finishes at a drain.
     ///
-    /// Blocks for a round trip to the controller, but not until the attempt has returned.
+    /// Blocks for a round trip to the controller, but not until the attempt has returned. A body may
+    /// restart its own task: it is told by the time the call returns.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -318,11 +318,11 @@ impl TaskHandle {
 
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
     /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
-    /// waiting task starts now, as with [`skip_wait`](Self::skip_wait). Returns false if the task
-    /// neither runs nor waits, runs a `once` body, stops with its group, or finishes at a drain.
+    /// waiting task starts now, as with [`skip_wait`](Self::skip_wait); one whose attempt has just
+    /// returned does not wait. Returns false if the task neither runs nor waits, runs a `once`
+    /// body, stops with its group, or finishes at a drain.
     ///
-    /// Blocks for a round trip to the controller, but not until the attempt has returned. A body may
-    /// restart its own task: it is told by the time the call returns.
+    /// Blocks for a round trip to the controller; a body that restarts its own task is told by then.
     ///
     /// ```
     /// # use std::time::Duration;

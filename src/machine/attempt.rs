@@ -192,7 +192,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let claimed_at = self.tasks[key].last_start();
-        let mut has_recovered = false;
+        let (mut has_recovered, mut skips_wait) = (false, false);
         let (stop, overdue_since) = match self.tasks[key].state {
             State::Running { health, .. } => {
                 self.become_stable(key, health, at, out);
@@ -202,8 +202,9 @@ impl Machine {
                 self.become_stable(key, self.tasks[key].young(claimed_at), at, out);
                 (stop, at)
             }
-            State::Stopping { stop, health, .. } => {
+            State::Stopping { told: asked, stop, health, .. } => {
                 has_recovered = health == Health::Stable;
+                skips_wait = asked == CancelReason::Restart && told.is_none();
                 (stop, self.tasks[key].since)
             }
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
@@ -255,6 +256,10 @@ impl Machine {
                 Some(end) => self.end(key, end, out),
                 None => self.failed(key, at, cause, retry_after, asked, out),
             },
+        }
+        // The body had returned before it could be told to restart.
+        if skips_wait && self.tasks.find(attempt.task).is_some() {
+            self.skip_wait(key, out);
         }
     }
 

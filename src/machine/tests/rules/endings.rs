@@ -186,6 +186,35 @@ fn a_restart_does_not_break_the_streak() {
     rig.returns("t", Return::Failed).has("deliver t: failed");
 }
 
+/// The body has returned before it could be told: it ends like any other, and what it would wait
+/// for then is skipped.
+#[test]
+fn a_restart_that_comes_too_late_skips_the_wait() {
+    let restarted_too_late = |spec| {
+        let mut rig = Rig::new();
+        rig.run(spec);
+        rig.at(ms(5)).restart("t").has("answer true");
+        rig.not_told("t").gives("");
+        rig
+    };
+    restarted_too_late(task("t")).returns_told("t", None, Return::Failed).gives(
+        "* t/1 failed after 5ms
+        * t/1 retry in 10ms, failed
+        start t/2",
+    );
+    restarted_too_late(task("t").repeat_after(ms(500))).returns_told("t", None, Return::Ok).gives(
+        "* t/1 succeeded after 5ms ok
+        * t/1 pause for 500ms
+        start t/2",
+    );
+    restarted_too_late(task("t")).returns_told("t", None, Return::Ok).has("* t ended: completed");
+    let orders = restarted_too_late(task("t").never()).returns_told("t", None, Return::Failed);
+    orders.has("* t ended: failed");
+    let mut stopped = restarted_too_late(task("t"));
+    stopped.stop("t").whatever();
+    stopped.returns_told("t", None, Return::Failed).has("* t ended: cancelled by stop");
+}
+
 #[test]
 fn a_body_that_cancels_itself_is_never_retried() {
     for spec in [task("t").never(), task("t"), task("t").always()] {

@@ -177,6 +177,12 @@ impl SeenAttempt {
         false
     }
 
+    /// Somebody asked for a restart, and the body had returned before it could be told.
+    pub(super) fn was_restarted_late(&self) -> bool {
+        let is_over = self.returned_at.is_some() && self.abandoned_at.is_none();
+        is_over && self.told == Some(CancelReason::Restart) && self.told_in_time.is_none()
+    }
+
     pub(super) fn finalize(&mut self, until: Time) {
         assert!(self.told.is_some());
         self.grace_until = self.grace_until.map(|before| before.min(until));

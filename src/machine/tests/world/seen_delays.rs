@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::seen_attempt::SeenAttempt;
 use super::seen_task::SeenTask;
 use crate::machine::tests::rig::ms;
 use crate::vocabulary::not_retried::NoRetry;
@@ -134,6 +135,7 @@ impl SeenTask {
             }
         }
         let early = self.plan.retry_early && self.plan.interval != Interval::None;
+        self.hears_late_restart();
         match asked {
             _ if early => Some("retried early"),
             Some(_) => Some("retried when its error asked"),
@@ -152,6 +154,14 @@ impl SeenTask {
         self.waits = Some((attempt, Repeats::Run));
         self.not_before = at.after(delay);
         self.keeps_grid();
+        self.hears_late_restart();
+    }
+
+    /// A restart that found that the body had returned ends what is waited for then.
+    fn hears_late_restart(&mut self) {
+        if self.attempts.get(&self.attempt).is_some_and(SeenAttempt::was_restarted_late) {
+            self.hurried();
+        }
     }
 
     fn keeps_grid(&self) {

@@ -46,9 +46,9 @@ pub struct ShutdownReport {
     pub stopped: usize,
     /// The number of waiting submissions that were rejected because of the shutdown.
     pub rejected: usize,
-    /// The attempts that still ran at the end, including those abandoned earlier. Their threads go
-    /// on until the process ends, so a program that has any should exit without destroying anything
-    /// that they may still use.
+    /// The attempts that still ran at the end, including those abandoned earlier, the oldest first.
+    /// Their threads go on until the process ends, so a program that has any should exit without
+    /// destroying anything that they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
     /// The callbacks of [`on_signal`](crate::SupervisorBuilder::on_signal) and
     /// [`on_end`](crate::TaskHandle::on_end) that had outlived their grace and still ran at the

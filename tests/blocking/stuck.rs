@@ -63,6 +63,26 @@ fn hold_keeps_slot_and_permit_until_the_body_returns() {
 }
 
 #[test]
+fn what_has_been_stuck_for_longer_comes_first() {
+    let mut gate = Gate::new();
+    let stage = Stage::new();
+    let add = |name| stage.add(TaskSpec::new(name, gate.body()).grace(Duration::ZERO));
+    let (late, early) = (add("late"), add("early"));
+    for task in [&early, &late] {
+        assert!(task.wait_started().unwrap());
+        task.cancel();
+        assert!(matches!(outcome_of(task), Outcome::Abandoned { .. }));
+    }
+    let snapshot = stage.snapshot();
+    let (report, _) = stage.end();
+    gate.open();
+    for stuck in [snapshot.abandoned, report.abandoned] {
+        let names: Vec<_> = stuck.iter().map(|it| it.task.name.to_string()).collect();
+        assert_eq!(names, ["early", "late"]);
+    }
+}
+
+#[test]
 fn a_held_attempt_is_retried_only_when_it_has_returned() {
     let mut gate = Gate::new();
     let stage = Stage::new();

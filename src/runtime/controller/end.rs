@@ -118,7 +118,7 @@ impl Controller {
     fn abandoned(&self) -> Vec<AbandonedAttempt> {
         let held = self.machine.tasks().iter();
         let held = held.filter_map(|task| abandoned(task, self.values.get(task.addr.key)?));
-        held.chain(self.abandoned_beside()).collect()
+        oldest_first(held.chain(self.abandoned_beside()))
     }
 
     /// Those attempts and drops that their tasks do not wait for, and hooks.
@@ -147,6 +147,18 @@ impl Controller {
         });
         stuck.collect()
     }
+}
+
+/// Of few entries, and most of them in order.
+pub(super) fn oldest_first(
+    entries: impl IntoIterator<Item = AbandonedAttempt>,
+) -> Vec<AbandonedAttempt> {
+    let mut sorted: Vec<AbandonedAttempt> = Vec::new();
+    for entry in entries {
+        let at = sorted.partition_point(|other| other.since <= entry.since);
+        sorted.insert(at, entry);
+    }
+    sorted
 }
 
 /// The attempt of a task, or the drop of its body, if that outlived its grace.

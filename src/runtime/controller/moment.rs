@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::end::abandoned;
+use super::end::{abandoned, oldest_first};
 use super::Controller;
 use crate::machine::table::SharedTable;
 use crate::machine::{State, Task, View};
@@ -64,7 +64,7 @@ impl Controller {
 }
 
 impl Moment {
-    pub(super) fn snapshot(mut self, door: &Door) -> Snapshot {
+    pub(super) fn snapshot(self, door: &Door) -> Snapshot {
         let mut tasks = Vec::with_capacity(self.machine.tasks.end() as usize);
         let mut held = Vec::new();
         let mut at = self.snapshot.at;
@@ -88,8 +88,9 @@ impl Moment {
         for task in &mut tasks {
             task.at = at;
         }
-        held.append(&mut self.snapshot.abandoned);
-        Snapshot { at, tasks, slots: self.slot_snapshots(), abandoned: held, ..self.snapshot }
+        let slots = self.slot_snapshots();
+        let abandoned = oldest_first(held.into_iter().chain(self.snapshot.abandoned));
+        Snapshot { at, tasks, slots, abandoned, ..self.snapshot }
     }
 
     fn slot_snapshots(&self) -> Vec<SlotSnapshot> {

@@ -322,7 +322,7 @@ impl TaskHandle {
     /// returned does not wait. Returns false if the task neither runs nor waits, runs a `once`
     /// body, stops with its group, or finishes at a drain.
     ///
-    /// Blocks for a round trip to the controller; a body that restarts its own task is told by then.
+    /// Blocks for a round trip to the controller; a body that restarts its own task is told then.
     ///
     /// ```
     /// # use std::time::Duration;

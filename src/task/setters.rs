@@ -72,8 +72,10 @@ macro_rules! setters {
             }
 
             /// Sets the delay between a failure and its retry. Default: 100 ms, doubled for each
-            /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal). See the
-            /// example of [`BackoffPolicy`](crate::BackoffPolicy).
+            /// retry up to 30 s, with [`JitterPolicy::Equal`](crate::JitterPolicy::Equal). The
+            /// delays start over after an attempt that has run for
+            /// [`stable_after`](Self::stable_after), 60 s by default, also if it has failed or
+            /// timed out in the end. See the example of [`BackoffPolicy`](crate::BackoffPolicy).
             #[doc(alias = "retry")]
             pub fn backoff(self, policy: BackoffPolicy) -> Self {
                 self.with(Setting::Backoff(policy))

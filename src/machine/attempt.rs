@@ -204,7 +204,7 @@ impl Machine {
             }
             State::Stopping { told: asked, stop, health, .. } => {
                 has_recovered = health == Health::Stable;
-                skips_wait = asked == CancelReason::Restart && told.is_none();
+                skips_wait = told.is_none() && self.is_by_hand(key, asked);
                 (stop, self.tasks[key].since)
             }
             State::Abandoned { over, .. } => return self.returned_late(key, at, ret, over, out),
@@ -259,7 +259,17 @@ impl Machine {
         }
         // The body had returned before it could be told to restart.
         if skips_wait && self.tasks.find(attempt.task).is_some() {
+            self.task_mut(key).begin_delays_anew();
             self.skip_wait(key, out);
+        }
+    }
+
+    /// Whether a caller asked for the restart for which this is the reason.
+    fn is_by_hand(&self, key: TaskKey, reason: CancelReason) -> bool {
+        match reason {
+            CancelReason::Restart => true,
+            CancelReason::Group => self.group_of(key).is_some_and(|(group, _)| group.by_hand),
+            _ => false,
         }
     }
 

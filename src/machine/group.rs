@@ -69,6 +69,7 @@ impl Machine {
             let notice = GroupNotice::Restarting { culprit: None, restarts: entry.restarts };
             out.push(Effect::PublishGroup { group, notice });
         }
+        entry.by_hand = true;
         for key in self.members(group.key, |_| true) {
             if let State::Waiting(Wait::Backoff { .. }) = self.tasks[key].state {
                 self.task_mut(key).begin_delays_anew();

@@ -23,6 +23,8 @@ pub(crate) struct Group {
     /// How many phases are released.
     pub(super) released: u32,
     pub(super) mode: Mode,
+    /// A caller asked for the restart that is under way.
+    pub(super) by_hand: bool,
     /// When it began to start, at first or after a restart was asked for; `None` once every phase
     /// has been ready since then.
     pub(super) starting_since: Option<Time>,
@@ -80,6 +82,7 @@ impl Group {
             limit,
             released: 0,
             mode: Mode::Up,
+            by_hand: false,
             starting_since: Some(now),
             restarts: 0,
             residents,
@@ -160,7 +163,7 @@ impl Group {
 
     /// All that had to go back is at rest: phases are released again.
     pub(super) fn end_restart(&mut self, from: u32) {
-        self.mode = Mode::Up;
+        (self.mode, self.by_hand) = (Mode::Up, false);
         (self.released, self.settled) = (from, 0);
         self.look_anew();
         for member in &mut self.members {

@@ -210,6 +210,9 @@ fn a_restart_that_comes_too_late_skips_the_wait() {
     restarted_too_late(task("t")).returns_told("t", None, Return::Ok).has("* t ended: completed");
     let orders = restarted_too_late(task("t").never()).returns_told("t", None, Return::Failed);
     orders.has("* t ended: failed");
+    let mut paused = restarted_too_late(task("t"));
+    paused.pause("t").whatever();
+    paused.returns_told("t", None, Return::Failed).gives("* t/1 failed after 5ms");
     let mut stopped = restarted_too_late(task("t"));
     stopped.stop("t").whatever();
     stopped.returns_told("t", None, Return::Failed).has("* t ended: cancelled by stop");

@@ -339,3 +339,14 @@ fn a_member_that_fails_while_a_later_one_holds_up_its_phase_is_not_told() {
     rig.stop("d").has("deliver d: abandoned, group, asked by stop");
     rig.returns("d", Return::Ok).orders("forget d\n forget slot d\n start a/2");
 }
+
+/// It had returned before it could be told, so it ends like any other, but is not waited for.
+#[test]
+fn by_hand_a_group_waits_for_no_backoff_of_a_member_that_had_just_failed() {
+    let mut rig = Rig::new();
+    rig.run_group(group().then([task("a")]));
+    rig.claim("a").whatever();
+    rig.at(ms(10)).restart_group("a").has("tell a/1 group until 110ms");
+    rig.not_told("a").whatever();
+    rig.returns_told("a", None, Return::Failed).has("start a/2");
+}

@@ -46,7 +46,7 @@ pub struct ShutdownReport {
     pub stopped: usize,
     /// The number of waiting submissions that were rejected because of the shutdown.
     pub rejected: usize,
-    /// The attempts that still ran at the end, including those abandoned earlier, the oldest first.
+    /// The attempts that still ran at the end, including those abandoned earlier, by `since`.
     /// Their threads go on until the process ends, so a program that has any should exit without
     /// destroying anything that they may still use.
     pub abandoned: Vec<AbandonedAttempt>,
@@ -93,8 +93,8 @@ pub struct AbandonedAttempt {
     pub task: TaskRef,
     /// The number of the attempt; 0 for the destructor of a body that never ran.
     pub attempt: u64,
-    /// When it was abandoned, or when the stuck hook began to run, as time since the supervisor's
-    /// start.
+    /// When it was abandoned, or when the stuck hook, or the drop of what the attempt had left,
+    /// began to run, as time since the supervisor's start.
     pub since: Duration,
     /// Why the attempt had been told to return.
     pub reason: CancelReason,

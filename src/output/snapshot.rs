@@ -53,8 +53,8 @@ pub struct Snapshot {
     pub workers: WorkerCounts,
     /// The permits.
     pub permits: PermitCounts,
-    /// Every attempt, cancel hook and drop of a body that outlived its grace and still runs, the
-    /// oldest first.
+    /// Every attempt, cancel hook and drop of a body that outlived its grace and still runs, by
+    /// `since`.
     pub abandoned: Vec<AbandonedAttempt>,
     /// Every callback of [`on_signal`](crate::SupervisorBuilder::on_signal) and
     /// [`on_end`](crate::TaskHandle::on_end) that outlived the supervisor's grace and still runs.

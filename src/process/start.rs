@@ -82,7 +82,9 @@ mod tests {
                 there.store(true, Ordering::Release);
                 process
             })?;
-            tell.send(process.wait()?.signal())?;
+            let status = process.wait()?;
+            door.children.reap(&mut process);
+            tell.send(status.signal())?;
             Ok(())
         });
         supervisor.handle().add(slow).unwrap();
@@ -96,6 +98,7 @@ mod tests {
             });
             report.send(panicked.is_err() && is_there.load(Ordering::Acquire)).unwrap();
         };
+        let before = door.clock.real.now();
         spawn("window".to_owned(), None, Box::new(window)).unwrap();
         // Until the drop has come to the processes.
         let probe = || Err(io::ErrorKind::WouldBlock.into());
@@ -103,11 +106,10 @@ mod tests {
         while door.children.start(attempt, Signal::HUP, probe).is_err_and(|it| is_open(&it)) {
             yield_now();
         }
-        let open_until = door.clock.real.now();
         go.send(()).unwrap();
         let has_waited = dropped.recv().unwrap();
         // A start may take longer than that on a busy machine.
-        let is_late = open_until.until(door.clock.real.now()) >= Duration::from_secs(1);
+        let is_late = before.until(door.clock.real.now()) >= Duration::from_secs(1);
         assert!(has_waited || is_late, "the process could have ended before it");
         assert_eq!(ended.recv().unwrap(), Some(Signal::KILL.as_raw()));
     }

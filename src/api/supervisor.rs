@@ -32,10 +32,11 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// Dropping the supervisor requests a shutdown and waits for it to end, for at most the grace plus
 /// the event flush. On one of the supervisor's own threads, or while panicking, the drop only
-/// requests the shutdown; while panicking, it also kills the programs that tasks run. So keep the
-/// supervisor in a variable: a handle obtained by `…start()?.handle()` is already dead on the next
-/// line, because the temporary supervisor was dropped. Bodies should hold a [`SupervisorHandle`],
-/// never the supervisor itself, which would keep itself alive.
+/// requests the shutdown; while panicking, it also kills the programs that tasks run, and waits for
+/// up to a second for those that are being started. So keep the supervisor in a variable: a handle
+/// obtained by `…start()?.handle()` is already dead on the next line, because the temporary
+/// supervisor was dropped. Bodies should hold a [`SupervisorHandle`], never the supervisor itself,
+/// which would keep itself alive.
 ///
 /// A child that is forked from the process has none of the supervisor's threads. So every call that
 /// would wait for them returns there at once: as if the supervisor had ended, or with

@@ -149,7 +149,8 @@ impl Controller {
     }
 }
 
-/// Of few entries, and most of them in order.
+/// They are inserted one by one: there are few, most come in order, and a sort would make every
+/// program larger.
 pub(super) fn oldest_first(
     entries: impl IntoIterator<Item = AbandonedAttempt>,
 ) -> Vec<AbandonedAttempt> {

@@ -259,7 +259,11 @@ fn a_program_that_goes_into_the_background_is_warned_of_once() {
     };
     run("alone", "exit 0");
     assert_eq!(logged(), []);
-    run("daemon", "sleep 1000 & exit 0");
+    // Its first process does not get so far.
+    let flag = std::env::temp_dir().join(format!("threadvisor-daemon-{}", std::process::id()));
+    let flag = flag.display();
+    run("daemon", &format!("[ -e {flag} ] || {{ touch {flag}; exit 1; }}; sleep 1000 & exit 0"));
+    std::fs::remove_file(flag.to_string()).unwrap();
     let text = "the process of daemon#2 has ended at once, and what it has left in the background \
                 is killed: run it in the foreground, or leave_helpers";
     assert_eq!(logged(), [(Level::Warn, text.to_owned())]);

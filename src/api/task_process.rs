@@ -15,7 +15,8 @@ impl TaskHandle {
     /// The process may have ended by the time the caller uses the number; to send a signal, use
     /// [`signal`](Self::signal), which never meets a stranger.
     pub fn pid(&self) -> Option<u32> {
-        self.record.door.children.pid_of(self.id())
+        let door = &self.record.door;
+        (!door.is_forked()).then(|| door.children.pid_of(self.id())).flatten()
     }
 
     /// Sends a signal to the process that the task's body runs, and not to its helpers. Returns

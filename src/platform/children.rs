@@ -192,6 +192,11 @@ impl Child {
     }
 }
 
+/// Whether this signal can be sent.
+pub(crate) const fn has_name(signal: Signal) -> bool {
+    named(signal).is_some()
+}
+
 /// Of all signals, those that have names can be sent without unsafe code.
 const fn named(signal: Signal) -> Option<Named> {
     Named::from_named_raw(signal.as_raw())

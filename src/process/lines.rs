@@ -21,7 +21,8 @@ impl Lines {
                 continue;
             }
             let room = self.max - self.begun.len();
-            let end = read.iter().take(room + 1).position(|byte| matches!(byte, b'\n' | b'\r'));
+            let within = read.iter().take(room.saturating_add(1));
+            let end = within.copied().position(|byte| matches!(byte, b'\n' | b'\r'));
             if let Some(end) = end {
                 self.begun.extend_from_slice(&read[..end]);
                 self.after_return = read[end] == b'\r';
@@ -89,6 +90,7 @@ mod tests {
         assert_eq!(lines_of(80, &[b"10%\r20%\r\n\n\r\r"]), ["10%", "20%", "", "", ""]);
         assert_eq!(lines_of(80, &[b"a\0b\n"]), ["a\0b"]);
         assert_eq!(lines_of(80, &[b"", b"\n"]), [""]);
+        assert_eq!(lines_of(usize::MAX, &[b"one\ntw", b"o\n"]), ["one", "two"]);
     }
 
     #[test]

@@ -52,6 +52,22 @@ pub struct ProcessOutput {
     pub lost: u64,
 }
 
+/// A pipe that no process inherits unless it is given to it. Where the system cannot make it so at
+/// once, a process that another thread starts at this moment may get it as well.
+pub(super) fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(not(target_vendor = "apple"))]
+    let both = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    #[cfg(target_vendor = "apple")]
+    let both = {
+        let both = rustix::pipe::pipe()?;
+        for end in [&both.0, &both.1] {
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        both
+    };
+    Ok(both)
+}
+
 /// Takes each line that is read: its stream, its text, and whether it was cut.
 pub(super) type Take<'a> = &'a mut dyn FnMut(OutputStream, &str, bool);
 
@@ -79,7 +95,7 @@ impl Pipe {
         self.file.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once. False if nothing was there.
+    /// Reads once. False if nothing was there, as at the end of the output.
     pub(super) fn read(&mut self, buffer: &mut [u8], take: Take<'_>) -> bool {
         let Some(file) = &mut self.file else { return false };
         let read = match file.read(buffer) {
@@ -90,7 +106,7 @@ impl Pipe {
         };
         if read == 0 {
             self.end(take);
-            return true;
+            return false;
         }
         if let Some(kept) = &mut self.kept {
             let fits = read.min(MAX_KEPT - kept.bytes.len());

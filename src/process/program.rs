@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::exit::ProcessExit;
 use super::group;
-use super::lines::MIN_LINE;
 use super::output::ProcessOutput;
 use super::ready::ReadySign;
 use super::run::{self, OnLine};
@@ -59,7 +58,8 @@ impl Program {
     ///
     /// Standard input is `/dev/null` unless [`stdin`](Self::stdin) says otherwise, also that of a
     /// `Command`. Standard output and standard error are those of this process, or what the
-    /// `Command` says.
+    /// `Command` says, until the output is captured or returned for the first time: from then on, a
+    /// process without that writes to the outputs of this process.
     pub fn new(program: impl Into<Self>) -> Self {
         program.into()
     }
@@ -139,7 +139,8 @@ impl Program {
         self
     }
 
-    /// Sets the signal that asks a process to stop. Default: [`Signal::TERM`].
+    /// Sets the signal that asks a process to stop. It has to be one with a name. Default:
+    /// [`Signal::TERM`].
     ///
     /// ```
     /// # use std::time::Duration;
@@ -285,8 +286,8 @@ impl Program {
         self
     }
 
-    /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends. Default:
-    /// [`Signal::HUP`]. See the example of [`reload`](crate::TaskHandle::reload).
+    /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends; that has an
+    /// example. The signal has to be one with a name. Default: [`Signal::HUP`].
     pub fn reload_signal(mut self, signal: Signal) -> Self {
         self.settings.reload_signal = signal;
         self
@@ -403,19 +404,10 @@ impl Program {
 
     /// Checks what [`TaskSpec::validate`] says of a program.
     fn check(&self) -> Result<(), InvalidSetting> {
-        let Settings { codes, output, .. } = &self.settings;
         if self.command.get_program().is_empty() {
             return Err(InvalidSetting::new("program", "", "name one"));
         }
-        if let Some(code) = codes.fatal.iter().find(|code| codes.mean_success(**code)) {
-            let remedy = "leave it out, or set success_codes (by default 0) without it";
-            return Err(InvalidSetting::new("fatal_codes", code, remedy));
-        }
-        if output.max_line < MIN_LINE {
-            let remedy = "give at least 16 bytes";
-            return Err(InvalidSetting::new("max_line", output.max_line, remedy));
-        }
-        Ok(())
+        self.settings.check()
     }
 
     fn prepare(&mut self) -> TaskResult {

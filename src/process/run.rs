@@ -24,7 +24,7 @@ use super::exit::{self, Ended, ProcessExit};
 use super::group;
 #[cfg(target_os = "linux")]
 use super::notify::Notify;
-use super::output::{Kept, Pipe, Take};
+use super::output::{self, Kept, Pipe, Take};
 use super::ready::{Awaited, ReadySign, BETWEEN_TRIES};
 use super::settings::Settings;
 use super::start::start;
@@ -84,8 +84,7 @@ struct Running<'a> {
     started_at: RealTime,
     wait: Option<WaitFd>,
     pipes: Vec<Pipe>,
-    /// The attempt was told to return.
-    told: bool,
+    told: Told,
     /// What it was sent to stop, if it was.
     asked: Option<Signal>,
     /// Why it was killed, if it was.
@@ -98,6 +97,15 @@ struct Running<'a> {
     awaited: Awaited<'a>,
     #[cfg(target_os = "linux")]
     notify: Option<Notify>,
+}
+
+/// Whether the attempt was told to return.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+    /// Its grace was made shorter after that.
+    Hurried,
 }
 
 #[derive(Clone, Copy)]
@@ -145,7 +153,7 @@ impl<'a> Running<'a> {
             _ => None,
         };
         let merged = if piped && settings.output.merge_stderr {
-            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let (reader, writer) = output::new_pipe()?;
             command.stdout(writer.try_clone()?).stderr(writer);
             Some(reader)
         } else {
@@ -159,9 +167,10 @@ impl<'a> Running<'a> {
         let (clock, children) = (door.clock.real, &door.children);
         let started_at = clock.now();
         let started = start(command, settings.reload_signal, ctx);
-        if merged.is_some() {
-            // The command keeps what it was given, and a writing end that stays open has no end.
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+        if piped {
+            // The command keeps what it was given: the next process may not be read from, and a
+            // writing end that stays open has no end.
+            command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
         }
         let (child, process) = started?;
         let mut running = Self {
@@ -174,7 +183,7 @@ impl<'a> Running<'a> {
             started_at,
             wait: None,
             pipes: Vec::new(),
-            told: false,
+            told: Told::No,
             asked: None,
             killed: None,
             end: None,
@@ -209,8 +218,8 @@ impl<'a> Running<'a> {
         let (mut stage, mut buffer) = (Stage::Running, vec![0; READ]);
         let mut try_at = self.clock.now();
         loop {
-            if !self.told && self.ctx.is_cancelled() {
-                self.told = true;
+            if self.told == Told::No && self.ctx.is_cancelled() {
+                self.told = Told::Yes;
                 stage = self.tell(stage);
             }
             stage = self.advance(stage);
@@ -229,7 +238,11 @@ impl<'a> Running<'a> {
                 Stage::Running => try_at,
                 Stage::Killed => RealTime::NEVER,
             };
-            let (ended, readable) = self.poll(stage, due);
+            let (ended, readable, hurried) = self.poll(stage, due);
+            if hurried {
+                self.told = Told::Hurried;
+                stage = self.hurry(stage);
+            }
 
             let mut heard = false;
             for (pipe, _) in self.pipes.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
@@ -265,25 +278,31 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Waits for what this stage waits for: whether the process may have ended, and which pipes
-    /// have something.
-    fn poll(&self, stage: Stage, due: RealTime) -> (bool, [bool; 2]) {
+    /// Waits for what this stage waits for: whether the process may have ended, which pipes have
+    /// something, and whether the grace is shorter now.
+    fn poll(&self, stage: Stage, due: RealTime) -> (bool, [bool; 2], bool) {
         let lives = matches!(stage, Stage::Running | Stage::Stopping { .. } | Stage::Killed);
         let wait = self.wait.as_ref().filter(|_| lives);
-        // Once it is readable, it is so for ever.
-        let cancel = (!self.told).then(|| self.ctx.cancel_fd().ok()).flatten();
+        // Once it is readable or has hung up, it is so for ever.
+        let cancel_flags = match self.told {
+            Told::No => Some(PollFlags::IN),
+            Told::Yes => Some(PollFlags::empty()),
+            Told::Hurried => None,
+        };
+        let cancel = cancel_flags.zip(self.ctx.cancel_fd().ok());
         let pipes = self.pipes.iter().filter_map(Pipe::fd);
         #[cfg(target_os = "linux")]
         let notify = self.notify.as_ref().filter(|_| lives);
         let fds = wait.map(AsFd::as_fd).into_iter().chain(pipes);
         #[cfg(target_os = "linux")]
         let fds = fds.chain(notify.map(Notify::fd));
-        let fds = fds.chain(cancel);
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let cancel = cancel.map(|(flags, fd)| PollFd::from_borrowed_fd(fd, flags));
+        let mut fds: Vec<_> = fds.chain(cancel).collect();
         let left = self.clock.remaining(due).and_then(|left| Timespec::try_from(left).ok());
         if poll(&mut fds, left.as_ref()).is_err() {
             // Interrupted: the next turn waits again.
-            return (false, [false; 2]);
+            return (false, [false; 2], false);
         }
 
         let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
@@ -296,7 +315,8 @@ impl<'a> Running<'a> {
         if let Some(notify) = notify.filter(|_| found.next().unwrap_or(false)) {
             notify.receive(self.ctx, self.child.pid);
         }
-        (ended, readable)
+        let hurried = self.told == Told::Yes && found.next().unwrap_or(false);
+        (ended, readable, hurried)
     }
 
     /// Whether it has really ended, and can be reaped. Tells of that once.

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::exit::Codes;
+use super::lines::MIN_LINE;
 use super::ready::ReadySign;
-use crate::platform::children::Whom;
+use crate::output::setting_errors::InvalidSetting;
+use crate::platform::children::{has_name, Whom};
 use crate::vocabulary::signal::Signal;
 
 pub(super) struct Settings {
@@ -33,6 +35,26 @@ pub(super) struct Listening {
 }
 
 impl Settings {
+    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+        let Self { codes, output, .. } = self;
+        if let Some(code) = codes.fatal.iter().find(|code| codes.mean_success(**code)) {
+            let remedy = "leave it out, or set success_codes (by default 0) without it";
+            return Err(InvalidSetting::new("fatal_codes", code, remedy));
+        }
+        if output.max_line < MIN_LINE {
+            let remedy = "give at least 16 bytes";
+            return Err(InvalidSetting::new("max_line", output.max_line, remedy));
+        }
+        let signals = [("stop_signal", self.stop_signal), ("reload_signal", self.reload_signal)];
+        match signals.into_iter().find(|(_, signal)| !has_name(*signal)) {
+            Some((field, signal)) => {
+                let remedy = "choose one that has a name; others cannot be sent";
+                Err(InvalidSetting::new(field, signal.as_raw(), remedy))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether the output is needed, even if nobody is told of it.
     pub(super) const fn hears(&self) -> bool {
         let sign = matches!(self.ready_by, Some(ReadySign::FirstOutput | ReadySign::Line(_)));

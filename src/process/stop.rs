@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{group, EventKind, RealTime, Running, Seconds, Signal, Stage, QUIET};
+use super::{group, EventKind, RealTime, Running, Seconds, Signal, Stage, Told, QUIET};
 use crate::platform::unwind;
 
 impl Running<'_> {
@@ -17,9 +17,29 @@ impl Running<'_> {
         self.send(self.settings.stop_signal, self.settings.stop_whom);
         // A process that is stopped does not act on a signal before it goes on.
         self.send(Signal::CONT, self.settings.stop_whom);
+        Stage::Stopping { told_at, kill_at: self.kill_at() }
+    }
+
+    /// The grace was made shorter after the attempt was told.
+    pub(super) fn hurry(&self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Stopping { told_at, kill_at } => {
+                Stage::Stopping { told_at, kill_at: kill_at.min(self.kill_at()) }
+            }
+            Stage::Helpers { told_at, kill_at, look_at, pause } => {
+                let kill_at = kill_at.min(self.kill_at());
+                Stage::Helpers { told_at, kill_at, look_at, pause }
+            }
+            Stage::Draining { until, quiet_at } => {
+                Stage::Draining { until: until.min(self.drain_until()), quiet_at }
+            }
+            Stage::Running | Stage::Killed => stage,
+        }
+    }
+
+    fn kill_at(&self) -> RealTime {
         let patience = patience(self.settings.stop_timeout, self.ctx.remaining());
-        let kill_at = patience.map_or(RealTime::NEVER, |span| told_at.after(span));
-        Stage::Stopping { told_at, kill_at }
+        patience.map_or(RealTime::NEVER, |span| self.clock.now().after(span))
     }
 
     /// What has become due.
@@ -75,12 +95,12 @@ impl Running<'_> {
     /// a program that has put itself into the background.
     fn kill_left_over(&self) {
         let is_quick = self.end.is_some_and(|(_, ran)| ran < QUICK);
-        let is_first = is_quick && self.settings.is_new.take();
         let has_left_others = group::has_left_others(self.child.pid, self.children);
+        let is_first = is_quick && has_left_others && self.settings.is_new.take();
         if self.children.kill(self.child.pid) && has_left_others {
             self.post_killed("it has ended, and has left a process behind".to_owned());
         }
-        if is_first && has_left_others {
+        if is_first {
             let task = self.ctx.record().task_ref();
             // A logger is user code.
             let _ = unwind::catch(|| {
@@ -94,10 +114,14 @@ impl Running<'_> {
     }
 
     fn draining(&self) -> Stage {
-        let now = self.clock.now();
-        let grace = self.ctx.remaining().filter(|_| self.told);
+        let quiet_at = self.clock.now().after(QUIET);
+        Stage::Draining { until: self.drain_until(), quiet_at }
+    }
+
+    fn drain_until(&self) -> RealTime {
+        let grace = self.ctx.remaining().filter(|_| self.told != Told::No);
         let span = grace.map_or(LONGEST_DRAIN, |grace| LONGEST_DRAIN.min(grace / 2));
-        Stage::Draining { until: now.after(span), quiet_at: now.after(QUIET) }
+        self.clock.now().after(span)
     }
 
     /// It has not ended in time.

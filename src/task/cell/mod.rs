@@ -319,6 +319,10 @@ impl Cell {
         state.finalized = true;
         // An attempt that was not told, because it moved its deadline, is about to be told.
         if self.told.is_set() {
+            #[cfg(feature = "process")]
+            if grace_until < state.until {
+                self.fd.hang_up();
+            }
             state.until = grace_until;
         }
     }

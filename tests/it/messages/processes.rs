@@ -40,6 +40,8 @@ fn of_a_process() {
         ("a code that is fatal and a success", sh("exit 4").success_codes([4]).fatal_codes([4])),
         ("the same by default", sh("exit 0").fatal_codes([0])),
         ("max_line", sh("exit 0").max_line(15)),
+        ("stop_signal", sh("exit 0").stop_signal(Signal::from_raw(37))),
+        ("reload_signal", sh("exit 0").reload_signal(Signal::from_raw(0))),
     ] {
         table.row(what, TaskSpec::process("modem", program).validate().unwrap_err());
     }

@@ -125,6 +125,21 @@ fn a_slow_listener_holds_up_no_process_and_every_lost_line_counts() {
     assert_eq!(next(&lines), ("last: x".to_owned(), 6000 - 4096));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_whose_output_was_taken_writes_to_that_of_this_process_again() {
+    let is_inherited = "for fd in 1 2; do \
+                        own=$(readlink /proc/$$/fd/$fd); ours=$(readlink /proc/$PPID/fd/$fd); \
+                        [ \"$own\" = \"$ours\" ] || exit 1; \
+                        done";
+    let (ctx, _canceller) = TaskContext::detached();
+    for program in [sh(is_inherited), sh(is_inherited).merge_stderr()] {
+        let mut program = program.success_codes([0, 1]);
+        assert_eq!(program.output(&ctx).unwrap().exit.code, Some(1));
+        assert_eq!(program.run(&ctx).unwrap().code, Some(0));
+    }
+}
+
 #[test]
 fn a_flood_of_lines_pushes_no_event_out() {
     let (tell, told) = unbounded();

@@ -50,6 +50,18 @@ fn a_process_is_ready_when_it_runs_or_writes() {
 }
 
 #[test]
+fn the_end_of_the_output_is_no_output() {
+    let (supervisor, events) = observed();
+    for script in ["exit 1", "exec >&- 2>&-; exit 1"] {
+        let program = sh(script).ready_by(ReadySign::FirstOutput).heartbeat_on_output();
+        let spec = TaskSpec::process("task", program).restart(RestartPolicy::Never);
+        let _ = outcome_of(&supervisor.handle().add(spec).unwrap());
+    }
+    supervisor.handle().flush_events().unwrap();
+    assert!(events.try_iter().all(|event| event != "attempt_ready"));
+}
+
+#[test]
 fn a_process_without_its_sign_is_not_ready_in_time() {
     let supervisor = Supervisor::builder().start().unwrap();
     let program = sh("echo no; exec sleep 1000").ready_by(ReadySign::Line("yes".into()));

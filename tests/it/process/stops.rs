@@ -274,6 +274,31 @@ fn a_shutdown_ends_many_deaf_processes_at_once() {
     assert!(!pids.iter().any(|pid| is_alive(pid)));
 }
 
+#[test]
+fn a_shutdown_hurries_processes_that_were_told_before_it() {
+    let supervisor = Supervisor::builder().grace(3000 * MS).start().unwrap();
+    let handle = supervisor.handle();
+    let started = |name: &'static str, program: Program| {
+        let (program, lines) = heard(program);
+        let task = handle.add(TaskSpec::process(name, program).grace(2 * LONG)).unwrap();
+        until(&lines, "up");
+        task
+    };
+    let deaf = || sh("trap '' TERM; echo up; exec sleep 1000");
+    let helper = sh("(trap '' TERM; echo up; exec sleep 1000) & exec sleep 1000");
+    let tasks = [
+        started("deaf", deaf()),
+        started("with stop_timeout", deaf().stop_timeout(LONG)),
+        started("with a deaf helper", helper.stop_timeout(LONG)),
+    ];
+    for task in &tasks {
+        task.cancel();
+        while task.state() != TaskState::Stopping {}
+    }
+    let report = supervisor.shutdown().unwrap();
+    assert_eq!((report.outcomes.cancelled, report.exit_code()), (3, 0), "{report}");
+}
+
 /// What holds the pipe is not of the group, and never silent.
 #[test]
 fn a_stop_while_the_rest_of_the_output_is_read_is_obeyed_in_time() {

@@ -375,15 +375,16 @@ impl ServiceState {
         let Datagram { text, kind } = datagram;
         match kind {
             Kind::Kept => self.kept.push_front(Datagram { text, kind }),
-            Kind::Replaced if again == Again::Soon => match text.strip_prefix("STATUS=") {
+            Kind::Replaced => match text.strip_prefix("STATUS=") {
                 Some(status) => {
                     self.status_waits.get_or_insert_with(|| status.to_owned());
                 }
-                None if text == PING => self.sign_waits = Some(PING),
                 None if text == TRIGGER => self.sign_waits = Some(TRIGGER),
+                // Without a receiver, the next one comes in its own time.
+                None if again == Again::WithNext => {}
+                None if text == PING => self.sign_waits = Some(PING),
                 None => self.extend_at = now.after(RETRY),
             },
-            Kind::Replaced => {}
         }
     }
 }

@@ -263,6 +263,28 @@ fn without_a_receiver_what_must_arrive_is_tried_with_each_next_message() {
 }
 
 #[test]
+fn a_status_and_a_request_to_act_that_met_no_receiver_come_with_the_next_message() {
+    let mut script = Script::ready(Some(10 * S));
+    (script.sick, script.fails) = (Some("gps silent"), Some(Again::WithNext));
+    assert!(script.after(S).is_empty());
+    assert!(script.until(10 * S).is_empty());
+    script.fails = None;
+    assert!(script.until(60 * S).is_empty(), "nothing is new");
+    script.state.begin_reload(None);
+    let status = "STATUS=sick: gps silent; 1 task";
+    assert_eq!(script.said(), ["RELOADING=1", TRIGGER, status]);
+
+    script.fails = Some(Again::WithNext);
+    script.sick = None;
+    script.state.end_reload();
+    assert!(script.after(S).is_empty());
+    script.fails = None;
+    let well = ["READY=1", PING, "STATUS=1 task"].map(str::to_owned);
+    let said: Vec<_> = script.until(10 * S).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(said[..3], well);
+}
+
+#[test]
 fn a_receiver_that_comes_late_gets_ready_with_the_first_sign() {
     let mut script = Script { ready: true, ..Script::new(Some(10 * S)) };
     script.fails = Some(Again::WithNext);

@@ -69,9 +69,17 @@ impl Group {
         self.entry.phases.iter().take_while(starts_after).count()
     }
 
+    /// The place at which a task was handed over; `None` for one of another group of this name,
+    /// which was refused. The ids of a group follow each other.
+    fn place_of(&self, member: &Record) -> Option<u64> {
+        let place = member.id.get().checked_sub(self.addr.first.get())?;
+        Some(place).filter(|&place| place < self.members.len() as u64)
+    }
+
     fn note_outcome(&mut self, member: &Record, outcome: &Outcome) {
+        let Some(place) = self.place_of(member) else { return };
         if self.told.stopped.is_some() {
-            let phase = self.phase_of(member.id.get() - self.addr.first.get());
+            let phase = self.phase_of(place);
             if phase > self.phase || outcome.is_abandoned() {
                 self.told.note_late(member.task_ref());
             }

@@ -7,7 +7,7 @@ use threadvisor::prelude::*;
 use threadvisor::{AddError, SupervisorBuilder};
 
 use super::LONG;
-use crate::support::{no_op, resident, Rig};
+use crate::support::{no_op, outcome_of, resident, End, Rig};
 
 #[track_caller]
 fn refused(builder: SupervisorBuilder, group: GroupSpec) -> AddError<GroupSpec> {
@@ -153,6 +153,28 @@ fn a_group_is_admitted_as_a_whole_or_not_at_all() {
     let closed = rig.handle.add_group(line("late")).unwrap_err();
     assert!(matches!(&closed, AddError::Closed { spec } if spec.name() == "late"), "{closed}");
     assert_eq!(closed.into_spec().as_ref().len(), 2);
+}
+
+/// Those of the refused one end meanwhile.
+#[test]
+fn a_group_that_stops_is_told_apart_from_one_of_its_name_that_is_refused() {
+    let rig = super::rig();
+    let line = super::Line::up(&rig, GroupSpec::one_for_all);
+    line.group.cancel();
+    let [first, second] = &line.readers;
+    first.told();
+    first.end(End::Obey);
+    assert!(outcome_of(line.member(1)).is_cancelled());
+    let other = GroupSpec::new("line").then(resident("other")).then(resident("last"));
+    let error = rig.handle.add_group(other).unwrap_err();
+    assert_eq!(error.rejection(), Some(Rejection::GroupNameInUse));
+    second.end(End::Obey);
+    line.driver.told();
+    line.driver.end(End::Obey);
+    let _ = line.group.wait().unwrap();
+    let report = rig.supervisor.shutdown().unwrap();
+    assert_eq!(report.groups[0].late, []);
+    assert_eq!(report.groups[0].last.as_ref().map(|last| last.id), Some(line.member(0).id()));
 }
 
 #[test]

@@ -233,10 +233,7 @@ impl Machine {
 
         if paused {
             self.enter(key, State::Waiting(Wait::Paused), Time::NEVER);
-            if self.is_draining() {
-                // The drain does not wait for it, so what is queued behind it waits in vain.
-                self.part_with_residents(out);
-            }
+            self.part_later();
         } else if self.tasks[key].is_member {
             self.enter(key, State::Waiting(Wait::Phase), Time::NEVER);
         } else if delay.is_zero() {
@@ -335,7 +332,7 @@ impl Machine {
             self.hold_others_back(key, out);
         }
         if let (State::Queued, Some(slot)) = (state, slot) {
-            self.leave_queue(slot, key);
+            self.slots.get_mut(slot).queue.remove(&mut self.tasks, key);
         }
         if state == State::Runnable {
             self.leave_line(key, keeps_place);
@@ -360,7 +357,7 @@ impl Machine {
         let entry = self.slots.get_mut(slot);
         entry.owner = None;
         if let Some(heir) = entry.queue.first {
-            self.leave_queue(slot, heir);
+            entry.queue.remove(&mut self.tasks, heir);
             let class = self.tasks[heir].plan.class;
             let place = place.filter(|&place| self.tasks[place].plan.class == class);
             self.become_owner(heir, place, out);
@@ -374,6 +371,7 @@ impl Machine {
             self.leave_group(key);
         }
         self.timers.clear(key);
+        self.awaited.remove(&key);
         self.tasks.remove(key);
         out.push(Effect::Forget { task });
         if let Some(slot) = slot {

@@ -405,9 +405,9 @@ impl Machine {
         } else {
             self.end_wait(key, out);
         }
-        if wait == Wait::Phase && self.is_draining() {
-            // A step that is done does not end by itself: what is queued behind it waits in vain.
-            self.part_with_residents(out);
+        if wait == Wait::Phase {
+            // A step that is done does not end by itself.
+            self.part_later();
         }
     }
 

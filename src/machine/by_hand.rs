@@ -100,10 +100,7 @@ impl Machine {
             | State::Closing(_)
             | State::Over => {}
         }
-        if self.is_draining() {
-            // The drain does not wait for it, so what is queued behind it waits in vain.
-            self.part_with_residents(out);
-        }
+        self.part_later();
         true
     }
 

@@ -8,7 +8,7 @@ use super::line::Line;
 use super::step::Machine;
 use super::task::State;
 use super::tasks::Tasks;
-use crate::vocabulary::id::{ClassKey, SlotKey, TaskKey};
+use crate::vocabulary::id::{ClassKey, TaskKey};
 
 impl Machine {
     /// Starts the task's next attempt, or puts it in line for a permit of its class or to run: at
@@ -31,7 +31,12 @@ impl Machine {
                 self.tasks[key].class_index = Some(index);
             } else {
                 permits.line.enter(&mut self.tasks, key, place);
-                return self.wait_for_class(key, class, out);
+                self.wait_for_permit(key, Some(class), out);
+                // Others may stand now before one that a body waits for.
+                if !self.awaited.is_empty() {
+                    self.let_start(&self.all_awaited(), out);
+                }
+                return;
             }
         }
         self.line_up_to_run(key, place, out);
@@ -43,13 +48,6 @@ impl Machine {
         } else {
             self.runnable.enter(&mut self.tasks, key, place);
             self.wait_for_permit(key, None, out);
-        }
-    }
-
-    fn wait_for_class(&mut self, key: TaskKey, class: ClassKey, out: &mut Vec<Effect>) {
-        self.wait_for_permit(key, Some(class), out);
-        if self.is_awaited(key) {
-            self.let_holders_start(class, out);
         }
     }
 
@@ -72,11 +70,7 @@ impl Machine {
     /// A task no longer waits for a permit. It may keep its place for its heir, and is then passed
     /// over.
     pub(super) fn leave_line(&mut self, key: TaskKey, keeps_place: bool) {
-        let class = self.tasks[key].class_line();
-        if let Some(class) = class {
-            self.classes[class.0 as usize].awaited -= u32::from(self.is_awaited(key));
-        }
-        let (line, tasks) = self.line_of(class);
+        let (line, tasks) = self.line_of(self.tasks[key].class_line());
         if keeps_place {
             line.passed_over += 1;
         } else {
@@ -126,95 +120,31 @@ impl Machine {
         Some(next)
     }
 
-    /// A body waits for this task, and keeps its own permit. If the task, or the owner of the slot
-    /// for which it is queued, or those that hold the permits of the class for which that waits,
-    /// had to wait for a permit to run, all of these might be held by bodies that wait.
+    /// A body waits for this task, and keeps its own permit. If the task, or one that has to run
+    /// before it, had to wait for a permit to run, all of these might be held by bodies that wait.
     pub(super) fn wait_began(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        let first = self.stands_before(key);
-        let found = &self.tasks[first];
-        let waits = found.state == State::Runnable;
-        let class = found.class_line();
-        let is_counted = class.is_some() && self.is_awaited(first);
-
         let task = self.task_mut(key);
         task.awaited = task.awaited.saturating_add(1);
-        // A task that closes may name a slot for which it no longer waits.
-        let queued_for = task.slot.filter(|_| task.state == State::Queued);
-        if let Some(slot) = queued_for {
-            self.awaited.insert((slot, key), ());
-        }
-        match class {
-            Some(class) if waits && !is_counted => self.let_holders_start(class, out),
-            None if waits => {
-                self.leave_line(first, false);
-                self.start(first, out);
-            }
-            Some(_) | None => {}
-        }
-        self.let_group_start(key, out);
-    }
-
-    /// A body waits for a member, which comes to run only after those of earlier phases. So none of
-    /// its group waits for a permit to run.
-    fn let_group_start(&mut self, key: TaskKey, out: &mut Vec<Effect>) {
-        for mate in self.mates(key) {
-            let task = &self.tasks[mate];
-            if task.state == State::Runnable && task.class_line().is_none() {
-                self.leave_line(mate, false);
-                self.start(mate, out);
-            }
-        }
-    }
-
-    /// The members of a task's group that are not forgotten, with itself.
-    fn mates(&self, key: TaskKey) -> Vec<TaskKey> {
-        let group = self.groups.key_of(&self.tasks[key]).and_then(|group| self.groups.get(group));
-        let members = group.into_iter().flat_map(|group| &group.members);
-        members.filter_map(|member| self.tasks.find(member.task)).collect()
+        self.awaited.insert(key, ());
+        self.let_start(&self.with_predecessors([key]), out);
     }
 
     pub(super) fn wait_ended(&mut self, key: TaskKey) {
-        let first = self.stands_before(key);
         let task = self.task_mut(key);
+        task.awaited = task.awaited.saturating_sub(1);
         if task.awaited == 0 {
-            return;
-        }
-        task.awaited -= 1;
-        if let (0, Some(slot)) = (task.awaited, task.slot) {
-            self.awaited.remove(&(slot, key));
-        }
-        self.recount_awaited(first);
-    }
-
-    /// Takes a task out of the queue of a slot.
-    pub(super) fn leave_queue(&mut self, slot: SlotKey, key: TaskKey) {
-        let entry = self.slots.get_mut(slot);
-        entry.queue.remove(&mut self.tasks, key);
-        let owner = entry.owner;
-        if let (Some(owner), true) = (owner, self.awaited.remove(&(slot, key)).is_some()) {
-            self.recount_awaited(owner);
+            self.awaited.remove(&key);
         }
     }
 
-    /// One more in the line of a class is awaited, and comes to run only after those that hold the
-    /// permits of the class.
-    fn let_holders_start(&mut self, class: ClassKey, out: &mut Vec<Effect>) {
-        let class = &mut self.classes[class.0 as usize];
-        class.awaited += 1;
-        let in_line = |key: &TaskKey| self.tasks[*key].state == State::Runnable;
-        let holders: Vec<_> = class.holders().filter(in_line).collect();
-        for holder in holders {
-            self.leave_line(holder, false);
-            self.start(holder, out);
-        }
-    }
-
-    /// A body no longer waits for this owner, or for a task that is queued for its slot.
-    fn recount_awaited(&mut self, first: TaskKey) {
-        let task = &self.tasks[first];
-        let class = task.class_line().filter(|_| task.state == State::Runnable);
-        if let Some(class) = class.filter(|_| !self.is_awaited(first)) {
-            self.classes[class.0 as usize].awaited -= 1;
+    /// Starts those of these tasks that wait for a permit to run.
+    fn let_start(&mut self, keys: &[TaskKey], out: &mut Vec<Effect>) {
+        for &key in keys {
+            let task = &self.tasks[key];
+            if task.state == State::Runnable && task.class_line().is_none() {
+                self.leave_line(key, false);
+                self.start(key, out);
+            }
         }
     }
 
@@ -226,21 +156,44 @@ impl Machine {
         queued_for.and_then(|slot| self.slots.get(slot).owner).unwrap_or(key)
     }
 
-    /// Whether a body waits for this owner, or for a task that can run only after it: one that is
-    /// queued for its slot, waits for its class, or is in its group.
+    /// Whether a body waits for this task, or for one that can run only after it.
     fn needs_no_permit(&self, key: TaskKey) -> bool {
-        let class = self.tasks[key].plan.class;
-        class.is_some_and(|class| self.classes[class.0 as usize].awaited > 0)
-            || self.is_awaited(key)
-            || self.mates(key).into_iter().any(|mate| self.tasks[mate].awaited > 0)
+        !self.awaited.is_empty()
+            && (self.tasks[key].awaited > 0 || self.all_awaited().contains(&key))
     }
 
-    /// Whether a body waits for this owner, or for a task that is queued for its slot.
-    fn is_awaited(&self, key: TaskKey) -> bool {
-        let task = &self.tasks[key];
-        let in_queue = |slot| self.awaited.first_from(&(slot, TaskKey(0)));
-        let first = task.slot.and_then(in_queue).map(|(slot, _)| *slot);
-        task.awaited > 0 || (first.is_some() && first == task.slot)
+    /// The tasks that bodies wait for, and those that have to run before them.
+    fn all_awaited(&self) -> Vec<TaskKey> {
+        self.with_predecessors(self.awaited.iter().map(|(key, ())| *key))
+    }
+
+    /// These tasks, and those that have to run before them: the owner of the slot for which one of
+    /// them is queued, all of its group, since a member comes to run only after those of earlier
+    /// phases, and the holders of the permits of the class for which it waits.
+    fn with_predecessors(&self, keys: impl IntoIterator<Item = TaskKey>) -> Vec<TaskKey> {
+        let mut found: Vec<_> = keys.into_iter().collect();
+        let (mut groups, mut classes) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let Some(&key) = found.get(at) {
+            at += 1;
+            let task = &self.tasks[key];
+            let first = self.stands_before(key);
+            found.extend(Some(first).filter(|&first| first != key));
+            let group = self.groups.key_of(task).filter(|group| !groups.contains(group));
+            if let Some(group) = group {
+                groups.push(group);
+                let members = self.groups.get(group).into_iter().flat_map(|it| &it.members);
+                found.extend(members.filter_map(|member| self.tasks.find(member.task)));
+            }
+            let class = task.class_line().filter(|_| task.state == State::Runnable);
+            classes.extend(class.filter(|class| !classes.contains(class)));
+        }
+
+        // A holder has nothing to wait for but its permit to run.
+        for class in classes {
+            found.extend(self.classes[class.0 as usize].holders());
+        }
+        found
     }
 
     fn has_permit(&self) -> bool {

@@ -26,7 +26,7 @@ impl Machine {
     ) {
         let until = self.now.after(limit);
         let drain = match self.phase {
-            Phase::Running => Drain { cause, until, signalled: None, waits_for: None },
+            Phase::Running => Drain { cause, until, signalled: None, waits_for: None, parts: true },
             Phase::Draining(drain) if until < drain.until => Drain { cause, until, ..drain },
             Phase::Draining(_) | Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {
                 return
@@ -35,9 +35,24 @@ impl Machine {
         self.phase = Phase::Draining(drain);
         Self::publish(out, Notice::DrainRequested { cause, limit });
         out.push(Effect::BeginDrain { until });
-        // A second time this finds nothing: nothing of that kind is taken meanwhile, and a pause
-        // does the same, as does a paused task that comes to own its slot.
-        self.part_with_residents(out);
+    }
+
+    /// A drain no longer waits for a task, so that what is queued behind it waits in vain. That is
+    /// seen to at the end of the step, because it may happen once more meanwhile.
+    pub(super) fn part_later(&mut self) {
+        if let Phase::Draining(drain) = &mut self.phase {
+            drain.parts = true;
+        }
+    }
+
+    /// Whether somebody had to be parted with.
+    pub(super) fn take_parting(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Draining(drain) => core::mem::take(&mut drain.parts),
+            Phase::Running | Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {
+                false
+            }
+        }
     }
 
     /// Refuses what would wait in a queue in vain, and stops the tasks that bring more work or are
@@ -50,8 +65,8 @@ impl Machine {
         let told = pick(&|task| task.plan.at_drain != AtDrain::GoOn && task.state != State::Queued);
 
         // The queues come first, so that no slot that becomes free below passes to a task that is
-        // to be refused. It may pass to a paused task, which parts with those behind it; so each
-        // task is looked up once more.
+        // to be refused. The end of a member may stop its group, so each task is looked up once
+        // more.
         for key in queued {
             if self.tasks.get(key).is_some_and(|task| task.state == State::Queued) {
                 self.end(key, End::Rejected(Rejection::ShuttingDown), out);

@@ -50,8 +50,6 @@ impl Line {
 pub(crate) struct Class {
     pub(crate) limit: u32,
     pub(crate) line: Line,
-    /// How many of those in line are awaited by a body, as owners or for the tasks in their queues.
-    pub(super) awaited: u32,
     /// Who holds which permit, as far as they were ever held.
     holders: Vec<Option<TaskKey>>,
     /// Those of them below the limit that nobody holds.
@@ -61,14 +59,7 @@ pub(crate) struct Class {
 
 impl Class {
     pub(super) fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            line: Line::default(),
-            awaited: 0,
-            holders: Vec::new(),
-            free: Vec::new(),
-            held: 0,
-        }
+        Self { limit, line: Line::default(), holders: Vec::new(), free: Vec::new(), held: 0 }
     }
 
     /// The number of permits that are held: more than the limit, if that was lowered meanwhile.

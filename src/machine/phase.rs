@@ -45,6 +45,8 @@ pub(super) struct Drain {
     pub(super) signalled: Option<Time>,
     /// One of the tasks that it waits for; `None` if there is none.
     pub(super) waits_for: Option<TaskKey>,
+    /// Something has changed, so that some may now wait in a queue in vain.
+    pub(super) parts: bool,
 }
 
 impl Phase {

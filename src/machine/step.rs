@@ -13,7 +13,7 @@ use super::slot::Slots;
 use super::task::{State, Task, Wait};
 use super::tasks::Tasks;
 use super::timer::Timers;
-use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr, TaskKey};
+use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskKey};
 use crate::vocabulary::plan::{Interval, Limits};
 use crate::vocabulary::reason::{Rejection, StopReason};
 use crate::vocabulary::sorted::SortedMap;
@@ -38,8 +38,8 @@ pub(crate) struct Machine {
     pub(super) groups: Groups,
     /// `None` if there was never a group.
     pub(super) group_rules: Option<GroupRules>,
-    /// The tasks in the queues of slots that bodies wait for.
-    pub(super) awaited: SortedMap<(SlotKey, TaskKey), ()>,
+    /// The tasks that bodies wait for.
+    pub(super) awaited: SortedMap<TaskKey, ()>,
     /// The number of tasks without an outcome.
     pub(super) open: u32,
     pub(super) phase: Phase,
@@ -192,9 +192,16 @@ impl Machine {
             Input::TimerDue => self.fire_timers(out),
         }
 
-        // Any input may have changed something about a group, or led to the last outcome.
-        if !self.groups.touched.is_empty() {
-            self.by_group_rules(GroupAct::Advance, out);
+        // Any input may have changed something for a drain or about a group, each of these may have
+        // for the other, and any may have led to the last outcome.
+        loop {
+            if self.take_parting() {
+                self.part_with_residents(out);
+            } else if self.groups.touched.is_empty() {
+                break;
+            } else {
+                self.by_group_rules(GroupAct::Advance, out);
+            }
         }
         self.advance_shutdown(out);
     }

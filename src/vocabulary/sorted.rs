@@ -61,12 +61,6 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.place(key).is_ok()
     }
 
-    /// The first key that is not below this one.
-    pub(crate) fn first_from(&self, key: &K) -> Option<&K> {
-        let (Ok(at) | Err(at)) = self.place(key);
-        self.0.get(at).map(|(key, _)| key)
-    }
-
     fn place(&self, key: &K) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.cmp(key))
     }
@@ -115,7 +109,6 @@ mod tests {
         for value in 0..5000 {
             let key = dice.below(40);
             assert_eq!(sorted.contains(&key), tree.contains_key(&key));
-            assert_eq!(sorted.first_from(&key), tree.range(key..).next().map(|(key, _)| key));
             match dice.below(4) {
                 0 | 1 => assert_eq!(sorted.insert(key, value), tree.insert(key, value)),
                 2 => assert_eq!(sorted.remove(&key), tree.remove(&key)),

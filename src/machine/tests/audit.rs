@@ -125,30 +125,44 @@ fn audit_classes(machine: &Machine) {
         assert_eq!(twice, None, "one permit of a class is held twice");
         let held: Vec<_> = holders.iter().map(|&(_, key)| key).collect();
         assert_eq!(class.holders().collect::<Vec<_>>(), held, "the holders are misread");
-
-        // A body waits for what comes to run only after those in the line.
-        let needs = |task: &&Task| {
-            let first = &machine.tasks[machine.stands_before(task.addr.key)];
-            first.state == State::Runnable && first.class_line() == Some(ClassKey(at))
-        };
-        let awaited = machine.tasks.iter().filter(|task| task.awaited > 0).filter(needs);
-        let awaited: BTreeSet<_> =
-            awaited.map(|task| machine.stands_before(task.addr.key)).collect();
-        let waits = awaited.len();
-        assert_eq!(class.awaited as usize, waits, "who is waited for in a line is miscounted");
-        let stands = |key: &&TaskKey| machine.tasks[**key].state == State::Runnable;
-        let holds_up = held.iter().find(stands);
-        assert!(waits == 0 || holds_up.is_none(), "{holds_up:?} holds up what a body waits for");
     }
 }
 
+/// Nothing that has to run before what a body waits for is in line for a permit to run.
 fn audit_awaited(machine: &Machine) {
-    let in_queue = |task: &&Task| task.state == State::Queued && task.awaited > 0;
-    let known = machine.tasks.iter().filter(in_queue);
-    let known: BTreeSet<_> =
-        known.map(|task| (task.slot.expect("it is in a queue"), task.addr.key)).collect();
-    let noted: BTreeSet<_> = machine.awaited.iter().map(|(it, ())| *it).collect();
-    assert_eq!(noted, known, "who is waited for in a queue is mistaken");
+    let awaited = machine.tasks.iter().filter(|task| task.awaited > 0);
+    let mut found: BTreeSet<_> = awaited.map(|task| task.addr.key).collect();
+    let noted: BTreeSet<_> = machine.awaited.keys().copied().collect();
+    assert_eq!(noted, found, "who is waited for is mistaken");
+    loop {
+        let before: Vec<_> = found.iter().flat_map(|key| run_before(machine, *key)).collect();
+        let known = found.len();
+        found.extend(before);
+        if found.len() == known {
+            break;
+        }
+    }
+    let in_line = |task: &&Task| task.state == State::Runnable && task.class_line().is_none();
+    let awaits = |class: ClassKey| {
+        let mut lines = found.iter().map(|key| &machine.tasks[*key]);
+        lines.any(|task| task.state == State::Runnable && task.class_line() == Some(class))
+    };
+    let is_in_the_way =
+        |task: &&Task| found.contains(&task.addr.key) || task.plan.class.is_some_and(awaits);
+    let holds_up = machine.tasks.iter().filter(in_line).find(is_in_the_way);
+    assert!(holds_up.is_none(), "{holds_up:?} holds up what a body waits for");
+}
+
+/// The owner of the slot for which a task is queued, and its group.
+fn run_before(machine: &Machine, key: TaskKey) -> Vec<TaskKey> {
+    let task = &machine.tasks[key];
+    let slot = task.slot.filter(|_| task.state == State::Queued);
+    let group = machine.groups.key_of(task);
+    let is_before = |it: &&Task| {
+        let owns = slot.is_some_and(|slot| machine.slots.get(slot).owner == Some(it.addr.key));
+        owns || (group.is_some() && machine.groups.key_of(it) == group)
+    };
+    machine.tasks.iter().filter(is_before).map(|it| it.addr.key).collect()
 }
 
 fn audit_timers(machine: &Machine) {

@@ -12,9 +12,9 @@ use crate::vocabulary::group::{GroupState, Strategy};
 use crate::vocabulary::id::{
     AttemptAddr, ClassKey, GroupAddr, GroupKey, SlotKey, TaskAddr, TaskId, TaskKey,
 };
-use crate::vocabulary::plan::{Limits, Plan, Watchdog};
+use crate::vocabulary::plan::{AtDrain, Limits, Plan, Watchdog};
 use crate::vocabulary::policy::{AdmissionPolicy, RestartPolicy, WatchdogPolicy};
-use crate::vocabulary::reason::CancelReason;
+use crate::vocabulary::reason::{CancelReason, ShutdownCause};
 use crate::vocabulary::time::Time;
 
 /// A machine with one permit, which the first task holds.
@@ -234,6 +234,31 @@ fn the_life_of_a_group_takes_few_visits_for_each_member() {
         let visits = line.machine.tasks.visits.get() / u64::from(LONG);
         assert!(visits < 200, "{visits} visits for each member");
     }
+}
+
+/// Each paused task comes to own its slot when the drain stops the owner, and is no reason to look
+/// through all tasks within that look.
+#[test]
+fn a_drain_looks_through_all_tasks_a_few_times_however_many_heirs_are_paused() {
+    let mut line = Line::new();
+    let mut slots = Vec::new();
+    for n in 0..LONG / 10 {
+        let mut submit = |at_drain| {
+            Arc::make_mut(&mut line.plan).at_drain = at_drain;
+            line.submit(Some(SlotKey(n)))
+        };
+        slots.push([AtDrain::Stop, AtDrain::GoOn, AtDrain::GoOn].map(&mut submit));
+    }
+    for [_, heir, _] in &slots {
+        line.input(Input::PauseRequested(*heir));
+    }
+    let before = line.machine.tasks.visits.get();
+    line.input(Input::DrainRequested { cause: ShutdownCause::Requested, limit: ms(50) });
+    let visits = (line.machine.tasks.visits.get() - before) / u64::from(LONG / 10);
+    assert!(visits < 100, "{visits} visits for each slot");
+    let left: Vec<_> = line.machine.tasks().iter().map(|task| task.addr).collect();
+    let heirs: Vec<_> = slots.iter().map(|[_, heir, _]| *heir).collect();
+    assert_eq!(left[1..], heirs, "those behind a paused task are refused");
 }
 
 /// They are claimed at different times, and each look is at all of them.

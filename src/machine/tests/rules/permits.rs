@@ -3,6 +3,7 @@
 //! Section `Slots and admission` of `guide::rules`.
 
 use crate::machine::tests::rig::{ms, task, Rig};
+use crate::machine::tests::rig_groups::group;
 use crate::vocabulary::answer::Return;
 
 /// Runs "busy" with the only permit.
@@ -217,6 +218,43 @@ fn what_is_awaited_before_it_is_runnable_never_waits_for_a_permit() {
     assert_eq!(rig.permits(), (2, 0));
     rig.returns("inner", Return::Failed).whatever();
     rig.due().has("* inner waits for a permit");
+}
+
+/// Each of them has to run before the next: `way` is an earlier phase of the member that owns the
+/// slot for which `inner` is queued.
+#[test]
+fn the_group_of_the_owner_before_an_awaited_task_needs_no_permit() {
+    let mut rig = Rig::with_permits(1);
+    rig.run(task("outer"));
+    let later = task("later").slot("s");
+    rig.submit_group(group().then([task("way")]).then([later])).whatever();
+    rig.submit(task("inner").slot("s")).whatever();
+    rig.awaits("inner").gives("start way/1");
+    rig.claim("way").has("start later/1");
+    rig.claim("later").whatever();
+    rig.returns("later", Return::Ok).has("start inner/1");
+}
+
+#[test]
+fn the_holders_of_a_class_for_which_an_earlier_phase_waits_need_no_permit() {
+    for awaited_first in [false, true] {
+        let mut rig = Rig::with_classes(Some(1), &[1]);
+        rig.run(task("outer"));
+        rig.submit(task("holder").class(0)).has("* holder waits for a permit");
+        let await_it = |rig: &mut Rig| rig.awaits("later");
+        if awaited_first {
+            let way = task("way").class(0).initial_delay(ms(5));
+            rig.submit_group(group().then([way]).then([task("later")])).whatever();
+            await_it(&mut rig).gives("");
+            rig.due_at(ms(5)).has("start holder/1 with permit 0");
+        } else {
+            let way = task("way").class(0);
+            rig.submit_group(group().then([way]).then([task("later")])).whatever();
+            await_it(&mut rig).gives("start holder/1 with permit 0");
+        }
+        rig.claim("holder").whatever();
+        rig.returns("holder", Return::Ok).has("start way/1 with permit 0");
+    }
 }
 
 #[test]

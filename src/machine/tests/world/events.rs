@@ -2,7 +2,7 @@
 //! before it, a slot has one owner at a time, no more attempts run than may, and nothing follows an
 //! end but the late return of what was given up.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::machine::{Ending, Input, Notice};
@@ -95,21 +95,14 @@ impl Events {
         }
         match *input {
             Input::WaitBegan(task) => {
-                let story = self.story(task);
-                story.awaited += 1;
-                let owner = story.slot.filter(|_| story.place == Place::Queued);
-                let owner = owner.and_then(|slot| self.owners.get(&slot).copied());
-                let first = self.stories.get_mut(&owner.unwrap_or(task.id));
-                let first = first.expect("a task that was submitted");
-                // One that runs has the permit that it needed; only what follows is urgent.
-                first.is_urgent |= first.place != Place::Runs && first.held.is_none();
-                if let Some(class) = first.class {
-                    self.hurry(class);
-                }
-                let group = self.story(task).group;
-                let mates = self.stories.values_mut();
-                for mate in mates.filter(|it| group.is_some() && it.group == group) {
-                    mate.is_urgent |= mate.place != Place::Runs && mate.held.is_none();
+                self.story(task).awaited += 1;
+                for id in self.awaited() {
+                    let story = self.stories.get_mut(&id).expect("a task that was submitted");
+                    // One that runs has the permit that it needed; only what follows is urgent.
+                    story.is_urgent |= story.place != Place::Runs && story.held.is_none();
+                    if let Some(class) = story.class {
+                        self.hurry(class);
+                    }
                 }
             }
             Input::WaitEnded(task) => self.story(task).awaited -= 1,
@@ -117,19 +110,28 @@ impl Events {
         }
     }
 
-    /// Whether a body waits for an owner, or for a task in the queue of its slot.
+    /// The tasks that bodies wait for, the owners of the slots for which these are queued, and all
+    /// that may have to be ready before one of them starts.
+    fn awaited(&self) -> BTreeSet<TaskId> {
+        let direct = self.stories.iter().filter(|(_, it)| it.awaited > 0);
+        let mut found: BTreeSet<_> = direct.map(|(id, _)| *id).collect();
+        let mut unseen: Vec<_> = found.iter().copied().collect();
+        while let Some(id) = unseen.pop() {
+            let story = &self.stories[&id];
+            let owner = story.slot.filter(|_| story.place == Place::Queued);
+            let owner = owner.and_then(|slot| self.owners.get(&slot).copied());
+            let beside = self.stories.iter().filter(|(_, it)| {
+                let lives = story.place != Place::Ended && it.place != Place::Ended;
+                story.group.is_some() && it.group == story.group && lives
+            });
+            let before = beside.map(|(id, _)| *id).chain(owner);
+            unseen.extend(before.filter(|id| found.insert(*id)));
+        }
+        found
+    }
+
     fn is_awaited(&self, task: TaskId) -> bool {
-        let story = &self.stories[&task];
-        let queued = |it: &&Story| it.slot == story.slot && it.place == Place::Queued;
-        let mut queue = self.stories.values().filter(queued);
-        // A member may have to be ready for another of its group.
-        let beside = |it: &&Story| {
-            story.group.is_some() && it.group == story.group && it.place != Place::Ended
-        };
-        let mut group = self.stories.values().filter(beside);
-        story.awaited > 0
-            || (story.slot.is_some() && queue.any(|it| it.awaited > 0))
-            || group.any(|it| it.awaited > 0)
+        self.awaited().contains(&task)
     }
 
     /// If a body waits for one that waits for this class, or did until a moment ago, those that

@@ -15,8 +15,9 @@ use crate::vocabulary::signal::Signal;
 impl SupervisorBuilder {
     /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
     /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
-    /// signals have the effect again that they had before. Without this setting, no handler is ever
-    /// installed.
+    /// signals have the effect again that they had before. Of several supervisors with this setting
+    /// in one process, each hears of every signal, and the former effect comes back once none
+    /// listens any more. Without this setting, no handler is ever installed.
     ///
     /// A handler that the program had installed before is called as well, before the supervisor
     /// hears of the signal. One that the program installs later with `sigaction` takes the signal

@@ -68,8 +68,8 @@ impl CancelToken {
     /// if there are some in the channel. A message that was taken is always returned.
     ///
     /// Unlike `select!` with [`cancelled`](Self::cancelled), this wait is known to a
-    /// [`ManualClock`](crate::ManualClock). See the example of
-    /// [`TaskContext::recv`](crate::TaskContext::recv).
+    /// [`ManualClock`](crate::ManualClock), if it is the body of this token's attempt that waits.
+    /// See the example of [`TaskContext::recv`](crate::TaskContext::recv).
     ///
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.

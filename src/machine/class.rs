@@ -33,7 +33,7 @@ impl Machine {
                 permits.line.enter(&mut self.tasks, key, place);
                 self.wait_for_permit(key, Some(class), out);
                 // Others may stand now before one that a body waits for.
-                if !self.awaited.is_empty() {
+                if self.runnable.waiting() > 0 && !self.awaited.is_empty() {
                     self.let_start(&self.all_awaited(), out);
                 }
                 return;
@@ -126,7 +126,9 @@ impl Machine {
         let task = self.task_mut(key);
         task.awaited = task.awaited.saturating_add(1);
         self.awaited.insert(key, ());
-        self.let_start(&self.with_predecessors([key]), out);
+        if self.runnable.waiting() > 0 {
+            self.let_start(&self.with_predecessors([key]), out);
+        }
     }
 
     pub(super) fn wait_ended(&mut self, key: TaskKey) {

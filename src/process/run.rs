@@ -13,7 +13,7 @@
 //! number, which is also that of its group, belongs to nobody else.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +85,7 @@ struct Running<'a> {
     wait: Option<WaitFd>,
     pipes: Vec<Pipe>,
     told: Told,
+    cancel: BorrowedFd<'a>,
     /// What it was sent to stop, if it was.
     asked: Option<Signal>,
     /// Why it was killed, if it was.
@@ -141,7 +142,7 @@ impl<'a> Running<'a> {
         keeps: bool,
     ) -> TaskResult<Self> {
         // Whatever can be refused comes first, so that there is no process yet.
-        ctx.cancel_fd()?;
+        let cancel = ctx.cancel_fd()?;
         let prepared = Prepared::new()?;
         #[cfg(target_os = "linux")]
         let notify = match settings.ready_by {
@@ -184,6 +185,7 @@ impl<'a> Running<'a> {
             wait: None,
             pipes: Vec::new(),
             told: Told::No,
+            cancel,
             asked: None,
             killed: None,
             end: None,
@@ -238,9 +240,13 @@ impl<'a> Running<'a> {
                 Stage::Running => try_at,
                 Stage::Killed => RealTime::NEVER,
             };
+            let looks = self.told == Told::Yes && !SEES_HANG_UP;
+            let due = if looks { due.min(now.after(BETWEEN_LOOKS)) } else { due };
             let (ended, readable, hurried) = self.poll(stage, due);
             if hurried {
                 self.told = Told::Hurried;
+            }
+            if hurried || looks {
                 stage = self.hurry(stage);
             }
 
@@ -289,7 +295,6 @@ impl<'a> Running<'a> {
             Told::Yes => Some(PollFlags::empty()),
             Told::Hurried => None,
         };
-        let cancel = cancel_flags.zip(self.ctx.cancel_fd().ok());
         let pipes = self.pipes.iter().filter_map(Pipe::fd);
         #[cfg(target_os = "linux")]
         let notify = self.notify.as_ref().filter(|_| lives);
@@ -297,7 +302,7 @@ impl<'a> Running<'a> {
         #[cfg(target_os = "linux")]
         let fds = fds.chain(notify.map(Notify::fd));
         let fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let cancel = cancel.map(|(flags, fd)| PollFd::from_borrowed_fd(fd, flags));
+        let cancel = cancel_flags.map(|flags| PollFd::from_borrowed_fd(self.cancel.as_fd(), flags));
         let mut fds: Vec<_> = fds.chain(cancel).collect();
         let left = self.clock.remaining(due).and_then(|left| Timespec::try_from(left).ok());
         if poll(&mut fds, left.as_ref()).is_err() {
@@ -422,6 +427,11 @@ impl Drop for Running<'_> {
         self.reap();
     }
 }
+
+/// Whether a hang-up ends a poll that waits for nothing else. Where it does not, the time that is
+/// left to a process that was told is looked at again and again.
+const SEES_HANG_UP: bool = cfg!(any(target_os = "linux", target_os = "android"));
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// How much is read at once.
 const READ: usize = 16 * 1024;

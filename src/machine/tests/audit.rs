@@ -81,6 +81,8 @@ fn audit_queues(machine: &Machine) {
         for key in members(machine, entry.queue) {
             let task = &machine.tasks[key];
             assert_eq!((task.slot, task.state), (Some(slot), State::Queued));
+            // Whoever becomes an owner would otherwise have a group before it all at once.
+            assert!(!task.is_member, "{task:?} is a member in a queue");
         }
         let named = machine.tasks.iter().filter(|task| task.slot == Some(slot)).count();
         let left = |task: &&Task| {

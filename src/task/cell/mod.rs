@@ -319,7 +319,7 @@ impl Cell {
         state.finalized = true;
         // An attempt that was not told, because it moved its deadline, is about to be told.
         if self.told.is_set() {
-            #[cfg(feature = "process")]
+            #[cfg(all(unix, feature = "process"))]
             if grace_until < state.until {
                 self.fd.hang_up();
             }

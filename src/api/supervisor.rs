@@ -48,8 +48,10 @@ use crate::vocabulary::reason::ShutdownCause;
 ///
 /// As in any child of a process with threads, a lock that another thread holds at the fork stays
 /// locked for ever, such as that of the allocator, of the logger, or of the context of a running
-/// body. So let the child call `exec` soon, and start no supervisor in it. A program that turns
-/// itself into a daemon must do so before it starts a supervisor.
+/// body. If another thread was submitting a task at that moment, `submit`, `submit_all` and
+/// `try_submit` may hang in the child for the same reason. So let the child call `exec` soon, and
+/// start no supervisor in it. A program that turns itself into a daemon must do so before it starts
+/// a supervisor.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

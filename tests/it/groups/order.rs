@@ -289,7 +289,8 @@ fn a_member_that_outlives_its_grace_holds_the_others_up_no_longer() {
 
 #[test]
 fn a_shutdown_is_bounded_even_if_a_phase_does_not_return() {
-    let rig = Rig::start(Supervisor::builder().grace(100 * MS));
+    // Of which the driver has half.
+    let rig = Rig::start(Supervisor::builder().grace(2000 * MS));
     let (stuck, reader) = Puppet::new("reader");
     let line = GroupSpec::new("line").then(resident("driver")).then(stuck);
     let line = rig.handle.add_group(line).unwrap();

@@ -35,9 +35,9 @@ use crate::vocabulary::time::RealTime;
 /// A body that blocks elsewhere, in `thread::sleep`, a socket or a channel's own `recv`, is busy:
 /// the clock waits for it in real time, at most for its [`patience`](Self::patience).
 ///
-/// Threads themselves live in real time: the growth of the pool, slow hooks, the periods of nudges,
-/// the waits of callers (such as [`TaskHandle::wait_timeout`] in the test), the last events of a
-/// shutdown, and `Event::at`. So do system calls with a timeout, like `TaskContext::wait_readable`.
+/// These stay in real time: the growth of the pool, slow hooks, the periods of nudges, the waits of
+/// callers (such as [`TaskHandle::wait_timeout`] in the test), the last events of a shutdown,
+/// `Event::at`, and system calls with a timeout, like `TaskContext::wait_readable`.
 ///
 /// Clones are the same clock. Several supervisors may share one; it is quiet when all of them are.
 ///

@@ -56,10 +56,10 @@ impl Program {
     /// [`Command`], for settings that this type does not have, such as
     /// [`pre_exec`](CommandExt::pre_exec). The command is started anew for each process.
     ///
-    /// Standard input is `/dev/null` unless [`stdin`](Self::stdin) says otherwise, also that of a
-    /// `Command`. Standard output and standard error are those of this process, or what the
-    /// `Command` says, until the output is captured or returned for the first time: from then on, a
-    /// process without that writes to the outputs of this process.
+    /// Standard input is `/dev/null` unless [`stdin`](Self::stdin) sets it; that of a `Command` is
+    /// not used. Standard output and standard error are those of this process, or what the
+    /// `Command` sets. Once the output of one process was captured or returned, what the `Command`
+    /// sets is lost: a later process whose output is neither writes to the outputs of this process.
     pub fn new(program: impl Into<Self>) -> Self {
         program.into()
     }
@@ -139,8 +139,8 @@ impl Program {
         self
     }
 
-    /// Sets the signal that asks a process to stop. It has to be one with a name. Default:
-    /// [`Signal::TERM`].
+    /// Sets the signal that asks a process to stop. A signal without a name, such as a real-time
+    /// signal, is refused. Default: [`Signal::TERM`].
     ///
     /// ```
     /// # use std::time::Duration;
@@ -286,8 +286,8 @@ impl Program {
         self
     }
 
-    /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends; that has an
-    /// example. The signal has to be one with a name. Default: [`Signal::HUP`].
+    /// Sets the signal that [`TaskHandle::reload`](crate::TaskHandle::reload) sends; see the
+    /// example there. A signal without a name is refused. Default: [`Signal::HUP`].
     pub fn reload_signal(mut self, signal: Signal) -> Self {
         self.settings.reload_signal = signal;
         self

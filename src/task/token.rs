@@ -156,8 +156,8 @@ impl CancelToken {
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
     /// `period` (at least 1 ms) until its guard is dropped or the body has returned. The period is
     /// in real time, also under a [`ManualClock`](crate::ManualClock). Once the attempt is
-    /// abandoned, each time until the next run is twice as long as the one before, up to a minute.
-    /// Use it for libraries that lose an interrupt if it comes before the call, such as
+    /// abandoned, the pause before each run is twice as long as the one before, up to a minute. Use
+    /// it for libraries that lose an interrupt if it comes before the call, such as
     /// `sqlite3_interrupt`. In all other respects it is like [`on_cancel`](Self::on_cancel). See
     /// the example of [`TaskContext::on_cancel_every`](crate::TaskContext::on_cancel_every).
     pub fn on_cancel_every(

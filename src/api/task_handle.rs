@@ -295,9 +295,9 @@ impl TaskHandle {
     }
 
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
-    /// interval of `repeat_after` or `every`. The grid of `every` does not move. A wait of
-    /// `Duration::MAX` never ends by itself. Returns false if the task is not
-    /// [`Waiting`](TaskState::Waiting), or is [paused](Self::pause).
+    /// interval of `repeat_after` or `every`. The delays of the backoff start over; the grid of
+    /// `every` does not move. A wait of `Duration::MAX` never ends by itself. Returns false if the
+    /// task is not [`Waiting`](TaskState::Waiting), or is paused.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
     /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.
@@ -319,8 +319,8 @@ impl TaskHandle {
     /// Tells a running attempt to return, and starts the next one as soon as it has returned,
     /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
     /// waiting task starts now, as with [`skip_wait`](Self::skip_wait); one whose attempt has just
-    /// returned does not wait. Returns false if the task neither runs nor waits, runs a `once`
-    /// body, stops with its group, or finishes at a drain.
+    /// returned does not wait. The delays of the backoff start over. Returns false if the task
+    /// neither runs nor waits, runs a `once` body, stops with its group, or finishes at a drain.
     ///
     /// Blocks for a round trip to the controller; a body that restarts its own task is told then.
     ///

@@ -132,30 +132,18 @@ impl TaskHandle {
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
-        if let Some(outcome) = self.outcome() {
-            return Ok(Some(outcome));
+        if let Some(token) = current::token() {
+            return self.wait_in_body(&token, span);
         }
-        if current::runs(&self.record) {
-            return Err(WaitError::WouldDeadlock);
-        }
-        if self.record.door.is_forked() {
-            return Err(WaitError::Closed);
-        }
-
-        match current::token() {
+        match self.outcome() {
+            None if self.record.door.is_forked() => Err(WaitError::Closed),
             None => Ok(self.record.wait(span)),
-            Some(token) => self.wait_in_body(&token, span),
+            outcome => Ok(outcome),
         }
     }
 
     /// Waits until the outcome is there or the token is cancelled.
     pub(crate) fn wait_with(&self, token: &CancelToken) -> Result<Outcome, WaitError> {
-        if let Some(outcome) = self.outcome() {
-            return Ok(outcome);
-        }
-        if self.record.door.is_forked() {
-            return Err(WaitError::Closed);
-        }
         self.wait_in_body(token, Duration::MAX)?.ok_or(WaitError::Closed)
     }
 
@@ -166,6 +154,15 @@ impl TaskHandle {
         token: &CancelToken,
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
+        if self.outcome().is_some() {
+            return Ok(self.record.outcome_in_body(&token.0, span)?);
+        }
+        if current::runs(&self.record) {
+            return Err(WaitError::WouldDeadlock);
+        }
+        if self.record.door.is_forked() {
+            return Err(WaitError::Closed);
+        }
         let _awaiting = if span.is_zero() { None } else { self.await_in_body(token, true)? };
         Ok(self.record.wait_in_body(&token.0, span)?)
     }

@@ -323,6 +323,8 @@ impl<T: Send + 'static> TaskOutput<T> {
                 return Ok(unwrap(value));
             }
             if Arc::weak_count(&self.0) == 0 || self.0.is_forked() {
+                drop(state);
+                cell.hear_of_shutdown(span)?;
                 return Err(WaitError::Closed);
             }
             if Weak::as_ptr(&state.begun) == task {

@@ -64,7 +64,8 @@ pub(crate) fn runs_body_of(door: &Arc<Door>) -> bool {
 /// down, it waits until that is told: so a refusal that the body passes on is no failure.
 pub(crate) fn hear_of_shutdown(door: &Arc<Door>) {
     if let Some(token) = token().filter(|token| Arc::ptr_eq(&token.0.record.door, door)) {
-        token.0.hear_of_shutdown(Duration::MAX);
+        // The refusal is what the caller returns.
+        let _ = token.0.hear_of_shutdown(Duration::MAX);
     }
 }
 

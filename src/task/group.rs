@@ -58,7 +58,11 @@ impl GroupRecord {
             let mut state = self.state.lock();
             match state.readiness {
                 Readiness::Ready => return Ok(true),
-                Readiness::Never => return Err(WaitError::NotReady),
+                Readiness::Never => {
+                    drop(state);
+                    cell.hear_of_shutdown(span)?;
+                    return Err(WaitError::NotReady);
+                }
                 Readiness::Awaited if late => return Ok(false),
                 // It may be over again by the time this thread looks.
                 Readiness::Awaited => state.waiting.add(cell),

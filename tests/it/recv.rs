@@ -8,7 +8,7 @@ use threadvisor::prelude::*;
 use threadvisor::RecvError;
 
 use crate::clock::secs;
-use crate::support::{in_time, next, on_thread, outcome_of, Rig};
+use crate::support::{in_time, next, on_thread, outcome_of, resident, Rig};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -258,13 +258,31 @@ fn at_a_shutdown_a_refusal_that_a_body_passes_on_is_no_failure() {
 fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
     let supervisor = Supervisor::builder().start().unwrap();
     let later = |_| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(Duration::MAX);
-    let waiting = supervisor.handle().add_all((0..5000).map(later)).unwrap();
+    let waiting = supervisor.handle().add_all((0..1000).map(later)).unwrap();
     let first = waiting[0].clone();
+    let late = first.clone();
     let waits = TaskSpec::once("waits", move |ctx| Ok(ctx.wait_for(&first)?.into_result()?));
-    let waits = supervisor.handle().add(waits).unwrap();
-    assert!(waits.wait_started().unwrap());
+    // When it begins to wait, the task is over, and it was not told.
+    let comes_late = TaskSpec::once("comes late", move |_| {
+        let _ = late.ended().recv();
+        Ok(late.wait()?.into_result()?)
+    });
+    let value = TaskOutput::<u32>::new();
+    let filler = TaskSpec::once("filler", value.fill_once(|_| Ok(1))).initial_delay(Duration::MAX);
+    supervisor.handle().add(filler).unwrap();
+    let needs_value =
+        TaskSpec::once("needs value", move |_| Ok(value.wait_value(Duration::MAX).map(drop)?));
+    let line = GroupSpec::new("line").then(resident("driver").initial_delay(Duration::MAX));
+    let line = supervisor.handle().add_group(line).unwrap();
+    let needs_line =
+        TaskSpec::once("needs line", move |_| Ok(line.wait_ready(Duration::MAX).map(drop)?));
+    let waits = [waits, comes_late, needs_value, needs_line];
+    let waits = supervisor.handle().add_all(waits).unwrap();
+    assert!(waits.iter().all(|waits| waits.wait_started().unwrap()));
     let report = supervisor.shutdown().unwrap();
-    assert!(outcome_of(&waits).is_cancelled(), "{}", outcome_of(&waits));
+    for waits in waits {
+        assert!(outcome_of(&waits).is_cancelled(), "{}", outcome_of(&waits));
+    }
     assert_eq!(report.exit_code(), 0, "{report}");
 }
 

@@ -141,26 +141,27 @@ impl Cell {
     /// At a shutdown, a body that is about to be told waits for that, at most for `span`: so what
     /// the shutdown does to it does not look like a failure. Not so in a group: there, a phase may
     /// have to return before another is told.
-    pub(crate) fn hear_of_shutdown(&self, span: Duration) {
+    pub(crate) fn hear_of_shutdown(&self, span: Duration) -> Result<(), Cancelled> {
         let door = self.door();
         if !door.stops_bodies() || self.record.group().is_some() || door.is_forked() {
-            return;
+            return self.check();
         }
         // The attempt to which a token belongs may have returned, and is never told then.
         let real = &door.clock.real;
         let due = real.now().after(TOLD_SOON.min(span));
-        let Some(instant) = real.instant(due) else { return };
+        let Some(instant) = real.instant(due) else { return self.check() };
         let mut state = self.state.lock();
         while !self.told.is_set() && real.now() < due {
             self.changed.wait_until(&mut state, instant);
         }
+        drop(state);
+        self.check()
     }
 
     /// All senders are gone. At a shutdown they were held, perhaps, by a body that was told a
     /// moment before this one.
     fn disconnected(&self, span: Duration) -> RecvError {
-        self.hear_of_shutdown(span);
-        self.check().map_or_else(RecvError::from, |()| RecvError::Disconnected)
+        self.hear_of_shutdown(span).map_or_else(RecvError::from, |()| RecvError::Disconnected)
     }
 
     /// A channel that disconnects when the token is cancelled.

@@ -100,7 +100,8 @@ impl TaskHandle {
     }
 
     /// Waits for the outcome, through all attempts and retries. A task that runs for ever has none
-    /// until it is stopped. Once the task has ended, every call returns the outcome immediately.
+    /// until it is stopped. Once the task has ended, every call returns the outcome immediately; but
+    /// if a shutdown has ended it, a body that the shutdown is about to tell waits for that first.
     ///
     /// A body may wait for another task. It keeps its permit while it waits, and the other task
     /// starts without waiting for one. The wait ends early when the body's own attempt is told to

@@ -91,7 +91,8 @@ pub enum Outcome {
     /// [`Snapshot::abandoned`](crate::Snapshot::abandoned) and in two events:
     /// [`AttemptAbandoned`](crate::EventKind::AttemptAbandoned) has its last mark,
     /// [`StallReport`](crate::EventKind::StallReport) its system call. To learn when it has
-    /// returned, queue a task for its slot.
+    /// returned, let the body own a value whose destructor says so; if it holds its slot, a task
+    /// that is queued for that begins then.
     Abandoned {
         /// Why the body had been told to return.
         reason: CancelReason,

@@ -100,8 +100,8 @@ impl TaskHandle {
     }
 
     /// Waits for the outcome, through all attempts and retries. A task that runs for ever has none
-    /// until it is stopped. Once the task has ended, every call returns the outcome immediately; but
-    /// if a shutdown has ended it, a body that the shutdown is about to tell waits for that first.
+    /// until it is stopped. Once the task has ended, every call returns the outcome immediately;
+    /// but if a shutdown has ended it, a body that is about to be told of that waits for it first.
     ///
     /// A body may wait for another task. It keeps its permit while it waits, and the other task
     /// starts without waiting for one. The wait ends early when the body's own attempt is told to
@@ -155,8 +155,9 @@ impl TaskHandle {
         token: &CancelToken,
         span: Duration,
     ) -> Result<Option<Outcome>, WaitError> {
-        if self.outcome().is_some() {
-            return Ok(self.record.outcome_in_body(&token.0, span)?);
+        let hears = !token.is_cancelled() && !span.is_zero();
+        if let Some(outcome) = self.record.outcome_in_body(&token.0, hears)? {
+            return Ok(Some(outcome));
         }
         if current::runs(&self.record) {
             return Err(WaitError::WouldDeadlock);

@@ -314,6 +314,8 @@ impl<T: Send + 'static> TaskOutput<T> {
         let token = current::token_to_wait_with();
         let (cell, task) = (&token.0, Arc::as_ptr(&token.0.record));
         let due = cell.clock().now().after(span);
+        // One that was told before is answered at once.
+        let hears = !token.is_cancelled() && !span.is_zero();
         loop {
             // The time is read first, so that a value which came in time is not missed.
             let late = cell.clock().now() >= due;
@@ -324,7 +326,9 @@ impl<T: Send + 'static> TaskOutput<T> {
             }
             if Arc::weak_count(&self.0) == 0 || self.0.is_forked() {
                 drop(state);
-                cell.hear_of_shutdown(span)?;
+                if hears {
+                    cell.hear_of_shutdown(Duration::MAX)?;
+                }
                 return Err(WaitError::Closed);
             }
             if Weak::as_ptr(&state.begun) == task {

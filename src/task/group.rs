@@ -52,6 +52,8 @@ impl GroupRecord {
     /// is cancelled.
     pub(crate) fn wait_ready(&self, cell: &Arc<Cell>, span: Duration) -> Result<bool, WaitError> {
         let due = cell.clock().now().after(span);
+        // One that was told before is answered at once.
+        let hears = cell.check().is_ok() && !span.is_zero();
         loop {
             // The time is read first, so that what came in time is not missed.
             let late = cell.clock().now() >= due;
@@ -60,7 +62,9 @@ impl GroupRecord {
                 Readiness::Ready => return Ok(true),
                 Readiness::Never => {
                     drop(state);
-                    cell.hear_of_shutdown(span)?;
+                    if hears {
+                        cell.hear_of_shutdown(Duration::MAX)?;
+                    }
                     return Err(WaitError::NotReady);
                 }
                 Readiness::Awaited if late => return Ok(false),

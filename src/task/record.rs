@@ -343,16 +343,16 @@ impl Record {
         self.state.lock().rare().waiters.waiting.add(cell);
         let due = cell.clock().now().after(span);
         cell.wait_until(due, || self.state.lock().outcome.is_some())?;
-        self.outcome_in_body(cell, span)
+        self.outcome_in_body(cell, true)
     }
 
-    /// Body: returns the outcome, if there is one. If a shutdown has led to it, the body waits for
-    /// up to `span` until it is told of that, because tasks that wait end before bodies are told:
-    /// so one that passes the outcome on is no failure.
+    /// Body: returns the outcome, if there is one. If a shutdown has led to it, a body that `hears`
+    /// of that waits until it is told, because tasks that wait end before bodies are told: so one
+    /// that passes the outcome on is no failure.
     pub(crate) fn outcome_in_body(
         &self,
         cell: &Arc<Cell>,
-        span: Duration,
+        hears: bool,
     ) -> Result<Option<Outcome>, Cancelled> {
         let outcome = self.outcome();
         let by_shutdown = match &outcome {
@@ -360,9 +360,8 @@ impl Record {
             Some(Outcome::Cancelled { reason, .. }) => *reason == StopReason::Shutdown,
             _ => false,
         };
-        let is_own = Arc::ptr_eq(&cell.record.door, &self.door);
-        if by_shutdown && is_own && !span.is_zero() && cell.check().is_ok() {
-            cell.hear_of_shutdown(span)?;
+        if hears && by_shutdown && Arc::ptr_eq(&cell.record.door, &self.door) {
+            cell.hear_of_shutdown(Duration::MAX)?;
         }
         Ok(outcome)
     }

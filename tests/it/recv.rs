@@ -281,7 +281,7 @@ fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
     assert!(waits.iter().all(|waits| waits.wait_started().unwrap()));
     let report = supervisor.shutdown().unwrap();
     for waits in waits {
-        assert!(outcome_of(&waits).is_cancelled(), "{}", outcome_of(&waits));
+        assert_eq!(outcome_of(&waits).to_string(), "cancelled (shutdown)");
     }
     assert_eq!(report.exit_code(), 0, "{report}");
 }

@@ -186,9 +186,9 @@ impl World {
         Inside { world: Arc::clone(self), slot: checked }
     }
 
-    /// A wait may end before the task that it exempted, so each counts for good.
+    /// A wait may end before the tasks that it exempted, so each counts for good.
     pub fn most_permits(&self, limit: usize) -> usize {
-        limit.saturating_add(2 * self.waits.load(Ordering::SeqCst))
+        limit.saturating_add(EXEMPT * self.waits.load(Ordering::SeqCst))
     }
 
     pub fn value(self: &Arc<Self>, kind: &'static str, panics: bool) -> Value {
@@ -224,6 +224,10 @@ impl World {
         left
     }
 }
+
+/// How many tasks one wait exempts at most: the task, the owner of the slot for which it is queued,
+/// a group of 6, and the holders of a class of 8.
+const EXEMPT: usize = 1 + 1 + 6 + 8;
 
 /// Held while a body runs.
 pub struct Inside {

@@ -162,7 +162,8 @@ impl ServiceManager {
     /// if nobody is to be told anything. Default: the period of the service manager's watchdog, or
     /// 30 s if there is none.
     ///
-    /// An attempt that begins within the span puts this off until it ends. If attempts take long to
+    /// With a span of zero, a failure makes it sick unless the next attempt follows at once. An
+    /// attempt that begins within the span puts this off until it ends. If attempts take long to
     /// fail, choose a span below the first delay of the backoff.
     ///
     /// With `Duration::MAX`, failures never make the service sick: only silence, an abandoned

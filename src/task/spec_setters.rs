@@ -27,9 +27,11 @@ impl TaskSpec {
 
     /// Runs the body again `delay` (above zero) after each success, and implies
     /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
-    /// comes after the backoff, but never sooner than `delay` after the failure. Of this setting
-    /// and [`every`](Self::every), the last one set counts. See the example of
-    /// [`every`](Self::every), which compares the two.
+    /// comes after the backoff, but never sooner than `delay` after the failure. With
+    /// `Duration::MAX` it runs again only when [`skip_wait`](crate::TaskHandle::skip_wait) or
+    /// [`restart`](crate::TaskHandle::restart) asks for it. Of this setting and
+    /// [`every`](Self::every), the last one set counts. See the example of [`every`](Self::every),
+    /// which compares the two.
     #[doc(alias = "delay")]
     #[doc(alias = "interval")]
     pub fn repeat_after(self, delay: Duration) -> Self {

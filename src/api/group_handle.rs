@@ -121,9 +121,9 @@ impl GroupHandle {
 
     /// Waits until every member has its outcome, and returns the outcomes in the order of the
     /// [members](Self::members). Once the group is over, every call returns them immediately, as
-    /// [`TaskHandle::wait`] does. A
-    /// body may call this, as it may call [`wait_ready`](Self::wait_ready). A body that was told,
-    /// and has cancelled the group, waits for [`ended`](TaskHandle::ended) of each member instead.
+    /// [`TaskHandle::wait`] does. A body may call this, as it may call
+    /// [`wait_ready`](Self::wait_ready). A body that was told, and has cancelled the group, waits
+    /// for [`ended`](TaskHandle::ended) of each member instead.
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is the body of a member, or of the same

@@ -166,7 +166,7 @@ impl Machine {
 
     /// The tasks that bodies wait for, and those that have to run before them.
     fn all_awaited(&self) -> Vec<TaskKey> {
-        self.with_predecessors(self.awaited.iter().map(|(key, ())| *key))
+        self.with_predecessors(self.awaited.keys().copied())
     }
 
     /// These tasks, and those that have to run before them: the owner of the slot for which one of

@@ -45,7 +45,7 @@ impl Machine {
         }
     }
 
-    /// Whether somebody had to be parted with.
+    /// Whether to look for what waits in vain. Says so once.
     pub(super) fn take_parting(&mut self) -> bool {
         match &mut self.phase {
             Phase::Draining(drain) => core::mem::take(&mut drain.parts),

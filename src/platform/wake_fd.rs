@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 /// A socket pair, created on first use. Once one end cannot be written to any more, the other is
 /// readable for ever, and once the first cannot be read from either, the other has hung up. This
 /// takes two descriptors where an eventfd takes one, but it works on every Unix and without unsafe
-/// code.
+/// code. A hang-up is only sure to wake a poll on Linux.
 #[derive(Debug, Default)]
 pub(crate) struct WakeFd(OnceLock<(UnixStream, UnixStream)>);
 

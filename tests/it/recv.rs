@@ -258,7 +258,7 @@ fn at_a_shutdown_a_refusal_that_a_body_passes_on_is_no_failure() {
 fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
     let supervisor = Supervisor::builder().start().unwrap();
     let later = |_| TaskSpec::once("later", |_| Ok(())).no_slot().initial_delay(Duration::MAX);
-    let waiting = supervisor.handle().add_all((0..1000).map(later)).unwrap();
+    let waiting = supervisor.handle().add_all((0..5000).map(later)).unwrap();
     let first = waiting[0].clone();
     let late = first.clone();
     let waits = TaskSpec::once("waits", move |ctx| Ok(ctx.wait_for(&first)?.into_result()?));

@@ -241,16 +241,15 @@ fn the_holders_of_a_class_for_which_an_earlier_phase_waits_need_no_permit() {
         let mut rig = Rig::with_classes(Some(1), &[1]);
         rig.run(task("outer"));
         rig.submit(task("holder").class(0)).has("* holder waits for a permit");
-        let await_it = |rig: &mut Rig| rig.awaits("later");
         if awaited_first {
             let way = task("way").class(0).initial_delay(ms(5));
             rig.submit_group(group().then([way]).then([task("later")])).whatever();
-            await_it(&mut rig).gives("");
+            rig.awaits("later").gives("");
             rig.due_at(ms(5)).has("start holder/1 with permit 0");
         } else {
             let way = task("way").class(0);
             rig.submit_group(group().then([way]).then([task("later")])).whatever();
-            await_it(&mut rig).gives("start holder/1 with permit 0");
+            rig.awaits("later").gives("start holder/1 with permit 0");
         }
         rig.claim("holder").whatever();
         rig.returns("holder", Return::Ok).has("start way/1 with permit 0");

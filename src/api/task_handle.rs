@@ -248,8 +248,8 @@ impl TaskHandle {
 
     /// Registers `callback`, which is called once with the outcome: when the task has ended, or now
     /// if it is over. Returns immediately, unless the supervisor has ended. Unlike an event, the
-    /// call is never lost, and dropping the handle does not take it back. It may come before the
-    /// subscribers get the last events of the task.
+    /// call is never lost, and dropping the handle does not take it back. It may come after
+    /// [`wait`](Self::wait) has returned, and before subscribers get the last events of the task.
     ///
     /// The callback runs on a worker, as a hook: it needs no permit and should return soon. The
     /// callbacks of one task run one at a time, in the order of registration. An event reports

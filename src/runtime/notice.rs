@@ -28,7 +28,8 @@ pub(super) struct Details<'a> {
 }
 
 /// Without a subscriber, the first failure of a streak, every failed outcome, every abandonment,
-/// and an error that a stopped body returned are logged.
+/// and an error that a stopped body returned are logged. A failure that ends its task is logged as
+/// its outcome.
 pub(super) fn is_worth_a_warning(
     notice: Notice,
     machine: &Machine,

@@ -45,7 +45,8 @@ impl TaskSpec {
     /// after the end of the backoff, so a point may be skipped: for a sampler, set a
     /// [`backoff`](Self::backoff) of 1 ms, which keeps to the grid. With
     /// [`retry_early`](Self::retry_early), a retry does not wait for the grid. Of this setting and
-    /// [`repeat_after`](Self::repeat_after), the last one set counts.
+    /// [`repeat_after`](Self::repeat_after), the last one set counts. For runs on request as well,
+    /// see [`from_threads`](crate::guide::from_threads#at-intervals-and-on-request).
     ///
     /// ```
     /// # use std::time::Duration;

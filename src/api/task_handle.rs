@@ -284,7 +284,7 @@ impl TaskHandle {
 
     /// Asks the task to stop for good, and returns immediately: a running body is told to return
     /// within its grace, and a waiting or queued task ends without another attempt. Further calls
-    /// change nothing. [`wait`](Self::wait) waits for the end.
+    /// change nothing. [`wait`](Self::wait) waits for the end. Of several, cancel the newest first.
     #[doc(alias = "stop")]
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
@@ -382,8 +382,9 @@ impl TaskHandle {
     /// Sets the interval of a task that was made with [`every`](crate::TaskSpec::every) or
     /// [`repeat_after`](crate::TaskSpec::repeat_after). If the task now waits for its next run or a
     /// retry, the wait ends as if the interval had been set when it began; if that time has already
-    /// passed, it ends now. The grid of `every` starts over at the next start. Returns false if the
-    /// task has no interval, was asked to stop or has ended, or if `interval` is zero.
+    /// passed, it ends now. The initial delay stays. The grid of `every` starts over at the next
+    /// start. Returns false if the task has no interval, was asked to stop or has ended, or if
+    /// `interval` is zero.
     ///
     /// Blocks for a round trip to the controller.
     ///

@@ -93,7 +93,8 @@ impl Pool {
         let unserved = std::mem::take(&mut self.shared.state.lock().unserved);
         self.dedicated.attempts.extend(unserved);
         self.dedicated.refused_until = now.after(RETRY);
-        self.note_refused(now);
+        self.last_refused = Some(now);
+        self.make_room();
         Fact::ThreadRefused { error, retry_in: RETRY }
     }
 
@@ -165,6 +166,31 @@ fn work_once(mut place: Place, hand: Arc<Mutex<Option<Dedicated>>>, name: Arc<st
         Err(error) => {
             shared.state.lock().unserved.extend(dedicated);
             place.give_up(Role::Dedicated, error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{pool, setup};
+    use super::*;
+    use crate::platform::sync::thread;
+
+    /// It can do what a thread of the pool was wanted for, and no other might be had in its place.
+    #[test]
+    fn an_idle_worker_is_sent_home_for_a_thread_beside_the_pool_and_for_no_other() {
+        let roles = [("pooled", Role::Pooled, 1), ("dedicated", Role::Dedicated, 0)];
+        for (name, role, kept) in roles.into_iter().chain([("hooks", Role::Hooks, 0)]) {
+            let (door, mut pool) = pool(setup(None), 0);
+            pool.start_thread().unwrap();
+            while pool.counts(RealTime::ZERO).idle == 0 {
+                thread::yield_now();
+            }
+            pool.set_up_failed(RealTime::ZERO, role, io::ErrorKind::WouldBlock.into());
+            let counts = pool.counts(RealTime::ZERO);
+            assert_eq!((counts.threads, counts.idle), (kept, kept), "{name}");
+            let soon = door.clock.real.now().after(Duration::from_secs(60));
+            assert_eq!(pool.close(0, soon), 0);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! that hangs is noticed. The order of hooks within one attempt is in `task::cell`.
 //! `README.md` in this folder describes the life of a hook and of a drop.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ impl Pool {
             return;
         }
         if now < self.refused_until {
-            return self.last_resort_refused();
+            return self.no_last_resort();
         }
 
         let (place, seat) = (self.shared.place(Group::LastResort), Arc::new(Seat::default()));
@@ -191,15 +192,19 @@ impl Pool {
             .spawn("hook", threads.stack_size, move |name| work_on_hooks(place, name, &waits));
         match started {
             Ok(()) => self.errands.last_resort = Some(seat),
-            Err(error) => {
-                self.last_resort_refused();
-                facts.push(self.refused(now, error));
-            }
+            Err(error) => facts.push(self.last_resort_refused(now, error)),
         }
     }
 
-    /// The system refused the thread of last resort. The next registered hook asks for it again.
-    pub(super) fn last_resort_refused(&mut self) {
+    /// The system refused the thread of last resort.
+    pub(super) fn last_resort_refused(&mut self, now: RealTime, error: io::Error) -> Fact {
+        self.no_last_resort();
+        self.make_room();
+        self.refused(now, error)
+    }
+
+    /// The next registered hook asks for the thread of last resort again.
+    fn no_last_resort(&mut self) {
         self.errands.last_resort = None;
         self.shared.door.last_resort_refused();
     }

@@ -255,25 +255,23 @@ impl Pool {
         match role {
             Role::Pooled => self.refused(now, error),
             Role::Dedicated => self.dedicated_refused(now, error),
-            Role::Hooks => {
-                self.last_resort_refused();
-                self.refused(now, error)
-            }
+            Role::Hooks => self.last_resort_refused(now, error),
         }
     }
 
-    /// The system refused a thread. For a while no other is tried.
+    /// The system refused a thread of the pool, or that of last resort. For a while neither is
+    /// tried again.
     fn refused(&mut self, now: RealTime, error: io::Error) -> Fact {
         let retry_in = self.arithmetic.refused(now);
         self.refused_until = now.after(retry_in);
-        self.note_refused(now);
+        self.last_refused = Some(now);
         self.wake_by(self.refused_until);
         Fact::ThreadRefused { error, retry_in }
     }
 
-    fn note_refused(&mut self, now: RealTime) {
-        self.last_refused = Some(now);
-        // An idle thread may be all that keeps another from being granted.
+    /// A thread beside the pool was refused: an idle one may be all that keeps it from being
+    /// granted. In place of a thread of the pool, the idle one serves as well.
+    fn make_room(&self) {
         self.shared.lock().make_room(self.keep);
     }
 
@@ -342,12 +340,12 @@ mod tests {
     use crate::platform::user_value::UserValue;
     use crate::task::class_names::ClassNames;
 
-    const fn setup(stack_size: Option<usize>) -> ThreadSetup {
+    pub(super) const fn setup(stack_size: Option<usize>) -> ThreadSetup {
         ThreadSetup { name: String::new(), stack_size, by_task: false, callbacks: None }
     }
 
     /// Without a controller.
-    fn pool(setup: ThreadSetup, prespawned: u32) -> (Arc<Door>, Pool) {
+    pub(super) fn pool(setup: ThreadSetup, prespawned: u32) -> (Arc<Door>, Pool) {
         let (door, inbox) = Door::new(ModelClock::start_now(), 1, ClassNames::default());
         let pool = Pool::new(Arc::clone(&door), inbox.facts, setup, prespawned, Duration::ZERO);
         (door, pool)

@@ -179,16 +179,17 @@ impl ServiceManager {
     }
 
     /// Asks the service manager to act (`WATCHDOG=trigger`) once the service has been sick for a
-    /// whole period of its watchdog. Without this, the signs of life stop when the service falls
-    /// sick, and the service manager acts within one period.
+    /// whole period of its watchdog. The signs of life stop when the service falls sick, with or
+    /// without this, so one that heeds them acts before.
     pub fn trigger(mut self) -> Self {
         self.trigger = true;
         self
     }
 
     /// Resets the timer of the hardware's watchdog, such as `/dev/watchdog`, once in each `period`:
-    /// while the required tasks are in order, and during the shutdown until the last task has
-    /// ended. `period` must be above zero, and at most half of the device's own timeout.
+    /// while the required tasks are in order, and from the beginning of a drain or a shutdown until
+    /// the supervisor ends. `period` must be above zero, and at most half of the device's own
+    /// timeout.
     ///
     /// The device is opened once the service is ready. From then on, the board is reset if the
     /// supervisor does not end in order. The device is disarmed only at the end, and only if
@@ -284,9 +285,10 @@ impl SupervisorHandle {
     }
 
     /// Sets a text that `systemctl status` shows before the supervisor's own status; an empty text
-    /// removes it. It is sent within a second; of several texts within a second, only the last one
-    /// is certain to be sent. Without a [service manager](crate::ServiceManager), this changes
-    /// nothing. Returns immediately. See the example of [`socket`](ServiceManager::socket).
+    /// removes it. It is sent within a second, and not before the service is ready; of several
+    /// texts within a second, only the last one is certain to be sent. Without a [service
+    /// manager](crate::ServiceManager), this changes nothing. Returns immediately. See the example
+    /// of [`socket`](ServiceManager::socket).
     pub fn set_status(&self, text: impl Into<String>) {
         requests::service(&self.door, ServiceRequest::Status(text.into()));
     }

@@ -271,12 +271,12 @@ impl Supervisor {
     /// with `finish_at_drain` begin no attempt. All others go on, including their retries and
     /// backoff. The drain waits for every task except those that never end by themselves: tasks
     /// under [`RestartPolicy::Always`](crate::RestartPolicy::Always), and members of a group that
-    /// has one, that were not asked to stop and do not have `finish_at_drain`.
-    /// Tasks that wait in the queue of such a task are rejected, and so are tasks under `Always`
-    /// that wait in any queue. When there is nothing left to wait for, or `limit` has passed, the
-    /// shutdown begins. `None` sets no limit; then a thread that is
-    /// stuck under [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting
-    /// for ever, and so does a task of a class whose limit is 0.
+    /// has one, that were not asked to stop and do not have `finish_at_drain`, and those that are
+    /// paused. Tasks that wait in the queue of such a task are rejected, and so are tasks under
+    /// `Always` that wait in any queue. When there is nothing left to wait for, or `limit` has
+    /// passed, the shutdown begins. `None` sets no limit; then a thread that is stuck under
+    /// [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting for ever, and
+    /// so does a task of a class whose limit is 0.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another

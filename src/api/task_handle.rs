@@ -112,8 +112,9 @@ impl TaskHandle {
     /// # Errors
     /// - `WouldDeadlock`: the caller is the task's own body, or a body that stands in the way of
     ///   the task: the task is queued for the slot of the caller's task, is of the same
-    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
-    ///   a phase that waits for the caller. Wait on another thread.
+    ///   [class](crate::TaskSpec::class) or queued behind such a task, or is in the same
+    ///   [group](crate::GroupSpec) a step or in a phase that waits for the caller. Wait on another
+    ///   thread.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     #[doc(alias = "join")]
@@ -125,12 +126,7 @@ impl TaskHandle {
     /// task has not ended by then. With a `span` of zero it does not wait.
     ///
     /// # Errors
-    /// - `WouldDeadlock`: the caller is the task's own body, or a body that stands in the way of
-    ///   the task: the task is queued for the slot of the caller's task, is of the same
-    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
-    ///   a phase that waits for the caller. Wait on another thread.
-    /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
-    /// - `Closed`: this is a child that was forked from the supervisor's process.
+    /// The same as those of [`wait`](Self::wait).
     #[doc(alias = "join")]
     pub fn wait_timeout(&self, span: Duration) -> Result<Option<Outcome>, WaitError> {
         if let Some(token) = current::token() {
@@ -207,9 +203,9 @@ impl TaskHandle {
     ///
     /// # Errors
     /// - `WouldDeadlock`: the caller is a body that stands in the way of the task: the task is
-    ///   queued for the slot of the caller's task, is of the same [class](crate::TaskSpec::class),
-    ///   or is in a phase of the caller's [group](crate::GroupSpec) that waits for the caller. Wait
-    ///   on another thread.
+    ///   queued for the slot of the caller's task, is of the same [class](crate::TaskSpec::class)
+    ///   or queued behind such a task, or is in a phase of the caller's [group](crate::GroupSpec)
+    ///   that waits for the caller. Wait on another thread.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.
     /// - `Closed`: this is a child that was forked from the supervisor's process.
     pub fn wait_started(&self) -> Result<bool, WaitError> {
@@ -296,7 +292,7 @@ impl TaskHandle {
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
     /// interval of `repeat_after` or `every`. The delays of the backoff start over; the grid of
     /// `every` does not move. A wait of `Duration::MAX` never ends by itself. Returns false if the
-    /// task is not [`Waiting`](TaskState::Waiting), or is paused.
+    /// task is not [`Waiting`](TaskState::Waiting), is paused, or waits for the phase of its group.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
     /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.
@@ -319,7 +315,8 @@ impl TaskHandle {
     /// without counting a failure: for example after a SIGHUP, or when a link has come up. A
     /// waiting task starts now, as with [`skip_wait`](Self::skip_wait); one whose attempt has just
     /// returned does not wait. The delays of the backoff start over. Returns false if the task
-    /// neither runs nor waits, runs a `once` body, stops with its group, or finishes at a drain.
+    /// neither runs nor waits, waits paused or for its phase, runs a `once` body, stops with its
+    /// group, or finishes at a drain.
     ///
     /// Blocks for a round trip to the controller; a body that restarts its own task is told then.
     ///
@@ -343,8 +340,8 @@ impl TaskHandle {
 
     /// Pauses the task: a running attempt goes on until it ends by itself, and no further one
     /// starts until [`resume`](Self::resume). Retries and runs that would have come during the
-    /// pause are not made up for. Returns false if this changes nothing: the task is paused
-    /// already, was asked to stop, or has ended.
+    /// pause are not made up for. Returns false if the task is paused already, was asked to stop,
+    /// has ended, or is a member of a group.
     ///
     /// The task keeps its slot, so what is queued behind it waits, and so do
     /// [`Supervisor::run`](crate::Supervisor::run) and `wait_idle`. It holds neither thread nor
@@ -471,8 +468,8 @@ impl TaskContext {
     /// # Errors
     /// - `WouldDeadlock`: `task` is this attempt's own task, or this attempt stands in its way:
     ///   `task` is queued for the slot of this attempt's task, is of the same
-    ///   [class](crate::TaskSpec::class), or is in the same [group](crate::GroupSpec) a step or in
-    ///   a phase that waits for this attempt.
+    ///   [class](crate::TaskSpec::class) or queued behind such a task, or is in the same
+    ///   [group](crate::GroupSpec) a step or in a phase that waits for this attempt.
     /// - `Cancelled`: this attempt was told to return; pass it on with `?`.
     #[doc(alias = "join")]
     pub fn wait_for(&self, task: &TaskHandle) -> Result<Outcome, WaitError> {

@@ -26,9 +26,9 @@ use crate::task::record::Record;
 /// the task an ordinary task.
 ///
 /// The value is there before the task's outcome is. Each success replaces the value of the one
-/// before; a failed attempt leaves it, and so does one that was told of its deadline or was
-/// abandoned before its body returned. The page [`guide::results`](crate::guide::results) shows
-/// which call is for which task.
+/// before; a failed attempt leaves it, and so does one that was told of its deadline or its
+/// silence, or was abandoned before its body returned. The page
+/// [`guide::results`](crate::guide::results) shows which call is for which task.
 ///
 /// A value that nobody takes is dropped by the thread that replaces it or, at the end, by the one
 /// that drops the output: a worker or a thread of yours, never the controller. Once the output is

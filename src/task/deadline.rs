@@ -7,10 +7,11 @@ use crate::task::context::TaskContext;
 
 impl TaskContext {
     /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
-    /// return, the end of its grace. `None` if there is no limit. Under a
-    /// [`ManualClock`](crate::ManualClock) it can only be compared with another deadline of the
-    /// attempt, not with `Instant::now()`; use [`remaining`](Self::remaining). See the example of
-    /// [`extend_deadline`](Self::extend_deadline).
+    /// return, the end of its grace. Until the body calls [`ready`](Self::ready), this is the end
+    /// of [`ready_within`](crate::TaskSpec::ready_within) if that comes earlier. `None` if there is
+    /// no limit. Under a [`ManualClock`](crate::ManualClock) it can only be compared with another
+    /// deadline of the attempt, not with `Instant::now()`; use [`remaining`](Self::remaining). See
+    /// the example of [`extend_deadline`](Self::extend_deadline).
     pub fn deadline(&self) -> Option<Instant> {
         self.token().deadline()
     }
@@ -40,7 +41,7 @@ impl TaskContext {
     /// deadline, even if the timer was already due.
     ///
     /// Without a [`timeout`](crate::TaskSpec::timeout) there is nothing to extend, and the call
-    /// returns `Ok`.
+    /// returns `Ok`. The end of [`ready_within`](crate::TaskSpec::ready_within) does not move.
     ///
     /// ```
     /// # use std::time::Duration;

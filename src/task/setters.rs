@@ -90,8 +90,8 @@ macro_rules! setters {
             /// run; it gives both back when the attempt has returned. While it waits for its class
             /// it holds no permit, so a full class holds up no task outside of it.
             /// [`TaskContext::class_index`](crate::TaskContext::class_index) tells the body which
-            /// of the permits it has. A body cannot wait for another task of its own class: the
-            /// wait returns `WouldDeadlock`.
+            /// of the permits it has. A body cannot wait for another task of its own class, nor for
+            /// one that is queued behind such a task: the wait returns `WouldDeadlock`.
             ///
             /// An attempt that hangs keeps its permit, also under `Release` once
             /// [`max_abandoned`](crate::SupervisorBuilder::max_abandoned) are stuck. So do not put
@@ -300,7 +300,8 @@ macro_rules! setters {
 
             /// Rejects the submission as [`Expired`](crate::Rejection::Expired) if no thread takes
             /// up its first attempt within `span` after the hand-over. An initial delay does not
-            /// count, nor does a pause. `span` must be above zero. Default: `None`, no limit.
+            /// count, nor does a pause, nor the wait of a member for its phase. `span` must be
+            /// above zero. Default: `None`, no limit.
             ///
             /// ```
             /// # use std::time::Duration;

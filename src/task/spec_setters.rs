@@ -28,10 +28,10 @@ impl TaskSpec {
     /// Runs the body again `delay` (above zero) after each success, and implies
     /// [`RestartPolicy::Always`](crate::RestartPolicy::Always). After a failure the next attempt
     /// comes after the backoff, but never sooner than `delay` after the failure. With
-    /// `Duration::MAX` it runs again only when [`skip_wait`](crate::TaskHandle::skip_wait) or
-    /// [`restart`](crate::TaskHandle::restart) asks for it. Of this setting and
-    /// [`every`](Self::every), the last one set counts. See the example of [`every`](Self::every),
-    /// which compares the two.
+    /// `Duration::MAX` it runs again only on request: by
+    /// [`skip_wait`](crate::TaskHandle::skip_wait), [`restart`](crate::TaskHandle::restart), or
+    /// `resume` after a pause, or with its group. Of this setting and [`every`](Self::every), the
+    /// last one set counts. See the example of [`every`](Self::every), which compares the two.
     #[doc(alias = "delay")]
     #[doc(alias = "interval")]
     pub fn repeat_after(self, delay: Duration) -> Self {
@@ -76,7 +76,8 @@ impl TaskSpec {
     /// next run of [`every`](Self::every) or [`repeat_after`](Self::repeat_after). It suits a daily
     /// job that may fail only for a moment. The grid of `every` does not move. Without this
     /// setting, a retry does not come before the next run would. Either way, no run comes before
-    /// the backoff is over: so that no run is skipped, set its longest delay below the interval.
+    /// the backoff is over, and a run that was due before that is skipped: so keep its longest
+    /// delay far below the interval.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -108,8 +109,9 @@ impl TaskSpec {
     }
 
     /// Shuts the supervisor down when this task has ended by itself. It suits the task that is the
-    /// purpose of the program. A task that is stopped or rejected does not shut the supervisor
-    /// down.
+    /// purpose of the program. A task that is cancelled, rejected, or abandoned after a stop does
+    /// not shut the supervisor down; one that panics or returns a fatal error when it is told to
+    /// stop does.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -126,12 +128,13 @@ impl TaskSpec {
     }
 
     /// Stops this task when a drain begins, as [`cancel`](crate::TaskHandle::cancel) does, but with
-    /// the reason [`Drain`](crate::StopReason::Drain). It suits a task that takes in work from
-    /// outside, such as one that accepts connections: it then brings no work that would be refused.
-    /// What its body still hands over until it returns is taken, and the drain waits for that. Then
-    /// its body is dropped, and with it the sender of a channel: the reader gets what is left, and
-    /// then [`RecvError::Disconnected`](crate::RecvError). Without this setting the channel stays
-    /// open, and the drain waits for its reader up to the limit.
+    /// the reason [`Drain`](crate::StopReason::Drain); if it is queued for its slot, it is
+    /// rejected. It suits a task that takes in work from outside, such as one that accepts
+    /// connections: it then brings no work that would be refused. What its body still hands over
+    /// until it returns is taken, and the drain waits for that. Then its body is dropped, and with
+    /// it the sender of a channel: the reader gets what is left, and then
+    /// [`RecvError::Disconnected`](crate::RecvError). Without this setting the channel stays open,
+    /// and the drain waits for its reader up to the limit.
     ///
     /// Do not set it for a connection whose answers come later: its peer may lose them. Such a
     /// connection answers, shuts down its writing half, and reads to the end within a limit.

@@ -74,7 +74,8 @@ impl CancelToken {
     /// # Errors
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
     /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
-    ///   this is a failure like any other.
+    ///   this is a failure like any other. While the supervisor shuts down, the call first waits to
+    ///   be told for up to a second; not in a group.
     #[doc(alias = "select")]
     pub fn recv<T: Send + 'static>(&self, channel: &Receiver<T>) -> Result<T, RecvError> {
         // Without a limit there is no `None`.
@@ -90,7 +91,7 @@ impl CancelToken {
     /// - `Cancelled`: the attempt was told to return; pass it on with `?`.
     /// - `Disconnected`: the channel is empty and all its senders are gone. Passed on with `?`,
     ///   this is a failure like any other. If that happens while the supervisor shuts down, the
-    ///   call waits to be told for up to a second, but no longer than `span`.
+    ///   call waits to be told for up to a second, but no longer than `span`; not in a group.
     pub fn recv_timeout<T: Send + 'static>(
         &self,
         channel: &Receiver<T>,
@@ -182,8 +183,9 @@ impl CancelToken {
     }
 
     /// Returns the moment by which the attempt should be over: its deadline or, once it was told to
-    /// return, the end of its grace. `None` if there is no limit. Under a
-    /// [`ManualClock`](crate::ManualClock) use [`remaining`](Self::remaining). See the example of
+    /// return, the end of its grace; before it is ready, the end of `ready_within` if that comes
+    /// earlier. `None` if there is no limit. Under a [`ManualClock`](crate::ManualClock) use
+    /// [`remaining`](Self::remaining). See the example of
     /// [`TaskContext::extend_deadline`](crate::TaskContext::extend_deadline).
     pub fn deadline(&self) -> Option<Instant> {
         self.0.clock().instant(self.0.until())

@@ -19,7 +19,8 @@ use crate::vocabulary::label::named;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RestartPolicy {
-    /// The body runs once, whatever it returns.
+    /// The body does not run again by itself, whatever it returns; it does by
+    /// [`restart`](crate::TaskHandle::restart), and with its group.
     Never,
     /// The body runs again after a failure, with backoff; a success completes the task. The
     /// default.
@@ -105,7 +106,8 @@ pub enum PanicPolicy {
     /// A panic is a failure like any other, and may be retried. The default.
     #[default]
     Failure,
-    /// A panic ends the task, under every restart policy.
+    /// A panic ends the task, under every restart policy. The panic of an attempt that was
+    /// abandoned before changes nothing: its retry follows all the same.
     Fatal,
     /// A panic ends the process with `std::process::abort`: for programs that must not survive a
     /// panic.

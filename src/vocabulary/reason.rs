@@ -21,14 +21,14 @@ use crate::vocabulary::time::Seconds;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// `cancel` was called on the task or its group, or `cancel_slot` on its slot, or a drain
-    /// stopped a task with `TaskSpec::stop_at_drain`.
+    /// `cancel` was called on the task or its group, or `cancel_slot` on its slot, a drain stopped
+    /// a task with `TaskSpec::stop_at_drain`, or a group stops because of another member.
     Stop,
     /// A newer submission is to take over the slot.
     Replace,
     /// The supervisor is shutting down.
     Shutdown,
-    /// The attempt ran past its deadline.
+    /// The attempt ran past its deadline, or did not say in time that it is ready.
     Timeout,
     /// The attempt gave no sign of life for too long.
     Unresponsive,
@@ -121,7 +121,7 @@ pub enum FailureCause {
     Failed,
     /// The body panicked.
     Panicked,
-    /// The body ran past its deadline.
+    /// The body ran past its deadline, or did not say in time that it is ready.
     TimedOut,
     /// The body gave no sign of life.
     Unresponsive,
@@ -181,7 +181,8 @@ pub enum Rejection {
         /// How many may wait.
         limit: usize,
     },
-    /// It was cancelled before it was admitted.
+    /// `cancel_slot` removed it from the queue. As a decision also: it was cancelled before it was
+    /// decided; its outcome is then `Cancelled`.
     Removed,
     /// The supervisor was shutting down, or was draining and the task could not have run to its
     /// end.
@@ -388,8 +389,8 @@ pub enum ShutdownCause {
     Dropped,
     /// `Supervisor::run` found no task left.
     Idle,
-    /// `Supervisor::run` or `Supervisor::wait_shutdown` was called by a body of another supervisor,
-    /// and that body was told to return.
+    /// `Supervisor::run`, `run_group`, `wait_shutdown` or `drain` was called by a body of another
+    /// supervisor, and that body was told to return.
     CallerTold,
     /// The process received this signal.
     Signal(Signal),

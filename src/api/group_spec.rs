@@ -15,7 +15,7 @@ use crate::vocabulary::group::{RestartLimit, Strategy};
 /// order; and what a failure of one of them means for the others.
 ///
 /// Each call of [`then`](Self::then) adds a phase, which starts once every member of the phases
-/// before it is *ready*. A member is ready
+/// before it is *ready* or has its outcome. A member is ready
 /// - as soon as a thread has taken up its attempt;
 /// - with [`ready_within`](TaskSpec::ready_within), once its body calls
 ///   [`ready`](crate::TaskContext::ready);
@@ -85,8 +85,8 @@ impl GroupSpec {
         &self.0.name
     }
 
-    /// Adds the next phase: one task, or several that start side by side. It starts once all
-    /// phases before it are ready, and is stopped before them.
+    /// Adds the next phase: one task, or several that start side by side. It starts once all phases
+    /// before it are ready or over, and is stopped before them.
     pub fn then(mut self, members: impl IntoIterator<Item = TaskSpec>) -> Self {
         let before = self.0.members.len();
         self.0.members.extend(members);
@@ -99,7 +99,7 @@ impl GroupSpec {
     /// and start again in order once all have returned and the backoff of the failed member is
     /// over. If a member fails for good, the group stops. Of this setting and
     /// [`rest_for_one`](Self::rest_for_one), the last one set counts. Default: the other members go
-    /// on.
+    /// on; but if a member fails for good while the group starts, the group stops.
     pub fn one_for_all(mut self) -> Self {
         self.0.strategy = Strategy::OneForAll;
         self

@@ -13,7 +13,9 @@ use crate::task::door::Door;
 /// A slow callback delays the other subscribers of its lane and, once the lane is full, makes them
 /// lose events. It never delays a task. A panic in a callback is caught and reported as an event.
 /// Callbacks may use a [`SupervisorHandle`], but a wait for the supervisor itself fails with
-/// `WouldDeadlock`. A call finds the state to which the event has led, or a later one.
+/// `WouldDeadlock`. A call that asks the controller finds the state to which the event has led, or
+/// a later one; take an outcome from the event, because [`outcome`](crate::TaskHandle::outcome) may
+/// be a moment behind.
 ///
 /// ```
 /// # use std::sync::{Arc, Mutex};

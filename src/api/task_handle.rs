@@ -346,9 +346,10 @@ impl TaskHandle {
     /// The task keeps its slot, so what is queued behind it waits, and so do
     /// [`Supervisor::run`](crate::Supervisor::run) and `wait_idle`. It holds neither thread nor
     /// permit, and before the first attempt, the time of `expires_in` stands still. An attempt that
-    /// is just being handed to a thread still runs. [`skip_wait`](Self::skip_wait) does not start a
-    /// paused task. [`restart`](Self::restart) ends the attempt that runs; the next one waits.
-    /// Blocks for a round trip to the controller, but not until the attempt has ended.
+    /// is just being handed to a thread still runs, and `restart` then returns false.
+    /// [`skip_wait`](Self::skip_wait) does not start a paused task. [`restart`](Self::restart) ends
+    /// the attempt that runs; the next one waits. Blocks for a round trip to the controller, but
+    /// not until the attempt has ended.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -52,10 +52,11 @@ use screen::Size;
 ///
 /// # When it draws
 /// The table is redrawn after events, but at most four times a second, and less often if the table
-/// is so large that drawing would take more than a tenth of the time. While a progress changes, the
-/// table is drawn four times a second without any event; once no progress changes, it is checked
-/// at longer and longer intervals, for 8 s in all. Otherwise nothing wakes up, so the table of a
-/// supervisor at rest stays as it was.
+/// is so large that drawing would take more than a tenth of the time. Once a drawing has seen a
+/// progress, the table is drawn four times a second while it changes, without any event; while it
+/// stands still, it is checked at longer and longer intervals, for 8 s in all. A progress that
+/// begins, or goes on after that, is drawn with the next event. Otherwise nothing wakes up, so the
+/// table of a supervisor at rest stays as it was.
 ///
 /// If there is not enough room, tasks that need attention come first, then those that run, and the
 /// others are counted. The last drawing, after the last event, stays on the screen. The mode of the

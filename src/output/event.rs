@@ -97,14 +97,15 @@ pub enum EventKind {
         /// What happens to the submission if its slot is busy.
         policy: AdmissionPolicy,
     },
-    /// The task waits for its slot. It is admitted or rejected later.
+    /// The task waits for its slot. It is admitted, rejected or cancelled later.
     Queued {
         /// The number of submissions in the slot's queue, including this one.
         depth: usize,
     },
     /// The task became the owner of its slot, or has no slot.
     Admitted,
-    /// The submission will never run. This is the last event of its task.
+    /// The submission will never run. This is the last event of its task, except for one about its
+    /// slot.
     Rejected {
         /// Why it was rejected.
         why: Rejection,
@@ -314,8 +315,8 @@ pub enum EventKind {
         thread: Option<Arc<str>>,
         /// The last mark of the body.
         mark: Option<Mark>,
-        /// Whether its slot and permit were given back, under `AbandonPolicy::Release`. Otherwise
-        /// they stay held until the body returns.
+        /// Whether its permits were given back, under `AbandonPolicy::Release`, and its slot unless
+        /// the task is retried. Otherwise they stay held until the body returns.
         released: bool,
         /// Whether it was to be released, but is held because
         /// [`max_abandoned`](crate::SupervisorBuilder::max_abandoned) are stuck already.
@@ -394,7 +395,8 @@ pub enum EventKind {
     },
     /// Members of the group go back, last phase first, and start again in order.
     GroupRestarting {
-        /// The member that failed; `None` if somebody asked for the restart.
+        /// The member because of which it restarts: it has failed, has returned under `Always`, or
+        /// was restarted by hand. `None` if the restart of the group was asked for.
         culprit: Option<TaskRef>,
         /// How often the group has restarted so far, this time included.
         restarts: u32,

@@ -349,9 +349,10 @@ impl EventKind {
 /// Writes each event as one `key=value` line through the `log` crate, under the target
 /// `threadvisor`. Failed outcomes are errors; failed attempts, errors of stopped bodies, hangs,
 /// attempts that are too short, processes that are killed, groups that restart or stop because of a
-/// member, panics, refused threads and lost events are warnings; other outcomes and events of
-/// groups, rejections, retries, tasks that are paused or resumed, attempts that are stable, respond
-/// or return after all, drain and shutdown are information; the rest is for debugging.
+/// member, panics, slow hooks, a sick service, messages to its manager that fail, refused threads
+/// and lost events are warnings; other outcomes and events of groups, rejections, retries, tasks
+/// that are paused or resumed, attempts that are ready, stable, respond or return after all, a
+/// service that is well again, drain and shutdown are information; the rest is for debugging.
 ///
 /// ```
 /// # use threadvisor::prelude::*;

@@ -108,8 +108,9 @@ pub struct AbandonedAttempt {
     /// `since`; the event [`StallReport`](crate::EventKind::StallReport) says when. Linux
     /// only.
     pub stall: Option<Stall>,
-    /// Whether its slot and permit were given back, under
-    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release).
+    /// Whether its permits were given back, under
+    /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release), and its slot unless the task is
+    /// retried.
     pub released: bool,
     /// Whether a cancel hook of the attempt is stuck, and not its body.
     pub hook: bool,
@@ -341,7 +342,8 @@ impl RunReport {
     ///   are `Abandoned`;
     /// - if there were failures, the code set by
     ///   [`TaskError::with_exit_code`](crate::TaskError::with_exit_code) for the task whose end
-    ///   shut the supervisor down, or else for the first failure; 1 if none was set;
+    ///   shut the supervisor down, or else for the first failure; if none was set, 70 if that task
+    ///   was abandoned, and 1 otherwise;
     /// - 75 (`EX_TEMPFAIL`) if a submission was rejected as `QueueFull`, `TooManyTasks` or
     ///   `TooManyAbandoned`, and its spec was not given back;
     /// - 130 if SIGINT ended the supervisor and a task that would have ended by itself (whose

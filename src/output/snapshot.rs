@@ -40,8 +40,9 @@ pub struct Snapshot {
     pub draining: bool,
     /// Whether the supervisor is shutting down and takes no more tasks.
     pub shutting_down: bool,
-    /// Every task without an outcome, and every one whose body still runs or is being dropped, in
-    /// the order of their ids. Tasks that have ended are not here.
+    /// Every task without an outcome, and every one that keeps its slot because its body still runs
+    /// or is being dropped, in the order of their ids. Tasks that have ended are not here; released
+    /// attempts are only in [`abandoned`](Self::abandoned).
     pub tasks: Vec<TaskSnapshot>,
     /// Every slot with an owner or a queue, in the order of their keys.
     pub slots: Vec<SlotSnapshot>,
@@ -163,7 +164,8 @@ pub struct TaskSnapshot {
     /// The name of its [group](crate::GroupSpec); `None` if it is in none.
     pub group: Option<Arc<str>>,
     /// The phase of its group that it is in, from 0. A member that is `Waiting` without a
-    /// `next_wake` waits for the phases before it.
+    /// `next_wake` waits for its group: for the phases before it, for others that stop first, or,
+    /// as a step that is done, for the next restart.
     pub phase: Option<usize>,
     /// The name of its [class](crate::TaskSpec::class); `None` if it is in none.
     pub class: Option<Arc<str>>,

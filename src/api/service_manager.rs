@@ -166,9 +166,9 @@ impl ServiceManager {
     /// attempt that begins within the span puts this off until it ends. If attempts take long to
     /// fail, choose a span below the first delay of the backoff.
     ///
-    /// With `Duration::MAX`, failures never make the service sick: only silence, an abandoned
-    /// attempt, and a required task that has failed for good do. It is still not ready before its
-    /// required tasks are.
+    /// With `Duration::MAX`, failures never make the service sick: only silence, an attempt that is
+    /// abandoned under [`Hold`](crate::AbandonPolicy::Hold), and a required task that has failed
+    /// for good do. It is still not ready before its required tasks are.
     ///
     /// Without a watchdog, nothing wakes the controller at the end of this span. Then the event
     /// `service_sick` comes with the next change that the controller hears of, at the latest with

@@ -81,9 +81,9 @@ impl Snapshot {
     }
 
     /// Returns whether the [required](crate::TaskSpec::required) tasks are in order: none of them
-    /// is silent, abandoned, down for longer than it may be, or has failed for good. This is what a
-    /// [service manager](crate::ServiceManager) is told; [`is_healthy`](Self::is_healthy) speaks of
-    /// all tasks.
+    /// is silent, abandoned under `Hold`, down for longer than it may be, or has failed for good.
+    /// This is what a [service manager](crate::ServiceManager) is told;
+    /// [`is_healthy`](Self::is_healthy) speaks of all tasks.
     ///
     /// A task is down from its first failure until it shows that it works: an attempt succeeds,
     /// says that it is [ready](crate::TaskContext::ready), or, without a

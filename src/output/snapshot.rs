@@ -301,8 +301,8 @@ pub struct ClassSnapshot {
     pub name: Arc<str>,
     /// The number of its permits.
     pub limit: usize,
-    /// The permits that are held, including those of abandoned attempts, and of tasks that wait
-    /// for a permit to run. More than `limit` only after
+    /// The permits that are held, including those of attempts that are abandoned under `Hold`, and
+    /// of tasks that wait for a permit to run. More than `limit` only after
     /// [`set_class_limit`](crate::SupervisorHandle::set_class_limit) has lowered it.
     pub held: usize,
     /// The number of tasks that wait for a permit of the class.
@@ -349,8 +349,8 @@ pub struct WorkerCounts {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PermitCounts {
-    /// The permits that are held, including those of abandoned attempts, and beyond the limit those
-    /// of tasks that bodies wait for.
+    /// The permits that are held, including those of attempts that are abandoned under `Hold`, and
+    /// beyond the limit those of tasks that bodies wait for.
     pub held: usize,
     /// The number of permits; `None` is no limit.
     pub limit: Option<usize>,

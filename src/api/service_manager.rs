@@ -180,7 +180,7 @@ impl ServiceManager {
 
     /// Asks the service manager to act (`WATCHDOG=trigger`) once the service has been sick for a
     /// whole period of its watchdog. The signs of life stop when the service falls sick, with or
-    /// without this, so one that heeds them acts before.
+    /// without this, so a service manager that heeds them acts earlier.
     pub fn trigger(mut self) -> Self {
         self.trigger = true;
         self

@@ -273,10 +273,10 @@ macro_rules! setters {
 
             /// Sets how long a body has to return once it is told to, before its attempt is
             /// abandoned. With zero the attempt is abandoned immediately, unless its body returns
-            /// before that, which one that is just waking up may or may not do. With `None` it is
-            /// never abandoned. A shutdown allows no more than the supervisor's own grace. Time in
-            /// which the process is stopped counts, as for [`timeout`](Self::timeout). Default: the
-            /// supervisor's grace.
+            /// first; for a body that wakes up at that moment, this is not determined. With `None`
+            /// it is never abandoned. A shutdown allows no more than the supervisor's own grace.
+            /// Time in which the process is stopped counts, as for [`timeout`](Self::timeout).
+            /// Default: the supervisor's grace.
             ///
             /// ```
             /// # use std::time::Duration;

@@ -179,8 +179,12 @@ mod tests {
     /// It can do what a thread of the pool was wanted for, and no other might be had in its place.
     #[test]
     fn an_idle_worker_is_sent_home_for_a_thread_beside_the_pool_and_for_no_other() {
-        let roles = [("pooled", Role::Pooled, 1), ("dedicated", Role::Dedicated, 0)];
-        for (name, role, kept) in roles.into_iter().chain([("hooks", Role::Hooks, 0)]) {
+        let roles = [
+            ("pooled", Role::Pooled, 1),
+            ("dedicated", Role::Dedicated, 0),
+            ("hooks", Role::Hooks, 0),
+        ];
+        for (name, role, kept) in roles {
             let (door, mut pool) = pool(setup(None), 0);
             pool.start_thread().unwrap();
             while pool.counts(RealTime::ZERO).idle == 0 {

@@ -252,10 +252,13 @@ impl Record {
         }
     }
 
-    /// Worker: the first attempt was taken up.
+    /// Worker: an attempt was taken up. The number of the first one is not always 1, because a
+    /// member of a group may be sent back before.
     pub(crate) fn note_started(&self) {
         let mut state = self.state.lock();
-        state.started = true;
+        if std::mem::replace(&mut state.started, true) {
+            return;
+        }
         let rare = state.rare.as_mut();
         let waiting = rare.map(|rare| std::mem::take(&mut rare.waiters.waiting_for_start));
         // A cell has a lock of its own, under which this one is taken.

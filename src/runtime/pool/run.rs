@@ -24,10 +24,7 @@ impl Shared {
         if job.reports_claim {
             self.door.post(Fact::Claimed { attempt: job.cell.attempt, at });
         }
-
-        if job.cell.attempt.number == 1 {
-            job.cell.record.note_started();
-        }
+        job.cell.record.note_started();
 
         let ctx = TaskContext::new(job.cell.clone(), load.failures, load.last_failure);
         let mut body = load.body;

@@ -1,9 +1,10 @@
 //! What a failure of a member means for the others.
 
 use threadvisor::prelude::*;
+use threadvisor::ThreadOptions;
 
 use super::{rig, Line, LONG, MS};
-use crate::support::{outcome_of, resident, End, Puppet};
+use crate::support::{next, on_thread, outcome_of, resident, End, Gate, Puppet, Rig, WATCHDOG};
 
 #[test]
 fn under_one_for_one_the_others_go_on() {
@@ -42,7 +43,7 @@ fn under_one_for_all_all_return_and_start_again_in_order() {
     for reader in &line.readers {
         assert_eq!(reader.started(), 2);
     }
-    assert!(line.group.wait_ready(crate::support::WATCHDOG).unwrap());
+    assert!(line.group.wait_ready(WATCHDOG).unwrap());
     let story = rig.group_story("line");
     assert_eq!(story, ["group_starting", "group_ready", "group_restarting 1: gps", "group_ready"]);
     // Only the one that failed has a failure.
@@ -54,6 +55,36 @@ fn under_one_for_all_all_return_and_start_again_in_order() {
     let report = rig.supervisor.shutdown().unwrap();
     let text = "group line: stopped (stop) in order, driver last, after 1 restart";
     assert_eq!(report.groups[0].to_string(), text);
+}
+
+/// Its first attempt is the second that was offered to a thread.
+#[test]
+fn the_start_of_a_member_that_was_sent_back_before_is_seen() {
+    let mut gate = Gate::new();
+    let hold = gate.hold();
+    let rig = Rig::start(Supervisor::builder().grace(WATCHDOG).on_thread_start(move || {
+        if std::thread::current().name() == Some("late") {
+            hold();
+        }
+        Ok(())
+    }));
+    let (driver, strings) = Puppet::new("driver");
+    let late = resident("late").dedicated_thread(ThreadOptions::new().name("late"));
+    let soon = BackoffPolicy::constant(MS);
+    let group = GroupSpec::new("pair").one_for_all().then([driver.backoff(soon), late]);
+    let group = rig.handle.add_group(group).unwrap();
+    assert_eq!(strings.started(), 1);
+    gate.wait_entered();
+    strings.end(End::Fail);
+    rig.until_group("pair", "group_restarting 1: driver");
+    assert_eq!(strings.started(), 2);
+
+    let late = group.members()[1].clone();
+    let started = on_thread(move || late.wait_started());
+    gate.open();
+    assert!(next(&started).unwrap());
+    group.cancel();
+    strings.end(End::Obey);
 }
 
 #[test]
@@ -152,7 +183,7 @@ fn a_restart_by_hand_is_one_of_all_in_order_and_counts_nothing() {
     line.driver.end(End::Obey);
     assert_eq!(line.driver.started(), 2);
     line.readers.iter().for_each(|reader| assert_eq!(reader.started(), 2));
-    assert!(line.group.wait_ready(crate::support::WATCHDOG).unwrap());
+    assert!(line.group.wait_ready(WATCHDOG).unwrap());
     let snapshot = rig.handle.snapshot().unwrap();
     assert!(snapshot.tasks.iter().all(|task| task.failures == 0));
     assert_eq!(rig.group_story("line")[2], "group_restarting 1");
@@ -183,7 +214,7 @@ fn a_member_can_be_restarted_and_stopped_by_itself_but_not_paused() {
     line.readers[1].told();
     line.readers[1].end(End::Obey);
     assert_eq!((line.driver.started(), line.readers[1].started()), (3, 3));
-    assert!(line.group.wait_ready(crate::support::WATCHDOG).unwrap());
+    assert!(line.group.wait_ready(WATCHDOG).unwrap());
     line.group.cancel();
     let _ = (line.readers[1].end(End::Obey), line.driver.end(End::Obey));
     let _ = line.group.wait().unwrap();

@@ -148,7 +148,7 @@ impl Supervisor {
             Err(AddError::Closed { spec }) => {
                 let names: Vec<_> = spec.as_ref().iter().map(TaskSpec::shared_name).collect();
                 drop(spec);
-                let mut report = RunReport::clone(&self.door.wait_ended());
+                let mut report = self.shut_down_after(Until::Shutdown);
                 report.count_too_late(&names);
                 Ok(report)
             }

@@ -347,6 +347,30 @@ fn a_drain_in_the_body_of_another_supervisor_ends_with_that_body() {
     assert_eq!(drain_of(&report).unfinished, 1);
 }
 
+/// What comes too late is dropped, but the wait is one of the body all the same.
+#[test]
+fn a_run_on_a_supervisor_that_drains_ends_with_the_body_that_called_it() {
+    let (inner, outer) =
+        (Supervisor::builder().start().unwrap(), Supervisor::builder().start().unwrap());
+    let (spec, puppet) = Puppet::new("job");
+    inner.handle().add(spec).unwrap();
+    puppet.started();
+    inner.handle().request_drain(None);
+    let (tell, reports) = bounded(1);
+    let runs = TaskSpec::once("runs", move |_| {
+        let _ = tell.send(inner.run([no_op("late")])?);
+        Ok(())
+    });
+    let runs = outer.handle().add(runs).unwrap();
+    assert!(runs.wait_started().unwrap());
+    runs.cancel();
+    assert_eq!(puppet.told(), CancelReason::Shutdown);
+    puppet.end(End::Obey);
+    let report = next(&reports);
+    assert_eq!(report.shutdown.cause, ShutdownCause::CallerTold);
+    assert_eq!((drain_of(&report).unfinished, report.outcomes.rejected), (1, 1));
+}
+
 #[test]
 fn run_returns_when_a_drain_is_over_and_drops_the_specs_that_come_too_late() {
     let supervisor = Supervisor::builder().start().unwrap();

@@ -30,8 +30,7 @@ use crate::vocabulary::escaped::Escaped;
 /// # use threadvisor::prelude::*;
 /// # if cfg!(not(unix)) { return Ok(()); }
 /// let service = ServiceManager::from_env() // silent if nobody has asked
-///     .sick_after(Duration::from_secs(60)) // for how long `gps` may fail again and again
-///     .trigger(); // then restart the whole program
+///     .sick_after(Duration::from_secs(60)); // for how long `gps` may fail again and again
 /// let supervisor = Supervisor::builder().service_manager(service).start()?;
 /// let gps = TaskSpec::once("gps", |ctx| {
 ///     ctx.ready(); // the service is ready once all required tasks have said so
@@ -48,7 +47,6 @@ use crate::vocabulary::escaped::Escaped;
 pub struct ServiceManager {
     address: Option<Address>,
     watchdog: Option<Duration>,
-    trigger: bool,
     sick_after: Option<Duration>,
     ready_fd: Option<PathBuf>,
     ready_file: Option<PathBuf>,
@@ -178,14 +176,6 @@ impl ServiceManager {
         self
     }
 
-    /// Asks the service manager to act (`WATCHDOG=trigger`) once the service has been sick for a
-    /// whole period of its watchdog. The signs of life stop when the service falls sick, with or
-    /// without this, so a service manager that heeds them acts earlier.
-    pub fn trigger(mut self) -> Self {
-        self.trigger = true;
-        self
-    }
-
     /// Resets the timer of the hardware's watchdog, such as `/dev/watchdog`, once in each `period`:
     /// while the required tasks are in order, and from the beginning of a drain or a shutdown until
     /// the supervisor ends. `period` must be above zero, and at most half of the device's own
@@ -265,7 +255,6 @@ impl ServiceManager {
         Ok(ServiceSetup {
             socket,
             watchdog: self.watchdog,
-            trigger: self.trigger,
             ready_fd: ready_fd.transpose()?,
             ready_file: self.ready_file,
             hardware: self.hardware,

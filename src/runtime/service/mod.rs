@@ -27,7 +27,6 @@ use crate::vocabulary::time::{RealTime, Seconds};
 pub(crate) struct ServiceSetup {
     pub(crate) socket: Option<NotifySocket>,
     pub(crate) watchdog: Option<Duration>,
-    pub(crate) trigger: bool,
     pub(crate) ready_fd: Option<File>,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) hardware: Option<(PathBuf, Duration)>,
@@ -67,14 +66,14 @@ pub(crate) fn remove_stale(ready_file: &std::path::Path) -> io::Result<()> {
 impl Service {
     /// `None` if nobody is to be told anything.
     pub(super) fn new(setup: ServiceSetup) -> Option<Box<Self>> {
-        let ServiceSetup { socket, watchdog, trigger, ready_fd, ready_file, hardware } = setup;
+        let ServiceSetup { socket, watchdog, ready_fd, ready_file, hardware } = setup;
         let is_needed =
             socket.is_some() || ready_fd.is_some() || ready_file.is_some() || hardware.is_some();
         let (device, period) = hardware.unzip();
         let files = Files { ready_fd, ready_file, watchdog: device, ..Files::default() };
         is_needed.then(|| {
             Box::new(Self {
-                state: ServiceState::new(socket.is_some(), watchdog, trigger, period),
+                state: ServiceState::new(socket.is_some(), watchdog, period),
                 socket,
                 chores: Arc::new(Chores::new(files)),
                 due_chores: None,

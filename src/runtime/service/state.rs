@@ -49,14 +49,12 @@ pub(super) struct ServiceState {
     /// The period of the service manager's watchdog, and that of the hardware.
     watchdog: Beat,
     hardware: Beat,
-    /// The period after which a sick service is to be given up.
-    trigger: Option<Duration>,
     phase: Phase,
     reloads: u32,
     reload_told: bool,
     kept: VecDeque<Datagram>,
-    /// The sign for the watchdog that is to be given.
-    sign_waits: Option<&'static str>,
+    /// A sign for the watchdog is to be given.
+    sign_waits: bool,
     status_waits: Option<String>,
     status: String,
     /// No status is made before this time.
@@ -64,8 +62,7 @@ pub(super) struct ServiceState {
     /// When the start is to be extended, as far as it has a bound.
     extend_at: RealTime,
     start_bound: Option<Duration>,
-    sick_since: Option<RealTime>,
-    triggered: bool,
+    sick: bool,
     blocked: Blocked,
 }
 
@@ -124,7 +121,6 @@ impl Beat {
 }
 
 const PING: &str = "WATCHDOG=1";
-const TRIGGER: &str = "WATCHDOG=trigger";
 
 /// A shorter period would do nothing but ping.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -140,26 +136,23 @@ impl ServiceState {
     pub(super) fn new(
         talks: bool,
         watchdog: Option<Duration>,
-        trigger: bool,
         hardware: Option<Duration>,
     ) -> Self {
         Self {
             talks,
             watchdog: Beat::new(watchdog.filter(|_| talks).map(|it| (it / 2).max(SHORTEST))),
             hardware: Beat::new(hardware),
-            trigger: watchdog.filter(|_| talks && trigger),
             phase: Phase::Starting,
             reloads: 0,
             reload_told: false,
             kept: VecDeque::new(),
-            sign_waits: None,
+            sign_waits: false,
             status_waits: None,
             status: String::new(),
             status_from: RealTime::ZERO,
             extend_at: RealTime::ZERO.after(EXTEND_EVERY),
             start_bound: None,
-            sick_since: None,
-            triggered: false,
+            sick: false,
             blocked: Blocked::No,
         }
     }
@@ -178,24 +171,20 @@ impl ServiceState {
     }
 
     pub(super) const fn is_sick(&self) -> bool {
-        self.sick_since.is_some()
+        self.sick
     }
 
     /// When [`step`](Self::step) has something to do although nothing has changed.
     pub(super) fn deadline(&self) -> RealTime {
         let extend =
             if self.is_starting() && self.start_bound.is_some() { self.extend_at } else { NEVER };
-        let trigger = match (self.trigger, self.sick_since) {
-            (Some(span), Some(since)) if !self.triggered => since.after(span),
-            _ => NEVER,
-        };
         let waits = match self.blocked {
             Blocked::Until(time) => time,
             Blocked::No if !self.kept.is_empty() => RealTime::ZERO,
             Blocked::No | Blocked::UntilNews => NEVER,
         };
         let beats = self.watchdog.next.min(self.hardware.next);
-        beats.min(extend).min(trigger).min(waits)
+        beats.min(extend).min(waits)
     }
 
     /// When to call [`step`](Self::step) if something has changed.
@@ -283,9 +272,10 @@ impl ServiceState {
         if let Some(kept) = self.kept.pop_front() {
             return Some(kept);
         }
-        let text = match self.sign_waits.take() {
-            Some(sign) => sign.to_owned(),
-            None => format!("STATUS={}", self.status_waits.take()?),
+        let text = if std::mem::take(&mut self.sign_waits) {
+            PING.to_owned()
+        } else {
+            format!("STATUS={}", self.status_waits.take()?)
         };
         Some(Datagram { text, kind: Kind::Replaced })
     }
@@ -296,7 +286,7 @@ impl ServiceState {
             self.watchdog.begin(now.after(half));
         }
         self.hardware.begin(now);
-        self.note_sick(now, facts.sick);
+        self.sick = facts.sick.is_some();
         if self.talks {
             self.status = self.status_of(facts);
             self.status_from = now.after(STATUS_SPACING);
@@ -315,22 +305,12 @@ impl ServiceState {
 
     fn look(&mut self, now: RealTime, facts: &Facts<'_>) {
         // The service manager watches while it stops the service, too.
-        let stopping = self.is_stopping();
-        self.note_sick(now, facts.sick.filter(|_| !stopping));
-        let well = self.sick_since.is_none();
-        if self.watchdog.is_due(now, well) {
-            self.sign_waits = Some(PING);
+        self.sick = facts.sick.is_some() && !self.is_stopping();
+        if self.watchdog.is_due(now, !self.sick) {
+            self.sign_waits = true;
             self.note_news();
         }
-        if !well && self.sign_waits == Some(PING) {
-            self.sign_waits = None;
-        }
-        if let (Some(span), Some(since)) = (self.trigger, self.sick_since) {
-            if !self.triggered && since.after(span) <= now {
-                (self.triggered, self.sign_waits) = (true, Some(TRIGGER));
-                self.note_news();
-            }
-        }
+        self.sign_waits &= !self.sick;
         if self.talks && self.status_from <= now {
             // Also if it is the same: to count all tasks takes a while if there are many.
             self.status_from = now.after(STATUS_SPACING);
@@ -340,15 +320,6 @@ impl ServiceState {
                 self.status = status;
                 self.note_news();
             }
-        }
-    }
-
-    fn note_sick(&mut self, now: RealTime, sick: Option<&str>) {
-        if sick.is_some() {
-            self.sick_since.get_or_insert(now);
-        } else {
-            (self.sick_since, self.triggered) = (None, false);
-            self.sign_waits = self.sign_waits.filter(|sign| *sign != TRIGGER);
         }
     }
 
@@ -379,10 +350,9 @@ impl ServiceState {
                 Some(status) => {
                     self.status_waits.get_or_insert_with(|| status.to_owned());
                 }
-                None if text == TRIGGER => self.sign_waits = Some(TRIGGER),
                 // Without a receiver, the next one comes in its own time.
                 None if again == Again::WithNext => {}
-                None if text == PING => self.sign_waits = Some(PING),
+                None if text == PING => self.sign_waits = true,
                 None => self.extend_at = now.after(RETRY),
             },
         }

@@ -20,7 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 impl Script {
     fn new(watchdog: Option<Duration>) -> Self {
         Self {
-            state: ServiceState::new(true, watchdog, true, None),
+            state: ServiceState::new(true, watchdog, None),
             now: RealTime::ZERO.after(S),
             fails: None,
             ready: false,
@@ -109,7 +109,6 @@ fn a_suspended_process_makes_up_for_nothing() {
 #[test]
 fn a_sick_service_gives_no_sign_until_it_is_well() {
     let mut script = Script::ready(Some(10 * S));
-    script.state.trigger = None;
     script.sick = Some("gps silent");
     assert_eq!(script.after(S), ["STATUS=sick: gps silent; 1 task"]);
     assert!(script.state.is_sick());
@@ -128,29 +127,6 @@ fn a_service_that_recovers_between_two_signs_gives_none_in_between() {
     script.sick = None;
     assert_eq!(script.after(S), ["STATUS=1 task"]);
     assert_eq!(script.until(3 * S), [(3 * S, PING.to_owned())]);
-}
-
-#[test]
-fn the_service_manager_is_asked_to_act_after_a_whole_period_and_once() {
-    let mut script = Script::ready(Some(10 * S));
-    script.sick = Some("gps silent");
-    let _ = script.after(S);
-    assert_eq!(script.until(60 * S), [(10 * S, TRIGGER.to_owned())]);
-    script.sick = None;
-    let _ = script.after(S);
-    script.sick = Some("gps silent");
-    let _ = script.after(S);
-    assert_eq!(script.until(60 * S), [(10 * S, TRIGGER.to_owned())]);
-}
-
-#[test]
-fn a_request_to_act_that_did_not_arrive_is_void_once_all_is_well() {
-    let mut script = Script::ready(Some(10 * S));
-    (script.sick, script.fails) = (Some("gps silent"), Some(Again::Soon));
-    let _ = script.after(S);
-    assert!(script.after(11 * S).is_empty());
-    (script.sick, script.fails) = (None, None);
-    assert_eq!(script.after(S), [PING, "STATUS=1 task"]);
 }
 
 #[test]
@@ -190,8 +166,8 @@ fn tasks_are_counted_at_most_once_a_second() {
 #[test]
 fn a_status_is_one_short_line() {
     let mut script = Script::ready(None);
-    script.status = "a\nWATCHDOG=trigger\u{1b}".to_owned();
-    assert_eq!(script.after(S), [r"STATUS=a\nWATCHDOG=trigger\u{1b}"]);
+    script.status = "a\nWATCHDOG=1\u{1b}".to_owned();
+    assert_eq!(script.after(S), [r"STATUS=a\nWATCHDOG=1\u{1b}"]);
     script.status = format!("a{}", "ü".repeat(5000));
     let said = script.after(S);
     assert_eq!(said, [format!("STATUS=a{}", "ü".repeat(511))]);
@@ -263,7 +239,7 @@ fn without_a_receiver_what_must_arrive_is_tried_with_each_next_message() {
 }
 
 #[test]
-fn a_status_and_a_request_to_act_that_met_no_receiver_come_with_the_next_message() {
+fn a_status_that_met_no_receiver_comes_with_the_next_message() {
     let mut script = Script::ready(Some(10 * S));
     (script.sick, script.fails) = (Some("gps silent"), Some(Again::WithNext));
     assert!(script.after(S).is_empty());
@@ -272,7 +248,7 @@ fn a_status_and_a_request_to_act_that_met_no_receiver_come_with_the_next_message
     assert!(script.until(60 * S).is_empty(), "nothing is new");
     script.state.begin_reload(None);
     let status = "STATUS=sick: gps silent; 1 task";
-    assert_eq!(script.said(), ["RELOADING=1", TRIGGER, status]);
+    assert_eq!(script.said(), ["RELOADING=1", status]);
 
     script.fails = Some(Again::WithNext);
     script.sick = None;
@@ -354,7 +330,7 @@ fn a_tiny_period_is_no_flood() {
 
 #[test]
 fn without_a_socket_nothing_is_due_but_the_hardware() {
-    let mut state = ServiceState::new(false, Some(S), true, Some(5 * S));
+    let mut state = ServiceState::new(false, Some(S), Some(5 * S));
     let status = || -> String { unreachable!("nobody reads it") };
     let facts = |sick| Facts { ready: true, start_bound: Some(S), sick, status: &status };
     let at = |secs: u32| RealTime::ZERO.after(secs * S);

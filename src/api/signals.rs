@@ -13,11 +13,14 @@ use crate::task::on_signal::SignalHook;
 use crate::vocabulary::signal::Signal;
 
 impl SupervisorBuilder {
-    /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal, more than 300 ms after the
-    /// shutdown began, makes the grace zero. After that, and after the supervisor has ended, the
-    /// signals have the effect again that they had before. Of several supervisors with this setting
-    /// in one process, each hears of every signal, and the former effect comes back once none
-    /// listens any more. Without this setting, no handler is ever installed.
+    /// Shuts the supervisor down on SIGINT and SIGTERM. A second signal makes the grace zero. After
+    /// that, and after the supervisor has ended, the signals have the effect again that they had
+    /// before. Of several supervisors with this setting in one process, each hears of every signal,
+    /// and the former effect comes back once none listens any more. Without this setting, no
+    /// handler is ever installed.
+    ///
+    /// A signal has no effect within 300 ms (of real time) after the last one that counted, because
+    /// a Ctrl-C often arrives twice, nor within 300 ms after the shutdown began.
     ///
     /// A handler that the program had installed before is called as well, before the supervisor
     /// hears of the signal. One that the program installs later with `sigaction` takes the signal
@@ -45,16 +48,15 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Begins a [drain](crate::Supervisor::drain) on SIGINT and SIGTERM. A second signal, more than
-    /// 300 ms after the first, begins the shutdown at once. After that, everything is as with
-    /// [`shutdown_on_signals`](Self::shutdown_on_signals): the third signal makes the grace zero.
-    /// Of these two settings, the last one counts. `None` sets no limit.
+    /// Begins a [drain](crate::Supervisor::drain) on SIGINT and SIGTERM. A second signal begins the
+    /// shutdown at once, and a third one makes the grace zero. What
+    /// [`shutdown_on_signals`](Self::shutdown_on_signals) says of signals holds here as well. Of
+    /// these two settings, the last one counts. `None` sets no limit.
     ///
     /// The drain works off what waits for a slot, a class or a retry, too, and waits up to `limit`
     /// for a stuck thread whose task has no outcome yet, and for what is queued behind it. It does
     /// not wait for tasks that repeat: those under `Always`, `every` or `repeat_after`.
     ///
-    /// What holds there of other handlers, of ignored signals and of Windows, holds here as well.
     /// Give less than the time after which the service manager kills, less the
     /// [`grace`](Self::grace) and the event flush.
     ///

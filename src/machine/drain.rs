@@ -9,7 +9,6 @@ use super::ending::End;
 use super::input::Submission;
 use super::phase::{Drain, Phase};
 use super::step::Machine;
-use super::stop::SIGNAL_ECHO;
 use super::task::{State, Stop, Task};
 use crate::vocabulary::id::TaskKey;
 use crate::vocabulary::plan::AtDrain;
@@ -26,7 +25,9 @@ impl Machine {
     ) {
         let until = self.now.after(limit);
         let drain = match self.phase {
-            Phase::Running => Drain { cause, until, signalled: None, waits_for: None, parts: true },
+            Phase::Running => {
+                Drain { cause, until, signalled: false, waits_for: None, parts: true }
+            }
             Phase::Draining(drain) if until < drain.until => Drain { cause, until, ..drain },
             Phase::Draining(_) | Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {
                 return
@@ -116,16 +117,15 @@ impl Machine {
     /// A signal before any shutdown: the first begins a drain, if signals do that here, and the
     /// next one the shutdown.
     pub(super) fn signal_end(&mut self, cause: ShutdownCause, out: &mut Vec<Effect>) {
-        let signalled = self.phase.drain().and_then(|drain| drain.signalled);
-        match (signalled, self.limits.signal_drain) {
-            (Some(last), _) if last.until(self.now) <= SIGNAL_ECHO => {}
-            (None, Some(limit)) => {
+        let signalled = self.phase.drain().is_some_and(|drain| drain.signalled);
+        match self.limits.signal_drain.filter(|_| !signalled) {
+            Some(limit) => {
                 self.begin_drain(cause, limit, out);
                 if let Phase::Draining(drain) = &mut self.phase {
-                    drain.signalled = Some(self.now);
+                    drain.signalled = true;
                 }
             }
-            (Some(_), _) | (None, None) => self.begin_shutdown(cause, out),
+            None => self.begin_shutdown(cause, out),
         }
     }
 

@@ -41,8 +41,8 @@ pub(super) struct Drain {
     pub(super) cause: ShutdownCause,
     /// When the shutdown begins at the latest.
     pub(super) until: Time,
-    /// When a signal came that counted.
-    pub(super) signalled: Option<Time>,
+    /// A signal has begun it, or has come since.
+    pub(super) signalled: bool,
     /// One of the tasks that it waits for; `None` if there is none.
     pub(super) waits_for: Option<TaskKey>,
     /// Something has changed, so that some may now wait in a queue in vain.

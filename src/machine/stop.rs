@@ -14,10 +14,6 @@ use crate::vocabulary::reason::{Rejection, ShutdownCause, SlotCancelled, StopRea
 use crate::vocabulary::signal::Signal;
 use crate::vocabulary::time::Time;
 
-/// A signal this soon after the shutdown began, or after the last that counted, is the same
-/// keystroke, delivered twice: to the process group, and by a parent process that forwards it.
-pub(super) const SIGNAL_ECHO: Duration = Duration::from_millis(300);
-
 impl Machine {
     /// Asks a task to stop, in whatever state it is. The first stop counts.
     pub(super) fn stop(&mut self, key: TaskKey, reason: StopReason, out: &mut Vec<Effect>) {
@@ -186,7 +182,7 @@ impl Machine {
             Phase::Running | Phase::Draining(_) => {
                 self.signal_end(ShutdownCause::Signal(signal), out);
             }
-            Phase::Stopping { began, .. } if began.until(self.now) > SIGNAL_ECHO => {
+            Phase::Stopping { began, .. } => {
                 let (share, steps) = (Duration::ZERO, u32::MAX);
                 let (grace_until, next_step) = (self.now, Time::NEVER);
                 self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
@@ -198,7 +194,7 @@ impl Machine {
                 }
                 self.groups.touch_all();
             }
-            Phase::Stopping { .. } | Phase::Flushing { .. } | Phase::Ended => {}
+            Phase::Flushing { .. } | Phase::Ended => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::signals::Listener;
+use super::signals::{Listener, ECHO};
 use super::tally::MOST;
 use crate::machine::End;
 use crate::output::drain_report::DrainReport;
@@ -17,6 +17,8 @@ pub(super) struct Shutdown {
     progress: Option<Progress>,
     /// Signals have their default effect again once this is dropped.
     pub(super) signals: Option<Listener>,
+    /// A signal before this time is an echo.
+    signals_from: RealTime,
     /// Whether the lanes serve, are to be closed, or are closed: then, how many have not served
     /// their last event.
     lanes: Lanes,
@@ -49,6 +51,7 @@ impl Shutdown {
             drain: None,
             progress: None,
             signals,
+            signals_from: RealTime::ZERO,
             lanes: Lanes::Serving,
             finished: false,
             completed_at: None,
@@ -72,8 +75,18 @@ impl Shutdown {
         }
     }
 
+    /// Whether a signal that means the end counts, which those after it follow too closely to do.
+    pub(super) fn heeds_signal(&mut self, real: RealTime) -> bool {
+        let heeds = self.signals_from <= real;
+        if heeds {
+            self.signals_from = real.after(ECHO);
+        }
+        heeds
+    }
+
     /// A shutdown begins.
-    pub(super) fn begin(&mut self, cause: ShutdownCause, now: Time) {
+    pub(super) fn begin(&mut self, cause: ShutdownCause, now: Time, real: RealTime) {
+        self.signals_from = real.after(ECHO);
         if let Some((began, drain)) = &mut self.drain {
             drain.elapsed = began.until(now);
         }

@@ -30,6 +30,8 @@ pub(crate) fn is_child() -> bool {
 impl Program {
     /// Runs the test of this name; `before` comes before the command, to set the stage.
     pub(crate) fn start(test: &str, before: &[&str]) -> Self {
+        // Otherwise a child that outlives what should end it would have children of its own.
+        assert!(!is_child(), "the child went on");
         #[cfg(all(unix, feature = "signals"))]
         pass_on_default_signals();
         let mut words: Vec<_> = before.iter().map(ToString::to_string).collect();

@@ -43,7 +43,7 @@ mod unix {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use threadvisor::crossbeam_channel::{after, never};
     use threadvisor::prelude::*;
-    use threadvisor::{RunReport, ShutdownCause, Signal, StartError};
+    use threadvisor::{ManualClock, RunReport, ShutdownCause, Signal, StartError};
 
     use crate::program::{is_child, say, say_warnings, wait_for_parent, Program};
     use crate::runner::runner;
@@ -52,6 +52,11 @@ mod unix {
     /// Without a grace that ends by itself: only a signal can end it.
     fn listening() -> Supervisor {
         Supervisor::builder().shutdown_on_signals().grace(Duration::MAX).start().unwrap()
+    }
+
+    /// Waits until a signal no longer counts as the echo of an earlier one.
+    fn echo_passes() {
+        let _ = after(Duration::from_millis(400)).recv();
     }
 
     /// Says how it went, and leaves as a `main` would.
@@ -145,14 +150,14 @@ mod unix {
             let spec = TaskSpec::new("stuck", |ctx| {
                 say("runnable");
                 ctx.sleep(Duration::MAX).unwrap_err();
-                // The span within which a signal counts as an echo has to pass.
-                let _ = after(Duration::from_millis(400)).recv();
+                echo_passes();
                 say("told");
                 let _ = never::<()>().recv();
                 Ok(())
             });
             supervisor.handle().add(spec).unwrap();
             let report = supervisor.wait_shutdown().unwrap();
+            echo_passes();
             say(&format!("{} abandoned, {}", report.shutdown.abandoned.len(), report.exit_code()));
             let _ = never::<()>().recv();
         }
@@ -168,12 +173,62 @@ mod unix {
     }
 
     #[test]
+    fn a_later_signal_counts_although_the_clock_of_the_tasks_stands_still() {
+        if is_child() {
+            let builder = Supervisor::builder().shutdown_on_signals().grace(Duration::MAX);
+            let supervisor = builder.clock(&ManualClock::new()).start().unwrap();
+            let spec = TaskSpec::new("stuck", |ctx| {
+                signal_hook::low_level::raise(SIGTERM)?;
+                ctx.sleep(Duration::MAX).unwrap_err();
+                echo_passes();
+                signal_hook::low_level::raise(SIGTERM)?;
+                let _ = never::<()>().recv();
+                Ok(())
+            });
+            leave(&supervisor.run([spec]).unwrap());
+        }
+        let name = "signals::unix::\
+                    a_later_signal_counts_although_the_clock_of_the_tasks_stands_still";
+        let program = Program::start(name, &[]);
+        program.expect("1 abandoned");
+        assert_eq!(program.status().code(), Some(70));
+    }
+
+    /// It comes when the grace is over, and when the supervisor has ended as well.
+    #[test]
+    fn the_echo_of_the_last_signal_does_not_end_the_process_before_its_report() {
+        if is_child() {
+            let supervisor = listening();
+            let spec = TaskSpec::new("stuck", |ctx| {
+                say("runnable");
+                ctx.sleep(Duration::MAX).unwrap_err();
+                echo_passes();
+                signal_hook::low_level::raise(SIGTERM)?;
+                let _ = never::<()>().recv();
+                Ok(())
+            });
+            let report = supervisor.run([spec]).unwrap();
+            signal_hook::low_level::raise(SIGINT).unwrap();
+            leave(&report);
+        }
+        let name = "signals::unix::\
+                    the_echo_of_the_last_signal_does_not_end_the_process_before_its_report";
+        let program = Program::start(name, &[]);
+        program.expect("runnable");
+        program.signal("TERM");
+        program.expect(&format!("{:?}", ShutdownCause::Signal(SIGTERM.into())));
+        program.expect("1 abandoned");
+        assert_eq!(program.status().code(), Some(70));
+    }
+
+    #[test]
     fn after_the_end_signals_have_their_default_effect_and_can_be_asked_for_again() {
         if is_child() {
             listening().shutdown().unwrap();
             let again = listening();
             say("again");
             let report = again.wait_shutdown().unwrap();
+            echo_passes();
             say(&format!("{:?}", report.shutdown.cause));
             let _ = never::<()>().recv();
         }
@@ -230,6 +285,7 @@ mod unix {
             drop(listening());
             interrupt();
             // SIGTERM has no handler, so it ends the process as ever.
+            echo_passes();
             signal_hook::low_level::raise(SIGTERM).unwrap();
         }
         let name = "signals::unix::a_handler_of_the_program_works_before_during_and_after";

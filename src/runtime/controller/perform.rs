@@ -75,7 +75,7 @@ impl Controller {
             Effect::BeginDrain { until } => self.begin_drain(until),
             Effect::NoteUnfinished { task } => self.note_unfinished(task),
             Effect::CloseDoor { cause } => {
-                self.shutdown.begin(cause, self.now);
+                self.shutdown.begin(cause, self.now, self.real);
                 self.begin_stopping(Duration::ZERO);
                 self.close_door();
             }

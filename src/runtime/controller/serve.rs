@@ -212,11 +212,13 @@ impl Controller {
     fn serve_signal(&mut self, signal: Signal) {
         let hook = self.signal_hooks.iter().find(|hook| hook.signal == signal);
         match hook {
-            None => self.feed(Input::SignalReceived(signal)),
+            None if self.shutdown.heeds_signal(self.real) => {
+                self.feed(Input::SignalReceived(signal));
+            }
             Some(hook) if self.machine.is_running() && hook.ask() => {
                 self.pool.push_signal_hook(hook);
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 

@@ -43,6 +43,8 @@ pub(in crate::runtime) struct Facts<'a> {
 }
 
 #[derive(Debug)]
+// They are independent facts.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct ServiceState {
     /// Whether anybody gets the messages.
     talks: bool,
@@ -133,11 +135,7 @@ const LONGEST_EXTENSION: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_STATUS: usize = 1024;
 
 impl ServiceState {
-    pub(super) fn new(
-        talks: bool,
-        watchdog: Option<Duration>,
-        hardware: Option<Duration>,
-    ) -> Self {
+    pub(super) fn new(talks: bool, watchdog: Option<Duration>, hardware: Option<Duration>) -> Self {
         Self {
             talks,
             watchdog: Beat::new(watchdog.filter(|_| talks).map(|it| (it / 2).max(SHORTEST))),

@@ -3,6 +3,13 @@
 //!
 //! Each module uses only those listed below it.
 
+use std::time::Duration;
+
+/// A signal this soon after the shutdown began, or after another signal, is the same keystroke,
+/// delivered twice: to the process group, and by a parent process that forwards it. This is real
+/// time, also where tasks live by a clock that is moved by hand.
+pub(crate) const ECHO: Duration = Duration::from_millis(300);
+
 #[cfg(all(unix, feature = "signals"))]
 mod unix;
 

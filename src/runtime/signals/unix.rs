@@ -9,20 +9,40 @@ use signal_hook::consts::{FORBIDDEN, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::masks::Masks;
+use super::ECHO;
 use crate::output::setting_errors::{InvalidSetting, StartError};
-use crate::platform::sync::Mutex;
+use crate::platform::sync::{channel, Mutex};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
 use crate::task::door::Door;
 use crate::task::request::Request;
 use crate::vocabulary::signal::Signal;
+use crate::vocabulary::time::RealTime;
 
 /// Listens for signals until dropped. Then a signal that no other listener of the process waits
-/// for has the effect again that it had before.
+/// for has the effect again that it had before; if one has just come, that begins a little later,
+/// because its echo would end the process.
 pub(crate) struct Listener {
-    // This comes first, so that there is no moment in which a signal does nothing.
-    _presence: Presence,
+    heard: Arc<Mutex<Heard>>,
+    door: Arc<Door>,
     _handlers: Handlers,
+}
+
+struct Heard {
+    /// Until this is gone, the signals do what they do for listeners.
+    presence: Option<Presence>,
+    /// The echo of the latest signal that means the end has come by this time.
+    quiet_from: RealTime,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut heard = self.heard.lock();
+        if heard.quiet_from <= self.door.clock.real.now() {
+            // Before the handlers, so that there is no moment in which a signal does nothing.
+            heard.presence = None;
+        }
+    }
 }
 
 impl Listener {
@@ -60,16 +80,26 @@ impl Listener {
         note_effects(&wanted, masks).map_err(StartError::Signals)?;
         let mut signals = Signals::new(&wanted).map_err(StartError::Signals)?;
         let handlers = Handlers(signals.handle());
-        let presence = Presence::begin(wanted);
+        let presence = Some(Presence::begin(wanted));
+        let heard = Arc::new(Mutex::new(Heard { presence, quiet_from: RealTime::ZERO }));
+        let listener =
+            Self { heard: Arc::clone(&heard), door: Arc::clone(door), _handlers: handlers };
         let door = Arc::clone(door);
         let spawned = options.spawn("sig", Some(STACK), move |_| {
             crate::task::current::belong_to(&door);
             for signal in signals.forever() {
+                if end.is_some() && [SIGINT, SIGTERM].contains(&signal) {
+                    heard.lock().quiet_from = door.clock.real.now().after(ECHO);
+                }
                 door.send(Request::Signal(signal.into()));
             }
+            let rest = door.clock.real.now().until(heard.lock().quiet_from);
+            drop(door);
+            let _ = channel::after(rest).recv();
+            heard.lock().presence = None;
         });
         spawned.map_err(|source| StartError::Thread { name: options.name_of("sig"), source })?;
-        Ok(Self { _presence: presence, _handlers: handlers })
+        Ok(listener)
     }
 }
 

@@ -112,6 +112,7 @@ fn the_second_signal_shuts_down_the_third_ends_the_grace_and_one_more_the_proces
         handle.add(stuck).unwrap();
         let report = supervisor.wait_shutdown().unwrap();
         let drain = drain_of(&report);
+        let _ = after(ms(400)).recv();
         say(&format!("{} unfinished, {}", drain.unfinished, report.exit_code()));
         let _ = never::<()>().recv();
     }

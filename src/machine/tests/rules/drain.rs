@@ -422,8 +422,6 @@ fn the_first_signal_drains_the_second_shuts_down_and_the_third_ends_the_grace() 
         "* drain requested: SIGTERM, limit 1s
         drain until 1.005s",
     );
-    // An echo each.
-    rig.at(ms(305)).signal().gives("");
     rig.at(ms(306)).signal().gives(
         "unfinished t
         * shutdown requested: SIGTERM
@@ -432,7 +430,6 @@ fn the_first_signal_drains_the_second_shuts_down_and_the_third_ends_the_grace() 
         tell t/1 shutdown until 1.306s",
     );
     rig.told("t").whatever();
-    rig.at(ms(606)).signal().gives("");
     rig.at(ms(607)).signal().gives(
         "restore signals
         finalize t/1 until 607ms
@@ -450,7 +447,6 @@ fn the_first_signal_within_a_drain_that_was_requested_is_a_drain_as_well() {
         orders.has_none("close door");
         assert_eq!(orders.mentions("drain until"), limit > ms(1000));
         assert_eq!(crate::machine::tests::render::show(rig.deadline()), until);
-        rig.at(ms(200)).signal().gives("");
         rig.at(ms(450)).signal().has("* shutdown requested: SIGTERM");
     }
 }

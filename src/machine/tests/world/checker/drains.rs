@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Checker;
-use crate::machine::tests::rig::ms;
 use crate::machine::{Effect, Input, Notice};
 use crate::vocabulary::id::{TaskAddr, TaskId};
 use crate::vocabulary::plan::AtDrain;
@@ -17,7 +16,7 @@ use crate::vocabulary::time::Time;
 pub(super) struct Drains {
     /// When it ends at the latest, and its cause.
     drain: Option<(Time, ShutdownCause)>,
-    signalled: Option<Time>,
+    signalled: bool,
     unfinished: BTreeSet<TaskId>,
 }
 
@@ -75,11 +74,9 @@ impl Checker {
     }
 
     fn signal(&mut self, cause: ShutdownCause) -> (Option<Time>, Option<ShutdownCause>) {
-        let (now, limit) = (self.now, self.limits.signal_drain);
-        match (self.drains.signalled, limit) {
-            (Some(last), _) if last.until(now) <= ms(300) => (None, None),
-            (None, Some(limit)) => {
-                self.drains.signalled = Some(now);
+        match self.limits.signal_drain {
+            Some(limit) if !self.drains.signalled => {
+                self.drains.signalled = true;
                 (self.drain(cause, limit), None)
             }
             _ => (None, Some(cause)),

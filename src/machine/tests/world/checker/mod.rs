@@ -15,7 +15,6 @@ use super::seen_attempt::Finding;
 use super::seen_task::SeenTask;
 use super::stuck::Stuck;
 use crate::machine::task::Health;
-use crate::machine::tests::rig::ms;
 use crate::machine::{Answer, Effect, End, Input, Machine, Notice, State, Submission};
 use crate::vocabulary::answer::TellAnswer;
 use crate::vocabulary::id::{AttemptAddr, TaskAddr, TaskId};
@@ -210,8 +209,7 @@ impl Checker {
                 self.record(attempt.task).revoke_answered(attempt.number);
             }
             Input::SignalReceived(_) => {
-                let urgent = self.closed_at.is_some_and(|at| at.until(self.now) > ms(300));
-                let urgent = urgent && !self.flushed;
+                let urgent = self.closed_at.is_some() && !self.flushed;
                 assert_eq!(
                     effects.contains(&Effect::RestoreSignals),
                     urgent,

@@ -2,7 +2,8 @@
 //!
 //! A process that has ended keeps its number, as a process and as a group, until it is reaped. Here
 //! a process is reaped and leaves the list under the same lock under which signals are sent. So a
-//! signal never meets a stranger that was given the number afterwards.
+//! signal never meets a stranger that was given the number afterwards. If other code of the program
+//! reaps the process, it leaves the list once that is noticed.
 
 use std::io;
 use std::process::ExitStatus;
@@ -158,15 +159,29 @@ impl Children {
 
     /// Reaps a process that has ended. From now on nothing signals it. `None` if somebody else has
     /// reaped it; so this must not wait, for what may by now be another process.
-    pub(crate) fn reap(&self, process: &mut std::process::Child) -> Option<ExitStatus> {
+    pub(crate) fn reap(
+        &self,
+        child: &Child,
+        process: &mut std::process::Child,
+    ) -> Option<ExitStatus> {
         let mut state = self.state.lock();
-        let pid = Pid::from_child(process);
-        state.living.retain(|child| child.pid != pid);
+        state.remove(child);
         process.try_wait().ok().flatten()
+    }
+
+    /// Somebody else has reaped a process. From now on nothing signals it.
+    pub(crate) fn forget(&self, child: &Child) {
+        self.state.lock().remove(child);
     }
 }
 
 impl State {
+    /// By its attempt as well: once somebody else has reaped a process, the system may give its
+    /// number to another one of these.
+    fn remove(&mut self, it: &Child) {
+        self.living.retain(|child| (child.attempt, child.pid) != (it.attempt, it.pid));
+    }
+
     fn oldest_of(&self, task: TaskId) -> Option<&Child> {
         self.living.iter().find(|child| child.attempt.task.id == task)
     }

@@ -343,6 +343,9 @@ impl<'a> Running<'a> {
         }
         let ran = self.started_at.until(self.clock.now());
         self.stolen = status.is_none();
+        if self.stolen {
+            self.children.forget(&self.child);
+        }
         self.end = Some((status, ran));
         let ((code, signal), pid) = (exit::parts(status), self.child.number());
         self.post(EventKind::ProcessExited { attempt: self.ctx.attempt(), pid, code, signal, ran });
@@ -399,7 +402,7 @@ impl<'a> Running<'a> {
         let is_late = self.ctx.token().0.not_ready().is_some();
         let sign = self.settings.ready_by.as_ref().filter(|_| is_late);
         self.reaped = true;
-        let _ = self.children.reap(&mut self.process);
+        let _ = self.children.reap(&self.child, &mut self.process);
         let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
         let last_lines = last_lines.map(|lines| lines.cloned().collect::<Vec<_>>());
         let last_lines = last_lines.into_iter().find(|lines| !lines.is_empty());

@@ -75,7 +75,7 @@ mod tests {
         let there = Arc::clone(&is_there);
         let slow = TaskSpec::once("slow to start", move |ctx| {
             let (attempt, door) = (ctx.token().0.attempt, &ctx.record().door);
-            let (_, mut process) = door.children.start(attempt, Signal::HUP, || {
+            let (child, mut process) = door.children.start(attempt, Signal::HUP, || {
                 say.send((attempt, Arc::clone(door))).unwrap();
                 may_go.recv().unwrap();
                 let process = Command::new("sleep").arg("60").process_group(0).spawn();
@@ -83,7 +83,7 @@ mod tests {
                 process
             })?;
             let status = process.wait()?;
-            door.children.reap(&mut process);
+            door.children.reap(&child, &mut process);
             tell.send(status.signal())?;
             Ok(())
         });

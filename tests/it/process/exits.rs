@@ -3,13 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
+use threadvisor::crossbeam_channel::bounded;
 use threadvisor::prelude::*;
 use threadvisor::{ProcessExit, Program, Signal};
 
 use super::{heard, is_alive, run_once, sh, until_dead, MS};
 use crate::program::{is_child, say, say_warnings, Program as TestProgram};
 use crate::service::Place;
-use crate::support::{next, on_thread, outcome_of};
+use crate::support::{next, on_thread, outcome_of, Rig};
 
 #[test]
 fn an_exit_status_is_kept() {
@@ -145,6 +146,29 @@ fn a_process_is_run_again_as_any_body() {
     let Outcome::Failed { error, .. } = outcome_of(&task) else { panic!("{task:?}") };
     assert_eq!(error.exit_code(), Some(1));
     assert_eq!(lines.try_iter().count(), 4, "each attempt had its own pipes");
+}
+
+/// Its number may belong to anybody, although its output is still read.
+#[test]
+fn a_process_that_somebody_else_has_reaped_gets_no_signal() {
+    let rig = Rig::new();
+    let (tell, helpers) = bounded(1);
+    let program = sh("setsid sleep 1000 & echo $$ $!; exit 3").on_line(move |_, line| {
+        let (own, helper) = line.text.split_once(' ').unwrap();
+        let own = rustix::process::Pid::from_raw(own.parse().unwrap());
+        rustix::process::waitpid(own, rustix::process::WaitOptions::empty()).unwrap();
+        tell.send(helper.to_owned()).unwrap();
+    });
+    let spec = TaskSpec::process("robbed", program).restart(RestartPolicy::Never);
+    let task = rig.handle.add(spec).unwrap();
+    let helper = next(&helpers);
+    rig.until_label("process_exited");
+    assert_eq!((task.pid(), task.signal(Signal::USR1)), (None, false));
+    let text = outcome_of(&task).to_string();
+    assert!(text.contains("something else in this program reaps its children"), "{text}");
+    assert!(is_alive(&helper), "it may be anybody's");
+    let helper = rustix::process::Pid::from_raw(helper.parse().unwrap()).unwrap();
+    rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Whoever waits for any child takes the status away.

@@ -337,7 +337,7 @@ impl Supervisor {
     /// [`SupervisorHandle::request_shutdown`] there. It is also returned in a child that was forked
     /// from the supervisor's process.
     pub fn shutdown_within(&self, clock: &ManualClock) -> Result<RunReport, WouldDeadlock> {
-        if current::belongs_to(&self.door) {
+        if self.would_wait_for_ever() {
             return Err(WouldDeadlock);
         }
         self.door.request_shutdown(ShutdownCause::Requested);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use threadvisor::prelude::*;
-use threadvisor::{AddError, RecvError, SubmitError};
+use threadvisor::{AddError, ManualClock, RecvError, SubmitError};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -34,6 +34,7 @@ fn main() {
     }
 
     under_load(&handle, &resident);
+    on_a_clock_moved_by_hand();
 
     assert!(handle.add(idle("after")).unwrap().wait().unwrap().is_success());
     let report = supervisor.shutdown().unwrap();
@@ -116,6 +117,27 @@ fn under_load(handle: &SupervisorHandle, resident: &TaskHandle) {
             }
         }
     });
+}
+
+/// Nothing of the child's supervisor is ever due.
+fn on_a_clock_moved_by_hand() {
+    let clock = ManualClock::new().patience(LONG);
+    let supervisor = Supervisor::builder().clock(&clock).start().unwrap();
+    let rests = |ctx: &TaskContext| Ok(ctx.sleep(LONG)?);
+    let rests = supervisor.handle().add(TaskSpec::once("rests", rests)).unwrap();
+    clock.settle();
+    if is_forked_child() {
+        end_child_after(|| {
+            clock.advance(LONG);
+            clock.settle();
+            assert_eq!((clock.advance_to_next(), clock.now()), (None, LONG));
+            supervisor.shutdown_within(&clock).unwrap_err();
+            drop(supervisor);
+        });
+    }
+    clock.advance(LONG);
+    assert!(rests.wait().unwrap().is_success());
+    supervisor.shutdown_within(&clock).unwrap();
 }
 
 /// Ends a thread, also after a panic.

@@ -213,12 +213,14 @@ pub(crate) fn service(door: &Door, request: ServiceRequest) {
     tell(door, move |controller| controller.serve_service_request(request));
 }
 
-/// Has the reply sent when nothing more happens before the clock moves. For manual clocks, like the
+/// Has the reply sent when nothing more happens before the clock moves; false if nothing ever will,
+/// because the supervisor has ended, or this is a child of its process. For manual clocks, like the
 /// next three.
 pub(crate) fn settle(door: &Door, reply: Sender<Settled>) -> bool {
-    tell(door, move |controller| {
-        controller.waiters.push(Box::new(move |controller| controller.answer_settled(&reply)));
-    })
+    !door.is_forked()
+        && tell(door, move |controller| {
+            controller.waiters.push(Box::new(move |controller| controller.answer_settled(&reply)));
+        })
 }
 
 /// Has what is due served: a turn serves it before any request.

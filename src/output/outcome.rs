@@ -55,7 +55,7 @@ pub enum Outcome {
         /// The result of the body. `None` if no body ran, or if it only passed on that it was
         /// [`Cancelled`]. An error is also named in the [`RunReport`](crate::RunReport) and logged
         /// as a warning, but it is not a failure.
-        #[cfg_attr(feature = "serde", serde(with = "crate::output::data::returned"))]
+        #[cfg_attr(feature = "serde", serde(default, with = "crate::output::data::returned"))]
         returned: Option<TaskResult>,
     },
     /// The body failed, and no retry was left.

@@ -113,9 +113,8 @@ debug_is_display!(InvalidSetting, StartError);
 fn needs(setting: &str) -> &'static str {
     match setting {
         "service_manager" => "it needs Unix",
-        _ => {
-            "it needs the feature `signals` and Unix; on Windows there is only shutdown_on_signals"
-        }
+        "on_signal" => "it needs Unix and the feature `signals`",
+        _ => "it needs the feature `signals`, and Unix or Windows",
     }
 }
 

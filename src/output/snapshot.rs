@@ -385,7 +385,7 @@ impl fmt::Display for Snapshot {
                 let what = match task.state {
                     TaskState::Waiting => "starts",
                     TaskState::Running => "deadline",
-                    TaskState::Stopping => "grace ends",
+                    TaskState::Stopping | TaskState::Closing => "grace ends",
                     _ => "expires",
                 };
                 write!(f, ", {what} in {} s", Seconds(next.saturating_sub(self.at)))?;

@@ -49,6 +49,9 @@ struct Phase {
     told: Option<Box<Self>>,
 }
 
+/// In place of the number of an attempt: the drop of a task's body.
+const DROP: u64 = 0;
+
 /// A task without outcome.
 struct Open {
     task: TaskRef,
@@ -174,13 +177,16 @@ impl Book {
             E::AttemptStarting { .. } => Kind::Running,
             E::AttemptStopping { .. } => return self.tell(task, event, text),
             E::AttemptReturned { attempt, .. } => return self.come_back(event, *attempt, text),
-            E::StallReport { attempt, .. } => match self.stuck.get_mut(&(task.id, *attempt)) {
-                Some((_, stuck)) => {
-                    let told = stuck.text.as_deref().unwrap_or_default();
-                    return stuck.text = text.map(|stall| format!("{told}; {stall}").into());
-                }
-                None => return self.note(event, text),
-            },
+            E::StallReport { attempt, .. } => {
+                // A drop that hangs has the number of the last attempt.
+                let key = [*attempt, DROP].map(|number| (task.id, number));
+                let key = key.into_iter().find(|key| self.stuck.contains_key(key));
+                let Some((_, stuck)) = key.and_then(|key| self.stuck.get_mut(&key)) else {
+                    return self.note(event, text);
+                };
+                let told = stuck.text.as_deref().unwrap_or_default();
+                return stuck.text = text.map(|stall| format!("{told}; {stall}").into());
+            }
             E::RetryScheduled { .. } => {
                 if let (Some(error), Some(wait)) = (&self.open(task, event).error, &mut text) {
                     *wait = format!("{wait}: {error}").into();
@@ -202,10 +208,10 @@ impl Book {
             E::ClosingAbandoned { thread } => {
                 let text = Some("the drop of its body".into());
                 let stuck = Phase { thread: thread.clone(), ..self.phase(Kind::Stuck, text) };
-                self.stuck.insert((task.id, 0), (task.clone(), stuck));
+                self.stuck.insert((task.id, DROP), (task.clone(), stuck));
                 return;
             }
-            E::ClosingReturned { .. } => return self.come_back(event, 0, None),
+            E::ClosingReturned { .. } => return self.come_back(event, DROP, None),
             E::TaskEnded { .. } => return self.end(task, event, text),
             E::Rejected { .. } => {
                 self.note(event, text);

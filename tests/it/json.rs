@@ -273,4 +273,7 @@ fn a_field_that_may_be_null_may_be_missing() {
     assert!(task.remove("pid").is_some() && task.remove("progress").is_some());
     let back: Snapshot = from_value(snapshot).unwrap();
     assert_eq!((back.tasks[0].pid, back.tasks[0].progress), (None, None));
+
+    let cancelled: Outcome = from_value(json!({"cancelled": {"reason": "stop"}})).unwrap();
+    assert!(matches!(cancelled, Outcome::Cancelled { returned: None, .. }), "{cancelled:?}");
 }

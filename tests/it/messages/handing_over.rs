@@ -24,6 +24,7 @@ fn of_a_start() {
         }),
         ("StartError::Unsupported, the service", StartError::Unsupported("service_manager")),
         ("StartError::Unsupported, a signal", StartError::Unsupported("on_signal")),
+        ("StartError::Unsupported, signals", StartError::Unsupported("drain_on_signals")),
     ] {
         table.row(what, error);
     }

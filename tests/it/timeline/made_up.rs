@@ -110,6 +110,26 @@ fn an_abandoned_attempt_has_a_row_beside_the_one_that_replaces_it() {
     assert!(!slices.iter().any(|it| it.args["unfinished"] == true));
 }
 
+/// What the thread does there belongs to that row, whatever the number of the last attempt was.
+#[test]
+fn a_drop_that_hangs_has_a_row_and_no_moment() {
+    let mut feed = Feed::new(1);
+    feed.begin(0, 0, "w1");
+    feed.say(5, 0, failed(1, 5));
+    feed.say(6, 0, starting(2, "w1"));
+    feed.say(10, 0, succeeded(2, 4));
+    feed.say(10, 0, EventKind::TaskClosing);
+    feed.say(20, 0, EventKind::ClosingAbandoned { thread: Some("w1".into()) });
+    feed.say(21, 0, EventKind::StallReport { attempt: 2, stall: threadvisor::Stall::default() });
+    feed.say(30, 0, EventKind::ClosingReturned { late_by: ms(10) });
+    feed.say(30, 0, ended());
+    let slices = read(&feed.log);
+    assert_eq!(drawn(&slices, "abandoned"), [row("task 0", STUCK, 20, 30)]);
+    let stuck = slices.iter().find(|it| it.label == STUCK).unwrap();
+    assert!(stuck.text().starts_with("the drop of its body; "), "{stuck:?}");
+    assert!(!slices.iter().any(|it| it.is_moment), "{slices:?}");
+}
+
 /// Under `Hold` the slot waits for the thread, and so do those behind.
 #[test]
 fn an_abandoned_attempt_holds_its_slot_in_the_picture() {

@@ -182,9 +182,9 @@ impl Machine {
             Phase::Running | Phase::Draining(_) => {
                 self.signal_end(ShutdownCause::Signal(signal), out);
             }
-            Phase::Stopping { began, .. } => {
+            Phase::Stopping { began, grace_until, .. } => {
                 let (share, steps) = (Duration::ZERO, u32::MAX);
-                let (grace_until, next_step) = (self.now, Time::NEVER);
+                let (grace_until, next_step) = (grace_until.min(self.now), Time::NEVER);
                 self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
                 out.push(Effect::RestoreSignals);
                 let own = self.tasks.iter().filter(|task| task.is_told_alone());

@@ -329,6 +329,15 @@ fn a_signal_after_a_request_escalates_and_a_request_after_a_signal_does_not() {
 }
 
 #[test]
+fn a_signal_after_the_grace_gives_none_back() {
+    let mut rig = Rig::new();
+    rig.submit(task("t")).whatever();
+    rig.shutdown().has("revoke t/1");
+    rig.at(ms(1200)).signal().gives("restore signals");
+    rig.at(ms(1201)).not_revoked("t").has("tell t/1 shutdown until 1s");
+}
+
+#[test]
 fn an_urgent_shutdown_leaves_no_grace_to_a_claim_on_its_way() {
     let mut rig = Rig::new();
     rig.submit(task("t")).whatever();

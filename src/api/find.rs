@@ -69,8 +69,8 @@ impl SupervisorHandle {
     }
 
     /// Stops the owner of a slot and removes all submissions that wait for the slot, which end as
-    /// [`Removed`](crate::Rejection::Removed). To let the next in the queue run instead, cancel
-    /// only the [`owner`](Self::owner).
+    /// [`Removed`](crate::Rejection::Removed): those whose call had returned before, on whatever
+    /// thread. To let the next in the queue run instead, cancel only the [`owner`](Self::owner).
     ///
     /// Blocks for a round trip to the controller, but not until the owner has stopped. Once the
     /// supervisor has ended, it finds nothing.

@@ -97,8 +97,8 @@ impl GroupHandle {
     /// ```
     ///
     /// # Errors
-    /// - `NotReady`: the group stops, or has ended before it was ready; the outcomes of its members
-    ///   say why.
+    /// - `NotReady`: the group was stopped, or ended before it was ready; the outcomes of its
+    ///   members say why.
     /// - `WouldDeadlock`: the caller is the body of a member, or of the same
     ///   [class](crate::TaskSpec::class) as a member, or a member is queued for its slot.
     /// - `Cancelled`: the caller is a body that was told to return; pass it on with `?`.

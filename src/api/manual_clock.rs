@@ -36,8 +36,8 @@ use crate::vocabulary::time::RealTime;
 /// the clock waits for it in real time, at most for its [`patience`](Self::patience).
 ///
 /// These stay in real time: the growth of the pool, slow hooks, the periods of nudges, the waits of
-/// callers (such as [`TaskHandle::wait_timeout`] in the test), the last events of a shutdown,
-/// `Event::at`, and system calls with a timeout, like `TaskContext::wait_readable`.
+/// callers (such as [`TaskHandle::wait_timeout`] in the test), the last events of a shutdown, the
+/// time between two signals, `Event::at`, and system calls with a timeout, like `wait_readable`.
 ///
 /// Clones are the same clock. Several supervisors may share one; it is quiet when all of them are.
 ///

@@ -19,8 +19,8 @@ impl SupervisorBuilder {
     /// and the former effect comes back once none listens any more. Without this setting, no
     /// handler is ever installed.
     ///
-    /// A signal has no effect within 300 ms (of real time) after the last one that counted, because
-    /// a Ctrl-C often arrives twice, nor within 300 ms after the shutdown began.
+    /// A signal does not count within 300 ms (of real time) after the last one that did, because a
+    /// Ctrl-C often arrives twice, nor within 300 ms after the shutdown began.
     ///
     /// A handler that the program had installed before is called as well, before the supervisor
     /// hears of the signal. One that the program installs later with `sigaction` takes the signal

@@ -44,7 +44,8 @@ use crate::vocabulary::reason::ShutdownCause;
 /// comes after the fork, and may miss an earlier one that another thread was just reading.
 /// [`state`](crate::TaskHandle::state) says `Over` all the same, and
 /// [`ended`](crate::TaskHandle::ended) is disconnected. What `submit`, `submit_all` and
-/// `try_submit` still take there is never run.
+/// `try_submit` still take there is never run. Signals to which the supervisor listens have no
+/// effect in the child until it calls `exec`.
 ///
 /// As in any child of a process with threads, a lock that another thread holds at the fork stays
 /// locked for ever, such as that of the allocator, of the logger, or of the context of a running

@@ -13,7 +13,8 @@ impl TaskHandle {
     /// several, it is the oldest.
     ///
     /// The process may have ended by the time the caller uses the number; to send a signal, use
-    /// [`signal`](Self::signal), which never meets a stranger.
+    /// [`signal`](Self::signal), which never meets a stranger, unless other code of the program
+    /// reaps its children.
     pub fn pid(&self) -> Option<u32> {
         let door = &self.record.door;
         (!door.is_forked()).then(|| door.children.pid_of(self.id())).flatten()

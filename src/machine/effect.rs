@@ -69,7 +69,7 @@ pub(crate) enum Effect {
     NoteUnfinished { task: TaskAddr },
     /// Accept nothing from now on, and refuse the submissions in the intake.
     CloseDoor { cause: ShutdownCause },
-    /// Signals have their default effect again.
+    /// Signals have their default effect again as soon as no echo can come.
     RestoreSignals,
     /// Let the lanes finish, and report when they have.
     FlushEvents,

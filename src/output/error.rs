@@ -444,7 +444,7 @@ pub enum WaitError {
     #[error("the wait would never end: the supervisor has ended, or nothing will fill the output")]
     Closed,
     /// The group stops, or has ended, so it will not be ready; the outcomes of its members say why.
-    #[error("the group stops, or has ended before it was ready: see its members' outcomes")]
+    #[error("the group was stopped, or ended before it was ready: see its members' outcomes")]
     NotReady,
     /// The caller would wait for itself; wait on another thread.
     #[error("the caller would wait for itself: wait on another thread")]

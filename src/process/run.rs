@@ -402,7 +402,9 @@ impl<'a> Running<'a> {
         let is_late = self.ctx.token().0.not_ready().is_some();
         let sign = self.settings.ready_by.as_ref().filter(|_| is_late);
         self.reaped = true;
-        let _ = self.children.reap(&self.child, &mut self.process);
+        if !self.stolen {
+            let _ = self.children.reap(&self.child, &mut self.process);
+        }
         let last_lines = self.pipes.iter().rev().map(Pipe::last_lines);
         let last_lines = last_lines.map(|lines| lines.cloned().collect::<Vec<_>>());
         let last_lines = last_lines.into_iter().find(|lines| !lines.is_empty());
@@ -424,9 +426,11 @@ impl Drop for Running<'_> {
         if self.reaped {
             return;
         }
-        self.send(Signal::KILL, Whom::Group);
-        // Not while the lock of all processes is held.
-        until_ended(self.child.pid);
+        if !self.stolen {
+            self.send(Signal::KILL, Whom::Group);
+            // Not while the lock of all processes is held.
+            until_ended(self.child.pid);
+        }
         self.reap();
     }
 }

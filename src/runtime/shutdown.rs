@@ -15,7 +15,7 @@ pub(super) struct Shutdown {
     /// The drain under way or before, and when it began.
     drain: Option<(Time, DrainReport)>,
     progress: Option<Progress>,
-    /// Signals have their default effect again once this is dropped.
+    /// Signals have their default effect again once this is dropped, and no echo can come.
     pub(super) signals: Option<Listener>,
     /// A signal before this time is an echo.
     signals_from: RealTime,
@@ -75,11 +75,12 @@ impl Shutdown {
         }
     }
 
-    /// Whether a signal that means the end counts, which those after it follow too closely to do.
-    pub(super) fn heeds_signal(&mut self, real: RealTime) -> bool {
-        let heeds = self.signals_from <= real;
+    /// Whether a signal that means the end, and came at this time, counts. If it does, one that
+    /// follows it too closely does not.
+    pub(super) fn heeds_signal(&mut self, at: RealTime) -> bool {
+        let heeds = self.signals_from <= at;
         if heeds {
-            self.signals_from = real.after(ECHO);
+            self.signals_from = at.after(ECHO);
         }
         heeds
     }
@@ -183,5 +184,20 @@ impl Shutdown {
             events_dropped,
             values_leaked,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_counts_unless_it_is_the_echo_of_another_or_of_what_began_the_shutdown() {
+        let at = |millis| RealTime::ZERO.after(Duration::from_millis(millis));
+        let mut shutdown = Shutdown::new(None);
+        shutdown.begin(ShutdownCause::Requested, Time::ZERO, at(1000));
+        let times = [1000, 1299, 1300, 1599, 1600, 1601, 1900];
+        let heeded = times.map(|millis| shutdown.heeds_signal(at(millis)));
+        assert_eq!(heeded, [false, false, true, false, true, false, true]);
     }
 }

@@ -12,7 +12,7 @@ use crate::task::record::Record;
 use crate::vocabulary::escaped::Escaped;
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::signal::Signal;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 /// An order or a question to the controller.
 pub(crate) enum Request {
@@ -25,10 +25,10 @@ pub(crate) enum Request {
     EndCalls(UserValue<DueCalls>),
     /// Shut down.
     Shutdown(ShutdownCause),
-    /// The process received a signal that means "end".
+    /// The process received a signal at this time.
     // Only a signal makes one.
     #[cfg_attr(not(all(unix, feature = "signals")), allow(dead_code))]
-    Signal(Signal),
+    Signal(Signal, RealTime),
 }
 
 /// What the controller runs for a caller, with itself.

@@ -5,6 +5,7 @@ use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use threadvisor::crossbeam_channel::{unbounded, Receiver};
 
@@ -81,6 +82,17 @@ impl Program {
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.pid);
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Sends the signal until it ends the process: at first it may count as the echo of another.
+    #[track_caller]
+    pub(crate) fn end_by(&self, name: &str) -> ExitStatus {
+        let soon = Duration::from_millis(100);
+        let ended = |_| {
+            self.signal(name);
+            self.status.recv_timeout(soon).ok()
+        };
+        (0..600).find_map(ended).expect("it does not end")
     }
 
     /// Lets [`wait_for_parent`] in the program return.

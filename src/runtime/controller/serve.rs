@@ -19,7 +19,7 @@ use crate::vocabulary::id::{AttemptAddr, SlotKey, TaskAddr};
 use crate::vocabulary::policy::AdmissionPolicy;
 use crate::vocabulary::reason::ShutdownCause;
 use crate::vocabulary::signal::Signal;
-use crate::vocabulary::time::Time;
+use crate::vocabulary::time::{RealTime, Time};
 
 impl Controller {
     pub(super) fn serve_fact(&mut self, fact: Fact) {
@@ -205,14 +205,14 @@ impl Controller {
                 }
             }
             Request::Shutdown(cause) => self.feed(Input::ShutdownRequested(cause)),
-            Request::Signal(signal) => self.serve_signal(signal),
+            Request::Signal(signal, at) => self.serve_signal(signal, at),
         }
     }
 
-    fn serve_signal(&mut self, signal: Signal) {
+    fn serve_signal(&mut self, signal: Signal, at: RealTime) {
         let hook = self.signal_hooks.iter().find(|hook| hook.signal == signal);
         match hook {
-            None if self.shutdown.heeds_signal(self.real) => {
+            None if self.shutdown.heeds_signal(at) => {
                 self.feed(Input::SignalReceived(signal));
             }
             Some(hook) if self.machine.is_running() && hook.ask() => {

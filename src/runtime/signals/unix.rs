@@ -88,10 +88,11 @@ impl Listener {
         let spawned = options.spawn("sig", Some(STACK), move |_| {
             crate::task::current::belong_to(&door);
             for signal in signals.forever() {
+                let at = door.clock.real.now();
                 if end.is_some() && [SIGINT, SIGTERM].contains(&signal) {
-                    heard.lock().quiet_from = door.clock.real.now().after(ECHO);
+                    heard.lock().quiet_from = at.after(ECHO);
                 }
-                door.send(Request::Signal(signal.into()));
+                door.send(Request::Signal(signal.into(), at));
             }
             let rest = door.clock.real.now().until(heard.lock().quiet_from);
             drop(door);

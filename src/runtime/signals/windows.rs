@@ -11,8 +11,6 @@ use crate::task::door::Door;
 use crate::task::request::Request;
 use crate::vocabulary::signal::Signal;
 
-/// What C calls Ctrl-C on Windows, too. Which of the console's events came is not known.
-
 /// Listens for Ctrl-C until dropped. If nobody listens, Ctrl-C has no effect.
 pub(crate) struct Listener(Arc<Door>);
 
@@ -47,11 +45,12 @@ impl Listener {
     }
 }
 
-/// On the thread of `ctrlc`. No reference to a door is taken, because the last one runs the
-/// destructors of users.
+/// On the thread of `ctrlc`, which does not say which of the console's events came: all are SIGINT,
+/// as C calls Ctrl-C on Windows, too. No reference to a door is taken, because the last one runs
+/// the destructors of users.
 fn tell_listeners() {
     for door in &PROCESS.lock().listeners {
-        door.send(Request::Signal(Signal::INT));
+        door.send(Request::Signal(Signal::INT, door.clock.real.now()));
     }
 }
 

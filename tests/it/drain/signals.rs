@@ -112,7 +112,6 @@ fn the_second_signal_shuts_down_the_third_ends_the_grace_and_one_more_the_proces
         handle.add(stuck).unwrap();
         let report = supervisor.wait_shutdown().unwrap();
         let drain = drain_of(&report);
-        let _ = after(ms(400)).recv();
         say(&format!("{} unfinished, {}", drain.unfinished, report.exit_code()));
         let _ = never::<()>().recv();
     }
@@ -126,8 +125,7 @@ fn the_second_signal_shuts_down_the_third_ends_the_grace_and_one_more_the_proces
     program.expect("told");
     program.signal("TERM");
     program.expect("1 unfinished, 70");
-    program.signal("TERM");
-    assert_eq!(program.status().signal(), Some(SIGTERM));
+    assert_eq!(program.end_by("TERM").signal(), Some(SIGTERM));
 }
 
 #[test]

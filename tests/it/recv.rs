@@ -253,7 +253,8 @@ fn at_a_shutdown_a_refusal_that_a_body_passes_on_is_no_failure() {
     }
 }
 
-/// Tasks that wait end before bodies are told, and thousands of them take a while.
+/// Tasks that wait end before bodies are told, and thousands of them take a while. A body that is
+/// told before it begins to wait would be answered at once, so it does not.
 #[test]
 fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
     let supervisor = Supervisor::builder().start().unwrap();
@@ -261,21 +262,29 @@ fn at_a_shutdown_the_end_of_a_task_that_a_body_waits_for_is_no_failure() {
     let waiting = supervisor.handle().add_all((0..5000).map(later)).unwrap();
     let first = waiting[0].clone();
     let late = first.clone();
-    let waits = TaskSpec::once("waits", move |ctx| Ok(ctx.wait_for(&first)?.into_result()?));
+    let waits = TaskSpec::once("waits", move |ctx| {
+        ctx.check()?;
+        Ok(ctx.wait_for(&first)?.into_result()?)
+    });
     // When it begins to wait, the task is over, and it was not told.
-    let comes_late = TaskSpec::once("comes late", move |_| {
+    let comes_late = TaskSpec::once("comes late", move |ctx| {
         let _ = late.ended().recv();
+        ctx.check()?;
         Ok(late.wait()?.into_result()?)
     });
     let value = TaskOutput::<u32>::new();
     let filler = TaskSpec::once("filler", value.fill_once(|_| Ok(1))).initial_delay(Duration::MAX);
     supervisor.handle().add(filler).unwrap();
-    let needs_value =
-        TaskSpec::once("needs value", move |_| Ok(value.wait_value(Duration::MAX).map(drop)?));
+    let needs_value = TaskSpec::once("needs value", move |ctx| {
+        ctx.check()?;
+        Ok(value.wait_value(Duration::MAX).map(drop)?)
+    });
     let line = GroupSpec::new("line").then(resident("driver").initial_delay(Duration::MAX));
     let line = supervisor.handle().add_group(line).unwrap();
-    let needs_line =
-        TaskSpec::once("needs line", move |_| Ok(line.wait_ready(Duration::MAX).map(drop)?));
+    let needs_line = TaskSpec::once("needs line", move |ctx| {
+        ctx.check()?;
+        Ok(line.wait_ready(Duration::MAX).map(drop)?)
+    });
     let waits = [waits, comes_late, needs_value, needs_line];
     let waits = supervisor.handle().add_all(waits).unwrap();
     assert!(waits.iter().all(|waits| waits.wait_started().unwrap()));

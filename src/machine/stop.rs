@@ -183,8 +183,9 @@ impl Machine {
                 self.signal_end(ShutdownCause::Signal(signal), out);
             }
             Phase::Stopping { began, grace_until, .. } => {
-                let (share, steps) = (Duration::ZERO, u32::MAX);
+                // It may be over by now.
                 let (grace_until, next_step) = (grace_until.min(self.now), Time::NEVER);
+                let (share, steps) = (Duration::ZERO, u32::MAX);
                 self.phase = Phase::Stopping { began, grace_until, share, steps, next_step };
                 out.push(Effect::RestoreSignals);
                 let own = self.tasks.iter().filter(|task| task.is_told_alone());

@@ -11,6 +11,7 @@ use signal_hook::iterator::{Handle, Signals};
 use super::masks::Masks;
 use super::ECHO;
 use crate::output::setting_errors::{InvalidSetting, StartError};
+use crate::platform::clock::RealClock;
 use crate::platform::sync::{channel, Mutex};
 use crate::platform::threads::ThreadSetup;
 use crate::platform::unwind;
@@ -24,7 +25,7 @@ use crate::vocabulary::time::RealTime;
 /// because its echo would end the process.
 pub(crate) struct Listener {
     heard: Arc<Mutex<Heard>>,
-    door: Arc<Door>,
+    clock: RealClock,
     _handlers: Handlers,
 }
 
@@ -38,7 +39,7 @@ struct Heard {
 impl Drop for Listener {
     fn drop(&mut self) {
         let mut heard = self.heard.lock();
-        if heard.quiet_from <= self.door.clock.real.now() {
+        if heard.quiet_from <= self.clock.now() {
             // Before the handlers, so that there is no moment in which a signal does nothing.
             heard.presence = None;
         }
@@ -82,20 +83,22 @@ impl Listener {
         let handlers = Handlers(signals.handle());
         let presence = Some(Presence::begin(wanted));
         let heard = Arc::new(Mutex::new(Heard { presence, quiet_from: RealTime::ZERO }));
-        let listener =
-            Self { heard: Arc::clone(&heard), door: Arc::clone(door), _handlers: handlers };
+        let clock = door.clock.real;
+        let listener = Self { heard: Arc::clone(&heard), clock, _handlers: handlers };
         let door = Arc::clone(door);
         let spawned = options.spawn("sig", Some(STACK), move |_| {
             crate::task::current::belong_to(&door);
             for signal in signals.forever() {
-                let at = door.clock.real.now();
+                let at = clock.now();
                 if end.is_some() && [SIGINT, SIGTERM].contains(&signal) {
                     heard.lock().quiet_from = at.after(ECHO);
                 }
                 door.send(Request::Signal(signal.into(), at));
             }
-            let rest = door.clock.real.now().until(heard.lock().quiet_from);
             drop(door);
+
+            // The handlers stay until then, and an echo does nothing.
+            let rest = clock.now().until(heard.lock().quiet_from);
             let _ = channel::after(rest).recv();
             heard.lock().presence = None;
         });

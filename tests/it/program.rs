@@ -79,9 +79,15 @@ impl Program {
     }
 
     /// Sends the signal of this name.
+    #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
+        assert!(self.try_signal(name));
+    }
+
+    /// Sends the signal of this name, if the process has not ended.
+    fn try_signal(&self, name: &str) -> bool {
         let kill = format!("kill -{name} {}", self.pid);
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        Command::new("sh").args(["-c", &kill]).status().unwrap().success()
     }
 
     /// Sends the signal until it ends the process: at first it may count as the echo of another.
@@ -89,7 +95,7 @@ impl Program {
     pub(crate) fn end_by(&self, name: &str) -> ExitStatus {
         let soon = Duration::from_millis(100);
         let ended = |_| {
-            self.signal(name);
+            let _ = self.try_signal(name); // the last one may have ended it meanwhile
             self.status.recv_timeout(soon).ok()
         };
         (0..600).find_map(ended).expect("it does not end")

@@ -37,7 +37,8 @@ pub struct Event {
     /// The wall-clock time at which the controller learnt of it. Everything that the controller
     /// learns in one turn has the same time.
     pub at: SystemTime,
-    /// The same time, counted from the supervisor's start.
+    /// The same moment on the monotonic clock, counted from the supervisor's start. With a
+    /// [`ManualClock`](crate::ManualClock), it is the time of that clock, while `at` stays real.
     pub since_start: Duration,
     /// The task that the event is about; `None` if it is about the supervisor.
     pub task: Option<TaskRef>,

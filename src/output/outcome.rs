@@ -161,7 +161,8 @@ impl Outcome {
         is_lost: Self::Lost, "Lost";
     }
 
-    /// Returns the error that came with the outcome; `None` if there was none.
+    /// Returns the error that came with the outcome; `None` if there was none. Of `Cancelled`, it
+    /// is the one that the body returned, so an error alone does not mean that the task failed.
     pub const fn error(&self) -> Option<&TaskError> {
         match self {
             Self::Failed { error } | Self::Fatal { error } | Self::Panicked { error } => {

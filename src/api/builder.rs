@@ -153,13 +153,12 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets up to how many stuck attempts and cancel hooks, which have outlived their grace and
-    /// still run, attempts are released. While that many are stuck,
+    /// Sets up to how many stuck attempts, closings and hooks (callbacks included), which have
+    /// outlived their grace and still run, attempts are released. While that many are stuck,
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While more are
-    /// stuck, submissions are rejected as
-    /// [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned). The number of threads that hang is
-    /// not limited by this, because admitted tasks still start attempts, but by a
-    /// [class](Self::class_limit) under `Hold`. Default: 16. See the example of
+    /// stuck, submissions are rejected as [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned).
+    /// The number of threads that hang is not limited by this, because admitted tasks still start
+    /// attempts, but by a [class](Self::class_limit) under `Hold`. Default: 16. See the example of
     /// [`AbandonPolicy`](crate::AbandonPolicy).
     pub fn max_abandoned(mut self, attempts: impl Into<Option<usize>>) -> Self {
         self.max_abandoned = attempts.into();
@@ -176,9 +175,9 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many events the shared lane holds. Further events are dropped, counted, and
-    /// reported as [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow). At least 1.
-    /// Default: 1024.
+    /// Sets how many events the lane of the subscribers holds; without subscribers, that of the
+    /// warnings holds 1024. Further events are dropped, counted, and reported as
+    /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow). At least 1. Default: 1024.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -360,8 +359,9 @@ impl SupervisorBuilder {
     /// the workers that [`prespawn`](Self::prespawn) asks for. Other workers are started when there
     /// is work for them.
     ///
-    /// Blocks only until these threads have been started. Keep the supervisor in a variable:
-    /// dropping it shuts it down.
+    /// Blocks until these threads have been started, and for up to 2 s until `on_thread_start` has
+    /// returned on those of `prespawn`. Keep the supervisor in a variable: dropping it shuts it
+    /// down.
     ///
     /// # Errors
     /// After an error, nothing is left running.

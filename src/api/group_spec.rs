@@ -140,7 +140,8 @@ impl GroupSpec {
     /// [`GroupHandle::restart`](crate::GroupHandle::restart) does not count, nor does one because a
     /// member under [`Always`](crate::RestartPolicy::Always) returned `Ok`. To limit only the
     /// restarts that one member causes, set [`failure_limit`](TaskSpec::failure_limit) on that
-    /// member. Default: no limit.
+    /// member. Under the default strategy, which restarts no other member, handing over a group
+    /// with this limit is `Invalid`. Default: no limit.
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
         self.0.restart_limit = Some(RestartLimit { restarts, within });
         self

@@ -56,7 +56,7 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         spec: S,
     },
     /// `run` or `run_group` was called on one of the supervisor's own threads, and would wait for
-    /// itself.
+    /// itself, or in a child that was forked from its process.
     #[error(
         "one of the supervisor's own threads would wait for itself: use add_all or add_group there"
     )]

@@ -123,8 +123,9 @@ impl ServiceManager {
 
     /// Announces that the service is ready by writing a newline to this file, which is opened at
     /// the start: for s6 with a `notification-fd` of 3, `/dev/fd/3`. The supervisor then closes
-    /// what it has opened; the descriptor 3 itself stays open. A file works just as well: see the
-    /// example of [`ready_file`](Self::ready_file).
+    /// what it has opened; the descriptor 3 itself stays open. A file that exists works just as
+    /// well: see the example of [`ready_file`](Self::ready_file). If the path cannot be opened,
+    /// [`start`](crate::SupervisorBuilder::start) fails.
     pub fn ready_fd(mut self, path: impl Into<PathBuf>) -> Self {
         self.ready_fd = Some(path.into());
         self
@@ -183,8 +184,8 @@ impl ServiceManager {
     ///
     /// The device is opened once the service is ready. From then on, the board is reset if the
     /// supervisor does not end in order. The device is disarmed only at the end, and only if
-    /// nothing is stuck. If it cannot be opened, the program goes on without it, and the event
-    /// `notify_failed` says so.
+    /// nothing is stuck. If it cannot be opened or written to, the event `notify_failed` says so,
+    /// and it is opened anew in the next period.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -264,7 +265,7 @@ impl ServiceManager {
 
 impl SupervisorHandle {
     /// Says that all required tasks have been handed over, so that the service is ready once they
-    /// are ready. [`run`](crate::Supervisor::run) and
+    /// are ready. [`run`](crate::Supervisor::run), [`run_group`](crate::Supervisor::run_group) and
     /// [`wait_shutdown`](crate::Supervisor::wait_shutdown) do so themselves. Without a [service
     /// manager](crate::ServiceManager), this changes nothing. Returns immediately: a task that is
     /// handed over right after this call may be decided first, and the service is then ready once

@@ -88,13 +88,13 @@ impl SupervisorBuilder {
     /// [`drain_on_signals`](Self::drain_on_signals). Without these two settings, the callbacks of
     /// SIGINT and SIGTERM decide what happens, as in the second example.
     ///
-    /// It runs on a worker, and is treated as a cancel hook: it needs no permit, an event says that
-    /// it panicked or takes over 100 ms, and one that outlives the supervisor's
-    /// [`grace`](Self::grace) counts as stuck and is named in the
-    /// [snapshot](crate::Snapshot::stuck_hooks) and the
-    /// [report](crate::ShutdownReport::stuck_hooks). For each signal one call runs at a
-    /// time; a signal that comes in the meantime is remembered once. No call starts once a shutdown
-    /// has begun.
+    /// It runs on a worker, or on `hook-NAME` if none takes it within 5 ms, and is treated as a
+    /// cancel hook: it needs no permit, an event says that it panicked or takes over 100 ms, and
+    /// one that outlives the supervisor's [`grace`](Self::grace) counts as stuck and is named in
+    /// the [snapshot](crate::Snapshot::stuck_hooks) and the
+    /// [report](crate::ShutdownReport::stuck_hooks). For each signal one call runs at a time; a
+    /// signal that comes in the meantime is remembered once. No call starts once a shutdown has
+    /// begun.
     ///
     /// For the effect that the signal has after the supervisor, for ignored signals and for other
     /// handlers, the same holds as for [`shutdown_on_signals`](Self::shutdown_on_signals).

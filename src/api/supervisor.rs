@@ -277,7 +277,7 @@ impl Supervisor {
     /// `Always` that wait in any queue. When there is nothing left to wait for, or `limit` has
     /// passed, the shutdown begins. `None` sets no limit; then a thread that is stuck under
     /// [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting for ever, and
-    /// so does a task of a class whose limit is 0.
+    /// so does a task of a class whose limit is 0, or one whose delay is `Duration::MAX`.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another

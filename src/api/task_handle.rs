@@ -247,11 +247,12 @@ impl TaskHandle {
     /// call is never lost, and dropping the handle does not take it back. It may come after
     /// [`wait`](Self::wait) has returned, and before subscribers get the last events of the task.
     ///
-    /// The callback runs on a worker, as a hook: it needs no permit and should return soon. The
-    /// callbacks of one task run one at a time, in the order of registration. An event reports
-    /// those that panic or take over 100 ms. One that outlives the supervisor's grace counts as
-    /// stuck ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It is no body: calls such as
-    /// `shutdown` return `WouldDeadlock` in it, and during a drain it cannot add tasks.
+    /// The callback runs on a worker, or on `hook-NAME` if none takes it within 5 ms, as a hook: it
+    /// needs no permit and should return soon. The callbacks of one task run one at a time, in the
+    /// order of registration. An event reports those that panic or take over 100 ms. One that
+    /// outlives the supervisor's grace counts as stuck
+    /// ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It is no body: calls such as `shutdown`
+    /// return `WouldDeadlock` in it, and during a drain it cannot add tasks.
     ///
     /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
     /// the event flush; one that takes longer may end with the process. The report counts it

@@ -411,7 +411,8 @@ pub enum EventKind {
     },
     /// Every member of the group has its outcome.
     GroupEnded,
-    /// The destructor of a body, an error or another user value panicked. Nothing else changes.
+    /// The destructor of a body, an error or another user value panicked, or `on_thread_stop` did.
+    /// Nothing else changes.
     DropPanicked {
         /// The message of the panic.
         message: Arc<str>,
@@ -425,9 +426,10 @@ pub enum EventKind {
         retry_in: Duration,
     },
     /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are,
-    /// and only where a [service manager](crate::ServiceManager) is told or a watchdog is fed: when
-    /// the next message to it is due. [`is_well`](crate::Snapshot::is_well) says it at once, and of
-    /// a sickness that is over by then there is no event.
+    /// and only with a [`ServiceManager`](crate::ServiceManager): when the next message to the
+    /// service manager or the watchdog is due, and at once if there is neither.
+    /// [`is_well`](crate::Snapshot::is_well) says it at once, and of a sickness that is over by
+    /// then there is no event.
     ServiceSick {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,

@@ -270,7 +270,7 @@ pub enum SlotStatus {
         /// When the owner became the owner.
         since: Duration,
     },
-    /// The owner was asked to stop, or its attempt is abandoned.
+    /// The owner was asked to stop, its attempt is abandoned, or its body is being dropped.
     Terminating {
         /// When that began.
         since: Duration,
@@ -328,8 +328,9 @@ pub struct WorkerCounts {
     pub threads: usize,
     /// The threads that wait for work.
     pub idle: usize,
-    /// The work that no thread has taken up yet: attempts, user values to be dropped, threads to be
-    /// examined.
+    /// The work that no pooled thread has taken up yet: attempts, user values to be dropped,
+    /// threads to be examined. Hooks, and attempts that wait for a thread of their own, are not
+    /// counted.
     pub offered: usize,
     /// Whether something has waited for over a second, and no thread can be started for it: the
     /// system refuses them, or `on_thread_start` fails or takes over a second.

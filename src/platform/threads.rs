@@ -57,7 +57,7 @@ impl ThreadOptions {
     /// priority, the scheduling policy or the processors of this task's threads, without touching
     /// those of other tasks. It runs after
     /// [`on_thread_start`](crate::SupervisorBuilder::on_thread_start), which is called on all
-    /// threads. Default: nothing.
+    /// threads that run bodies and hooks. Default: nothing.
     ///
     /// The call is the first part of the attempt: timeout, watchdog, cancel and grace apply to it
     /// as to the body. If it fails or panics, the body does not run, and the attempt fails with

@@ -180,8 +180,8 @@ impl TaskContext {
     }
 
     /// Returns the cancel token of this attempt, for code that needs nothing else from the context.
-    /// A clone may outlive the attempt; after the attempt has returned, the token is never
-    /// cancelled.
+    /// A clone may outlive the attempt; once everything that the attempt leaves behind is dropped,
+    /// the token is never cancelled.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -342,8 +342,8 @@ impl TaskContext {
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
     /// immediately, on the calling thread, before this call returns. A hook should not block: an
-    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace
-    /// counts as abandoned. A panic in a hook is also reported as an event.
+    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace as
+    /// well counts as stuck. A panic in a hook is also reported as an event.
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
@@ -378,12 +378,13 @@ impl TaskContext {
     }
 
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
-    /// `period` (at least 1 ms) until its guard is dropped or the body has returned. The period is
-    /// in real time, also under a [`ManualClock`](crate::ManualClock). Once the attempt is
-    /// abandoned, the pause before each run is twice as long as the one before, up to a minute. Use
-    /// it for libraries that lose an interrupt if it comes before the call, such as
-    /// `sqlite3_interrupt`: see [an example](crate::guide::c_libraries#interrupts-that-get-lost).
-    /// In all other respects it is like [`on_cancel`](Self::on_cancel).
+    /// `period` (at least 1 ms) until its guard is dropped, the body has returned, or the
+    /// supervisor has ended. The period is in real time, also under a
+    /// [`ManualClock`](crate::ManualClock). Once the attempt is abandoned, the pause before each
+    /// run is twice as long as the one before, up to a minute. Use it for libraries that lose an
+    /// interrupt if it comes before the call, such as `sqlite3_interrupt`: see [an
+    /// example](crate::guide::c_libraries#interrupts-that-get-lost). In all other respects it is
+    /// like [`on_cancel`](Self::on_cancel).
     ///
     /// ```
     /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};

@@ -18,9 +18,9 @@ use crate::vocabulary::time::Time;
 /// Says whether one attempt should return. A body passes it to code that needs nothing else from
 /// its [`TaskContext`](crate::TaskContext). It is cheap to clone and can be used from any thread.
 ///
-/// A token is sticky: once cancelled, it stays cancelled. Each attempt has a fresh token. Once its
-/// attempt has returned, a token can no longer be cancelled. Only the supervisor cancels it or, in
-/// a test of a body, its [`Canceller`].
+/// A token is sticky: once cancelled, it stays cancelled. Each attempt has a fresh token. Once
+/// everything that its attempt leaves behind is dropped, a token can no longer be cancelled. Only
+/// the supervisor cancels it or, in a test of a body, its [`Canceller`].
 ///
 /// ```
 /// # use threadvisor::prelude::*;
@@ -120,8 +120,8 @@ impl CancelToken {
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
     /// immediately, on the calling thread, before this call returns. A hook should not block: an
-    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace
-    /// counts as abandoned. A panic in a hook is also reported as an event.
+    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace as
+    /// well counts as stuck. A panic in a hook is also reported as an event.
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
@@ -155,12 +155,13 @@ impl CancelToken {
     }
 
     /// Registers a nudge: a hook that runs when the attempt is told to return, and then again every
-    /// `period` (at least 1 ms) until its guard is dropped or the body has returned. The period is
-    /// in real time, also under a [`ManualClock`](crate::ManualClock). Once the attempt is
-    /// abandoned, the pause before each run is twice as long as the one before, up to a minute. Use
-    /// it for libraries that lose an interrupt if it comes before the call, such as
-    /// `sqlite3_interrupt`. In all other respects it is like [`on_cancel`](Self::on_cancel). See
-    /// the example of [`TaskContext::on_cancel_every`](crate::TaskContext::on_cancel_every).
+    /// `period` (at least 1 ms) until its guard is dropped, the body has returned, or the
+    /// supervisor has ended. The period is in real time, also under a
+    /// [`ManualClock`](crate::ManualClock). Once the attempt is abandoned, the pause before each
+    /// run is twice as long as the one before, up to a minute. Use it for libraries that lose an
+    /// interrupt if it comes before the call, such as `sqlite3_interrupt`. In all other respects it
+    /// is like [`on_cancel`](Self::on_cancel). See the example of
+    /// [`TaskContext::on_cancel_every`](crate::TaskContext::on_cancel_every).
     pub fn on_cancel_every(
         &self,
         period: Duration,

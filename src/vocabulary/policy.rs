@@ -146,8 +146,8 @@ pub enum AbandonPolicy {
     /// The permit is given back, and the attempt counts as a failure. A task with a
     /// `TaskSpec::shared` body may then be retried beside the stuck thread; it keeps its slot. Any
     /// other task ends, and its slot passes on while the old body still runs. While `max_abandoned`
-    /// attempts and hooks are stuck, this policy acts as `Hold`; attempts still start then, and may
-    /// hang as well. While more are stuck, new submissions are refused.
+    /// attempts, closings and hooks are stuck, this policy acts as `Hold`; attempts still start
+    /// then, and may hang as well. While more are stuck, new submissions are refused.
     Release,
 }
 

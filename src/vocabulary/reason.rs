@@ -205,7 +205,7 @@ pub enum Rejection {
         /// The newer submission.
         by: TaskId,
     },
-    /// More attempts and hooks are stuck than `max_abandoned` allows.
+    /// More attempts, closings and hooks are stuck than `max_abandoned` allows.
     TooManyAbandoned {
         /// How many may be stuck.
         limit: usize,

@@ -102,7 +102,8 @@ impl TaskSpec {
 
     /// Delays the first attempt by `delay` after admission. During the delay, the task owns its
     /// slot but holds no thread and no permit. Default: zero. With `Duration::MAX` the task waits
-    /// for [`skip_wait`](crate::TaskHandle::skip_wait). See the example of
+    /// for [`skip_wait`](crate::TaskHandle::skip_wait). No jitter applies: to spread tasks that are
+    /// added together, give them different delays. See the example of
     /// [`advance_to_next`](crate::ManualClock::advance_to_next).
     pub fn initial_delay(self, delay: Duration) -> Self {
         self.with(Setting::InitialDelay(delay))

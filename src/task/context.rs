@@ -417,7 +417,8 @@ impl TaskContext {
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
     /// hook when the call is over, and returns the call's result. Unlike with a guard, the hook
-    /// cannot be removed too early by mistake. If the attempt was already told, `wake` runs first.
+    /// cannot be removed too early by mistake. If the attempt was already told, `wake` runs first:
+    /// it may run before the call has begun, and after it has returned.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

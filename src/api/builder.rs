@@ -356,7 +356,8 @@ impl SupervisorBuilder {
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
     /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals, and
-    /// the workers that [`prespawn`](Self::prespawn) asks for. Other workers are started when there
+    /// the workers that [`prespawn`](Self::prespawn) asks for. With `stack_size` alone, a thread
+    /// that ends at once shows whether the system grants it. Other workers are started when there
     /// is work for them.
     ///
     /// Blocks until these threads have been started, and for up to 2 s until `on_thread_start` has

@@ -207,9 +207,10 @@ pub struct TaskSnapshot {
     /// The number of the process that its body runs, the oldest of several. Feature `process`.
     pub pid: Option<u32>,
     pub(crate) at: Duration,
-    /// The last [mark](crate::TaskContext::mark) of the body.
+    /// The last [mark](crate::TaskContext::mark) of the body; `None` while no attempt runs.
     pub mark: Option<Mark>,
-    /// How far the body of the attempt [has got](crate::TaskContext::progress), if it says so.
+    /// How far the body of the attempt [has got](crate::TaskContext::progress), if it says so;
+    /// `None` while no attempt runs, such as between two of them.
     pub progress: Option<Progress>,
 }
 

@@ -180,7 +180,8 @@ macro_rules! setters {
             /// also ends at that moment if the task is under [`RestartPolicy::Always`], or if the
             /// spec itself (not the defaults) sets this span; with a [`timeout`](Self::timeout) it
             /// does not. If there was a streak, [`AttemptStable`](crate::EventKind::AttemptStable)
-            /// is published. Default: 60 s.
+            /// is published. Default: 60 s. With `Duration::MAX`, no attempt becomes stable: the
+            /// delays of a job then grow however long its attempts take.
             ///
             /// ```
             /// # use std::time::Duration;

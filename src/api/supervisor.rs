@@ -82,9 +82,10 @@ impl Supervisor {
     /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// The call also waits for tasks that were added before it or are added in the meantime.
-    /// Therefore `run([])` is of use: hand over tasks that share a slot first, with
-    /// [`SupervisorHandle::submit_all`] and
+    /// The call also waits for tasks that were added before it or are added in the meantime, but
+    /// not for callbacks of [`on_end`](crate::TaskHandle::on_end) that have yet to add some: then
+    /// use [`wait_shutdown`](Self::wait_shutdown). Therefore `run([])` is of use: hand over tasks
+    /// that share a slot first, with [`SupervisorHandle::submit_all`] and
     /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue), and then let `run([])` wait for
     /// them.
     ///

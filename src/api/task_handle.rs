@@ -244,24 +244,25 @@ impl TaskHandle {
 
     /// Registers `callback`, which is called once with the outcome: when the task has ended, or now
     /// if it is over. Returns immediately, unless the supervisor has ended. Unlike an event, the
-    /// call is never lost, and dropping the handle does not take it back. It may come after
-    /// [`wait`](Self::wait) has returned, and before subscribers get the last events of the task.
+    /// call is never lost, even if the handle is dropped. It may come after [`wait`](Self::wait)
+    /// has returned, and before subscribers get the last events of the task.
     ///
     /// The callback runs on a worker, or on `hook-NAME` if none takes it within 5 ms, as a hook: it
     /// needs no permit and should return soon. The callbacks of one task run one at a time, in the
     /// order of registration. An event reports those that panic or take over 100 ms. One that
-    /// outlives the supervisor's grace counts as stuck
-    /// ([`stuck_hooks`](crate::Snapshot::stuck_hooks)). It is no body: calls such as `shutdown`
-    /// return `WouldDeadlock` in it, and during a drain it cannot add tasks.
+    /// outlives the grace is in [`stuck_hooks`](crate::Snapshot::stuck_hooks). It is no body: calls
+    /// such as `shutdown` return `WouldDeadlock` in it, and it may hand over tasks, except in a
+    /// drain.
     ///
-    /// A drain does not wait for callbacks. At the end of the supervisor they have the 250 ms of
-    /// the event flush; one that takes longer may end with the process. The report counts it
-    /// ([`values_leaked`](crate::ShutdownReport::values_leaked)); the exit code does not change.
+    /// `run`, `wait_idle` and drains do not wait for it, nor for tasks that it will hand over. At
+    /// the end of the supervisor it has the 250 ms of the event flush; if it takes longer, it may
+    /// end with the process, and the report counts it
+    /// ([`values_leaked`](crate::ShutdownReport::values_leaked)). The exit code does not change.
     ///
     /// Once the supervisor has ended, `callback` is called on this thread before this returns. If
     /// an earlier callback of the task still runs, this one is called after it, on its thread. A
-    /// panic then goes to the log. In a child that was forked from the supervisor's process,
-    /// `callback` is called before this returns, with `Lost` if the outcome is not known there.
+    /// panic then goes to the log. In a forked child, it is called before this returns, with `Lost`
+    /// if the outcome is not known there.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -291,11 +291,10 @@ impl TaskHandle {
         }
     }
 
-    /// Starts the next attempt now if the task waits for its initial delay, its backoff, or the
-    /// interval of `repeat_after` or `every`. Two attempts begin at least 1 ms apart, also on a
-    /// manual clock, which has to be moved for that. The delays of the backoff start over; the grid
-    /// of `every` does not move. A wait of `Duration::MAX` never ends by itself. Returns false if
-    /// the task is not [`Waiting`](TaskState::Waiting), is paused, or waits for its phase.
+    /// Starts the next attempt now if the task waits for its initial delay, its backoff, or its
+    /// interval. Two attempts begin at least 1 ms apart: move a manual clock by that. The delays of
+    /// the backoff start over; the grid of `every` does not move. Returns false if the task is not
+    /// [`Waiting`](TaskState::Waiting), is paused, or waits for its phase.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
     /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.

@@ -153,8 +153,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets up to how many stuck attempts, closings and hooks (callbacks included), which have
-    /// outlived their grace and still run, attempts are released. While that many are stuck,
+    /// Sets how many attempts, closings and hooks (callbacks included) may be stuck, that is, still
+    /// run after their grace, before no more attempts are released. While that many are stuck,
     /// [`AbandonPolicy::Release`](crate::AbandonPolicy::Release) acts as `Hold`. While more are
     /// stuck, submissions are rejected as [`TooManyAbandoned`](crate::Rejection::TooManyAbandoned).
     /// The number of threads that hang is not limited by this, because admitted tasks still start
@@ -175,8 +175,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets how many events the lane of the subscribers holds; without subscribers, that of the
-    /// warnings holds 1024. Further events are dropped, counted, and reported as
+    /// Sets how many events the shared lane holds; without subscribers, it is used for warnings
+    /// only, and holds 1024. Further events are dropped, counted, and reported as
     /// [`SubscriberOverflow`](crate::EventKind::SubscriberOverflow). At least 1. Default: 1024.
     ///
     /// ```
@@ -356,11 +356,11 @@ impl SupervisorBuilder {
     /// Checks the settings and starts the supervisor: one thread for the controller, one for each
     /// lane that has subscribers, one for signals if
     /// [`shutdown_on_signals`](Self::shutdown_on_signals) or another setting asks for signals, and
-    /// the workers that [`prespawn`](Self::prespawn) asks for. With `stack_size` alone, a thread
-    /// that ends at once shows whether the system grants it. Other workers are started when there
-    /// is work for them.
+    /// the workers that [`prespawn`](Self::prespawn) asks for. With `stack_size` and without
+    /// `prespawn`, a thread that ends at once shows whether the system grants such a stack. Other
+    /// workers are started when there is work for them.
     ///
-    /// Blocks until these threads have been started, and for up to 2 s until `on_thread_start` has
+    /// Blocks until these threads have been started, and for up to 1 s until `on_thread_start` has
     /// returned on those of `prespawn`. Keep the supervisor in a variable: dropping it shuts it
     /// down.
     ///

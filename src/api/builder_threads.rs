@@ -82,8 +82,8 @@ impl SupervisorBuilder {
     /// If the callback fails or panics, the thread counts as refused: an event reports it, the
     /// supervisor tries another thread later, and nothing is lost. On a thread of
     /// [`prespawn`](Self::prespawn), it is an error of [`start`](Self::start). If the callback
-    /// takes longer than 1 s, another thread is started in its place, for up to 8 of them at a
-    /// time.
+    /// takes longer than 1 s on a pooled or dedicated thread, another is started in place of that
+    /// thread, for up to 8 such threads at a time.
     ///
     /// Every thread inherits the scheduling policy and priority of the thread that calls
     /// [`start`](Self::start). If that is a real-time thread, set the policy of the workers back

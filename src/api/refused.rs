@@ -55,8 +55,8 @@ pub enum AddError<S: AsRef<[TaskSpec]> = TaskSpec> {
         /// The spec or specs that were handed in.
         spec: S,
     },
-    /// `run` or `run_group` was called on one of the supervisor's own threads, and would wait for
-    /// itself, or in a child that was forked from its process.
+    /// `run` or `run_group` was called on one of the supervisor's own threads, which would wait for
+    /// itself, or in a child that was forked from the supervisor's process.
     #[error(
         "one of the supervisor's own threads would wait for itself: use add_all or add_group there"
     )]

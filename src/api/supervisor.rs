@@ -82,12 +82,12 @@ impl Supervisor {
     /// Runs `specs` to their end: adds all of them or none, waits until every task has its outcome,
     /// then shuts down and returns the report.
     ///
-    /// The call also waits for tasks that were added before it or are added in the meantime, but
-    /// not for callbacks of [`on_end`](crate::TaskHandle::on_end) that have yet to add some: then
-    /// use [`wait_shutdown`](Self::wait_shutdown). Therefore `run([])` is of use: hand over tasks
-    /// that share a slot first, with [`SupervisorHandle::submit_all`] and
+    /// The call also waits for tasks that were added before it or are added in the meantime.
+    /// Therefore `run([])` is of use: hand over tasks that share a slot first, with
+    /// [`SupervisorHandle::submit_all`] and
     /// [`AdmissionPolicy::Queue`](crate::AdmissionPolicy::Queue), and then let `run([])` wait for
-    /// them.
+    /// them. It does not wait for callbacks of [`on_end`](crate::TaskHandle::on_end) that have yet
+    /// to add tasks: then use [`wait_shutdown`](Self::wait_shutdown).
     ///
     /// It returns earlier if a shutdown is requested by a signal, a handle or a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end). A program whose tasks never end needs one of
@@ -278,7 +278,7 @@ impl Supervisor {
     /// `Always` that wait in any queue. When there is nothing left to wait for, or `limit` has
     /// passed, the shutdown begins. `None` sets no limit; then a thread that is stuck under
     /// [`Hold`](crate::AbandonPolicy::Hold) with a retry left keeps the drain waiting for ever, and
-    /// so does a task of a class whose limit is 0, or one whose delay is `Duration::MAX`.
+    /// so does a task of a class whose limit is 0, or a task whose delay is `Duration::MAX`.
     ///
     /// A request for a shutdown, or the end of a task with
     /// [`shutdown_on_end`](TaskSpec::shutdown_on_end), ends the drain early. In a body of another

@@ -229,8 +229,8 @@ impl SupervisorHandle {
     /// Submits a task with an admission policy, which says what happens if its slot is busy.
     ///
     /// Blocks while the intake is full, but does not wait for the decision;
-    /// [`TaskHandle::wait_decided`] does. In a body, a refusal because of a shutdown may take up to
-    /// 1 s. A refused submission has the outcome [`Rejected`](crate::Outcome::Rejected).
+    /// [`TaskHandle::wait_decided`] does. In a body, the error `Closed` may take up to 1 s during a
+    /// shutdown. What the controller refuses has the outcome `Rejected`.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

@@ -250,9 +250,9 @@ impl TaskHandle {
     /// The callback runs on a worker, or on `hook-NAME` if none takes it within 5 ms, as a hook: it
     /// needs no permit and should return soon. The callbacks of one task run one at a time, in the
     /// order of registration. An event reports those that panic or take over 100 ms. One that
-    /// outlives the grace is in [`stuck_hooks`](crate::Snapshot::stuck_hooks). It is no body: calls
-    /// such as `shutdown` return `WouldDeadlock` in it, and it may hand over tasks, except in a
-    /// drain.
+    /// outlives the supervisor's grace is in [`stuck_hooks`](crate::Snapshot::stuck_hooks). It is
+    /// no body: calls such as `shutdown` return `WouldDeadlock` in it, and it may hand over tasks
+    /// until a drain or a shutdown begins.
     ///
     /// `run`, `wait_idle` and drains do not wait for it, nor for tasks that it will hand over. At
     /// the end of the supervisor it has the 250 ms of the event flush; if it takes longer, it may
@@ -261,8 +261,8 @@ impl TaskHandle {
     ///
     /// Once the supervisor has ended, `callback` is called on this thread before this returns. If
     /// an earlier callback of the task still runs, this one is called after it, on its thread. A
-    /// panic then goes to the log. In a forked child, it is called before this returns, with `Lost`
-    /// if the outcome is not known there.
+    /// panic then goes to the log. In a forked child, `callback` is called before this returns,
+    /// with `Lost` if the outcome is not known there.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -292,9 +292,9 @@ impl TaskHandle {
     }
 
     /// Starts the next attempt now if the task waits for its initial delay, its backoff, or its
-    /// interval. Two attempts begin at least 1 ms apart: move a manual clock by that. The delays of
-    /// the backoff start over; the grid of `every` does not move. Returns false if the task is not
-    /// [`Waiting`](TaskState::Waiting), is paused, or waits for its phase.
+    /// interval. Two attempts begin at least 1 ms apart, so a manual clock may have to be moved.
+    /// The delays of the backoff start over; the grid of `every` does not move. Returns false if
+    /// the task is not [`Waiting`](TaskState::Waiting), is paused, or waits for its phase.
     ///
     /// Blocks for a round trip to the controller, but not until the attempt runs. To tell the
     /// values of runs apart, let the body put [`attempt`](TaskContext::attempt) into its value.

@@ -52,7 +52,7 @@ pub(crate) enum Input {
     IntakeEmpty,
     /// A shutdown was requested.
     ShutdownRequested(ShutdownCause),
-    /// The process received a signal that means "end", and is no echo of another.
+    /// The process received a signal that means "end" and is no echo of another.
     SignalReceived(Signal),
     /// A thread has taken up an attempt.
     Claimed { attempt: AttemptAddr, at: Time },

@@ -426,10 +426,10 @@ pub enum EventKind {
         retry_in: Duration,
     },
     /// [Required](crate::TaskSpec::required) tasks are not in order. Published once, until all are,
-    /// and only with a [`ServiceManager`](crate::ServiceManager): when the next message to the
-    /// service manager or the watchdog is due, and at once if there is neither.
-    /// [`is_well`](crate::Snapshot::is_well) says it at once, and of a sickness that is over by
-    /// then there is no event.
+    /// and only if a [`ServiceManager`](crate::ServiceManager) has anything to tell or to write:
+    /// when the next message is due or, without a socket, when the controller next hears of
+    /// anything or resets the timer of the watchdog. [`is_well`](crate::Snapshot::is_well) says it
+    /// at once, and of a sickness that is over by then there is no event.
     ServiceSick {
         /// The required tasks that are not in order.
         tasks: Vec<TaskRef>,

@@ -68,8 +68,8 @@ pub enum Outcome {
         /// The error that the body returned.
         error: TaskError,
     },
-    /// The body panicked, and either no retry was left, or the panic policy is `Fatal`, or it had
-    /// been told to stop.
+    /// The body panicked, and no retry was left, the panic policy is `Fatal`, or the body had been
+    /// told to stop.
     Panicked {
         /// An error whose text is the panic message.
         error: TaskError,

@@ -181,7 +181,7 @@ impl TaskContext {
 
     /// Returns the cancel token of this attempt, for code that needs nothing else from the context.
     /// A clone may outlive the attempt; once everything that the attempt leaves behind is dropped,
-    /// the token is never cancelled.
+    /// the token can no longer be cancelled.
     ///
     /// ```
     /// # use threadvisor::prelude::*;
@@ -342,8 +342,8 @@ impl TaskContext {
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
     /// immediately, on the calling thread, before this call returns. A hook should not block: an
-    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace as
-    /// well counts as stuck. A panic in a hook is also reported as an event.
+    /// event reports a hook that takes longer than 100 ms, and if it also outlives the grace, it
+    /// counts as stuck. A panic in a hook is also reported as an event.
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
@@ -417,8 +417,8 @@ impl TaskContext {
 
     /// Runs `call` on this thread with `wake` as its [cancel hook](Self::on_cancel), removes the
     /// hook when the call is over, and returns the call's result. Unlike with a guard, the hook
-    /// cannot be removed too early by mistake. If the attempt was already told, `wake` runs first:
-    /// it may run before the call has begun, and after it has returned.
+    /// cannot be removed too early by mistake. If the attempt was already told, `wake` runs first.
+    /// So it may run before the call has begun; it may also run after the call has returned.
     ///
     /// ```
     /// # use threadvisor::prelude::*;

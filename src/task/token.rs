@@ -120,8 +120,8 @@ impl CancelToken {
     /// The hook runs on a thread of the supervisor, after the token is cancelled and after the
     /// hooks that this attempt registered earlier. A hook registered after the cancel runs
     /// immediately, on the calling thread, before this call returns. A hook should not block: an
-    /// event reports a hook that takes longer than 100 ms, and a hook that outlives the grace as
-    /// well counts as stuck. A panic in a hook is also reported as an event.
+    /// event reports a hook that takes longer than 100 ms, and if it also outlives the grace, it
+    /// counts as stuck. A panic in a hook is also reported as an event.
     ///
     /// Dropping the guard removes the hook; if the hook is running on another thread, the drop
     /// waits for it. Once the guard is dropped, the hook is not running and never will run, so what
